@@ -1,0 +1,40 @@
+# make demo   see it work            make test     all checks, then all tests
+# make lint   the checks only        make format   put the code into shape
+# make test T=tests/test_x.py        only these tests (pytest's own arguments)
+
+PYTHON ?= python3
+WORKERS ?= 2
+T ?=
+BIN := .venv/bin
+
+MAKEFLAGS += --no-print-directory
+export PYTHON
+
+.PHONY: help demo test lint format clean
+
+help:
+	@sed -n '/^#/!q; s/^# //p' Makefile
+
+demo: .venv/.core
+	@PATH="$(CURDIR)/$(BIN):$$PATH" scripts/demo
+
+test: lint
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(T)
+
+lint: .venv/.tests
+	@$(BIN)/ruff check --quiet --output-format concise .
+	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not in shape; run: make format'; exit 1; }
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python scripts/check_imports.py
+
+format: .venv/.tests
+	@$(BIN)/ruff check --quiet --fix --exit-zero .
+	@$(BIN)/ruff format --quiet .
+
+clean:
+	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+
+# A stamp says what .venv is ready for; it is made anew when what it rests on changes.
+.venv/.core .venv/.tests: .venv/.%: pyproject.toml scripts/setup
+	@scripts/setup $*
+	@touch $@

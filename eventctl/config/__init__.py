@@ -1,0 +1,32 @@
+"""events.toml: found, read, checked, and made into frozen records."""
+
+from eventctl.config.model import (
+    Config,
+    Event,
+    Handler,
+    MySQLUrl,
+    Report,
+    Retry,
+    Store,
+    Sweep,
+)
+from eventctl.config.reader import PLACES, find, load
+from eventctl.config.units import parse_duration, parse_size
+from eventctl.config.urls import parse_smtp
+
+__all__ = [
+    "PLACES",
+    "Config",
+    "Event",
+    "Handler",
+    "MySQLUrl",
+    "Report",
+    "Retry",
+    "Store",
+    "Sweep",
+    "find",
+    "load",
+    "parse_duration",
+    "parse_size",
+    "parse_smtp",
+]

@@ -1,0 +1,159 @@
+"""From what tomli read to the records of `model`, one function for each table.
+
+What a file does not say is left to the records' own defaults, so `given` drops it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eventctl.config import entries, urls
+from eventctl.config.model import Config, MySQLUrl, Report, Store, Sweep
+from eventctl.config.table import Mistakes, Table, expand, given
+from eventctl.errors import ConfigError
+
+_MANY = 2**31 - 1
+
+
+def build(path: Path, document: dict[str, object], private: bool) -> Config:
+    """Return the configuration that a parsed events.toml at `path` makes.
+
+    `private` says that only its owner can read the file, so that a password may stand
+    in it.
+
+    Raises:
+        ConfigError: with every mistake in it.
+    """
+    mistakes = Mistakes(path)
+    root = Table(mistakes, "", document)
+    path = path.absolute()
+    pythonpath = _pythonpath(root, path.parent)
+    store = _store(root.table("store"), path.parent, private)
+    sweep = _sweep(root.table("sweep"), path.parent, store.state)
+    handlers, events = entries.read(root, path.parent)
+    report = _report(root.table("report"), path.parent)
+    root.finish()
+    if mistakes.lines:
+        raise ConfigError(mistakes.lines)
+    return Config(path, pythonpath, store, sweep, report, events, handlers)
+
+
+def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
+    folders = root.texts("pythonpath")
+    if folders is None:
+        return (folder,)
+    return tuple(root.located("pythonpath", text, folder) for text in folders)
+
+
+def _store(table: Table, folder: Path, private: bool) -> Store:
+    sqlite, mysql = _database(table, folder, private)
+    read_default_file = table.path("read_default_file", folder)
+    ssl = table.choice("ssl", ("preferred", "required", "verify"))
+    ssl_ca = table.path("ssl_ca", folder)
+    if sqlite is not None:
+        for name in ("read_default_file", "ssl", "ssl_ca"):
+            if name in table:
+                table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
+    beside = folder / "eventctl.state" if sqlite is None else Path(f"{sqlite}.state")
+    said = given(
+        group=table.text("group"),
+        timeout=table.duration("timeout"),
+        max_args=table.size("max_args"),
+        ssl=ssl,
+    )
+    state = table.path("state", folder) or beside
+    table.finish()
+    return Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
+
+
+def _database(table: Table, folder: Path, private: bool) -> tuple[Path | None, MySQLUrl | None]:
+    """Return the SQLite file or the MySQL URL, neither where there is a mistake."""
+    raw = table.raw("url")
+    if raw is None:
+        return folder / "events.db", None
+    in_mysql = isinstance(raw, str) and raw.startswith("mysql:")
+    url = table.text("url", urls.encoded if in_mysql else str)
+    if url is None:
+        return None, None
+    try:
+        if url.startswith("sqlite:"):
+            return table.located("url", urls.parse_sqlite(url), folder), None
+        if not url.startswith("mysql://"):
+            raise urls.UrlError("is neither sqlite:/// nor mysql://", urls.SQLITE_FORM)
+        if not private and urls.has_password(expand(str(raw), lambda _: "")):
+            raise urls.UrlError(
+                "has a password in it, and others can read this file",
+                "write ${DB_PASSWORD} in its place, or name an option file with "
+                "read_default_file, or chmod 600 this file",
+            )
+        return None, urls.parse_mysql(url)
+    except urls.UrlError as error:
+        table.mistake("url", error.wrong, error.mend)
+        return None, None
+
+
+def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
+    lock = table.path("lock", folder) or state / "sweep.lock"
+    said = given(
+        jobs=table.whole("jobs", 1, _MANY),
+        group_commit=table.duration("group_commit", zero=True),
+        breaker=table.whole("breaker", 1, _MANY),
+        grace=table.duration("grace"),
+    )
+    table.finish()
+    return Sweep(lock, **said)
+
+
+def _report(table: Table, folder: Path) -> Report:
+    mail_to = table.texts("mail_to", 'write a list such as ["ops@example.com"]')
+    smtp = table.text("smtp")
+    smtp_password = table.text("smtp_password")
+    sendmail = table.text("sendmail")
+    report = Report(
+        tuple(mail_to or ()),
+        table.text("mail_from"),
+        smtp,
+        smtp_password,
+        sendmail if sendmail or smtp or not mail_to else "/usr/sbin/sendmail",
+        table.path("ca_file", folder),
+    )
+    _check_addresses(table, report)
+    if sendmail and not sendmail.startswith("/"):
+        table.mistake("sendmail", "is not a whole path", 'write it as "/usr/sbin/sendmail"')
+    if smtp:
+        _check_smtp(table, smtp)
+    if "smtp" in table and "sendmail" in table:
+        table.mistake("sendmail", "stands beside smtp", "keep one of the two")
+    for name in ("smtp_password", "ca_file"):
+        if name in table and "smtp" not in table:
+            table.mistake(name, "is of no use without smtp", f"{urls.SMTP_FORM}, or take it out")
+    for name in ("mail_from", "smtp", "sendmail"):
+        if name in table and "mail_to" not in table:
+            mend = 'add mail_to = ["ops@example.com"], or take it out'
+            table.mistake(name, "is of no use without mail_to", mend)
+    table.finish()
+    return report
+
+
+def _check_addresses(table: Table, report: Report) -> None:
+    named = [("mail_to", address) for address in report.mail_to]
+    if report.mail_from is not None:
+        named.append(("mail_from", report.mail_from))
+    for name, address in named:
+        if not address.isprintable() or address.strip() != address or not address:
+            table.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
+        elif "," in address:
+            table.mistake(name, "has a comma in an address", "write one address a string")
+
+
+def _check_smtp(table: Table, smtp: str) -> None:
+    try:
+        user = urls.parse_smtp(smtp)[1]
+    except urls.UrlError as error:
+        table.mistake("smtp", error.wrong, error.mend)
+        return
+    if user and "smtp_password" not in table:
+        mend = 'add smtp_password = "${SMTP_PASSWORD}", or take the user out'
+        table.mistake("smtp", "names a user, and there is no smtp_password", mend)
+    if not user and "smtp_password" in table:
+        table.mistake("smtp_password", "has no user in smtp to go with", urls.SMTP_FORM)

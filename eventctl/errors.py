@@ -1,0 +1,64 @@
+"""Every exception that eventctl raises on purpose, each with its exit code.
+
+The codes are those of sysexits.h where it has one: 74 EX_IOERR, 78 EX_CONFIG.
+"""
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_NOT_RECORDED = 74
+EXIT_CONFIG = 78
+
+
+class EventctlError(Exception):
+    """Base of all; its text is one line that names what is wrong and how to mend it."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(EventctlError):
+    """What the caller asked for cannot be: an unknown event, bad args, no such id."""
+
+    exit_code = EXIT_USAGE
+
+
+class ConfigError(EventctlError):
+    """events.toml cannot be used. `mistakes` has one line for each mistake in it."""
+
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, mistakes: list[str] | str) -> None:
+        self.mistakes = [mistakes] if isinstance(mistakes, str) else list(mistakes)
+        super().__init__("\n".join(self.mistakes))
+
+
+class StoreError(EventctlError):
+    """The store answered, and what it says means that it cannot be used as it is."""
+
+    exit_code = EXIT_CONFIG
+
+
+class StoreUnavailable(EventctlError):
+    """The store cannot be reached or written now; the same call may succeed later."""
+
+    exit_code = EXIT_NOT_RECORDED
+
+
+class WorkerError(EventctlError):
+    """Workers die before they start anything: nothing can be run on this host."""
+
+
+class Discard(Exception):
+    """Raised by a handler: give this delivery up at once, without further retries."""
+
+
+class RetryLater(Exception):
+    """Raised by a handler: run it again after `delay`, without spending an attempt.
+
+    `delay` is in seconds, or a duration such as "10m". The waits of one delivery
+    add up to a week at the most; past that the attempt counts as failed.
+    """
+
+    def __init__(self, delay: float | str = 60) -> None:
+        super().__init__(delay)
+        self.delay = delay

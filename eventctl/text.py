@@ -1,0 +1,43 @@
+"""Text that came from outside, made safe to show to people.
+
+Names, args, errors and output are data. A terminal or a mail reader that is shown
+them raw obeys what is in them: escape sequences repaint the screen, and bidi overrides
+make a line read as something else than it says.
+"""
+
+from __future__ import annotations
+
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_LINE_BREAKERS = (0x2028, 0x2029)
+_BIDI_OVERRIDES = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_SHORT = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}
+
+
+def _escaped(code: int) -> str:
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+_ONE_LINE = {
+    code: _SHORT.get(code, _escaped(code))
+    for code in (*_CONTROLS, *_LINE_BREAKERS, *_BIDI_OVERRIDES)
+}
+_LINES = {code: escape for code, escape in _ONE_LINE.items() if code not in (0x09, 0x0A)}
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""Return `text` with what is not to be shown raw escaped, as in "\x1b[31m".
+
+    That is control characters, line separators, bidi overrides and lone surrogates.
+    Letters of every script, emoji and their joiners stay. `lines` keeps line feeds
+    and tabs, and makes CR LF a line feed.
+    """
+    if lines:
+        shown = text.replace("\r\n", "\n").translate(_LINES)
+    else:
+        shown = text.translate(_ONE_LINE)
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def shorten(text: str, width: int) -> str:
+    """Return `text` in `width` characters at the most, an ellipsis for what is cut off."""
+    return text if len(text) <= width else text[: width - 1] + "…"

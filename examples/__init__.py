@@ -1,0 +1,1 @@
+"""Handlers to start from; the events.toml beside this folder names them."""

@@ -1,0 +1,167 @@
+"""The words for where events and deliveries stand, and the records that travel.
+
+    record ──> pending ──claim──> running ──finish──> done
+                  ^                  │                  │
+                  ├─retry, release───┤                  │
+                  ├─rescue, hold─────┤                  │
+                  │                  └─give up─> failed │
+                  └───────────reopen────────────┴───────┘
+
+Each arrow is one statement in `store.claims`, conditional on where it starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class Status(IntEnum):
+    """Where an event stands, as a whole."""
+
+    EMITTED = 0
+    TIMEOUT = 1
+    """It was not done on its first run, and the sweep has it."""
+    PROCESSED = 2
+    FAILED = 3
+    """A delivery ran out of retries or was given up: a person must act."""
+
+
+class State(StrEnum):
+    """Where one delivery stands."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class Reason(StrEnum):
+    """Why a delivery stands there, where the state alone does not say it."""
+
+    EXHAUSTED = "exhausted"
+    DISCARDED = "discarded"
+    CANCELLED = "cancelled"
+    UNKNOWN_HANDLER = "unknown handler"
+    DAMAGED_ARGS = "damaged args"
+
+
+HELD = (Reason.UNKNOWN_HANDLER, Reason.DAMAGED_ARGS)
+"""The reasons of a pending delivery that cannot be run as it is."""
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    LOST = "lost"
+    """Its process died, and nobody knows how far it came."""
+    DISCARDED = "discarded"
+    POSTPONED = "postponed"
+    """The handler asked to be run later; no attempt was spent."""
+    UNDECODABLE = "undecodable"
+    """The args are not JSON; the handler was never started."""
+    NOT_STARTED = "not started"
+    """It would have outlived its lease, so it was given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to record. `args` is JSON text, kept to the letter."""
+
+    name: str
+    args: str
+    key: str
+    expected: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What recording an event gave: its id, and whether it was new."""
+
+    id: int
+    key: str
+    new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A claimed delivery, with all that its handler needs.
+
+    `attempt` counts from 1; `created_at` is in milliseconds since 1970, UTC;
+    `start_by` is a reading of `time.CLOCK_BOOTTIME` in seconds, past which the
+    run could outlive its lease and must not be started any more.
+    """
+
+    id: int
+    event_id: int
+    key: str
+    name: str
+    args: str
+    created_at: int
+    handler: str
+    attempt: int
+    waited: int
+    """Milliseconds that RetryLater has made it wait so far."""
+    due_at: int
+    """When it was due, in milliseconds since 1970: what it goes back to if released."""
+    claim: str
+    start_by: float
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one attempt at a claimed delivery ended.
+
+    `took` is in milliseconds; `delay` in seconds, only for a postponed one;
+    `output` is the tail of what the handler wrote to stdout and stderr.
+    """
+
+    delivery: Delivery
+    outcome: Outcome
+    took: int = 0
+    error: str = ""
+    traceback: str = ""
+    output: str = ""
+    delay: float = 0.0
+    written: bool = False
+    """Whether a transactional handler's own transaction has put it into the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a delivery after an attempt.
+
+    `delay` is in milliseconds from now, for a pending one; `charge` is the number
+    of attempts that it costs, 0 or 1; `waited` is what it adds to RetryLater's sum.
+    """
+
+    state: State
+    reason: Reason | None = None
+    delay: int = 0
+    charge: int = 1
+    waited: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a person has to be told, until a channel has accepted it.
+
+    `kind` is "exhausted", "discarded" or "held", and "set aside" for what is no
+    delivery: a spool file or an outbox row that cannot become an event, which is then
+    named by `handler`, with an `event_id` of 0. `at` is in milliseconds since 1970,
+    UTC; `error`, `traceback` and `output` are those of the last attempt.
+    """
+
+    id: int
+    kind: str
+    at: int
+    handler: str
+    name: str
+    event_id: int
+    attempts: int
+    error: str
+    traceback: str
+    output: str

@@ -1,0 +1,39 @@
+"""Circuit breakers: which handlers are known to fail, so that retries are not wasted."""
+
+from __future__ import annotations
+
+from eventctl.store.database import Database, Transaction
+
+
+def open_breakers(database: Database) -> dict[str, int]:
+    """Return the handlers whose breaker is open, and when each was last probed.
+
+    Times are in milliseconds since 1970, by the database's clock.
+    """
+    rows = database.transaction(
+        lambda tx: tx.rows("SELECT handler, probed_at FROM eventctl_breaker")
+    )
+    return dict(rows)
+
+
+def open_breaker(database: Database, handler: str, error: str) -> None:
+    """Open a handler's breaker, or note that its probe has failed again."""
+
+    def work(tx: Transaction) -> None:
+        moment = tx.now()
+        row = tx.row("SELECT opened_at FROM eventctl_breaker WHERE handler = ?", (handler,))
+        tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
+        tx.execute(
+            "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
+            " VALUES (?, ?, ?, ?)",
+            (handler, row[0] if row else moment, moment, error),
+        )
+
+    database.transaction(work)
+
+
+def close_breaker(database: Database, handler: str) -> None:
+    """Close a handler's breaker: it works again."""
+    database.transaction(
+        lambda tx: tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
+    )

@@ -1,0 +1,271 @@
+"""The claim protocol: each function is one transition, in one short transaction.
+
+1. `claim` moves due deliveries from pending to running, under a new random token;
+   `due_at` becomes the end of the lease.
+2. The claimer runs them. No transaction is open meanwhile.
+3. `finish` moves them from running to done, failed or back to pending, only where
+   they still carry the token: to have lost a claim is normal, and is counted.
+4. `rescue` takes running ones from claimers that are dead.
+
+Whoever changes a delivery first writes its event's row (`_lock_events`): two hosts that
+finish two handlers of one event at the same instant meet there, and the second one sees
+what the first did. On a cluster without shared row locks it is what certification compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from eventctl.retry import HOLD
+from eventctl.states import Delivery, Outcome, Reason, State, Verdict
+from eventctl.store.database import Database, Row, Transaction, marks
+from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
+
+START_WINDOW = 60.0
+"""Seconds after its claim within which a delivery must be started, or is given back."""
+
+_WIDER = 4
+"""How many times more candidates than wanted are looked at, since hosts take the same ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a claimer wants: up to `limit` deliveries that were due by `cutoff`.
+
+    `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
+    handler is not in it is held. `start_by`, a reading of CLOCK_BOOTTIME, goes into each
+    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave.
+    """
+
+    token: str
+    limit: int
+    cutoff: int
+    start_by: float
+    leases: Mapping[str, int]
+    alone: bool = False
+    skip: tuple[str, ...] = ()
+    handler: str | None = None
+    event: str | None = None
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What a claim gave. `more` says whether others may still be due."""
+
+    deliveries: list[Delivery]
+    held: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A delivery that somebody claimed: what a rescuer looks at."""
+
+    id: int
+    event_id: int
+    name: str
+    handler: str
+    attempts: int
+    claim: str
+
+
+def now(database: Database) -> int:
+    """Return the database's own time, in milliseconds since 1970, UTC."""
+    row = database.query(database.now_query)
+    assert row is not None
+    return int(row[0])
+
+
+def claim(database: Database, ask: Ask) -> Claimed:
+    """Claim due deliveries, the longest due first, and hold those that can't be run."""
+    return database.transaction(lambda tx: _claim(tx, ask))
+
+
+def _claim(tx: Transaction, ask: Ask) -> Claimed:
+    candidates = _candidates(tx, ask)
+    if not candidates:
+        return Claimed([], 0, more=False)
+    ids = [row[0] for row in candidates]
+    locked = tx.rows(
+        "SELECT id FROM eventctl_delivery"
+        f" WHERE id IN ({marks(ids)}) AND state = ? AND due_at <= ?"
+        f" ORDER BY due_at, id LIMIT ?{tx.lock}",
+        [*ids, str(State.PENDING), ask.cutoff, ask.limit],
+    )
+    mine = [row[0] for row in locked]
+    if not mine:
+        return Claimed([], 0, more=True)
+    rows = tx.rows(
+        "SELECT d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
+        " e.`key`, e.name, e.args, e.created_at"
+        " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        f" WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
+        mine,
+    )
+    known: list[Row] = []
+    held = 0
+    moment = tx.now()
+    for row in rows:
+        problem = _problem(row, ask.leases)
+        if problem:
+            held += _hold(tx, row, *problem, moment)
+        else:
+            known.append(row)
+    by_lease: dict[int, list[int]] = {}
+    for row in known:
+        by_lease.setdefault(ask.leases[row[2]], []).append(row[0])
+    for lease, group in by_lease.items():
+        tx.execute(
+            "UPDATE eventctl_delivery SET state = ?, reason = NULL, claim = ?, due_at = ?"
+            f" WHERE id IN ({marks(group)})",
+            [
+                str(State.RUNNING),
+                ask.token,
+                moment + lease,
+                *group,
+            ],
+        )
+    return Claimed([_delivery(row, ask) for row in known], held, more=True)
+
+
+def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
+    where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
+    values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
+    join = ""
+    if ask.skip:
+        where.append(f"d.handler NOT IN ({marks(ask.skip)})")
+        values += ask.skip
+    if ask.handler is not None:
+        where.append("d.handler = ?")
+        values.append(ask.handler)
+    if ask.event is not None:
+        join = " JOIN eventctl_event e ON e.id = d.event_id"
+        where.append("e.name = ?")
+        values.append(ask.event)
+    if ask.ids:
+        where.append(f"d.id IN ({marks(ask.ids)})")
+        values += ask.ids
+    wide = ask.limit if ask.alone or not tx.lock else ask.limit * _WIDER
+    return tx.rows(
+        f"SELECT d.id FROM eventctl_delivery d{join} WHERE {' AND '.join(where)}"
+        " ORDER BY d.due_at, d.id LIMIT ?",
+        [*values, wide],
+    )
+
+
+def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
+    handler, name, args = row[2], row[8], row[9]
+    if handler not in leases:
+        return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
+    if name is None:
+        return Reason.DAMAGED_ARGS, "its event's row is gone"
+    if not isinstance(args, str):
+        return Reason.DAMAGED_ARGS, "its args are not UTF-8 text"
+    return None
+
+
+def _delivery(row: Row, ask: Ask) -> Delivery:
+    delivery_id, event_id, handler, attempts, waited, due_at, _, key, name, args, created_at = row
+    return Delivery(
+        id=delivery_id,
+        event_id=event_id,
+        key=key,
+        name=name,
+        args=args,
+        created_at=created_at,
+        handler=handler,
+        attempt=attempts + 1,
+        waited=waited,
+        due_at=due_at,
+        claim=ask.token,
+        start_by=ask.start_by,
+    )
+
+
+def _hold(tx: Transaction, row: Row, reason: Reason, error: str, moment: int) -> int:
+    delivery_id, event_id, known_reason = row[0], row[1], row[6]
+    tx.execute(
+        "UPDATE eventctl_delivery SET reason = ?, last_error = ?, due_at = ? WHERE id = ?",
+        (str(reason), error, moment + HOLD, delivery_id),
+    )
+    if known_reason == reason:
+        return 0
+    lock_events(tx, [event_id])
+    add_notice(tx, "held", delivery_id, moment)
+    settle(tx, [event_id], troubled=True)
+    return 1
+
+
+def rescue(
+    database: Database,
+    lost: Sequence[tuple[Running, bool]],
+    judge: Callable[[Running, bool], Verdict],
+    host: str,
+) -> int:
+    """Take deliveries from claimers that died; return how many there were.
+
+    Each comes with whether its handler may have been started: what was is claimed
+    alone the next time, since it may be what killed its claimer.
+    """
+
+    def work(tx: Transaction) -> int:
+        moment = tx.now()
+        lock_events(tx, sorted({running.event_id for running, _ in lost}))
+        taken = [end for end in lost if _rescue(tx, *end, judge(*end), moment, host)]
+        settle(tx, sorted({running.event_id for running, _ in taken}), troubled=True)
+        return len(taken)
+
+    return database.transaction(work) if lost else 0
+
+
+def _rescue(
+    tx: Transaction, running: Running, started: bool, verdict: Verdict, moment: int, host: str
+) -> bool:
+    error = "the process that ran it died" if started else "its claimer died before starting it"
+    cursor = tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ?, claim = NULL, alone = ?,"
+        " attempts = attempts + ?, last_error = ? WHERE id = ? AND claim = ?",
+        (
+            str(verdict.state),
+            verdict.reason and str(verdict.reason),
+            None if verdict.state == State.FAILED else moment,
+            int(started),
+            verdict.charge,
+            error,
+            running.id,
+            running.claim,
+        ),
+    )
+    if not cursor.rowcount:
+        return False
+    if started:
+        add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, moment, None, host, error)
+    if verdict.state == State.FAILED:
+        add_notice(tx, str(verdict.reason), running.id, moment)
+    return True
+
+
+def running(
+    database: Database, after: int, expired_by: int | None, token_prefix: str | None, limit: int
+) -> list[Running]:
+    """Return running deliveries with an id above `after`, in the order of their ids.
+
+    Either those whose lease ended by `expired_by`, or those whose claim begins with
+    `token_prefix`. Both read the index of `due_at`, never the finished ones.
+    """
+    value: list[object]
+    if expired_by is not None:
+        where, value = "d.due_at <= ?", [expired_by]
+    else:
+        where, value = "d.due_at IS NOT NULL AND d.claim LIKE ?", [f"{token_prefix}%"]
+    rows = database.transaction(
+        lambda tx: tx.rows(
+            "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim"
+            " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
+            f" WHERE {where} AND d.state = ? AND d.id > ? ORDER BY d.id LIMIT ?",
+            [*value, str(State.RUNNING), after, limit],
+        )
+    )
+    return [Running(*row) for row in rows]

@@ -1,0 +1,300 @@
+"""Connections and transactions, as the rest of the program sees them.
+
+`store.dialects` has all that differs between SQLite and MySQL. Statements are written
+once, with `?` for each parameter, and run inside `Database.transaction`, which begins,
+commits, and runs the whole again where other writers made it fail.
+
+No connection is open across a fork: SQLite's locks and a MySQL session belong to one
+process. A connection is closed before each fork and opened again when needed.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import weakref
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from eventctl.config.model import Store
+from eventctl.errors import StoreError, StoreUnavailable
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+BUSY = "busy"
+"""Another writer was in the way: the transaction is rolled back and runs again."""
+GONE = "gone"
+"""The connection or its server is not there (any more): connect anew, and run again."""
+UNAVAILABLE = "unavailable"
+"""The store cannot be written now."""
+REFUSED = "refused"
+"""The store answers, but not to us: no right, no such database."""
+FAULT = "fault"
+"""A fault of the program: it is raised as it is."""
+
+
+class MissingTable(Exception):
+    """The eventctl tables are not there (yet)."""
+
+
+class TryAgain(Exception):
+    """Raised inside a transaction: another one was faster, so run it from its beginning."""
+
+
+class Transaction:
+    """What runs inside one transaction: statements with `?` for their parameters."""
+
+    def __init__(self, database: Database, cursor: Any) -> None:
+        self._database = database
+        self._cursor = cursor
+        self.IntegrityError: type[Exception] = database.driver.IntegrityError
+        self.connection = database.connection
+        """The DB-API connection that it runs on."""
+        self.lock = database.row_lock
+        """Appended to a SELECT, it locks the rows, and passes over locked ones."""
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
+        """Run one statement; return its cursor."""
+        self._cursor.execute(self._database.translate(sql), parameters)
+        return self._cursor
+
+    def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one query; return all of its rows."""
+        return list(self.execute(sql, parameters).fetchall())
+
+    def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
+        """Run one query; return its first row, or None."""
+        found = self.rows(sql, parameters)
+        return found[0] if found else None
+
+    def insert(self, sql: str, parameters: Sequence[Any]) -> int:
+        """Run one INSERT; return the id that the new row was given."""
+        return int(self.execute(sql, parameters).lastrowid)
+
+    def insert_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run one INSERT for many rows. Its VALUES have placeholders only: MySQL's
+        drivers send such rows together, and with a literal among them one by one.
+        """
+        self._cursor.executemany(self._database.translate(sql), list(rows))
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the transaction has not been ended behind our back."""
+        return self._database.in_transaction()
+
+    def now(self) -> int:
+        """Return the database's own time, in milliseconds since 1970, UTC."""
+        return int(self.rows(self._database.now_query)[0][0])
+
+
+def _pause(kind: str, tries: int) -> float:
+    # Writers that collided must not meet again: a pause at random, in seconds.
+    longest = 0.1 if kind == BUSY else 1.0
+    return min(longest, 0.01 * 2.0**tries) * (0.1 + 0.9 * os.urandom(1)[0] / 255)
+
+
+def marks(values: Sequence[Any]) -> str:
+    """Return the placeholders for an IN list of these values."""
+    return ",".join("?" * len(values))
+
+
+class Database(ABC):
+    """One connection to the store, opened when first used. Safe in threads."""
+
+    dialect: str
+    driver: Any
+    """The DB-API module."""
+    row_lock: str
+    now_query: str
+    begin: str
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.lock = threading.RLock()
+        self._connection: Any = None
+        self._was_connected = False
+        self.was_cut = False
+        """Whether the connection was lost at least once: a commit whose answer was lost
+        with it may have claimed what nobody here knows of."""
+        _databases.add(self)
+
+    def __enter__(self) -> Database:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def connection(self) -> Any:
+        """The DB-API connection, in autocommit mode; connects where there is none."""
+        if self._connection is None:
+            self._connection = self._connect()
+            self._was_connected = True
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection, if there is one. The next use opens another."""
+        with self.lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                try:
+                    connection.close()
+                except self.driver.Error as error:
+                    if self.classify(error) == FAULT:
+                        raise
+
+    def transaction(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one write transaction and return what it returned.
+
+        `work` runs again from its beginning where another writer was in the way or
+        the connection broke, until the store's time-out has passed: it must have no
+        effects but its statements, and find out for itself whether an earlier run
+        was committed in truth.
+
+        Raises StoreUnavailable or StoreError where the store can't take it.
+        """
+        return self._persist(lambda: self._run(work))
+
+    def once(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one transaction, whatever happens not a second time.
+
+        Raises the driver's own errors.
+        """
+        with self.lock:
+            return self._run(work)
+
+    def query(self, sql: str) -> Row | None:
+        """Run one query by itself, outside of a transaction; return its first row.
+
+        Raises MissingTable where its table is not there.
+        """
+
+        def run() -> Row | None:
+            cursor = self.connection.cursor()
+            try:
+                cursor.execute(self.translate(sql))
+                row: Row | None = cursor.fetchone()
+                return row
+            finally:
+                cursor.close()
+
+        return self._persist(run)
+
+    def _persist(self, run: Callable[[], T]) -> T:
+        """Run it until it succeeds, or fails for another reason than others' work."""
+        with self.lock:
+            deadline = time.monotonic() + self.store.timeout
+            tries = 0
+            while True:
+                try:
+                    return run()
+                except TryAgain as error:
+                    if time.monotonic() > deadline:
+                        raise StoreUnavailable(str(error)) from error
+                except self.driver.Error as error:
+                    if self.is_missing_table(error):
+                        raise MissingTable from error
+                    kind = self.classify(error)
+                    if kind == FAULT:
+                        raise
+                    if kind != BUSY:
+                        self.was_cut |= self._was_connected
+                        self.close()
+                    tries += 1
+                    if not self._again(kind, tries) or time.monotonic() > deadline:
+                        raise self.translated(error) from error
+                    time.sleep(_pause(kind, tries))
+
+    def _again(self, kind: str, tries: int) -> bool:
+        # A server that was there is waited for: it may be restarting. One that was
+        # not there from the start is none to wait for: emit has its spool.
+        return kind == BUSY or (kind == GONE and (self._was_connected or tries < 3))
+
+    def _run(self, work: Callable[[Transaction], T]) -> T:
+        cursor = self.connection.cursor()
+        cursor.execute(self.begin)
+        try:
+            result = work(Transaction(self, cursor))
+            cursor.execute("COMMIT")
+            return result
+        except BaseException:
+            self._roll_back(cursor)
+            raise
+        finally:
+            cursor.close()
+
+    def _roll_back(self, cursor: Any) -> None:
+        try:
+            cursor.execute("ROLLBACK")
+        except self.driver.Error:
+            # Without a connection there is no transaction left; the first error tells.
+            self._connection = None
+
+    def translated(self, error: Exception) -> Exception:
+        """Return the error that callers know, with one line for a person to read."""
+        text = f"the store ({self.describe()}) {self.explain(error)}"
+        return StoreError(text) if self.classify(error) == REFUSED else StoreUnavailable(text)
+
+    @abstractmethod
+    def translate(self, sql: str) -> str:
+        """Return a statement in the form that the driver takes."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Return the store's place, without its password."""
+
+    @abstractmethod
+    def classify(self, error: Exception) -> str:
+        """Return what a driver's error means: BUSY, GONE, UNAVAILABLE, REFUSED, FAULT."""
+
+    @abstractmethod
+    def explain(self, error: Exception) -> str:
+        """Return what happened, to go on after 'the store'."""
+
+    @abstractmethod
+    def is_missing_table(self, error: Exception) -> bool:
+        """Return whether a driver's error says that a table is not there."""
+
+    @abstractmethod
+    def is_already_there(self, error: Exception) -> bool:
+        """Return whether a driver's error says that a table, column or index exists."""
+
+    @abstractmethod
+    def in_transaction(self) -> bool:
+        """Return whether a transaction is open on the connection."""
+
+    @abstractmethod
+    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` while no other process can run migrations."""
+
+    @abstractmethod
+    def _connect(self) -> Any: ...
+
+
+_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for database in list(_databases):
+        database.lock.acquire()
+        database.close()
+
+
+def _after_fork() -> None:
+    for database in list(_databases):
+        database.lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_databases):
+        database.lock = threading.RLock()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=_after_fork,
+    after_in_child=_after_fork_in_child,
+)

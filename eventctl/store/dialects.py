@@ -1,0 +1,312 @@
+"""SQLite and MySQL: the only place where the two differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from eventctl.config.model import Store
+from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.store.database import (
+    BUSY,
+    FAULT,
+    GONE,
+    REFUSED,
+    UNAVAILABLE,
+    Database,
+    Transaction,
+)
+
+T = TypeVar("T")
+
+
+def database(store: Store) -> Database:
+    """Return the database that events.toml names, not connected yet."""
+    return SqliteDatabase(store) if store.sqlite else MySQLDatabase(store)
+
+
+class SqliteDatabase(Database):
+    """A file: WAL, and an fsync for each commit."""
+
+    dialect = "sqlite"
+    row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
+    now_query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    begin = "BEGIN IMMEDIATE"
+
+    def __init__(self, store: Store) -> None:
+        import sqlite3
+
+        self.driver = sqlite3
+        super().__init__(store)
+
+    def _connect(self) -> Any:
+        connection = self.driver.connect(
+            self.store.sqlite,
+            timeout=self.store.timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.text_factory = _text
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except self.driver.Error:
+            connection.close()
+            raise
+        return connection
+
+    def translate(self, sql: str) -> str:
+        return sql
+
+    def describe(self) -> str:
+        return str(self.store.sqlite)
+
+    def classify(self, error: Exception) -> str:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            return FAULT
+        meanings = {
+            self.driver.SQLITE_BUSY: BUSY,
+            self.driver.SQLITE_LOCKED: BUSY,
+            self.driver.SQLITE_PROTOCOL: BUSY,
+            self.driver.SQLITE_READONLY: UNAVAILABLE,
+            self.driver.SQLITE_IOERR: UNAVAILABLE,
+            self.driver.SQLITE_FULL: UNAVAILABLE,
+            self.driver.SQLITE_CANTOPEN: UNAVAILABLE,
+            self.driver.SQLITE_CORRUPT: UNAVAILABLE,
+            self.driver.SQLITE_NOTADB: UNAVAILABLE,
+            self.driver.SQLITE_PERM: UNAVAILABLE,
+            self.driver.SQLITE_AUTH: UNAVAILABLE,
+        }
+        return meanings.get(code & 0xFF, FAULT)
+
+    def explain(self, error: Exception) -> str:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        mends = {
+            self.driver.SQLITE_BUSY: "is locked by another process, for longer than"
+            " [store] timeout",
+            self.driver.SQLITE_READONLY: "is read-only for this user: check the rights of the"
+            " file and of its folder",
+            self.driver.SQLITE_FULL: "has no room left: its disk is full",
+            self.driver.SQLITE_CANTOPEN: "cannot be opened: check that its folder exists and"
+            " that this user may write there",
+            self.driver.SQLITE_CORRUPT: "is damaged: restore it from a backup",
+            self.driver.SQLITE_NOTADB: "is no SQLite database: check [store] url",
+        }
+        return f"{mends.get(primary, 'cannot be used')} ({error})"
+
+    def is_missing_table(self, error: Exception) -> bool:
+        return str(error).startswith("no such table")
+
+    def is_already_there(self, error: Exception) -> bool:
+        return False  # DDL is part of the transaction here: a step is whole, or not there
+
+    def in_transaction(self) -> bool:
+        return bool(self.connection.in_transaction)
+
+    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+        return self.transaction(work)
+
+
+class MySQLDatabase(Database):
+    """MySQL 8, MariaDB 10.6 and later, and what speaks their protocol."""
+
+    dialect = "mysql"
+    row_lock = " FOR UPDATE SKIP LOCKED"
+    # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
+    now_query = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
+    begin = "START TRANSACTION"
+
+    BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait
+    GONE_CODES = frozenset(
+        {0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927}
+        | {2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031}
+    )
+    UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
+    REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
+
+    def __init__(self, store: Store) -> None:
+        self.driver = _mysql_driver()
+        super().__init__(store)
+
+    def _connect(self) -> Any:
+        assert self.store.mysql is not None
+        error: Exception | None = None
+        for host, port in self.store.mysql.hosts:
+            try:
+                return self._connect_to(host, port)
+            except self.driver.Error as failure:
+                if self.classify(failure) != GONE:
+                    raise
+                error = failure
+        assert error is not None
+        raise error
+
+    def _connect_to(self, host: str, port: int) -> Any:
+        url = self.store.mysql
+        assert url is not None
+        wanted: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "user": url.user,
+            "password": url.password,
+            "database": url.database,
+            "unix_socket": url.unix_socket,
+            "read_default_file": self.store.read_default_file and str(self.store.read_default_file),
+            "connect_timeout": max(1, int(min(5, self.store.timeout))),
+            "charset": "utf8mb4",
+            # Row counts are of rows that matched, not of those that changed.
+            "client_flag": 2,
+            "autocommit": True,
+        }
+        options = {name: value for name, value in wanted.items() if value is not None}
+        connection = self.driver.connect(**options, **_tls_options(self.store, self.driver))
+        try:
+            self._check_version(str(connection.get_server_info()))
+            cursor = connection.cursor()
+            cursor.execute(
+                "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',"
+                f" innodb_lock_wait_timeout = {max(1, int(min(10, self.store.timeout)))}"
+            )
+            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            if self.store.ssl != "preferred":
+                cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+                if not cursor.fetchone()[1]:
+                    raise StoreError(
+                        f"the store ({self.describe()}) speaks no TLS, and [store] ssl ="
+                        f' "{self.store.ssl}" requires it: turn it on in the server'
+                    )
+            cursor.close()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check_version(self, told: str) -> None:
+        # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
+        name = "MariaDB" if "mariadb" in told.lower() else "MySQL"
+        numbers = told.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
+        least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)
+        if all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) < least:
+            raise StoreError(
+                f"the store ({self.describe()}) is {name} {'.'.join(numbers)}, which has no"
+                f" SKIP LOCKED: {name} {'.'.join(map(str, least))} or later is needed"
+            )
+
+    def translate(self, sql: str) -> str:
+        return _percent_style(sql)
+
+    def describe(self) -> str:
+        url = self.store.mysql
+        assert url is not None
+        place = url.unix_socket or ",".join(f"{host}:{port}" for host, port in url.hosts)
+        return f"mysql {place}/{url.database}"
+
+    def classify(self, error: Exception) -> str:
+        code = _code(error)
+        for codes, meaning in (
+            (self.BUSY_CODES, BUSY),
+            (self.GONE_CODES, GONE),
+            (self.UNAVAILABLE_CODES, UNAVAILABLE),
+            (self.REFUSED_CODES, REFUSED),
+        ):
+            if code in codes:
+                return meaning
+        return GONE if isinstance(error, self.driver.InterfaceError) else FAULT
+
+    def explain(self, error: Exception) -> str:
+        kinds = {
+            BUSY: "is locked by other transactions for too long",
+            GONE: "cannot be reached",
+            REFUSED: "refuses this user: check [store] url, the password and the rights",
+        }
+        text = str(error.args[-1]) if error.args else str(error)
+        return f"{kinds.get(self.classify(error), 'cannot be used')} ({text})"
+
+    def is_missing_table(self, error: Exception) -> bool:
+        return _code(error) == 1146
+
+    def is_already_there(self, error: Exception) -> bool:
+        return _code(error) in (1050, 1060, 1061)
+
+    def in_transaction(self) -> bool:
+        # The server says so with each answer; both drivers keep it, each in its own way.
+        if hasattr(self.connection, "server_status"):
+            return bool(self.connection.server_status & 1)
+        cursor = self.connection.cursor()
+        try:
+            cursor.execute(
+                "SELECT COUNT(*) FROM information_schema.innodb_trx"
+                " WHERE trx_mysql_thread_id = CONNECTION_ID()"
+            )
+            return bool(cursor.fetchone()[0])
+        finally:
+            cursor.close()
+
+    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+        with self.lock:
+            cursor = self.connection.cursor()
+            try:
+                cursor.execute("SELECT GET_LOCK('eventctl migrations', 60)")
+                if cursor.fetchone()[0] != 1:
+                    raise StoreUnavailable(
+                        f"the store ({self.describe()}) is being migrated by another process"
+                    )
+                try:
+                    return self.transaction(work)
+                finally:
+                    cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
+            except self.driver.Error as error:
+                raise self.translated(error) from error
+
+
+def _text(data: bytes) -> str | bytes:
+    # A row that was damaged by hand must not make the whole query fail.
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def _mysql_driver() -> Any:
+    # mysqlclient is C, and starts twice as fast; either will do.
+    try:
+        import MySQLdb
+    except ImportError:
+        try:
+            import pymysql
+        except ImportError:
+            raise StoreError(
+                "[store] url names MySQL, and no driver for it is installed:"
+                " pip install 'eventctl[mysql]'"
+            ) from None
+        return pymysql
+    return MySQLdb
+
+
+def _tls_options(store: Store, driver: Any) -> dict[str, Any]:
+    if driver.__name__ == "MySQLdb":
+        mode = {"preferred": "PREFERRED", "required": "REQUIRED", "verify": "VERIFY_IDENTITY"}
+        options: dict[str, Any] = {"ssl_mode": mode[store.ssl]}
+        if store.ssl_ca:
+            options["ssl"] = {"ca": str(store.ssl_ca)}
+        return options
+    if store.ssl == "preferred" and not store.ssl_ca:
+        return {}
+    verify = store.ssl == "verify"
+    options = {"ssl_verify_cert": verify, "ssl_verify_identity": verify}
+    if store.ssl_ca:
+        options["ssl_ca"] = str(store.ssl_ca)
+    elif not verify:
+        options["ssl"] = {"check_hostname": False}
+    return options
+
+
+def _code(error: Exception) -> int:
+    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
+
+
+@lru_cache(maxsize=256)
+def _percent_style(sql: str) -> str:
+    return sql.replace("%", "%%").replace("?", "%s")

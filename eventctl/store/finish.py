@@ -1,0 +1,98 @@
+"""Write how attempts ended: running deliveries become done, failed, or pending again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventctl.states import HELD, Outcome, Result, State, Verdict
+from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
+
+
+def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
+    """Write how attempts ended, all in one transaction; return how many claims were lost.
+
+    A result whose delivery no longer carries its claim is not written: somebody
+    else has taken the delivery, and what it wrote stands.
+    """
+    return database.transaction(lambda tx: finish_in(tx, ends, host))
+
+
+def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
+    """Do the same inside a transaction that is there already."""
+    moment = tx.now()
+    smooth: dict[str, list[Result]] = {}
+    rough: list[tuple[Result, Verdict]] = []
+    for result, verdict in ends:
+        if verdict.state == State.DONE and result.delivery.attempt == 1:
+            smooth.setdefault(result.delivery.claim, []).append(result)
+        else:
+            rough.append((result, verdict))
+    lock_events(tx, sorted({result.delivery.event_id for result, _ in ends}))
+    lost = sum(_finish_smooth(tx, token, group, moment) for token, group in smooth.items())
+    lost += sum(not _finish_rough(tx, *end, moment, host) for end in rough)
+    troubled = {r.delivery.event_id for r, v in rough if v.charge or v.reason or v.waited}
+    calm = {result.delivery.event_id for result, _ in ends} - troubled
+    settle(tx, sorted(calm), troubled=False)
+    settle(tx, sorted(troubled), troubled=True)
+    return lost
+
+
+def _finish_smooth(tx: Transaction, token: str, results: list[Result], moment: int) -> int:
+    """Finish what succeeded on its first attempt: one statement for all of it."""
+    took = [value for result in results for value in (result.delivery.id, result.took)]
+    ids = [result.delivery.id for result in results]
+    cursor = tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, due_at = NULL, claim = NULL, alone = 0,"
+        f" attempts = 1, done_at = ?, took = CASE id {'WHEN ? THEN ? ' * len(ids)}END"
+        f" WHERE id IN ({marks(ids)}) AND claim = ?",
+        [str(State.DONE), moment, *took, *ids, token],
+    )
+    return len(ids) - int(cursor.rowcount)
+
+
+def _finish_rough(
+    tx: Transaction, result: Result, verdict: Verdict, moment: int, host: str
+) -> bool:
+    """Finish one attempt with all that there is to say of it; False if its claim was lost."""
+    delivery = result.delivery
+    over = verdict.state != State.PENDING
+    due_at = delivery.due_at if result.outcome == Outcome.NOT_STARTED else moment + verdict.delay
+    cursor = tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ?, claim = NULL, alone = 0,"
+        " attempts = attempts + ?, waited = waited + ?, took = ?, done_at = ?,"
+        " last_error = COALESCE(?, last_error)"
+        " WHERE id = ? AND claim = ?",
+        (
+            str(verdict.state),
+            verdict.reason and str(verdict.reason),
+            None if over else due_at,
+            verdict.charge,
+            verdict.waited,
+            result.took,
+            moment if verdict.state == State.DONE else None,
+            result.error or None,
+            delivery.id,
+            delivery.claim,
+        ),
+    )
+    if not cursor.rowcount:
+        return False
+    if result.outcome not in (Outcome.NOT_STARTED, Outcome.UNDECODABLE):
+        add_attempt(
+            tx,
+            delivery.id,
+            delivery.attempt,
+            result.outcome,
+            moment,
+            result.took,
+            host,
+            result.error,
+            result.traceback,
+            result.output,
+        )
+    if verdict.state == State.FAILED:
+        add_notice(tx, str(verdict.reason), delivery.id, moment)
+    elif verdict.reason in HELD:
+        add_notice(tx, "held", delivery.id, moment)
+    return True

@@ -1,0 +1,29 @@
+"""A row for each sweep: when it ran, where, and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from eventctl.store.database import Database, Transaction
+
+_KEPT = 20_000
+"""How many sweeps are kept: two weeks of one a minute."""
+
+COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims")
+
+
+def record_sweep(database: Database, host: str, started_at: int, counts: Mapping[str, int]) -> None:
+    """Record that a sweep ended now, with its counts by the names of COUNTS.
+
+    `started_at` is in milliseconds since 1970, by the database's clock.
+    """
+
+    def work(tx: Transaction) -> None:
+        row_id = tx.insert(
+            f"INSERT INTO eventctl_sweep (host, started_at, ended_at, {', '.join(COUNTS)})"
+            f" VALUES (?, ?, ?{', ?' * len(COUNTS)})",
+            (host, started_at, tx.now(), *(counts.get(name, 0) for name in COUNTS)),
+        )
+        tx.execute("DELETE FROM eventctl_sweep WHERE id <= ?", (row_id - _KEPT,))
+
+    database.transaction(work)

@@ -1,0 +1,162 @@
+"""The tables, as numbered steps. A step that was released is never edited: add one.
+
+Each step can run again where it broke off half-way, since MySQL commits each DDL
+statement by itself. `{…}` are the words in which the two dialects differ.
+"""
+
+from __future__ import annotations
+
+from eventctl.errors import StoreError
+from eventctl.store.database import Database, MissingTable, Transaction
+
+_WORDS = {
+    "sqlite": {
+        "id": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "name": "TEXT",
+        "text": "TEXT",
+        "end": "",
+        "where_due": " WHERE due_at IS NOT NULL",
+        "now": "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER))",
+    },
+    "mysql": {
+        "id": "BIGINT AUTO_INCREMENT PRIMARY KEY",
+        "name": "VARCHAR(191)",
+        "text": "LONGTEXT",
+        "end": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
+        "where_due": "",
+        "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
+    },
+}
+
+_TABLES = (
+    """CREATE TABLE IF NOT EXISTS eventctl_event (
+        id {id},
+        `key` {name} NOT NULL,
+        name {name} NOT NULL,
+        args {text} NOT NULL,
+        expected TEXT NOT NULL,
+        status SMALLINT NOT NULL DEFAULT 0,
+        revision INTEGER NOT NULL DEFAULT 0,
+        created_at BIGINT NOT NULL
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_delivery (
+        id {id},
+        event_id BIGINT NOT NULL,
+        handler {name} NOT NULL,
+        state VARCHAR(8) NOT NULL,
+        reason VARCHAR(16),
+        attempts INTEGER NOT NULL DEFAULT 0,
+        due_at BIGINT,
+        claim VARCHAR(64),
+        alone SMALLINT NOT NULL DEFAULT 0,
+        waited BIGINT NOT NULL DEFAULT 0,
+        took BIGINT,
+        done_at BIGINT,
+        last_error TEXT,
+        reported_at BIGINT
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_attempt (
+        id {id},
+        delivery_id BIGINT NOT NULL,
+        number INTEGER NOT NULL,
+        outcome VARCHAR(16) NOT NULL,
+        ended_at BIGINT NOT NULL,
+        took BIGINT,
+        host VARCHAR(255) NOT NULL,
+        error TEXT NOT NULL,
+        traceback {text} NOT NULL,
+        output {text} NOT NULL
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_notice (
+        id {id},
+        kind VARCHAR(16) NOT NULL,
+        delivery_id BIGINT,
+        subject TEXT,
+        error TEXT,
+        created_at BIGINT NOT NULL,
+        due_at BIGINT NOT NULL
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_outbox (
+        id {id},
+        `key` {name},
+        name {name} NOT NULL,
+        args {text} NOT NULL,
+        created_at BIGINT NOT NULL DEFAULT {now},
+        held VARCHAR(255)
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_breaker (
+        handler {name} NOT NULL PRIMARY KEY,
+        opened_at BIGINT NOT NULL,
+        probed_at BIGINT NOT NULL,
+        error TEXT NOT NULL
+    ){end}""",
+    """CREATE TABLE IF NOT EXISTS eventctl_sweep (
+        id {id},
+        host VARCHAR(255) NOT NULL,
+        started_at BIGINT NOT NULL,
+        ended_at BIGINT,
+        succeeded INTEGER NOT NULL DEFAULT 0,
+        retried INTEGER NOT NULL DEFAULT 0,
+        failed INTEGER NOT NULL DEFAULT 0,
+        rescued INTEGER NOT NULL DEFAULT 0,
+        held INTEGER NOT NULL DEFAULT 0,
+        lost_claims INTEGER NOT NULL DEFAULT 0
+    ){end}""",
+    # The index names hold in the whole SQLite file, so they carry the prefix too.
+    "CREATE UNIQUE INDEX eventctl_event_key ON eventctl_event (`key`)",
+    "CREATE INDEX eventctl_event_created ON eventctl_event (created_at)",
+    "CREATE UNIQUE INDEX eventctl_delivery_pair ON eventctl_delivery (event_id, handler)",
+    "CREATE INDEX eventctl_delivery_due ON eventctl_delivery (due_at){where_due}",
+    "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES,)
+
+VERSION = len(STEPS)
+
+
+def prepare(database: Database) -> None:
+    """Bring the store's tables to this program's version, if they are behind it.
+
+    Raises StoreError where a newer program has made them, and leaves them alone.
+    """
+    found = version(database)
+    if found > VERSION:
+        raise StoreError(
+            f"the store ({database.describe()}) has schema {found}, newer than the"
+            f" {VERSION} that this eventctl knows: upgrade eventctl on this host"
+        )
+    if found < VERSION:
+        database.migration_lock(lambda tx: _apply(database, tx))
+
+
+def version(database: Database) -> int:
+    """Return the store's schema version; 0 where there are no tables."""
+    try:
+        row = database.query("SELECT MAX(version) FROM eventctl_schema")
+    except MissingTable:
+        return 0
+    return int(row[0] or 0) if row else 0
+
+
+def _apply(database: Database, tx: Transaction) -> None:
+    words = _WORDS[database.dialect]
+    tx.execute(
+        "CREATE TABLE IF NOT EXISTS eventctl_schema"
+        " (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)" + words["end"]
+    )
+    # Another process may have been first, between our look and the lock.
+    row = tx.row("SELECT MAX(version) FROM eventctl_schema")
+    done = int(row[0] or 0) if row else 0
+    for number, statements in enumerate(STEPS[done:], done + 1):
+        for statement in statements:
+            _execute_once(database, tx, statement.format_map(words))
+        tx.execute("INSERT INTO eventctl_schema VALUES (?, ?)", (number, tx.now()))
+
+
+def _execute_once(database: Database, tx: Transaction, statement: str) -> None:
+    try:
+        tx.execute(statement)
+    except database.driver.Error as error:
+        if not database.is_already_there(error):
+            raise

@@ -1,0 +1,23 @@
+"""Open the store that events.toml names, its tables made or brought up to date."""
+
+from __future__ import annotations
+
+from eventctl.config.model import Config
+from eventctl.store import migrations
+from eventctl.store.database import Database
+from eventctl.store.dialects import database
+
+
+def open_store(config: Config) -> Database:
+    """Return the store, ready for use.
+
+    Raises StoreUnavailable where it cannot be reached, and StoreError where it must
+    not be used: its schema is newer than this program, or it refuses this user.
+    """
+    opened = database(config.store)
+    try:
+        migrations.prepare(opened)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

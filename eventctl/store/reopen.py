@@ -1,0 +1,47 @@
+"""Replay's part of the claim protocol: done or failed deliveries become pending again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventctl.states import State
+from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.settle import lock_events, settle
+
+BATCH = 500
+"""How many deliveries one transaction reopens."""
+
+
+def reopen(database: Database, delivery_ids: Sequence[int]) -> list[int]:
+    """Make deliveries due now, with all of their attempts before them; return their ids.
+
+    What is running meanwhile, or not there any more, is left alone. The history of
+    attempts stays. Takes up to BATCH ids.
+    """
+    return database.transaction(lambda tx: _reopen(tx, delivery_ids)) if delivery_ids else []
+
+
+def _reopen(tx: Transaction, delivery_ids: Sequence[int]) -> list[int]:
+    among = f"id IN ({marks(delivery_ids)}) AND state <> ?"
+    wanted = [*delivery_ids, str(State.RUNNING)]
+    event_ids = [
+        row[0]
+        for row in tx.rows(
+            f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} ORDER BY event_id",
+            wanted,
+        )
+    ]
+    lock_events(tx, event_ids)
+    rows = tx.rows(f"SELECT id FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
+    ids = [row[0] for row in rows]
+    if ids:
+        tx.execute(
+            "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = ?, claim = NULL,"
+            " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL,"
+            f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state <> ?",
+            [str(State.PENDING), tx.now(), *ids, str(State.RUNNING)],
+        )
+        # A report that has not gone out yet would tell of what is being mended.
+        tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
+    settle(tx, event_ids, troubled=True)
+    return ids

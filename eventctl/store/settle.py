@@ -1,0 +1,78 @@
+"""What every change of a delivery writes besides: its event's status, history, notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventctl.states import Outcome, State
+from eventctl.store.database import Transaction, marks
+
+
+def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
+    """Write events' rows, before their deliveries: whoever changes those meets here.
+
+    Two hosts that finish two handlers of one event at the same instant wait for each
+    other here, and the second one sees what the first did. On a cluster whose hosts
+    do not share row locks, this is the write that its certification compares.
+    """
+    if event_ids:
+        tx.execute(
+            f"UPDATE eventctl_event SET revision = revision + 1 WHERE id IN ({marks(event_ids)})",
+            event_ids,
+        )
+
+
+def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None:
+    """Set events' status to what their deliveries say."""
+    if event_ids:
+        tx.execute(
+            "UPDATE eventctl_event SET status = CASE"
+            " WHEN EXISTS (SELECT 1 FROM eventctl_delivery d"
+            "  WHERE d.event_id = eventctl_event.id AND d.state = ?) THEN 3"
+            " WHEN NOT EXISTS (SELECT 1 FROM eventctl_delivery d"
+            "  WHERE d.event_id = eventctl_event.id AND d.state <> ?) THEN 2"
+            " WHEN status >= 2 OR ? THEN 1 ELSE status END"
+            f" WHERE id IN ({marks(event_ids)})",
+            [str(State.FAILED), str(State.DONE), troubled, *event_ids],
+        )
+
+
+def add_warning(tx: Transaction, kind: str, subject: str, error: str) -> None:
+    """Leave word of something that a person has to be told, and that is no delivery:
+    `subject` names what it is about, such as a file.
+    """
+    moment = tx.now()
+    tx.execute(
+        "INSERT INTO eventctl_notice (kind, subject, error, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (kind, subject, error, moment, moment),
+    )
+
+
+def add_notice(tx: Transaction, kind: str, delivery_id: int, moment: int) -> None:
+    """Leave word of something that a person has to be told."""
+    tx.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at) VALUES (?, ?, ?, ?)",
+        (kind, delivery_id, moment, moment),
+    )
+
+
+def add_attempt(
+    tx: Transaction,
+    delivery_id: int,
+    number: int,
+    outcome: Outcome,
+    ended_at: int,
+    took: int | None,
+    host: str,
+    error: str,
+    traceback: str = "",
+    output: str = "",
+) -> None:
+    """Add one attempt to the history. `took` is in milliseconds."""
+    tx.execute(
+        "INSERT INTO eventctl_attempt"
+        " (delivery_id, number, outcome, ended_at, took, host, error, traceback, output)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (delivery_id, number, str(outcome), ended_at, took, host, error, traceback, output),
+    )

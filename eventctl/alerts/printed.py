@@ -1,0 +1,25 @@
+"""The report on stdout: cron mails to MAILTO what a job prints."""
+
+from __future__ import annotations
+
+import sys
+
+from eventctl.alerts import ChannelError, render
+from eventctl.alerts.incident import Digest
+from eventctl.config.model import Report
+
+
+def send(report: Report, digest: Digest) -> list[str]:
+    """Print the report; there are never warnings.
+
+    Raises ChannelError where stdout is closed or its disk is full.
+    """
+    # Cron's locale may have no more than ASCII; an escaped letter beats no report.
+    encoding = sys.stdout.encoding or "utf-8"
+    text = render.text(digest).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        raise ChannelError(f"the report could not be printed on stdout: {error}") from error
+    return []

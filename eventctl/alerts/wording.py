@@ -1,0 +1,220 @@
+"""What a report says, whatever it is written in: sentences, times, commands, excerpts.
+
+Everything here is printable, but not yet escaped for any markup.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.text import printable, shorten
+
+FULL = 10
+"""How many incidents are told in full; of the rest each has a line."""
+BRIEF = 40
+"""How many have a line; what comes after is a count."""
+IDS = 20
+
+_NAME_WIDTH = 60
+_ERROR_WIDTH = 300
+_LINE_WIDTH = 120
+_TRACEBACK = (6, 22)
+_OUTPUT = (0, 12)
+_ENDED = {  # for one delivery, and for more
+    "exhausted": ("ran out of retries", "ran out of retries"),
+    "discarded": ("was discarded by the handler", "were discarded by the handler"),
+    "held": ("is held", "are held"),
+    "set aside": ("was set aside", "were set aside"),
+    "emit-failed": ("could not be recorded", "could not be recorded"),
+}
+_ADVICE = {
+    "set aside": "Mend it where the line above says; the next sweep looks again.",
+    "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
+    " the first sweep that reaches the store records them. No further mail comes for a while.",
+}
+
+
+def subject(digest: Digest) -> str:
+    """Return the subject line, such as "eventctl: 3 deliveries ran out of … on HOST"."""
+    handlers = list(dict.fromkeys(incident.handler for incident in digest.incidents))
+    return f"eventctl: {totals(digest)} ({listed(handlers)}) on {name(digest.host)}"
+
+
+def totals(digest: Digest) -> str:
+    """Return what happened in all, as in "3 deliveries ran out of retries, 1 held"."""
+    counts: Counter[str] = Counter()
+    for incident in digest.incidents:
+        counts[incident.kind] += incident.count
+    kinds = [kind for kind in _ENDED if counts[kind]]
+    first = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
+    return ", ".join(
+        [first, *(f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds[1:])]
+    )
+
+
+def headline(incident: Incident) -> str:
+    """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
+    what = _things(incident.kind, incident.count)
+    if incident.is_of_deliveries:
+        what += f" of {listed(incident.names)}"
+    return f"{name(incident.handler)}: {what} {_ended(incident.kind, incident.count)}"
+
+
+def overview(digest: Digest) -> str:
+    """Return how the report is laid out, for where it tells more than one incident."""
+    count = len(digest.incidents)
+    told = f", the first {FULL} in full" if count > FULL else ""
+    return f"{count:,} different problems, the most frequent first{told}."
+
+
+def rest(digest: Digest) -> tuple[list[str], str]:
+    """Return a short line for each of the incidents that are not told in full.
+
+    Past 40 of them there is a sentence that counts what is left, else an empty string.
+    """
+    lines = [_brief(incident) for incident in digest.incidents[FULL : FULL + BRIEF]]
+    left = digest.incidents[FULL + BRIEF :]
+    if not left:
+        return lines, ""
+    count = sum(incident.count for incident in left)
+    return lines, f"And {_deliveries(count)} with {len(left):,} other problems."
+
+
+def _brief(incident: Incident) -> str:
+    what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
+    line = shorten(f"{what}: {error(incident)}", 90)
+    return f"{line} (event {incident.event_ids[0]})" if incident.is_of_deliveries else line
+
+
+def _ended(kind: str, count: int) -> str:
+    return _ENDED[kind][count != 1]
+
+
+def _things(kind: str, count: int) -> str:
+    if kind == "set aside":
+        return "1 entry" if count == 1 else f"{count:,} entries"
+    if kind == "emit-failed":
+        return "1 event" if count == 1 else f"{count:,} events"
+    return _deliveries(count)
+
+
+def _deliveries(count: int) -> str:
+    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+
+
+def name(text: str) -> str:
+    """Return a handler's, event's or host's name as it can be shown within a sentence."""
+    return shorten(printable(text), _NAME_WIDTH) or "(no name)"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    shown = ", ".join(name(each) for each in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3:,} more"
+
+
+def error(incident: Incident) -> str:
+    """Return the error as one line."""
+    return shorten(printable(incident.error.strip()), _ERROR_WIDTH) or "no error text"
+
+
+def facts(incident: Incident) -> list[tuple[str, str]]:
+    """Return what else is known of an incident: times, attempts and ids, each with its label."""
+    first, last = _time(incident.first), _time(incident.last)
+    found = [("When", first)] if first == last else [("First", first), ("Last", last)]
+    if incident.attempts:
+        most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
+        found.append(("Attempts", most))
+    if not incident.is_of_deliveries:
+        return found
+    label = "Event" if len(incident.event_ids) == 1 else "Events"
+    return [*found, (label, _ids(incident))]
+
+
+def _time(at: int) -> str:
+    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ids(incident: Incident) -> str:
+    shown = ", ".join(str(each) for each in incident.event_ids[:IDS])
+    more = len(incident.event_ids) - IDS
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def traceback(incident: Incident) -> list[str]:
+    """Return the lines of the traceback: how it began, and where it ended."""
+    return _excerpt(incident.traceback, *_TRACEBACK)
+
+
+def output(incident: Incident) -> list[str]:
+    """Return the last lines of the handler's output."""
+    return _excerpt(incident.output, *_OUTPUT)
+
+
+def _excerpt(text: str, head: int, tail: int) -> list[str]:
+    lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
+    lines = [shorten(line.rstrip(), _LINE_WIDTH) for line in lines]
+    if len(lines) > head + tail:
+        left_out = len(lines) - head - tail
+        lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
+    return lines if any(lines) else []
+
+
+def look(digest: Digest, incident: Incident) -> str | None:
+    """Return the command that shows the first event of an incident, with every attempt."""
+    if not incident.is_of_deliveries:
+        return None
+    return _command(digest, "show", str(incident.event_ids[0]))
+
+
+def look_at_all(digest: Digest) -> str:
+    """Return the command that lists what has failed."""
+    return _command(digest, "list", "--status", "failed")
+
+
+def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
+    """Return what to do about an incident, and the command that does it, if one does."""
+    if not incident.is_of_deliveries:
+        return _ADVICE[incident.kind], None
+    if incident.kind != "held":
+        return _replay(digest, incident)
+    if incident.handler in digest.handlers:
+        return (
+            "The args are not JSON, so no retry can help: "
+            "emit the event anew with the args that were meant.",
+            None,
+        )
+    where = printable(str(digest.path))
+    return (
+        f'Add the handler "{name(incident.handler)}" back to [handlers] of {where}; '
+        "the next sweep then runs what is held.",
+        None,
+    )
+
+
+def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
+    them = "it" if incident.count == 1 else "them"
+    if incident.kind == "exhausted":
+        advice = f"Once the cause is mended, let the next sweep run {them} again"
+    else:
+        advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
+    handler = _option("--handler", incident.handler)
+    if len(incident.event_ids) <= IDS:
+        wanted = [str(each) for each in incident.event_ids]
+        return f"{advice}:", _command(digest, "replay", *wanted, *handler)
+    event = _option("--event", incident.names[0]) if len(incident.names) == 1 else []
+    command = _command(digest, "replay", *handler, *event, "--status", "failed")
+    return f"{advice} (all that failed: --dry-run shows which):", command
+
+
+def _option(flag: str, value: str) -> list[str]:
+    """Return the flag and its value, or nothing where the value could not be typed."""
+    return [flag, value] if value and printable(value) == value else []
+
+
+def _command(digest: Digest, *words: str) -> str:
+    return printable(shlex.join(["eventctl", "--config", str(digest.path), *words]))

@@ -1,0 +1,25 @@
+"""The entry point of `eventctl` and of `python -m eventctl`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line, and end the process with its exit code."""
+    from eventctl.cli import run
+
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        pass  # who read us has gone, and has what it wanted
+    # All is written and closed. What the interpreter would do now costs milliseconds.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,97 @@
+"""The Python door: `eventctl.emit`, as the command does it, for programs that go on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from eventctl import accept, emitter
+from eventctl import config as configuration
+from eventctl.config import parse_duration
+from eventctl.config.model import Config
+from eventctl.errors import EventctlError, StoreError, StoreUnavailable, UsageError
+from eventctl.states import NewEvent
+from eventctl.store import record
+from eventctl.store.database import Database
+from eventctl.store.opening import open_store
+
+_lock = threading.Lock()
+_configs: dict[str, Config] = {}
+_stores: dict[str, Database] = {}
+
+
+def emit(
+    name: str,
+    *args: Any,
+    key: str | None = None,
+    delay: float | str | None = None,
+    run: bool = False,
+    config: str | os.PathLike[str] | None = None,
+) -> int | None:
+    """Record the event `name` with its args, and return its id.
+
+    The next sweep runs the handlers, `delay` (seconds, or a duration such as "10m")
+    from now at the earliest; with `run`, they have been run when this returns, by a
+    fresh process. The same `key` again gives the same id, and runs nothing twice.
+
+    events.toml is found as the command finds it, or named by `config`. The store's
+    connection stays open; it is safe in threads and after a fork.
+
+    Where the store can't be reached, the event goes into the spool, the next sweep
+    records it, and None is returned.
+
+    Raises UsageError where the event or its args cannot be recorded, ConfigError where
+    events.toml cannot be used, and StoreUnavailable where not even the spool can be
+    written.
+    """
+    if run and delay is not None:
+        raise UsageError("delay leaves the handlers to the sweep: run cannot go with it")
+    try:
+        seconds = 0.0 if delay is None else parse_duration(delay)
+    except ValueError as error:
+        raise UsageError(f"delay: {error}") from error
+    settings = _settings(config)
+    event = accept.accept(settings, name, accept.encode(list(args)), key)
+    if run:
+        return _run(settings, event)
+    try:
+        return record.record(_store(settings), event, seconds).id
+    except (StoreUnavailable, StoreError) as error:
+        emitter.put_in_spool(settings, event, error)
+        return None
+
+
+def _settings(config: str | os.PathLike[str] | None) -> Config:
+    path = str(configuration.find(None if config is None else os.fspath(config)))
+    with _lock:
+        if path not in _configs:
+            _configs[path] = configuration.load(Path(path))
+        return _configs[path]
+
+
+def _store(settings: Config) -> Database:
+    """Return the open store of a configuration, the same one each time."""
+    path = str(settings.path)
+    with _lock:
+        if path not in _stores:
+            _stores[path] = open_store(settings)
+        return _stores[path]
+
+
+def _run(settings: Config, event: NewEvent) -> int | None:
+    """Emit in a fresh process: a fork of a threaded program may not go on safely."""
+    import subprocess
+    import sys
+
+    argv = [sys.executable, "-m", "eventctl", "--config", str(settings.path), "emit"]
+    done = subprocess.run(
+        [*argv, f"--key={event.key}", "--json=-", "--", event.name],
+        input=event.args.encode(),
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise EventctlError(f"eventctl emit exited with {done.returncode}; stderr says why")
+    return int(done.stdout) if done.stdout else None

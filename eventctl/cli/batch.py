@@ -1,0 +1,66 @@
+"""emit --batch: many events from JSON Lines, recorded in bulk."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+
+from eventctl import accept
+from eventctl.config.model import Config
+from eventctl.errors import EXIT_DONE, UsageError
+from eventctl.states import NewEvent
+from eventctl.store.opening import open_store
+from eventctl.store.record import BULK, record_many
+
+
+def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
+    """Record all events of a file of JSON Lines, or none of them if one line is wrong.
+
+    They are due `delay` seconds from now. Prints their ids, in the order of the lines.
+    """
+    events = list(_read(config, file))
+    with open_store(config) as database:
+        for start in range(0, len(events), BULK):
+            recorded = record_many(database, events[start : start + BULK], delay)
+            if not quiet:
+                sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
+                sys.stdout.flush()
+    return EXIT_DONE
+
+
+def _read(config: Config, file: str) -> Iterator[NewEvent]:
+    try:
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        yield _event(config, line)
+                    except UsageError as error:
+                        raise UsageError(
+                            f"{file}, line {number}: {error}; nothing of it is recorded"
+                        ) from error
+    except OSError as error:
+        raise UsageError(f"--batch: {file} cannot be read: {error.strerror}") from error
+
+
+def _event(config: Config, line: bytes) -> NewEvent:
+    try:
+        fields = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise UsageError("not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise UsageError('not an object, such as {"name": "purchased", "args": ["user A", 5000]}')
+    unknown = fields.keys() - {"name", "args", "key"}
+    if unknown:
+        raise UsageError(f"unknown field {sorted(unknown)[0]!r}: there are name, args and key")
+    name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
+    if not isinstance(name, str):
+        raise UsageError('"name" must be a string: the name of an event')
+    if not isinstance(args, list | dict):
+        raise UsageError('"args" must be a list or an object')
+    if key is not None and not isinstance(key, str):
+        raise UsageError('"key" must be a string')
+    return accept.accept(config, name, accept.encode(args), key)

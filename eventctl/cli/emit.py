@@ -1,0 +1,191 @@
+"""eventctl emit: record an event, then run its handlers."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from eventctl import accept, emitter
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.config import parse_duration
+from eventctl.config.model import Config
+from eventctl.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NOT_RECORDED,
+    EventctlError,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+    WorkerError,
+)
+from eventctl.states import NewEvent, Outcome, Recorded, Result, State, Verdict
+from eventctl.text import printable
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("args", nargs=-1, metavar="[ARG]...")
+@click.option(
+    "--json", "json_args", metavar="JSON", help="The args as a JSON list or object; - is stdin."
+)
+@click.option(
+    "--key", help="Idempotency key: the same key again gives the same id, and runs nothing."
+)
+@click.option("--defer", is_flag=True, help="Record only: the next sweep runs the handlers.")
+@click.option(
+    "--detach", is_flag=True, help="Record and return; run the handlers in the background."
+)
+@click.option(
+    "--delay", metavar="TIME", help="Record only, to be run after this time, such as 10m."
+)
+@click.option(
+    "--batch",
+    metavar="FILE",
+    help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}; - is stdin.',
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if a handler failed.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print neither the id nor what became of the handlers."
+)
+@click.pass_obj
+def command(
+    context: Context,
+    name: str | None,
+    args: tuple[str, ...],
+    json_args: str | None,
+    key: str | None,
+    defer: bool,
+    detach: bool,
+    delay: str | None,
+    batch: str | None,
+    strict: bool,
+    quiet: bool,
+) -> int:
+    """Record the event NAME with its ARGs, then run its handlers.
+
+    ARGs are strings, taken to the letter; --json is for typed ones. The event's id is
+    printed as soon as it is recorded. What fails is run again by the sweep, and does not
+    fail this command: it exits with 0 once the event is recorded.
+
+    \b
+    Examples:
+      eventctl emit purchased "user A" 5000
+      eventctl emit purchased --json '["user A", 5000]'
+      eventctl emit --defer purchased -- --this-is-an-arg
+    """
+    if batch is not None:
+        _refuse(
+            "--batch",
+            name=name,
+            args=args,
+            json_args=json_args,
+            key=key,
+            detach=detach,
+            strict=strict,
+        )
+        from eventctl.cli.batch import emit_batch
+
+        return emit_batch(context.config, batch, _seconds(delay), quiet)
+    if name is None:
+        raise UsageError("which event? eventctl emit NAME [ARG]... (see eventctl emit --help)")
+    if json_args is not None and args:
+        raise UsageError("args are given as ARGs or by --json, not both")
+    if (defer or delay is not None) and (detach or strict):
+        raise UsageError(
+            "--defer and --delay leave the handlers to the sweep:"
+            " --detach and --strict cannot go with them"
+        )
+    if detach and strict:
+        raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
+    if json_args == "-":
+        json_args = sys.stdin.read()
+    text = accept.check(json_args) if json_args is not None else accept.encode(args)
+    event = accept.accept(context.config, name, text, key)
+    emission = _Emission(context.config, event, quiet)
+    try:
+        if defer or delay is not None:
+            emission.recorded(emitter.defer(context.config, event, _seconds(delay)))
+        elif detach:
+            emitter.detach(context.config, event, emission.recorded)
+        else:
+            signal = emitter.emit(context.config, event, emission.recorded, emission.told)
+            if signal:
+                return 128 + signal
+    except (StoreUnavailable, StoreError, WorkerError) as error:
+        return emission.unwritten(error)
+    return EXIT_FAILED if strict and emission.failed else EXIT_DONE
+
+
+def _refuse(option: str, **others: object) -> None:
+    for name, value in others.items():
+        if value:
+            shown = {"name": "NAME", "args": "ARGs", "json_args": "--json"}.get(name, f"--{name}")
+            raise UsageError(f"{option} cannot go with {shown}")
+
+
+def _seconds(delay: str | None) -> float:
+    try:
+        return parse_duration(delay) if delay is not None else 0.0
+    except ValueError as error:
+        raise UsageError(f"--delay: {error}") from error
+
+
+class _Emission:
+    """One emit, and what is said of it: the id on stdout, words on stderr."""
+
+    def __init__(self, config: Config, event: NewEvent, quiet: bool) -> None:
+        self._config = config
+        self._event = event
+        self._quiet = quiet
+        self._id: int | None = None
+        self.failed = False
+
+    def recorded(self, recorded: Recorded) -> None:
+        self._id = recorded.id
+        if not self._quiet:
+            # At once: whoever reads it may count on the event, whatever comes now.
+            sys.stdout.write(f"{recorded.id}\n")
+            sys.stdout.flush()
+
+    def told(self, result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.SUCCEEDED:
+            return
+        self.failed = True
+        if not self._quiet:
+            delivery = result.delivery
+            what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
+            complain(f"{what}: {printable(result.error)}; {_next(verdict)}")
+
+    def unwritten(self, error: EventctlError) -> int:
+        """Say that the store did not take it, and keep the event from being lost."""
+        if self._id is not None:
+            complain(
+                f"{error}; event {self._id} is recorded, but not what became of its handlers:"
+                " the sweep runs them again"
+            )
+            return EXIT_DONE
+        event = self._event
+        try:
+            path = emitter.put_in_spool(self._config, event, error)
+        except StoreUnavailable as unspooled:
+            complain(f"{error}; {unspooled}; the event is NOT recorded, and follows here")
+            fields = {"name": event.name, "key": event.key, "args": json.loads(event.args)}
+            sys.stderr.write(json.dumps(fields) + "\n")
+            return EXIT_NOT_RECORDED
+        complain(f"{error}; the event is kept in {path}, and the next sweep records it")
+        return EXIT_DONE
+
+
+def _next(verdict: Verdict) -> str:
+    if verdict.state == State.FAILED:
+        return "it is given up (see eventctl replay)"
+    if verdict.reason:
+        return f"it is held: {verdict.reason}"
+    seconds = verdict.delay / 1000
+    return (
+        f"the sweep runs it again in {seconds:.0f} s" if seconds >= 1 else "the sweep runs it again"
+    )

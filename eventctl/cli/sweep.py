@@ -1,0 +1,145 @@
+"""eventctl sweep: run what is due, retry what failed, and tell a person."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Container
+
+import click
+
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.config import parse_duration
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreUnavailable, UsageError
+from eventctl.locks import StateFolder, SweepLock
+from eventctl.states import Outcome, Result, State, Verdict
+from eventctl.text import printable
+
+_AN_HOUR = 3600.0
+_FAR_TOO_LONG = 3600.0
+"""Seconds: a sweep that has run for longer is told of by those that step aside."""
+
+
+@click.command()
+@click.option(
+    "--jobs", type=click.IntRange(1), help="How many handlers run at once. [default: [sweep] jobs]"
+)
+@click.option("--limit", type=click.IntRange(1), help="Run this many deliveries at the most.")
+@click.option("--max-time", metavar="TIME", help="Start nothing more after this time, such as 50s.")
+@click.option(
+    "--for",
+    "repeat_for",
+    metavar="TIME",
+    help="Sweep again each second until this time, such as 55s, is over.",
+)
+@click.option("--event", metavar="NAME", help="Only deliveries of this event.")
+@click.option("--handler", metavar="NAME", help="Only deliveries of this handler.")
+@click.option("--dry-run", is_flag=True, help="Show what is due, and run nothing.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Tell of each attempt, with the handler's output."
+)
+@click.pass_obj
+def command(
+    context: Context,
+    jobs: int | None,
+    limit: int | None,
+    max_time: str | None,
+    repeat_for: str | None,
+    event: str | None,
+    handler: str | None,
+    dry_run: bool,
+    verbose: bool,
+) -> int:
+    """Run what is due: what was deferred, failed, or left by a process that died.
+
+    Made for cron: it prints nothing and exits with 0 where there is nothing to tell. A
+    delivery that ran out of retries is reported, printed or mailed as [report] says,
+    and makes it exit with 1. While another sweep runs on this host, it steps aside.
+
+    \b
+    Examples:
+      * * * * *  eventctl --config /etc/eventctl/events.toml sweep
+      * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
+    """
+    config = context.config
+    _check("event", event, config.events)
+    _check("handler", handler, config.handlers)
+    if dry_run:
+        from eventctl.cli.due import show_due
+
+        return show_due(context, event, handler, limit)
+    from eventctl import sweep
+
+    options = sweep.Options(
+        jobs=jobs,
+        limit=limit,
+        max_time=_seconds("--max-time", max_time, float("inf")),
+        repeat_for=_seconds("--for", repeat_for, 0.0),
+        handler=handler,
+        event=event,
+        chatty=verbose,
+    )
+    state = StateFolder(config.store.state, config.store.group)
+    lock = SweepLock(state, config.sweep.lock)
+    try:
+        if not lock.acquire(time.time()):
+            return _step_aside(state, lock, verbose)
+        swept = sweep.sweep(config, options, _tell if verbose else None)
+        state.forget_once("store")
+    except StoreUnavailable as error:
+        # Cron mails what is said here, each minute: once an hour is loud enough.
+        if state.once_in("store", _AN_HOUR) or verbose:
+            complain(f"{error}; this is told once an hour until a sweep succeeds again")
+        return error.exit_code
+    finally:
+        lock.release()
+    if swept.unreported:
+        complain(
+            f"the report was not accepted, and goes out with the next sweep: {swept.unreported}"
+        )
+    if verbose:
+        complain(
+            ", ".join(f"{count} {name}" for name, count in swept.counts.items() if count)
+            or "nothing was due"
+        )
+    if swept.interrupted:
+        return 128 + swept.interrupted
+    return EXIT_FAILED if swept.reported or swept.unreported else EXIT_DONE
+
+
+def _check(kind: str, given: str | None, known: Container[str]) -> None:
+    if given is not None and given not in known:
+        raise UsageError(f"no {kind} {given!r} in events.toml")
+
+
+def _seconds(option: str, text: str | None, default: float) -> float:
+    try:
+        return default if text is None else parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+
+
+def _step_aside(state: StateFolder, lock: SweepLock, verbose: bool) -> int:
+    """Leave the work to the sweep that is at it; tell where it takes far too long."""
+    age = time.time() - lock.held_since()
+    if age > _FAR_TOO_LONG and state.once_in("sweep", _AN_HOUR):
+        complain(
+            f"a sweep on this host has been running for {age / 3600:.1f} hours, and no other"
+            f" can start: see what holds {lock.path} (fuser -v {lock.path})"
+        )
+    elif verbose:
+        complain("another sweep is running on this host: nothing to do here")
+    return EXIT_DONE
+
+
+def _tell(result: Result, verdict: Verdict) -> None:
+    delivery = result.delivery
+    if result.outcome == Outcome.NOT_STARTED:
+        return
+    line = f"{delivery.name} {delivery.event_id} {delivery.handler}: {result.outcome}"
+    if delivery.attempt > 1 or verdict.state != State.DONE:
+        line += f" (attempt {delivery.attempt})"
+    error = f": {printable(result.error)}" if result.error else ""
+    complain(f"{line} in {result.took} ms{error}")
+    for output in result.output.splitlines():
+        complain(f"  | {output}")

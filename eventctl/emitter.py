@@ -1,0 +1,157 @@
+"""Emit: record the event and its expected handlers first, and only then run them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from eventctl.config.model import Config
+from eventctl.errors import EventctlError
+from eventctl.locks import Claimer, StateFolder
+from eventctl.states import Delivery, NewEvent, Recorded, Result, Verdict
+from eventctl.store import record
+from eventctl.store.database import Database
+from eventctl.store.opening import open_store
+
+if TYPE_CHECKING:
+    from eventctl.dispatch import Interruption
+    from eventctl.pool import Pool
+
+OnRecorded = Callable[[Recorded], None]
+OnTold = Callable[[Result, Verdict], None]
+
+MOST_JOBS = 4
+"""How many handlers of one event run side by side."""
+
+_TOLD_EVERY = 600.0
+"""Seconds between two mails of one host that say that the store can't be reached."""
+
+
+def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
+    """Record an event for the sweep to run, `delay` seconds from now."""
+    with open_store(config) as database:
+        return record.record(database, event, delay)
+
+
+def put_in_spool(config: Config, event: NewEvent, error: EventctlError) -> Path:
+    """Keep an event that the store did not take for the next sweep, and tell a person.
+
+    Returns the spool's file. Raises StoreUnavailable where it can't be written either.
+    """
+    from eventctl import spool
+
+    state = StateFolder(config.store.state, config.store.group)
+    path = spool.write(state, event)
+    if config.report.mail_to and state.once_in("emit-failed", _TOLD_EVERY):
+        import subprocess
+        import sys
+
+        # Another process, so that a slow mail server never holds the emitter up.
+        subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
+                *(str(config.path), event.name, str(error)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    return path
+
+
+def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:
+    """Record an event, call `recorded`, and run its handlers, calling `told` for each.
+
+    The workers are forked before the store is opened: they load while it is written.
+    Returns the signal that interrupted the run, or 0.
+    """
+    from eventctl.dispatch import Interruption
+    from eventctl.pool import Pool
+
+    claimer = Claimer(StateFolder(config.store.state, config.store.group))
+    pool = Pool(config, claimer, _jobs(event))
+    clean = False
+    with Interruption() as interruption:
+        try:
+            pool.start()
+            with open_store(config) as database:
+                deliveries = _record_claimed(config, database, event, claimer, recorded)
+                _run(config, database, claimer, pool, interruption, deliveries, told)
+            clean = not database.was_cut
+        finally:
+            pool.close()
+            claimer.close(clean=clean)
+    return interruption.signal
+
+
+def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> None:
+    """Record an event and call `recorded`; its handlers run on in the background.
+
+    A forked process takes the claim over, and holds its lock.
+    """
+    from eventctl.dispatch import Interruption
+    from eventctl.pool import Pool
+
+    claimer = Claimer(StateFolder(config.store.state, config.store.group))
+    with open_store(config) as database:
+        deliveries = _record_claimed(config, database, event, claimer, recorded)
+    if os.fork():
+        return
+    status = 1
+    try:
+        os.setsid()
+        _leave_terminal()
+        pool = Pool(config, claimer, _jobs(event))
+        with Interruption() as interruption, open_store(config) as database:
+            _run(config, database, claimer, pool, interruption, deliveries, lambda *_: None)
+        pool.close()
+        claimer.close(clean=not database.was_cut)
+        status = 0
+    finally:
+        # Whatever happened, the sweep makes it good: our lock ends with us.
+        os._exit(status)
+
+
+def _leave_terminal() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def _jobs(event: NewEvent) -> int:
+    return min(MOST_JOBS, len(event.expected))
+
+
+def _record_claimed(
+    config: Config,
+    database: Database,
+    event: NewEvent,
+    claimer: Claimer,
+    recorded: OnRecorded,
+) -> list[Delivery]:
+    from eventctl.dispatch import leases, start_by
+
+    made, deliveries = record.record_claimed(
+        database, event, claimer.token(), leases(config), start_by()
+    )
+    recorded(made)
+    return deliveries
+
+
+def _run(
+    config: Config,
+    database: Database,
+    claimer: Claimer,
+    pool: Pool,
+    interruption: Interruption,
+    deliveries: list[Delivery],
+    told: OnTold,
+) -> None:
+    from eventctl.dispatch import Dispatch
+
+    dispatch = Dispatch(config, database, claimer, pool, interruption, told)
+    dispatch.run(lambda wanted: [], claimed=deliveries)

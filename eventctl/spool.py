@@ -1,0 +1,189 @@
+"""The spool: where an event goes when the store can't be reached, durably.
+
+A folder of JSON files, one event each: {"name": …, "args": […], "key": …}. A file is
+written under a name that begins with a dot, flushed to the disk, and renamed, so that
+it is whole or not there; the next sweep imports it. It is a public door as well: any
+program that renames such a file into the folder has emitted (`key` may be left out).
+
+    .KEY.tmp ──rename──> KEY.json ──import──> (gone)
+                            ├──unknown event──> held/KEY.json ──import──> (gone)
+                            └──not an event───> damaged/KEY.json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from eventctl.errors import StoreUnavailable
+from eventctl.locks import StateFolder, is_at, try_lock
+from eventctl.states import NewEvent
+
+FOLDER = "spool"
+HELD = "held"
+DAMAGED = "damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A file in the spool, and what it says; `name` is "" where it is no event."""
+
+    path: Path
+    name: str
+    args: str
+    key: str
+    created_at: int
+    """When the file was written, in milliseconds since 1970, by this host's clock."""
+    problem: str = ""
+
+
+def write(state: StateFolder, event: NewEvent) -> Path:
+    """Write an event to the spool; it survives a power cut when this returns.
+
+    Raises StoreUnavailable where it cannot be written.
+    """
+    name, key = json.dumps(event.name), json.dumps(event.key)
+    # The args are JSON text already, kept to the letter.
+    body = f'{{"name": {name}, "key": {key}, "args": {event.args}}}'
+    try:
+        folder = state.folder(FOLDER)
+        # By the time in it, a new key sorts by age; a given one may be any text.
+        target = folder / f"{_file_name(event.key)}.json"
+        draft = folder / f".{target.name}.tmp"
+        while not _written(state, draft, target, body.encode()):
+            continue  # a sweep took our draft for a dead process's: write it again
+        _sync_folder(folder)
+        return target
+    except OSError as error:
+        raise StoreUnavailable(
+            f"the spool {state.path / FOLDER} cannot be written ({error.strerror})"
+        ) from error
+
+
+def _written(state: StateFolder, draft: Path, target: Path, body: bytes) -> bool:
+    fd = state.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    try:
+        if not try_lock(fd) or not is_at(fd, draft):
+            return False
+        data = memoryview(body)
+        while data:
+            data = data[os.write(fd, data) :]
+        os.fsync(fd)
+        with suppress(FileNotFoundError):
+            os.rename(draft, target)
+            return True
+        return False
+    except OSError:
+        with suppress(FileNotFoundError):
+            draft.unlink()
+        raise
+    finally:
+        os.close(fd)
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _file_name(key: str) -> str:
+    if len(key) <= 100 and all(c.isascii() and (c.isalnum() or c in "-_") for c in key):
+        return key
+    from hashlib import sha256
+
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def read(state: StateFolder) -> Iterator[Spooled]:
+    """Yield what is in the spool, the oldest first, what is held included.
+
+    Drafts of processes that died are removed: they were never acknowledged.
+    """
+    folder = state.path / FOLDER
+    found = []
+    for place in (folder, folder / HELD):
+        try:
+            entries = list(os.scandir(place))
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                _remove_dead_draft(state, Path(entry.path))
+            elif entry.name.endswith(".json"):
+                with suppress(FileNotFoundError):
+                    found.append((entry.stat().st_mtime_ns, Path(entry.path)))
+    for _, path in sorted(found):
+        with suppress(FileNotFoundError):  # another sweep was faster
+            yield _parse(path)
+
+
+def _remove_dead_draft(state: StateFolder, path: Path) -> None:
+    try:
+        fd = state.open(path, os.O_RDWR)
+    except OSError:
+        return  # gone meanwhile, or another user's: not ours to remove
+    try:
+        if try_lock(fd) and is_at(fd, path):
+            path.unlink()
+    finally:
+        os.close(fd)
+
+
+def _parse(path: Path) -> Spooled:
+    try:
+        status = path.stat()
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        return Spooled(path, "", "", "", 0, f"it cannot be read ({error.strerror})")
+    created_at = status.st_mtime_ns // 1_000_000
+    try:
+        fields = json.loads(data)
+        if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key"}:
+            raise ValueError("it is no object of name, args and key")
+        name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
+        if not isinstance(name, str) or not name:
+            raise ValueError("its name is no text")
+        if not isinstance(args, list | dict):
+            raise ValueError("its args are neither a list nor an object")
+        if key is not None and not isinstance(key, str):
+            raise ValueError("its key is no text")
+    except (ValueError, RecursionError) as error:
+        return Spooled(path, "", "", "", created_at, f"it is no event: {error}")
+    text = json.dumps(args, ensure_ascii=False)
+    return Spooled(path, name, text, key or _key_of(path.name, status, data), created_at)
+
+
+def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
+    # The same file imported again, after a crash, must be the same event; another
+    # file of the same name and content must not.
+    from hashlib import sha256
+
+    identity = f"{name} {status.st_ino} {status.st_mtime_ns} ".encode()
+    return f"spool-{sha256(identity + data).hexdigest()[:40]}"
+
+
+def remove(spooled: Spooled) -> None:
+    """Remove a file whose event is in the store."""
+    spooled.path.unlink(missing_ok=True)
+
+
+def set_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:
+    """Move a file to HELD or DAMAGED; None if it was there already, or is gone."""
+    folder = state.folder(FOLDER, where)
+    target = folder / spooled.path.name
+    if spooled.path.parent == folder:
+        return None
+    try:
+        os.rename(spooled.path, target)
+    except FileNotFoundError:
+        return None
+    return target

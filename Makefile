@@ -1,6 +1,7 @@
 # make demo   see it work            make test     all checks, then all tests
 # make lint   the checks only        make format   put the code into shape
 # make test T=tests/test_x.py        only these tests (pytest's own arguments)
+# make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -10,7 +11,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test galera soak lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -20,6 +21,13 @@ demo: .venv/.core
 
 test: lint
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(T)
+
+galera: .venv/.tests
+	@$(BIN)/pytest -q -m galera tests/test_galera.py
+
+# EVENTCTL_SOAK=60 make soak: for 60 seconds; EVENTCTL_SEED=N repeats a run; STORE=mariadb
+soak: .venv/.tests
+	@$(BIN)/python -m tests.soak $(STORE)
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -10,13 +10,17 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     from eventctl.cli import run
+    from eventctl.errors import EXIT_NOT_RECORDED
 
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except BrokenPipeError:
-        pass  # who read us has gone, and has what it wanted
+        code = code or 0  # who read us has gone, and has what it wanted
+    except OSError as error:
+        sys.stderr.write(f"eventctl: stdout cannot be written ({error.strerror})\n")
+        code = code or EXIT_NOT_RECORDED
+    sys.stderr.flush()
     # All is written and closed. What the interpreter would do now costs milliseconds.
     os._exit(code)
 

@@ -10,6 +10,7 @@ from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.states import NewEvent
 from eventctl.store.record import new_key
+from eventctl.text import json_text
 
 LONGEST_KEY = 191
 
@@ -20,6 +21,8 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     `args` is the JSON text of a list or an object. Raises UsageError where the name is
     not in events.toml, the args are too large, or the key is none that can be stored.
     """
+    if not isinstance(name, str) or not isinstance(key, str | None):
+        raise UsageError("the name of an event and its key are strings")
     if name not in config.events:
         raise UsageError(_unknown(config, name))
     size = len(args.encode("utf-8", "surrogatepass"))
@@ -30,7 +33,9 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
         )
     if key is not None:
         _check_key(key)
-    return NewEvent(name, args, key or new_key(), config.events[name].handlers)
+    known = config.events[name]
+    deadline = None if known.deadline is None else int(known.deadline * 1000)
+    return NewEvent(name, args, key or new_key(), known.handlers, deadline)
 
 
 def _check_key(key: str) -> None:
@@ -55,12 +60,7 @@ def _unknown(config: Config, name: str) -> str:
 def encode(args: Sequence[Any] | dict[str, Any]) -> str:
     """Return args as JSON text. Raises UsageError where JSON has no form for them."""
     try:
-        text = json.dumps(args, ensure_ascii=False, allow_nan=False)
-        text.encode()
-        return text
-    except UnicodeEncodeError:
-        # Bytes of the command line that are not UTF-8: JSON's escapes keep them.
-        return json.dumps(args)
+        return json_text(args)
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"the args cannot be written as JSON: {error}") from error
 
@@ -71,7 +71,9 @@ def check(text: str) -> str:
         args = json.loads(text)
         text.encode()
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the args are not JSON: {error}") from error
+        raise UsageError(
+            f"""the args are not JSON ({error}); in a shell: --json '["user A", 5000]'"""
+        ) from error
     if not isinstance(args, list | dict):
         raise UsageError('the args must be a JSON list or object, such as ["user A", 5000]')
     return text

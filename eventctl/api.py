@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from eventctl import accept, emitter
+from eventctl import accept, emitter, outbox
 from eventctl import config as configuration
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
@@ -18,6 +18,15 @@ from eventctl.store.database import Database
 from eventctl.store.opening import open_store
 
 _lock = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _lock
+    _lock = threading.Lock()  # a thread that is not there any more may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 
@@ -27,6 +36,7 @@ def emit(
     *args: Any,
     key: str | None = None,
     delay: float | str | None = None,
+    connection: Any = None,
     run: bool = False,
     config: str | os.PathLike[str] | None = None,
 ) -> int | None:
@@ -39,6 +49,10 @@ def emit(
     events.toml is found as the command finds it, or named by `config`. The store's
     connection stays open; it is safe in threads and after a fork.
 
+    With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django
+    or peewee), the event is a part of the caller's own transaction: it is there if that
+    is committed, and None is returned, since it has no id before the next sweep.
+
     Where the store can't be reached, the event goes into the spool, the next sweep
     records it, and None is returned.
 
@@ -48,18 +62,26 @@ def emit(
     """
     if run and delay is not None:
         raise UsageError("delay leaves the handlers to the sweep: run cannot go with it")
+    if connection is not None and (run or delay is not None):
+        raise UsageError(
+            "the caller's transaction is not committed yet: neither run nor"
+            " delay can go with connection"
+        )
     try:
         seconds = 0.0 if delay is None else parse_duration(delay)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"delay: {error}") from error
     settings = _settings(config)
     event = accept.accept(settings, name, accept.encode(list(args)), key)
+    if connection is not None:
+        outbox.put(connection, event)
+        return None
     if run:
         return _run(settings, event)
     try:
         return record.record(_store(settings), event, seconds).id
     except (StoreUnavailable, StoreError) as error:
-        emitter.put_in_spool(settings, event, error)
+        emitter.put_in_spool(settings, event, error, seconds)
         return None
 
 

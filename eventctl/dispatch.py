@@ -14,6 +14,7 @@ from eventctl import retry
 from eventctl.config.model import Config
 from eventctl.locks import Claimer
 from eventctl.pool import Pool
+from eventctl.redact import Redaction
 from eventctl.states import Delivery, Outcome, Result, State, Verdict
 from eventctl.store.claims import START_WINDOW
 from eventctl.store.database import Database
@@ -111,6 +112,7 @@ class Dispatch:
         self.pool = pool
         self._interruption = interruption
         self._told = told
+        self._redaction = Redaction(config.redact)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
@@ -146,7 +148,7 @@ class Dispatch:
             elif self.pool.busy:
                 self._step()
             elif dry:
-                self._write()
+                self.write()
                 batch = claim(wanted)
                 if not batch:
                     return
@@ -166,13 +168,14 @@ class Dispatch:
         for result in self.pool.wait(max(0.0, left), self._interruption.wake):
             self.end(result)
             if not group:
-                self._write()
+                self.write()
         self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
         if self._ends and time.monotonic() - self._first_end >= group:
-            self._write()
+            self.write()
 
     def end(self, result: Result) -> None:
         """Take one result: judge it, and keep it to be written with its group."""
+        result = self._redaction.result(result)
         delivery = result.delivery
         policy = self._config.retry_of(delivery.name, delivery.handler)
         verdict = retry.judge(result, policy, _chance())
@@ -193,7 +196,8 @@ class Dispatch:
         for delivery in deliveries:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write the results that wait for others to be written with."""
         if self._ends:
             ends, self._ends = self._ends, []
             self.lost_claims += finish(self._database, ends, self._host)
@@ -216,8 +220,8 @@ class Dispatch:
             for result in ended:
                 self.end(result)
             self._release(self.pool.withdraw())
-            self._write()
-        self._write()
+            self.write()
+        self.write()
 
 
 def _counted(result: Result, verdict: Verdict) -> str:

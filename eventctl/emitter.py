@@ -35,7 +35,7 @@ def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
         return record.record(database, event, delay)
 
 
-def put_in_spool(config: Config, event: NewEvent, error: EventctlError) -> Path:
+def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
     """Keep an event that the store did not take for the next sweep, and tell a person.
 
     Returns the spool's file. Raises StoreUnavailable where it can't be written either.
@@ -43,7 +43,7 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError) -> Path:
     from eventctl import spool
 
     state = StateFolder(config.store.state, config.store.group)
-    path = spool.write(state, event)
+    path = spool.write(state, event, delay)
     if config.report.mail_to and state.once_in("emit-failed", _TOLD_EVERY):
         import subprocess
         import sys
@@ -104,6 +104,7 @@ def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> None:
     try:
         os.setsid()
         _leave_terminal()
+        claimer.take_over()
         pool = Pool(config, claimer, _jobs(event))
         with Interruption() as interruption, open_store(config) as database:
             _run(config, database, claimer, pool, interruption, deliveries, lambda *_: None)

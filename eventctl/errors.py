@@ -44,6 +44,10 @@ class StoreUnavailable(EventctlError):
     exit_code = EXIT_NOT_RECORDED
 
 
+class StateUnavailable(StoreUnavailable):
+    """The state folder cannot be written: what needs no lock may go on without it."""
+
+
 class WorkerError(EventctlError):
     """Workers die before they start anything: nothing can be run on this host."""
 

@@ -178,7 +178,7 @@ def _postponed(verdict: RetryLater) -> End:
         delay = parse_duration(verdict.delay)
     except (TypeError, ValueError) as error:
         return End(Outcome.FAILED, f"RetryLater: {error}")
-    return End(Outcome.POSTPONED, "to be run later, says the handler", delay=delay)
+    return End(Outcome.POSTPONED, "to be run later, says the handler", delay=float(delay))
 
 
 def signal_name(number: int) -> str:
@@ -211,8 +211,10 @@ def _traceback(error: BaseException) -> str:
 
     # The first frames are this file's own: they say nothing about the handler.
     frames = error.__traceback__
-    while frames and frames.tb_next and frames.tb_frame.f_code.co_filename == __file__:
+    while frames and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
+    if frames is None:
+        return ""  # it was not even entered
     text = clean("".join(traceback.format_exception(type(error), error, frames)))
     if len(text) <= _LONGEST_TRACEBACK:
         return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from eventctl import spool
 from eventctl.accept import accept, check
 from eventctl.config.model import Config
@@ -22,8 +24,11 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
 
     A file is removed once its event is in the store. Its key makes that safe to do
     twice. What is no event is moved to `damaged`, and what names no event to `held`,
-    where each sweep looks again; a person is told of both.
+    where each sweep looks again; a person is told of both. Root imports nothing from a
+    spool that others may write to: see `spool.exposed`.
     """
+    if os.geteuid() == 0 and spool.exposed(state):
+        return 0
     new = 0
     for spooled in spool.read(state):
         if spooled.problem:
@@ -34,13 +39,14 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
         except UsageError as error:
             _set_aside(database, state, spooled, spool.HELD, str(error))
             continue
-        new += _record(database, event, spooled.created_at)
+        new += _record(database, event, spooled)
         spool.remove(spooled)
     return new
 
 
-def _record(database: Database, event: NewEvent, created_at: int) -> bool:
-    return database.transaction(lambda tx: _insert(tx, event, created_at))
+def _record(database: Database, event: NewEvent, spooled: Spooled) -> bool:
+    due_in = int(spooled.delay * 1000)
+    return database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in))
 
 
 def _set_aside(
@@ -108,7 +114,7 @@ def _hold_row(tx: Transaction, row: Row, wrong: str) -> None:
         add_warning(tx, "set aside", "outbox", f"eventctl_outbox row {row_id}: {wrong}")
 
 
-def _insert(tx: Transaction, event: NewEvent, created_at: int) -> bool:
+def _insert(tx: Transaction, event: NewEvent, created_at: int, due_in: int = 0) -> bool:
     # Due since it happened, unless the writer's clock is ahead of the database's.
     moment = min(created_at, tx.now())
-    return record.insert(tx, event, moment, due_in=0, claim=None).new
+    return record.insert(tx, event, moment, due_in=due_in, claim=None).new

@@ -2,7 +2,9 @@
 
 Each claiming process holds an flock on one file of its own in `claims/`, and its
 workers inherit it. Who gets the lock of such a file knows that the claimer and its
-workers are dead. A claim's token is `FOLDER.CLAIMER.RANDOM`: FOLDER names the state
+workers are dead. A second lock on it, a POSIX one, is the claimer's alone: where it is
+free and the first is not, something that a handler has left behind keeps the first,
+and the lease decides. A claim's token is `FOLDER.CLAIMER.RANDOM`: FOLDER names the state
 folder, so that a process knows which claims were made on its own host.
 
 The file is a journal as well: before a worker starts a delivery it adds a line to it,
@@ -17,10 +19,14 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from eventctl.errors import StoreUnavailable
+from eventctl.config import trust
+from eventctl.errors import StateUnavailable
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
+
+# Who may write here must not be able to make us write elsewhere, or wait at a FIFO.
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class StateFolder:
@@ -39,6 +45,14 @@ class StateFolder:
             self._name = self._read_name() or self._make_name()
         return self._name
 
+    def writers(self, *parts: str) -> str:
+        """Return who may write to a folder below that should not, "" if nobody may."""
+        try:
+            who = trust.writers(self.path.joinpath(*parts).stat())
+        except FileNotFoundError:
+            return ""
+        return "" if self._group and who != trust.ANYBODY else who
+
     def folder(self, *parts: str) -> Path:
         """Return a folder below, made where it is not there yet."""
         path = self.path.joinpath(*parts)
@@ -48,10 +62,7 @@ class StateFolder:
                 if not folder.is_dir():
                     self._make_folder(folder)
         except OSError as error:
-            raise StoreUnavailable(
-                f"the state folder {self.path} cannot be made ({error.strerror}):"
-                " set [store] state to one that this user may write"
-            ) from error
+            raise self._unwritable(error) from error
         return path
 
     def _make_folder(self, folder: Path) -> None:
@@ -66,15 +77,27 @@ class StateFolder:
         os.chmod(folder, self._folder_mode)
 
     def open(self, path: Path, flags: int) -> int:
-        """Open a file of this folder with the rights that its users need; return its fd."""
+        """Open a file of this folder with the rights that its users need; return its fd.
+
+        Raises StateUnavailable, or FileExistsError and FileNotFoundError as `flags` ask.
+        """
         try:
-            fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            self.folder(*path.parent.relative_to(self.path).parts)
-            fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        if self._group and os.fstat(fd).st_uid == os.geteuid():
-            os.fchmod(fd, self._file_mode)
+            if flags & os.O_CREAT and not path.parent.is_dir():
+                self.folder(*path.parent.relative_to(self.path).parts)
+            fd = os.open(path, flags | _SAFE, 0o600)
+            if self._group and os.fstat(fd).st_uid == os.geteuid():
+                os.fchmod(fd, self._file_mode)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError as error:
+            raise self._unwritable(error) from error
         return fd
+
+    def _unwritable(self, error: OSError) -> StateUnavailable:
+        return StateUnavailable(
+            f"the state folder {self.path} cannot be written ({error.strerror}):"
+            " set [store] state to one that this user may write"
+        )
 
     def is_first_after_boot(self) -> bool:
         """Return whether `note_boot` was not called yet since this host was started."""
@@ -86,7 +109,8 @@ class StateFolder:
     def note_boot(self) -> None:
         """Note that what was lost with the host's last end has been looked for."""
         fd = self.open(self.folder() / "boot", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        os.write(fd, _boot_id().encode("ascii"))
+        with suppress(OSError):  # on a full disk each sweep looks anew
+            os.write(fd, _boot_id().encode("ascii"))
         os.close(fd)
 
     def once_in(self, name: str, seconds: float) -> bool:
@@ -118,6 +142,9 @@ class StateFolder:
         try:
             os.write(fd, os.urandom(4).hex().encode())
             os.fsync(fd)
+        except OSError as error:
+            os.unlink(draft)
+            raise self._unwritable(error) from error
         finally:
             os.close(fd)
         try:
@@ -141,8 +168,13 @@ class Claimer:
             self.fd = state.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND)
             # A sweep may take the new file for a dead one's, before it is locked.
             if try_lock(self.fd) and is_at(self.fd, self.path):
+                self.take_over()
                 return
             os.close(self.fd)
+
+    def take_over(self) -> None:
+        """Become the claimer, in a process forked from it that goes on in its place."""
+        fcntl.lockf(self.fd, fcntl.LOCK_EX)
 
     def token(self) -> str:
         """Return a new token, for one claim."""
@@ -174,12 +206,15 @@ class DeadClaimers:
     Their locks are held until `bury`, so that two sweeps do not rescue the same.
     """
 
-    def __init__(self, state: StateFolder) -> None:
+    def __init__(self, state: StateFolder, own: Claimer) -> None:
         self._state = state
         self._started: dict[str, set[str]] = {}
         self._fds: dict[str, int] = {}
+        self._left_behind: set[str] = set()
         for name in sorted(os.listdir(state.folder("claims"))):
-            self._examine(name)
+            # To open and close our own file would lose its POSIX lock.
+            if name != own.name:
+                self._examine(name)
 
     def _examine(self, name: str) -> None:
         path = self._state.path / "claims" / name
@@ -187,7 +222,12 @@ class DeadClaimers:
             fd = self._state.open(path, os.O_RDWR)
         except FileNotFoundError:
             return
-        if not try_lock(fd) or not is_at(fd, path):
+        if not try_lock(fd):
+            if _claimer_is_dead(fd):
+                self._left_behind.add(name)
+            os.close(fd)
+            return
+        if not is_at(fd, path):
             os.close(fd)
             return
         self._fds[name] = fd
@@ -205,18 +245,19 @@ class DeadClaimers:
         journal = self._started.get(claimer)
         return journal is None or f"{random} {delivery_id}" in journal
 
-    def is_lost(self, claim: str) -> bool:
-        """Return whether nobody can be working under this claim, whose lease has ended or
-        whose claimer was on this host.
+    def is_lost(self, claim: str, *, expired: bool) -> bool:
+        """Return whether nobody can be working under this claim.
 
-        On this host the lock decides, and not the lease. A file is only ever removed by
+        On this host the locks decide, and not the lease. A file is only ever removed by
         its own claimer or after its claims were rescued, so a claim of this folder whose
-        file is missing has a dead claimer too. Other hosts have nothing but their lease.
+        file is missing has a dead claimer too. Of other hosts there is only the lease.
         """
         folder, claimer, _ = _parts(claim)
         if folder != self._state.name:
+            return expired
+        if claimer in self._fds or not (self._state.path / "claims" / claimer).exists():
             return True
-        return claimer in self._fds or not (self._state.path / "claims" / claimer).exists()
+        return expired and claimer in self._left_behind
 
     def bury(self) -> None:
         """Remove the files of the dead, once what they had claimed is rescued."""
@@ -242,6 +283,14 @@ def try_lock(fd: int) -> bool:
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
+        return False
+    return True
+
+
+def _claimer_is_dead(fd: int) -> bool:
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
         return False
     return True
 
@@ -277,7 +326,7 @@ class SweepLock:
             state.folder()
             self._fd = state.open(path, os.O_CREAT | os.O_RDWR)
         except OSError as error:
-            raise StoreUnavailable(
+            raise StateUnavailable(
                 f"the lock {path} cannot be opened ({error.strerror}): set [sweep] lock, or"
                 " [store] state, to a place that this user may write"
             ) from error
@@ -286,8 +335,9 @@ class SweepLock:
         """Take the lock if it is free; `now` is in seconds since 1970."""
         if not try_lock(self._fd):
             return False
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, f"{now:.0f}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk the lock is as good without it
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{now:.0f}\n".encode(), 0)
         return True
 
     def held_since(self) -> float:

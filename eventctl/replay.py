@@ -120,9 +120,9 @@ def reopen_all(
     reopened: list[int] = []
     for start in range(0, len(planned), BATCH):
         batch = planned[start : start + BATCH]
-        states = queries.states(database, [delivery.id for delivery in batch])
-        still = [d.id for d in batch if states.get(d.id) == d.state]
-        reopened += reopen(database, still)
+        for state in sorted({delivery.state for delivery in batch}):
+            ids = [delivery.id for delivery in batch if delivery.state == state]
+            reopened += reopen(database, ids, State(state))
         progress(len(batch))
     return reopened
 
@@ -144,7 +144,7 @@ def run_now(
         try:
             run = _Run(config, database, claimer, pool, interruption, delivery_ids, told)
             run.dispatch.run(run.claim)
-            clean = True
+            clean = not database.was_cut
         finally:
             pool.close()
             claimer.close(clean=clean)

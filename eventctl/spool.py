@@ -12,16 +12,20 @@ program that renames such a file into the folder has emitted (`key` may be left 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventctl.config.units import parse_duration
 from eventctl.errors import StoreUnavailable
 from eventctl.locks import StateFolder, is_at, try_lock
 from eventctl.states import NewEvent
+from eventctl.text import json_text
 
 FOLDER = "spool"
 HELD = "held"
@@ -39,21 +43,25 @@ class Spooled:
     created_at: int
     """When the file was written, in milliseconds since 1970, by this host's clock."""
     problem: str = ""
+    delay: float = 0.0
+    """Seconds from then, before which it is not to be run."""
 
 
-def write(state: StateFolder, event: NewEvent) -> Path:
+def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     """Write an event to the spool; it survives a power cut when this returns.
 
-    Raises StoreUnavailable where it cannot be written.
+    `delay` is in seconds, as emit was asked for. Raises StoreUnavailable where it
+    cannot be written.
     """
     name, key = json.dumps(event.name), json.dumps(event.key)
     # The args are JSON text already, kept to the letter.
-    body = f'{{"name": {name}, "key": {key}, "args": {event.args}}}'
+    later = f', "delay": {delay:g}' if delay else ""
+    body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'
     try:
         folder = state.folder(FOLDER)
         # By the time in it, a new key sorts by age; a given one may be any text.
         target = folder / f"{_file_name(event.key)}.json"
-        draft = folder / f".{target.name}.tmp"
+        draft = folder / f".{target.name}.{os.urandom(4).hex()}.tmp"
         while not _written(state, draft, target, body.encode()):
             continue  # a sweep took our draft for a dead process's: write it again
         _sync_folder(folder)
@@ -101,6 +109,15 @@ def _file_name(key: str) -> str:
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def exposed(state: StateFolder) -> str:
+    """Return one line if others than [store] group may write to the spool, else ""."""
+    for parts in ((), (FOLDER,), (FOLDER, HELD)):
+        if who := state.writers(*parts):
+            folder = state.path.joinpath(*parts)
+            return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
+    return ""
+
+
 def read(state: StateFolder) -> Iterator[Spooled]:
     """Yield what is in the spool, the oldest first, what is held included.
 
@@ -118,7 +135,8 @@ def read(state: StateFolder) -> Iterator[Spooled]:
                 _remove_dead_draft(state, Path(entry.path))
             elif entry.name.endswith(".json"):
                 with suppress(FileNotFoundError):
-                    found.append((entry.stat().st_mtime_ns, Path(entry.path)))
+                    status = entry.stat(follow_symlinks=False)
+                    found.append((status.st_mtime_ns, Path(entry.path)))
     for _, path in sorted(found):
         with suppress(FileNotFoundError):  # another sweep was faster
             yield _parse(path)
@@ -138,8 +156,7 @@ def _remove_dead_draft(state: StateFolder, path: Path) -> None:
 
 def _parse(path: Path) -> Spooled:
     try:
-        status = path.stat()
-        data = path.read_bytes()
+        status, data = _content(path)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -147,19 +164,31 @@ def _parse(path: Path) -> Spooled:
     created_at = status.st_mtime_ns // 1_000_000
     try:
         fields = json.loads(data)
-        if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key"}:
-            raise ValueError("it is no object of name, args and key")
+        if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
+            raise ValueError("it is no object of name, args, key and delay")
         name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
+        delay = parse_duration(fields.get("delay", 0))
+        text = json_text(args)
         if not isinstance(name, str) or not name:
             raise ValueError("its name is no text")
         if not isinstance(args, list | dict):
             raise ValueError("its args are neither a list nor an object")
         if key is not None and not isinstance(key, str):
             raise ValueError("its key is no text")
-    except (ValueError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         return Spooled(path, "", "", "", created_at, f"it is no event: {error}")
-    text = json.dumps(args, ensure_ascii=False)
-    return Spooled(path, name, text, key or _key_of(path.name, status, data), created_at)
+    key = key or _key_of(path.name, status, data)
+    return Spooled(path, name, text, key, created_at, delay=delay)
+
+
+def _content(path: Path) -> tuple[os.stat_result, bytes]:
+    # Not a FIFO, at which we would wait, nor a link, to what its writer may not read.
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        return status, file.read()
 
 
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:

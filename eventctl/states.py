@@ -75,6 +75,8 @@ class NewEvent:
     args: str
     key: str
     expected: tuple[str, ...]
+    deadline: int | None = None
+    """Milliseconds from when it was created, after which a person is told that it is late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +151,11 @@ class Verdict:
 class Notice:
     """Something that a person has to be told, until a channel has accepted it.
 
-    `kind` is "exhausted", "discarded" or "held", and "set aside" for what is no
-    delivery: a spool file or an outbox row that cannot become an event, which is then
-    named by `handler`, with an `event_id` of 0. `at` is in milliseconds since 1970,
-    UTC; `error`, `traceback` and `output` are those of the last attempt.
+    `kind` is "exhausted", "discarded" or "held"; "late" for an event that was not
+    processed within its deadline, and which `handler` names; "set aside" for a spool file
+    or outbox row that cannot become an event (`handler` says which, `event_id` is 0).
+    `at` is in milliseconds since 1970, UTC; `error`, `traceback` and `output` are those
+    of the last attempt.
     """
 
     id: int
@@ -165,3 +168,5 @@ class Notice:
     error: str
     traceback: str
     output: str
+    cause: str = ""
+    """What is the same for attempts that failed in the same way (see `cause`)."""

@@ -150,6 +150,8 @@ class Sweep:
             return found
         if self._dispatch.pool.busy:
             return []
+        # What is claimed now may kill this process: it must not take results with it.
+        self._dispatch.write()
         while self._probes_alone:
             if found := self._take(1, handler=self._probes_alone.pop(), alone=True):
                 return found
@@ -199,7 +201,7 @@ class Sweep:
         """Take back what dead processes had claimed: on this host at once, since their
         locks tell; of other hosts when the lease has ended.
         """
-        dead = DeadClaimers(self._state)
+        dead = DeadClaimers(self._state, self._claimer)
         try:
             # A power cut can take the files of claimers with it, but not what they claimed.
             if dead or self._state.is_first_after_boot():
@@ -221,7 +223,7 @@ class Sweep:
             lost = [
                 (running, dead.started(running.claim, running.id))
                 for running in found
-                if dead.is_lost(running.claim)
+                if dead.is_lost(running.claim, expired=expired_by is not None)
             ]
             count = claims.rescue(self._database, lost, self._judge_lost, self._host)
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count

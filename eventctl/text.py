@@ -38,6 +38,21 @@ def printable(text: str, *, lines: bool = False) -> str:
     return shown.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def json_text(value: object) -> str:
+    """Return a value as JSON that every database takes, its letters as they are.
+
+    Bytes that were no UTF-8 are lone surrogates in Python, and escapes in JSON.
+    """
+    import json
+
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value)
+    return text
+
+
 def shorten(text: str, width: int) -> str:
     """Return `text` in `width` characters at the most, an ellipsis for what is cut off."""
     return text if len(text) <= width else text[: width - 1] + "…"

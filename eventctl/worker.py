@@ -21,14 +21,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from eventctl import handlers
+from eventctl import handlers, output
 from eventctl.config.model import Config
 from eventctl.handlers import End
+from eventctl.output import Stage
 from eventctl.states import Delivery, Outcome
 from eventctl.transactional import Exact
-
-OUTPUT_TAIL = 4096
-"""How many bytes of a handler's output are kept."""
 
 _F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
 
@@ -64,9 +62,7 @@ def main(
     status = 1
     try:
         _settle_in(config, ends, lock)
-        exact = Exact(config)
-        for delivery in _requests(ends.requests):
-            _serve(config, ends, started, delivery, chatty, exact)
+        _Worker(config, ends, started, chatty).serve()
         status = 0
     except BrokenPipeError:
         status = 0  # nobody is left to tell
@@ -84,17 +80,8 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     _die_with_parent(ends.life)
     _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
     os.set_inheritable(lock, True)
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    os.dup2(ends.output, 1)
-    os.dup2(ends.output, 2)
-    sys.stdin = open(0, encoding="utf-8", closefd=False)
-    sys.stdout = open(1, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
-    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     _prefer_for_oom_killer()
     os.environ["EVENTCTL_CONFIG"] = str(config.path)
-    os.chdir(config.folder)
     handlers.add_to_path(config.pythonpath)
 
 
@@ -124,66 +111,57 @@ def _prefer_for_oom_killer() -> None:
         return  # no /proc here: nothing to ask for
 
 
-def _requests(fd: int) -> Iterator[Delivery]:
-    rest = b""
-    while data := os.read(fd, 65536):
-        *lines, rest = (rest + data).split(b"\n")
-        for line in lines:
-            yield Delivery(*json.loads(line))
+class _Worker:
+    """The child's side: it reads requests, runs handlers, and answers."""
 
+    def __init__(
+        self, config: Config, ends: Ends, started: Callable[[str, int], None], chatty: bool
+    ) -> None:
+        self._config = config
+        self._ends = ends
+        self._started = started
+        self._chatty = chatty
+        self._stage = Stage(ends.output)
+        self._exact = Exact(config)
 
-def _serve(
-    config: Config,
-    ends: Ends,
-    started: Callable[[str, int], None],
-    delivery: Delivery,
-    chatty: bool,
-    exact: Exact,
-) -> None:
-    if time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by:
-        _answer(ends.answers, delivery, End(Outcome.NOT_STARTED), 0, "", written=False)
-        return
-    if os.fstat(ends.output).st_size:
-        os.ftruncate(ends.output, 0)
-    started(delivery.claim, delivery.id)
-    os.write(ends.answers, b"s %d\n" % delivery.id)
-    begin = time.monotonic()
-    handler = config.handlers[delivery.handler]
-    end, written = (
-        exact.run(handler, delivery)
-        if handler.transactional
-        else (handlers.run(handler, delivery), False)
-    )
-    took = int((time.monotonic() - begin) * 1000)
-    _flush()
-    told = chatty or end.outcome != Outcome.SUCCEEDED
-    output = output_tail(ends.output) if told else ""
-    _answer(ends.answers, delivery, end, took, output, written)
-    if took >= handler.timeout * 1000:
-        # It outlived SIGTERM, and SIGKILL is on its way: nothing may be started any more.
-        os._exit(0)
+    def serve(self) -> None:
+        """Run what is asked for, one after another, until the pipe ends."""
+        for delivery in self._requests():
+            if time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by:
+                self._answer(delivery, End(Outcome.NOT_STARTED))
+            elif not self._run(delivery):
+                return
 
+    def _requests(self) -> Iterator[Delivery]:
+        rest = b""
+        while data := os.read(self._ends.requests, 65536):
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                yield Delivery(*json.loads(line))
 
-def _flush() -> None:
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (ValueError, OSError, AttributeError):
-            continue  # the handler has closed or replaced it: what it wrote is its own affair
+    def _run(self, delivery: Delivery) -> bool:
+        """Run one handler; return whether this process is fit to run another."""
+        self._stage.set()
+        os.chdir(self._config.folder)
+        self._started(delivery.claim, delivery.id)
+        os.write(self._ends.answers, b"s %d\n" % delivery.id)
+        handler = self._config.handlers[delivery.handler]
+        begin = time.monotonic()
+        if handler.transactional:
+            end, written = self._exact.run(handler, delivery)
+        else:
+            end, written = handlers.run(handler, delivery), False
+        took = int((time.monotonic() - begin) * 1000)
+        self._stage.flush()
+        self._answer(delivery, end, took, written)
+        # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
+        # made a handler fail may have left the process unfit for others.
+        return took < handler.timeout * 1000 and end.outcome != Outcome.FAILED
 
-
-def _answer(fd: int, delivery: Delivery, end: End, took: int, output: str, written: bool) -> None:
-    said = json.dumps(
-        [str(end.outcome), took, end.error, end.traceback, output, end.delay, written]
-    )
-    data = memoryview(b"e %d %s\n" % (delivery.id, said.encode()))
-    while data:
-        data = data[os.write(fd, data) :]
-
-
-def output_tail(fd: int) -> str:
-    """Return the tail of what was written to a worker's output file."""
-    size = os.fstat(fd).st_size
-    data = os.pread(fd, OUTPUT_TAIL, max(0, size - OUTPUT_TAIL))
-    text = data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return f"…{text}" if size > OUTPUT_TAIL else text
+    def _answer(self, delivery: Delivery, end: End, took: int = 0, written: bool = False) -> None:
+        told = self._chatty or end.outcome != Outcome.SUCCEEDED
+        tail = output.tail(self._ends.output) if told else ""
+        said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
+        data = memoryview(b"e %d %s\n" % (delivery.id, json.dumps(said).encode()))
+        while data:
+            data = data[os.write(self._ends.answers, data) :]

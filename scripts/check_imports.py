@@ -14,18 +14,19 @@ from pathlib import Path
 # Rank 0 first. `name.*` is a package whose modules may import one another.
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
-    ("errors", "states", "text", "config.model"),
+    ("errors", "states", "text", "cause", "config.model"),
     ("retry", "config.*"),
-    ("store", "store.database", "locks", "handlers"),
+    ("store", "store.database", "store.drivers", "locks", "handlers", "output"),
     ("store.dialects", "store.migrations", "store.schema", "store.settle"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
-        "spool",
+        *("spool", "outbox"),
     ),
-    ("accept",),
+    ("accept", "redact"),
     ("alerts.*", "breaker", "intake", "transactional"),
     ("worker",),
+    ("child",),
     ("pool",),
     ("dispatch",),
     ("emitter", "replay", "sweep"),

@@ -14,6 +14,7 @@ _COLOURS = {
     "discarded": "#8a5a00",
     "held": "#1f5fa8",
     "set aside": "#1f5fa8",
+    "late": "#8a5a00",
     "emit-failed": "#b3261e",
 }
 _SANS = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"

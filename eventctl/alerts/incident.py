@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from eventctl.cause import general
 from eventctl.states import Notice
-
-_QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
-_ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w.-]+")
-_HEX = re.compile(r"\b[0-9a-fA-F]{8,}\b")
-# A word with a digit in it, and what hangs on it: 17, 1,234.50, A-17b, 10.0.0.1:25,
-# a UUID, 2026-11-23T01:11:11.000Z. The look-behind keeps it linear on long words.
-_NUMBERED = re.compile(r"(?<![\w-])[\w-]*\d[\w-]*(?:[.,:+][\w-]*\d[\w-]*)*")
-_FRAME = re.compile(r'^ *File "([^"\n]+)", line \d+, in (.+)$', re.MULTILINE)
-_READ, _TELLING = 2000, 300
-"""How many characters of an error are read, and how many then tell one from another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +34,9 @@ class Incident:
     output: str
 
     @property
-    def is_of_deliveries(self) -> bool:
-        """Whether it is about deliveries, and not about what could not become an event."""
-        return self.kind not in ("set aside", "emit-failed")
+    def has_events(self) -> bool:
+        """Whether it is about events, and not about what could not become one."""
+        return any(self.event_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +62,11 @@ def group(notices: Iterable[Notice]) -> list[Incident]:
 
 
 def fingerprint(notice: Notice) -> str:
-    """Return 12 hex digits, the same for what went wrong in the same way.
-
-    Kind, handler, the error's text without what changes from one time to the next
-    (numbers, ids, times, quoted strings, addresses), and the function that raised it.
+    """Return 12 hex digits, the same for what went wrong in the same way: by kind, handler
+    and cause.
     """
-    frames = _FRAME.findall(notice.traceback)
-    place = frames[-1] if frames else ()
-    telling = (notice.kind, notice.handler, _general(notice.error), *place)
+    telling = (notice.kind, notice.handler, notice.cause or general(notice.error))
     return hashlib.sha256("\0".join(telling).encode("utf-8", "replace")).hexdigest()[:12]
-
-
-def _general(error: str) -> str:
-    text = _QUOTED.sub("'…'", error[:_READ])
-    for pattern in (_ADDRESS, _NUMBERED, _HEX):
-        text = pattern.sub("#", text)
-    return " ".join(text.split())[:_TELLING]
 
 
 def _incident(print_: str, members: Sequence[Notice]) -> Incident:

@@ -29,9 +29,11 @@ _ENDED = {  # for one delivery, and for more
     "discarded": ("was discarded by the handler", "were discarded by the handler"),
     "held": ("is held", "are held"),
     "set aside": ("was set aside", "were set aside"),
+    "late": ("is late", "are late"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
 }
 _ADVICE = {
+    "late": "It is still being retried; see what holds it up.",
     "set aside": "Mend it where the line above says; the next sweep looks again.",
     "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
     " the first sweep that reaches the store records them. No further mail comes for a while.",
@@ -59,7 +61,7 @@ def totals(digest: Digest) -> str:
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
     what = _things(incident.kind, incident.count)
-    if incident.is_of_deliveries:
+    if incident.has_events and incident.kind != "late":
         what += f" of {listed(incident.names)}"
     return f"{name(incident.handler)}: {what} {_ended(incident.kind, incident.count)}"
 
@@ -87,7 +89,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
     line = shorten(f"{what}: {error(incident)}", 90)
-    return f"{line} (event {incident.event_ids[0]})" if incident.is_of_deliveries else line
+    return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
 
 
 def _ended(kind: str, count: int) -> str:
@@ -97,7 +99,7 @@ def _ended(kind: str, count: int) -> str:
 def _things(kind: str, count: int) -> str:
     if kind == "set aside":
         return "1 entry" if count == 1 else f"{count:,} entries"
-    if kind == "emit-failed":
+    if kind in ("late", "emit-failed"):
         return "1 event" if count == 1 else f"{count:,} events"
     return _deliveries(count)
 
@@ -129,7 +131,7 @@ def facts(incident: Incident) -> list[tuple[str, str]]:
     if incident.attempts:
         most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
         found.append(("Attempts", most))
-    if not incident.is_of_deliveries:
+    if not incident.has_events:
         return found
     label = "Event" if len(incident.event_ids) == 1 else "Events"
     return [*found, (label, _ids(incident))]
@@ -166,7 +168,7 @@ def _excerpt(text: str, head: int, tail: int) -> list[str]:
 
 def look(digest: Digest, incident: Incident) -> str | None:
     """Return the command that shows the first event of an incident, with every attempt."""
-    if not incident.is_of_deliveries:
+    if not incident.has_events:
         return None
     return _command(digest, "show", str(incident.event_ids[0]))
 
@@ -178,7 +180,7 @@ def look_at_all(digest: Digest) -> str:
 
 def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
-    if not incident.is_of_deliveries:
+    if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
     if incident.kind != "held":
         return _replay(digest, incident)

@@ -87,7 +87,11 @@ def run(arguments: list[str]) -> int:
         return ended.exit_code
     except click.ClickException as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
+            complain("to pass it as an ARG, put -- before the ARGs")
         return error.exit_code
+    except SystemExit:
+        return EXIT_DONE  # click's own answer to a reader that has gone
     except (click.Abort, KeyboardInterrupt):
         complain("interrupted")
         return 130

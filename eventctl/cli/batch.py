@@ -7,8 +7,15 @@ import sys
 from collections.abc import Iterator
 
 from eventctl import accept
+from eventctl.cli import complain
 from eventctl.config.model import Config
-from eventctl.errors import EXIT_DONE, UsageError
+from eventctl.errors import (
+    EXIT_DONE,
+    EXIT_NOT_RECORDED,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
 from eventctl.states import NewEvent
 from eventctl.store.opening import open_store
 from eventctl.store.record import BULK, record_many
@@ -20,12 +27,23 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
     They are due `delay` seconds from now. Prints their ids, in the order of the lines.
     """
     events = list(_read(config, file))
-    with open_store(config) as database:
-        for start in range(0, len(events), BULK):
-            recorded = record_many(database, events[start : start + BULK], delay)
-            if not quiet:
-                sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
-                sys.stdout.flush()
+    done = 0
+    try:
+        with open_store(config) as database:
+            while done < len(events):
+                recorded = record_many(database, events[done : done + BULK], delay)
+                done += len(recorded)
+                if not quiet:
+                    sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
+                    sys.stdout.flush()
+    except (StoreUnavailable, StoreError) as error:
+        # A batch is a file that is still there: it needs no spool, but the truth.
+        if done:
+            again = f"the first {done:,} of its {len(events):,} events are recorded: run the rest"
+        else:
+            again = "nothing of it is recorded: run it"
+        complain(f"{error}; {again} again")
+        return EXIT_NOT_RECORDED
     return EXIT_DONE
 
 

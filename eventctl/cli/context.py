@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,13 @@ class Context:
     @cached_property
     def config(self) -> Config:
         """The configuration, read when it is first asked for. Raises ConfigError."""
-        return configuration.load(configuration.find(self._option))
+        config = configuration.load(configuration.find(self._option))
+        if os.isatty(2):  # cron would mail it each minute
+            from eventctl.cli import complain
+
+            for line in configuration.concerns(config.path):
+                complain(line)
+        return config
 
     def open(self) -> Database:
         """Return the store, ready for use; close it, or use it as a context manager."""

@@ -17,6 +17,7 @@ from eventctl.errors import (
     EXIT_FAILED,
     EXIT_NOT_RECORDED,
     EventctlError,
+    StateUnavailable,
     StoreError,
     StoreUnavailable,
     UsageError,
@@ -102,10 +103,10 @@ def command(
     if detach and strict:
         raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
     if json_args == "-":
-        json_args = sys.stdin.read()
+        json_args = _stdin()
     text = accept.check(json_args) if json_args is not None else accept.encode(args)
     event = accept.accept(context.config, name, text, key)
-    emission = _Emission(context.config, event, quiet)
+    emission = _Emission(context.config, event, quiet, _seconds(delay))
     try:
         if defer or delay is not None:
             emission.recorded(emitter.defer(context.config, event, _seconds(delay)))
@@ -115,9 +116,18 @@ def command(
             signal = emitter.emit(context.config, event, emission.recorded, emission.told)
             if signal:
                 return 128 + signal
+    except StateUnavailable as error:
+        return emission.unrun(error)
     except (StoreUnavailable, StoreError, WorkerError) as error:
         return emission.unwritten(error)
     return EXIT_FAILED if strict and emission.failed else EXIT_DONE
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the args on stdin are not UTF-8: {error}") from error
 
 
 def _refuse(option: str, **others: object) -> None:
@@ -137,9 +147,10 @@ def _seconds(delay: str | None) -> float:
 class _Emission:
     """One emit, and what is said of it: the id on stdout, words on stderr."""
 
-    def __init__(self, config: Config, event: NewEvent, quiet: bool) -> None:
+    def __init__(self, config: Config, event: NewEvent, quiet: bool, delay: float) -> None:
         self._config = config
         self._event = event
+        self._delay = delay
         self._quiet = quiet
         self._id: int | None = None
         self.failed = False
@@ -160,6 +171,15 @@ class _Emission:
             what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
             complain(f"{what}: {printable(result.error)}; {_next(verdict)}")
 
+    def unrun(self, error: StateUnavailable) -> int:
+        """Record it at least, where there can be no claim for want of a lock."""
+        try:
+            self.recorded(emitter.defer(self._config, self._event))
+        except (StoreUnavailable, StoreError) as unrecorded:
+            return self.unwritten(unrecorded)
+        complain(f"{error}; the event is recorded, and the next sweep runs its handlers")
+        return EXIT_DONE
+
     def unwritten(self, error: EventctlError) -> int:
         """Say that the store did not take it, and keep the event from being lost."""
         if self._id is not None:
@@ -170,9 +190,10 @@ class _Emission:
             return EXIT_DONE
         event = self._event
         try:
-            path = emitter.put_in_spool(self._config, event, error)
+            path = emitter.put_in_spool(self._config, event, error, self._delay)
         except StoreUnavailable as unspooled:
-            complain(f"{error}; {unspooled}; the event is NOT recorded, and follows here")
+            why = str(error) if str(error) == str(unspooled) else f"{error}; {unspooled}"
+            complain(f"{why}; the event is NOT recorded, and follows here")
             fields = {"name": event.name, "key": event.key, "args": json.loads(event.args)}
             sys.stderr.write(json.dumps(fields) + "\n")
             return EXIT_NOT_RECORDED

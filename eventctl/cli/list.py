@@ -53,14 +53,20 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
       eventctl list --event purchased --limit 0 --format csv > purchased.csv
       eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
     """
+    from eventctl.redact import Redaction
     from eventctl.store import claims, queries
 
     form = form or ("table" if sys.stdout.isatty() else "text")
     with context.open() as database:
         now = claims.now(database)
         wanted = selection(now, **chosen)
-        brief = form == "table"
-        pages = queries.pages(database, wanted, limit, brief=brief)
+        redaction = Redaction(context.config.redact)
+        # Args that are cut short are no JSON, in which something could be hidden.
+        brief = form == "table" and not redaction
+        pages = (
+            [redaction.event(event) for event in page]
+            for page in queries.pages(database, wanted, limit, brief=brief)
+        )
         if form == "table":
             shown = _print_table(context.config, pages, now)
             _print_breakers(queries.breakers(database), now)
@@ -157,12 +163,10 @@ class _Layout:
         names = max(cell_len(event.name) for event, _ in rows)
         self.name = min(_WIDEST_NAME, max(5, names))
         self.status = max(len(_status(event)) for event, _ in rows)
-        rest = width - (self.id + self.when + self.name + self.status + 4 * 2)
-        left = max(left.cell_len for _, left in rows)
-        if left:
-            left = min(max(left, len("left to do")), max(rest - 2 - _LEAST_ARGS, rest * 3 // 5))
-        self.left = left
-        self.args = rest - (left + 2 if left else 0)
+        rest = max(_LEAST_ARGS, width - (self.id + self.when + self.name + self.status + 4 * 2))
+        widest = max(left.cell_len for _, left in rows)
+        self.left = min(rest, max(widest, len("left to do"))) if widest else 0
+        self.args = rest - (self.left + 2 if self.left else 0)
         if self.args < _LEAST_ARGS:
             self.left, self.args = rest, 0
 

@@ -30,7 +30,7 @@ _SHOWN_LINES = 200
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
 @click.pass_obj
 def command(context: Context, /, event: str, as_json: bool) -> None:
-    """Show one event: its deliveries, each attempt, and why the last one failed.
+    """Show one event: its deliveries, each attempt, and why it failed.
 
     ID is the number that emit has printed, or the event's key. Below all that went
     wrong stands what to do about it.
@@ -40,6 +40,7 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
       eventctl show 42
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
+    from eventctl.redact import Redaction
     from eventctl.store import claims, queries
 
     with context.open() as database:
@@ -49,6 +50,9 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
                 f"no event has the id or key {event!r}; see which there are: {context.prog} list"
             )
         history = queries.attempts(database, [delivery.id for delivery in found.deliveries])
+        redaction = Redaction(context.config.redact)
+        history = redaction.history(found, history)
+        found = redaction.event(found)
         now = claims.now(database)
         breakers = {breaker.handler: breaker for breaker in queries.breakers(database)}
     if as_json:
@@ -174,8 +178,9 @@ class _Page:
                 f"  {attempt.number:>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
-                f"  {printable(attempt.error)}",
             )
+            if attempt.error:
+                yield Text(f"      {printable(attempt.error)}", overflow="fold")
 
 
 def _fact(label: str, value: str) -> Text:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Container
 
 import click
 
+from eventctl import spool
 from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
@@ -16,8 +18,11 @@ from eventctl.states import Outcome, Result, State, Verdict
 from eventctl.text import printable
 
 _AN_HOUR = 3600.0
+_A_DAY = 86_400.0
 _FAR_TOO_LONG = 3600.0
 """Seconds: a sweep that has run for longer is told of by those that step aside."""
+
+_LEFT = "; until then root imports nothing from the spool"
 
 
 @click.command()
@@ -97,6 +102,8 @@ def command(
         complain(
             f"the report was not accepted, and goes out with the next sweep: {swept.unreported}"
         )
+    if (wrong := spool.exposed(state)) and (state.once_in("exposed", _A_DAY) or verbose):
+        complain(f"{wrong}{_LEFT if os.geteuid() == 0 else ''}")
     if verbose:
         complain(
             ", ".join(f"{count} {name}" for name, count in swept.counts.items() if count)

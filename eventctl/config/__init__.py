@@ -11,6 +11,7 @@ from eventctl.config.model import (
     Sweep,
 )
 from eventctl.config.reader import PLACES, find, load
+from eventctl.config.trust import concerns
 from eventctl.config.units import parse_duration, parse_size
 from eventctl.config.urls import parse_smtp
 
@@ -24,6 +25,7 @@ __all__ = [
     "Retry",
     "Store",
     "Sweep",
+    "concerns",
     "find",
     "load",
     "parse_duration",

@@ -5,14 +5,17 @@ What a file does not say is left to the records' own defaults, so `given` drops 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from eventctl.config import entries, urls
-from eventctl.config.model import Config, MySQLUrl, Report, Store, Sweep
-from eventctl.config.table import Mistakes, Table, expand, given
+from eventctl.config.model import Config, Event, MySQLUrl, Report, Store, Sweep
+from eventctl.config.table import Mistakes, Table, expand, given, near
 from eventctl.errors import ConfigError
 
 _MANY = 2**31 - 1
+
+_REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "purchased.1"]'
 
 
 def build(path: Path, document: dict[str, object], private: bool) -> Config:
@@ -31,11 +34,12 @@ def build(path: Path, document: dict[str, object], private: bool) -> Config:
     store = _store(root.table("store"), path.parent, private)
     sweep = _sweep(root.table("sweep"), path.parent, store.state)
     handlers, events = entries.read(root, path.parent)
-    report = _report(root.table("report"), path.parent)
+    redact = _redact(root, events)
+    report = _report(root.table("report"), path.parent, private)
     root.finish()
     if mistakes.lines:
         raise ConfigError(mistakes.lines)
-    return Config(path, pythonpath, store, sweep, report, events, handlers)
+    return Config(path, pythonpath, store, sweep, report, events, handlers, redact)
 
 
 def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
@@ -54,6 +58,8 @@ def _store(table: Table, folder: Path, private: bool) -> Store:
         for name in ("read_default_file", "ssl", "ssl_ca"):
             if name in table:
                 table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
+    elif ssl_ca is not None and ssl != "verify":
+        table.mistake("ssl_ca", "is of no use without verification", 'set ssl = "verify"')
     beside = folder / "eventctl.state" if sqlite is None else Path(f"{sqlite}.state")
     said = given(
         group=table.text("group"),
@@ -104,7 +110,21 @@ def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
     return Sweep(lock, **said)
 
 
-def _report(table: Table, folder: Path) -> Report:
+def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
+    entries = root.texts("redact", _REDACT_FORM) or []
+    for entry in entries:
+        event, dot, last = entry.rpartition(".")
+        is_position = bool(event) and last.isdecimal() and len(last) < 10
+        if not last.strip() or (is_position != bool(dot)) or entry.isdecimal():
+            wrong = f"{root.shown('redact', entry)} is no field's own name, nor EVENT.N"
+            root.mistake("redact", wrong, _REDACT_FORM)
+        # What is no event any more may still be in the store: only a slip is a mistake.
+        elif dot and event not in events and (close := near(event, events)):
+            root.mistake("redact", f"{root.shown('redact', event)} is no event of [events]", close)
+    return tuple(entries)
+
+
+def _report(table: Table, folder: Path, private: bool) -> Report:
     mail_to = table.texts("mail_to", 'write a list such as ["ops@example.com"]')
     smtp = table.text("smtp")
     smtp_password = table.text("smtp_password")
@@ -122,6 +142,9 @@ def _report(table: Table, folder: Path) -> Report:
         table.mistake("sendmail", "is not a whole path", 'write it as "/usr/sbin/sendmail"')
     if smtp:
         _check_smtp(table, smtp)
+    if smtp_password and not private and _is_written_out(table.raw("smtp_password")):
+        mend = 'write "${SMTP_PASSWORD}" in its place, or chmod 600 this file'
+        table.mistake("smtp_password", "stands in a file that others can read", mend)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "stands beside smtp", "keep one of the two")
     for name in ("smtp_password", "ca_file"):
@@ -133,6 +156,10 @@ def _report(table: Table, folder: Path) -> Report:
             table.mistake(name, "is of no use without mail_to", mend)
     table.finish()
     return report
+
+
+def _is_written_out(value: object) -> bool:
+    return bool(expand(str(value), lambda _: ""))
 
 
 def _check_addresses(table: Table, report: Report) -> None:

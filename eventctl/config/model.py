@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -55,7 +55,7 @@ class MySQLUrl:
     hosts: tuple[tuple[str, int], ...]
     database: str
     user: str | None = None
-    password: str | None = None
+    password: str | None = field(default=None, repr=False)
     unix_socket: str | None = None
 
 
@@ -99,7 +99,7 @@ class Report:
     mail_from: str | None = None
     smtp: str | None = None
     """smtp:// (STARTTLS where it is offered) or smtps:// (TLS from the start)."""
-    smtp_password: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
     sendmail: str | None = None
     ca_file: Path | None = None
 
@@ -115,6 +115,8 @@ class Config:
     report: Report
     events: Mapping[str, Event]
     handlers: Mapping[str, Handler]
+    redact: tuple[str, ...] = ()
+    """Args that are never shown; see `eventctl.redact`."""
 
     @property
     def folder(self) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tomli
 
+from eventctl.config import trust
 from eventctl.config.build import build
 from eventctl.config.model import Config
 from eventctl.config.table import Mistakes
@@ -42,7 +43,7 @@ def find(option: str | None = None) -> Path:
             return path.absolute()
     raise ConfigError(
         f"no events.toml, looked for at {looked[0]}, {looked[1]} and {looked[2]}; "
-        "make one with `eventctl init`, or name one with --config or $EVENTCTL_CONFIG"
+        "write one (the README has a first one), or name it with --config or $EVENTCTL_CONFIG"
     )
 
 
@@ -51,9 +52,11 @@ def load(path: Path) -> Config:
 
     Raises:
         ConfigError: it cannot be read, or has mistakes: all of them, each in one line
-            `FILE: KEY: what is wrong; how to mend it`.
+            `FILE: KEY: what is wrong; how to mend it`. Or we are root, and others may
+            change it.
     """
-    content, private = _read(path)
+    content, status = _read(path)
+    trust.check(path, status)
     try:
         document = tomli.loads(content.removeprefix(b"\xef\xbb\xbf").decode())
     except UnicodeDecodeError as error:
@@ -62,7 +65,8 @@ def load(path: Path) -> Config:
     except (ValueError, RecursionError) as error:
         mend = "look for a missing quote, comma or bracket there or just before"
         raise _mistake(path, f"is not TOML: {error}", mend) from None
-    return build(path, document, private)
+    # A password may stand in what nobody but its owner can read.
+    return build(path, document, private=status.st_mode & 0o077 == 0)
 
 
 def _named(by: str, text: str) -> Path:
@@ -73,16 +77,16 @@ def _named(by: str, text: str) -> Path:
     try:
         path.stat()
     except (OSError, ValueError) as error:
-        mend = "name a file that is there, or make one with `eventctl init`"
+        mend = "name a file that is there, or write it (the README has a first one)"
         raise _mistake(by, f"{text}: {_reason(error)}", mend) from None
     return path.absolute()
 
 
-def _read(path: Path) -> tuple[bytes, bool]:
-    """Return a file's content, and whether nobody but its owner can read it."""
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return a file's content, and whose it is and who may do what with it."""
     try:
         with open(path, "rb") as file:
-            return file.read(), os.fstat(file.fileno()).st_mode & 0o077 == 0
+            return file.read(), os.fstat(file.fileno())
     except IsADirectoryError:
         raise _mistake(path, "is a folder", "name the file in it") from None
     except (OSError, ValueError) as error:

@@ -118,7 +118,7 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
         by_lease.setdefault(ask.leases[row[2]], []).append(row[0])
     for lease, group in by_lease.items():
         tx.execute(
-            "UPDATE eventctl_delivery SET state = ?, reason = NULL, claim = ?, due_at = ?"
+            "UPDATE eventctl_delivery SET state = ?, claim = ?, due_at = ?"
             f" WHERE id IN ({marks(group)})",
             [
                 str(State.RUNNING),
@@ -156,13 +156,13 @@ def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
 
 
 def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
-    handler, name, args = row[2], row[8], row[9]
-    if handler not in leases:
-        return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
+    handler, key, name, args = row[2], row[7], row[8], row[9]
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
-    if not isinstance(args, str):
-        return Reason.DAMAGED_ARGS, "its args are not UTF-8 text"
+    if not all(isinstance(text, str) for text in (handler, key, name, args)):
+        return Reason.DAMAGED_ARGS, "its row is not UTF-8 text"
+    if handler not in leases:
+        return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
     return None
 
 
@@ -264,7 +264,9 @@ def running(
         lambda tx: tx.rows(
             "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim"
             " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-            f" WHERE {where} AND d.state = ? AND d.id > ? ORDER BY d.id LIMIT ?",
+            # The signs keep both databases from walking the primary key, past all that
+            # has ever happened, instead of the index of what is due.
+            f" WHERE {where} AND d.state = ? AND +d.id > ? ORDER BY +d.id LIMIT ?",
             [*value, str(State.RUNNING), after, limit],
         )
     )

@@ -90,6 +90,11 @@ class Transaction:
         return int(self.rows(self._database.now_query)[0][0])
 
 
+def text_of(value: str | bytes) -> str:
+    """Return a text column's value; what a hand has made of it is written out as "\\xff"."""
+    return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
 def _pause(kind: str, tries: int) -> float:
     # Writers that collided must not meet again: a pause at random, in seconds.
     longest = 0.1 if kind == BUSY else 1.0
@@ -203,6 +208,7 @@ class Database(ABC):
                     if kind != BUSY:
                         self.was_cut |= self._was_connected
                         self.close()
+                        self.pass_over()
                     tries += 1
                     if not self._again(kind, tries) or time.monotonic() > deadline:
                         raise self.translated(error) from error
@@ -269,6 +275,10 @@ class Database(ABC):
     @abstractmethod
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` while no other process can run migrations."""
+
+    def pass_over(self) -> None:
+        """Connect to another host the next time, where there are several."""
+        return
 
     @abstractmethod
     def _connect(self) -> Any: ...

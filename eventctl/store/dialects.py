@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.store import drivers
 from eventctl.store.database import (
     BUSY,
     FAULT,
@@ -127,21 +128,29 @@ class MySQLDatabase(Database):
     REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
 
     def __init__(self, store: Store) -> None:
-        self.driver = _mysql_driver()
+        self.driver = drivers.mysql()
+        self._host = 0
+        # Above the time-outs of locks, so that these answer first.
+        self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
 
     def _connect(self) -> Any:
         assert self.store.mysql is not None
         error: Exception | None = None
-        for host, port in self.store.mysql.hosts:
+        for _ in self.store.mysql.hosts:
             try:
-                return self._connect_to(host, port)
+                return self._connect_to(*self.store.mysql.hosts[self._host])
             except self.driver.Error as failure:
                 if self.classify(failure) != GONE:
                     raise
                 error = failure
+                self.pass_over()
         assert error is not None
         raise error
+
+    def pass_over(self) -> None:
+        assert self.store.mysql is not None
+        self._host = (self._host + 1) % len(self.store.mysql.hosts)
 
     def _connect_to(self, host: str, port: int) -> Any:
         url = self.store.mysql
@@ -155,33 +164,70 @@ class MySQLDatabase(Database):
             "unix_socket": url.unix_socket,
             "read_default_file": self.store.read_default_file and str(self.store.read_default_file),
             "connect_timeout": max(1, int(min(5, self.store.timeout))),
+            "read_timeout": self._patience + max(5, int(self.store.timeout)),
+            "write_timeout": self._patience + max(5, int(self.store.timeout)),
             "charset": "utf8mb4",
             # Row counts are of rows that matched, not of those that changed.
             "client_flag": 2,
             "autocommit": True,
         }
         options = {name: value for name, value in wanted.items() if value is not None}
-        connection = self.driver.connect(**options, **_tls_options(self.store, self.driver))
+        self._check_files()
         try:
+            connection = self.driver.connect(
+                **options, **drivers.tls_options(self.store, self.driver)
+            )
+        except self.driver.Error:
+            raise
+        except RuntimeError as error:
+            raise StoreError(f"the store ({self.describe()}) cannot be used ({error})") from error
+        except Exception as error:  # noqa: BLE001 - PyMySQL cannot make sense of its files
+            # Its own text is not shown: it quotes lines of the option file, password and all.
+            raise StoreError(
+                f"the store ({self.describe()}) cannot be used: [store] read_default_file is no"
+                f" option file, or ssl_ca has no certificates ({type(error).__name__})"
+            ) from None
+        try:
+            self._check_tls(connection)
             self._check_version(str(connection.get_server_info()))
             cursor = connection.cursor()
             cursor.execute(
                 "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',"
-                f" innodb_lock_wait_timeout = {max(1, int(min(10, self.store.timeout)))}"
+                f" innodb_lock_wait_timeout = {self._patience},"
+                # Of locked tables: without it, emit would wait a day for ALTER TABLE.
+                f" lock_wait_timeout = {self._patience}"
             )
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-            if self.store.ssl != "preferred":
-                cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
-                if not cursor.fetchone()[1]:
-                    raise StoreError(
-                        f"the store ({self.describe()}) speaks no TLS, and [store] ssl ="
-                        f' "{self.store.ssl}" requires it: turn it on in the server'
-                    )
             cursor.close()
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_files(self) -> None:
+        # Both drivers pass over an option file that is not there, and go on without it.
+        for key in ("read_default_file", "ssl_ca"):
+            path = getattr(self.store, key)
+            try:
+                if path is not None:
+                    open(path, "rb").close()
+            except OSError as error:
+                raise StoreError(f"[store] {key}: {path}: {error.strerror}") from error
+
+    def _check_tls(self, connection: Any) -> None:
+        # MariaDB's library takes "required" for a wish.
+        if self.store.ssl == "preferred":
+            return
+        cursor = connection.cursor()
+        cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+        if not cursor.fetchone()[1]:
+            raise StoreError(f"the store ({self.describe()}) {self._no_tls}")
+        cursor.close()
+
+    @property
+    def _no_tls(self) -> str:
+        wanted = f'[store] ssl = "{self.store.ssl}"'
+        return f"speaks no TLS, and {wanted} requires it: turn it on in the server"
 
     def _check_version(self, told: str) -> None:
         # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
@@ -204,7 +250,9 @@ class MySQLDatabase(Database):
         return f"mysql {place}/{url.database}"
 
     def classify(self, error: Exception) -> str:
-        code = _code(error)
+        code = drivers.code(error)
+        if drivers.tls_refusal(error):
+            return REFUSED
         for codes, meaning in (
             (self.BUSY_CODES, BUSY),
             (self.GONE_CODES, GONE),
@@ -222,13 +270,18 @@ class MySQLDatabase(Database):
             REFUSED: "refuses this user: check [store] url, the password and the rights",
         }
         text = str(error.args[-1]) if error.args else str(error)
+        if refusal := drivers.tls_refusal(error):
+            if refusal == drivers.NO_TLS:
+                return self._no_tls
+            wanted = f'[store] ssl = "{self.store.ssl}"'
+            return f"is not the server that {wanted} and ssl_ca ask for ({text})"
         return f"{kinds.get(self.classify(error), 'cannot be used')} ({text})"
 
     def is_missing_table(self, error: Exception) -> bool:
-        return _code(error) == 1146
+        return drivers.code(error) == 1146
 
     def is_already_there(self, error: Exception) -> bool:
-        return _code(error) in (1050, 1060, 1061)
+        return drivers.code(error) in (1050, 1060, 1061)
 
     def in_transaction(self) -> bool:
         # The server says so with each answer; both drivers keep it, each in its own way.
@@ -248,7 +301,7 @@ class MySQLDatabase(Database):
         with self.lock:
             cursor = self.connection.cursor()
             try:
-                cursor.execute("SELECT GET_LOCK('eventctl migrations', 60)")
+                cursor.execute(f"SELECT GET_LOCK('eventctl migrations', {self._patience})")
                 if cursor.fetchone()[0] != 1:
                     raise StoreUnavailable(
                         f"the store ({self.describe()}) is being migrated by another process"
@@ -267,44 +320,6 @@ def _text(data: bytes) -> str | bytes:
         return data.decode()
     except UnicodeDecodeError:
         return data
-
-
-def _mysql_driver() -> Any:
-    # mysqlclient is C, and starts twice as fast; either will do.
-    try:
-        import MySQLdb
-    except ImportError:
-        try:
-            import pymysql
-        except ImportError:
-            raise StoreError(
-                "[store] url names MySQL, and no driver for it is installed:"
-                " pip install 'eventctl[mysql]'"
-            ) from None
-        return pymysql
-    return MySQLdb
-
-
-def _tls_options(store: Store, driver: Any) -> dict[str, Any]:
-    if driver.__name__ == "MySQLdb":
-        mode = {"preferred": "PREFERRED", "required": "REQUIRED", "verify": "VERIFY_IDENTITY"}
-        options: dict[str, Any] = {"ssl_mode": mode[store.ssl]}
-        if store.ssl_ca:
-            options["ssl"] = {"ca": str(store.ssl_ca)}
-        return options
-    if store.ssl == "preferred" and not store.ssl_ca:
-        return {}
-    verify = store.ssl == "verify"
-    options = {"ssl_verify_cert": verify, "ssl_verify_identity": verify}
-    if store.ssl_ca:
-        options["ssl_ca"] = str(store.ssl_ca)
-    elif not verify:
-        options["ssl"] = {"check_hostname": False}
-    return options
-
-
-def _code(error: Exception) -> int:
-    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
 
 @lru_cache(maxsize=256)

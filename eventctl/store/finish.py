@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eventctl.cause import fingerprint
 from eventctl.states import HELD, Outcome, Result, State, Verdict
 from eventctl.store.database import Database, Transaction, marks
 from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
@@ -43,8 +44,8 @@ def _finish_smooth(tx: Transaction, token: str, results: list[Result], moment: i
     took = [value for result in results for value in (result.delivery.id, result.took)]
     ids = [result.delivery.id for result in results]
     cursor = tx.execute(
-        "UPDATE eventctl_delivery SET state = ?, due_at = NULL, claim = NULL, alone = 0,"
-        f" attempts = 1, done_at = ?, took = CASE id {'WHEN ? THEN ? ' * len(ids)}END"
+        "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = NULL, claim = NULL,"
+        f" alone = 0, attempts = 1, done_at = ?, took = CASE id {'WHEN ? THEN ? ' * len(ids)}END"
         f" WHERE id IN ({marks(ids)}) AND claim = ?",
         [str(State.DONE), moment, *took, *ids, token],
     )
@@ -56,6 +57,12 @@ def _finish_rough(
 ) -> bool:
     """Finish one attempt with all that there is to say of it; False if its claim was lost."""
     delivery = result.delivery
+    before = tx.row(
+        "SELECT reason FROM eventctl_delivery WHERE id = ? AND claim = ?",
+        (delivery.id, delivery.claim),
+    )
+    if before is None:
+        return False
     over = verdict.state != State.PENDING
     due_at = delivery.due_at if result.outcome == Outcome.NOT_STARTED else moment + verdict.delay
     cursor = tx.execute(
@@ -92,7 +99,9 @@ def _finish_rough(
             result.output,
         )
     if verdict.state == State.FAILED:
-        add_notice(tx, str(verdict.reason), delivery.id, moment)
-    elif verdict.reason in HELD:
+        cause = fingerprint(result.error, result.traceback)
+        add_notice(tx, str(verdict.reason), delivery.id, moment, cause)
+    elif verdict.reason in HELD and before[0] != verdict.reason:
+        # What is held is looked at again each minute, and told once.
         add_notice(tx, "held", delivery.id, moment)
     return True

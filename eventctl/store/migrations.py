@@ -7,7 +7,7 @@ statement by itself. `{…}` are the words in which the two dialects differ.
 from __future__ import annotations
 
 from eventctl.errors import StoreError
-from eventctl.store.database import Database, MissingTable, Transaction
+from eventctl.store.database import Database, MissingTable, Transaction, TryAgain
 
 _WORDS = {
     "sqlite": {
@@ -71,8 +71,10 @@ _TABLES = (
         id {id},
         kind VARCHAR(16) NOT NULL,
         delivery_id BIGINT,
+        event_id BIGINT,
         subject TEXT,
         error TEXT,
+        cause VARCHAR(16),
         created_at BIGINT NOT NULL,
         due_at BIGINT NOT NULL
     ){end}""",
@@ -107,6 +109,7 @@ _TABLES = (
     "CREATE INDEX eventctl_event_created ON eventctl_event (created_at)",
     "CREATE UNIQUE INDEX eventctl_delivery_pair ON eventctl_delivery (event_id, handler)",
     "CREATE INDEX eventctl_delivery_due ON eventctl_delivery (due_at){where_due}",
+    "CREATE INDEX eventctl_notice_due ON eventctl_notice (due_at)",
     "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
 )
 
@@ -151,7 +154,11 @@ def _apply(database: Database, tx: Transaction) -> None:
     for number, statements in enumerate(STEPS[done:], done + 1):
         for statement in statements:
             _execute_once(database, tx, statement.format_map(words))
-        tx.execute("INSERT INTO eventctl_schema VALUES (?, ?)", (number, tx.now()))
+        try:
+            tx.execute("INSERT INTO eventctl_schema VALUES (?, ?)", (number, tx.now()))
+        except tx.IntegrityError as error:
+            # A lock of MySQL's is one server's: another node of a cluster was faster.
+            raise TryAgain("another host migrates the store") from error
 
 
 def _execute_once(database: Database, tx: Transaction, statement: str) -> None:

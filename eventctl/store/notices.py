@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventctl.states import Notice
-from eventctl.store.database import Database, Row, Transaction, marks
+from eventctl.cause import general
+from eventctl.states import Notice, Status
+from eventctl.store.database import Database, Row, Transaction, marks, text_of
 
 MOST_TOLD = 10_000
 """How many notices one report takes in."""
@@ -25,6 +26,11 @@ def take(database: Database) -> list[Notice]:
 
 def _take(tx: Transaction) -> list[Notice]:
     moment = tx.now()
+    tx.execute(
+        "DELETE FROM eventctl_notice WHERE kind = ? AND due_at <= ?"
+        " AND event_id IN (SELECT id FROM eventctl_event WHERE status >= ?)",
+        ("late", moment, int(Status.PROCESSED)),
+    )
     rows = tx.rows(
         f"SELECT id FROM eventctl_notice WHERE due_at <= ? ORDER BY id LIMIT ?{tx.lock}",
         (moment, MOST_TOLD),
@@ -47,23 +53,26 @@ def _take(tx: Transaction) -> list[Notice]:
 
 def _details(tx: Transaction, ids: Sequence[int]) -> list[Row]:
     return tx.rows(
-        "SELECT n.id, n.kind, n.created_at, COALESCE(d.handler, n.subject, ''), e.name,"
-        " COALESCE(d.event_id, 0), COALESCE(d.attempts, 0),"
-        " COALESCE(n.error, d.last_error, ''), d.id"
+        "SELECT n.id, n.kind, n.created_at, COALESCE(d.handler, n.subject, ''),"
+        " COALESCE(e.name, ''),"
+        " COALESCE(e.id, 0), COALESCE(d.attempts, 0),"
+        " COALESCE(n.error, d.last_error, ''), d.id, n.cause"
         " FROM eventctl_notice n"
         " LEFT JOIN eventctl_delivery d ON d.id = n.delivery_id"
-        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        " LEFT JOIN eventctl_event e ON e.id = COALESCE(d.event_id, n.event_id)"
         f" WHERE n.id IN ({marks(ids)}) ORDER BY n.id",
         ids,
     )
 
 
 def _notice(tx: Transaction, row: Row, seen: set[tuple[str, str]]) -> Notice:
-    notice_id, kind, at, handler, name, event_id, attempts, error, delivery_id = row
+    notice_id, kind, at, *texts, event_id, attempts, error, delivery_id, cause = row
+    handler, name, error = (text_of(text) for text in (*texts, error))
     traceback, output = "", ""
-    # Thousands of tracebacks would fill the memory, and one of a kind is shown.
-    if (handler, error) not in seen and len(seen) < _MOST_TRACEBACKS:
-        seen.add((handler, error))
+    # Thousands of tracebacks would fill the memory, and one for each cause is shown.
+    alike = (handler, cause or general(error))
+    if alike not in seen and len(seen) < _MOST_TRACEBACKS:
+        seen.add(alike)
         last = tx.row(
             "SELECT traceback, output FROM eventctl_attempt WHERE delivery_id = ?"
             " ORDER BY id DESC LIMIT 1",
@@ -75,12 +84,13 @@ def _notice(tx: Transaction, row: Row, seen: set[tuple[str, str]]) -> Notice:
         kind=kind,
         at=at,
         handler=handler,
-        name=name or "",
+        name=name,
         event_id=event_id,
         attempts=attempts,
         error=error,
         traceback=traceback,
         output=output,
+        cause=cause or "",
     )
 
 

@@ -247,12 +247,6 @@ def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptVie
     return [AttemptView(*row) for row in ask(database, query)]
 
 
-def states(database: Database, delivery_ids: Sequence[int]) -> dict[int, str]:
-    """Return the state of each delivery that is still there."""
-    query = Delivery.select(Delivery.id, Delivery.state).where(Delivery.id.in_(delivery_ids))
-    return dict(ask(database, query))
-
-
 def due(
     database: Database, now: int, event: str | None, handler: str | None, limit: int
 ) -> list[tuple[str, DeliveryView]]:

@@ -17,6 +17,10 @@ _EVENT = (
 _DELIVERY = (
     "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim) VALUES (?, ?, ?, ?, ?)"
 )
+_DEADLINE = (
+    "INSERT INTO eventctl_notice (kind, event_id, subject, error, created_at, due_at)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
 _ID_OF_KEY = "SELECT id FROM eventctl_event WHERE `key` = ?"
 
 BULK = 1000
@@ -116,7 +120,24 @@ def insert(
             for handler in event.expected
         ],
     )
+    _insert_deadlines(tx, [(event_id, event)], created_at)
     return Recorded(id=event_id, key=event.key, new=True)
+
+
+def _insert_deadlines(
+    tx: Transaction, events: Sequence[tuple[int, NewEvent]], created_at: int
+) -> None:
+    """Leave word, for the time when it is due, that an event is late: unless it is processed
+    by then (see `store.notices`).
+    """
+    rows = []
+    for event_id, event in events:
+        if event.deadline is not None:
+            late_at = created_at + event.deadline
+            error = f"not processed within {event.deadline / 1000:g} s"
+            rows.append(("late", event_id, event.name, error, late_at, late_at))
+    if rows:
+        tx.insert_many(_DEADLINE, rows)
 
 
 def record_many(
@@ -150,6 +171,7 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
         _DELIVERY,
         [(ids[e.key], handler, pending, due, None) for e in ordered for handler in e.expected],
     )
+    _insert_deadlines(tx, [(ids[e.key], e) for e in ordered], now)
     seen = set(before)
     recorded = []
     for event in events:

@@ -12,18 +12,20 @@ BATCH = 500
 """How many deliveries one transaction reopens."""
 
 
-def reopen(database: Database, delivery_ids: Sequence[int]) -> list[int]:
+def reopen(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
     """Make deliveries due now, with all of their attempts before them; return their ids.
 
-    What is running meanwhile, or not there any more, is left alone. The history of
-    attempts stays. Takes up to BATCH ids.
+    What is not in `state` any more is left alone. The history of attempts stays. Takes
+    up to BATCH ids.
     """
-    return database.transaction(lambda tx: _reopen(tx, delivery_ids)) if delivery_ids else []
+    if not delivery_ids or state == State.RUNNING:
+        return []
+    return database.transaction(lambda tx: _reopen(tx, delivery_ids, state))
 
 
-def _reopen(tx: Transaction, delivery_ids: Sequence[int]) -> list[int]:
-    among = f"id IN ({marks(delivery_ids)}) AND state <> ?"
-    wanted = [*delivery_ids, str(State.RUNNING)]
+def _reopen(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
+    among = f"id IN ({marks(delivery_ids)}) AND state = ?"
+    wanted = [*delivery_ids, str(state)]
     event_ids = [
         row[0]
         for row in tx.rows(
@@ -38,8 +40,8 @@ def _reopen(tx: Transaction, delivery_ids: Sequence[int]) -> list[int]:
         tx.execute(
             "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = ?, claim = NULL,"
             " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL,"
-            f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state <> ?",
-            [str(State.PENDING), tx.now(), *ids, str(State.RUNNING)],
+            f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
+            [str(State.PENDING), tx.now(), *ids, str(state)],
         )
         # A report that has not gone out yet would tell of what is being mended.
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)

@@ -90,10 +90,12 @@ class Notice(Table):
     id = peewee.BigAutoField()
     kind = Text()
     delivery_id = peewee.BigIntegerField(null=True)
+    event_id = peewee.BigIntegerField(null=True)
     subject = Text(null=True)
     error = Text(null=True)
+    cause = Text(null=True)
     created_at = peewee.BigIntegerField()
-    due_at = peewee.BigIntegerField()
+    due_at = peewee.BigIntegerField(index=True)
 
     class Meta:
         table_name = "eventctl_notice"

@@ -49,11 +49,14 @@ def add_warning(tx: Transaction, kind: str, subject: str, error: str) -> None:
     )
 
 
-def add_notice(tx: Transaction, kind: str, delivery_id: int, moment: int) -> None:
+def add_notice(
+    tx: Transaction, kind: str, delivery_id: int, moment: int, cause: str | None = None
+) -> None:
     """Leave word of something that a person has to be told."""
     tx.execute(
-        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at) VALUES (?, ?, ?, ?)",
-        (kind, delivery_id, moment, moment),
+        "INSERT INTO eventctl_notice (kind, delivery_id, cause, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (kind, delivery_id, cause, moment, moment),
     )
 
 

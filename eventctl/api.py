@@ -107,7 +107,7 @@ def _run(settings: Config, event: NewEvent) -> int | None:
     import subprocess
     import sys
 
-    argv = [sys.executable, "-m", "eventctl", "--config", str(settings.path), "emit"]
+    argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
     done = subprocess.run(
         [*argv, f"--key={event.key}", "--json=-", "--", event.name],
         input=event.args.encode(),

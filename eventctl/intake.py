@@ -14,6 +14,7 @@ from eventctl.states import NewEvent
 from eventctl.store import record
 from eventctl.store.database import Database, Row, Transaction, marks
 from eventctl.store.settle import add_warning
+from eventctl.text import printable
 
 _ROWS = 500
 """How many rows of the outbox one transaction turns into events."""
@@ -52,8 +53,11 @@ def _record(database: Database, event: NewEvent, spooled: Spooled) -> bool:
 def _set_aside(
     database: Database, state: StateFolder, spooled: Spooled, where: str, wrong: str
 ) -> None:
-    if target := spool.set_aside(state, spooled, where):
-        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", f"{target}: {wrong}"))
+    if target := spool.place_aside(state, spooled, where):
+        # Word of it first: who dies in between has it told twice, and not never.
+        what = f"{printable(str(target))}: {printable(wrong)}"
+        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what))
+        spool.move_aside(spooled, target)
 
 
 def import_outbox(config: Config, database: Database) -> int:

@@ -55,10 +55,12 @@ class Stage:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        self._null = os.open(os.devnull, os.O_RDONLY)
         self._streams: tuple[TextIO, ...] = ()
 
     def set(self) -> None:
         """Make everything as the first handler found it, whatever the last one did to it."""
+        os.dup2(self._null, 0)
         for number in (1, 2):
             os.dup2(self._fd, number)
         if os.fstat(self._fd).st_size:
@@ -68,10 +70,6 @@ class Stage:
             self._open_streams()
 
     def _open_streams(self) -> None:
-        null = os.open(os.devnull, os.O_RDONLY)
-        if null:
-            os.dup2(null, 0)
-            os.close(null)
         sys.stdin = open(0, encoding="utf-8", closefd=False)
         sys.stdout = _writer(1)
         sys.stderr = _writer(2)

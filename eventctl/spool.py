@@ -1,13 +1,14 @@
 """The spool: where an event goes when the store can't be reached, durably.
 
 A folder of JSON files, one event each: {"name": …, "args": […], "key": …}. A file is
-written under a name that begins with a dot, flushed to the disk, and renamed, so that
-it is whole or not there; the next sweep imports it. It is a public door as well: any
-program that renames such a file into the folder has emitted (`key` may be left out).
+written under a name that begins with a dot, flushed to the disk, and only then given
+its own, so that it is whole or not there; the next sweep imports it. It is a public door
+as well: any program that renames such a file into the folder has emitted. `key` may be
+left out, and a `delay`, in seconds, may be there.
 
-    .KEY.tmp ──rename──> KEY.json ──import──> (gone)
-                            ├──unknown event──> held/KEY.json ──import──> (gone)
-                            └──not an event───> damaged/KEY.json
+    .….json.tmp ──────────> X.json ──import──> (gone)
+                              ├──unknown event──> held/X.json ──import──> (gone)
+                              └──not an event───> damaged/X.json
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import errno
 import json
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,6 +32,9 @@ from eventctl.text import json_text
 FOLDER = "spool"
 HELD = "held"
 DAMAGED = "damaged"
+
+_DRAFT = ".json.tmp"
+_A_DAY = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,38 +64,59 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'
     try:
         folder = state.folder(FOLDER)
-        # By the time in it, a new key sorts by age; a given one may be any text.
-        target = folder / f"{_file_name(event.key)}.json"
-        draft = folder / f".{target.name}.{os.urandom(4).hex()}.tmp"
-        while not _written(state, draft, target, body.encode()):
+        draft = folder / f".{os.urandom(6).hex()}{_DRAFT}"
+        while (path := _written(state, draft, _targets(folder, event.key), body.encode())) is None:
             continue  # a sweep took our draft for a dead process's: write it again
         _sync_folder(folder)
-        return target
+        return path
     except OSError as error:
         raise StoreUnavailable(
             f"the spool {state.path / FOLDER} cannot be written ({error.strerror})"
         ) from error
 
 
-def _written(state: StateFolder, draft: Path, target: Path, body: bytes) -> bool:
+def _targets(folder: Path, key: str) -> Iterator[Path]:
+    """Yield names for an event's file, the first of which is free or has the same event."""
+    name = _file_name(key)
+    yield folder / f"{name}.json"
+    while True:
+        yield folder / f"{name}-{os.urandom(4).hex()}.json"
+
+
+def _written(state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes) -> Path | None:
+    """Write a draft, and give it the first of `targets` that is free.
+
+    Unlike a rename, a link never takes the place of a file that is there.
+    """
     fd = state.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
         if not try_lock(fd) or not is_at(fd, draft):
-            return False
+            return None
         data = memoryview(body)
         while data:
             data = data[os.write(fd, data) :]
         os.fsync(fd)
-        with suppress(FileNotFoundError):
-            os.rename(draft, target)
-            return True
-        return False
-    except OSError:
+        for target in targets:
+            try:
+                os.link(draft, target)
+            except FileExistsError:
+                if _key_in(target) != _key_in(draft):
+                    continue
+            except FileNotFoundError:
+                return None
+            return target
+    finally:
         with suppress(FileNotFoundError):
             draft.unlink()
-        raise
-    finally:
         os.close(fd)
+    return None
+
+
+def _key_in(path: Path) -> str:
+    try:
+        return _parse(path).key
+    except FileNotFoundError:
+        return ""
 
 
 def _sync_folder(folder: Path) -> None:
@@ -143,7 +169,10 @@ def read(state: StateFolder) -> Iterator[Spooled]:
 
 
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:
+    # Other programs' drafts have no lock: they have a day to be finished.
     try:
+        if not path.name.endswith(_DRAFT) and time.time() - path.stat().st_mtime < _A_DAY:
+            return
         fd = state.open(path, os.O_RDWR)
     except OSError:
         return  # gone meanwhile, or another user's: not ours to remove
@@ -205,14 +234,18 @@ def remove(spooled: Spooled) -> None:
     spooled.path.unlink(missing_ok=True)
 
 
-def set_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:
-    """Move a file to HELD or DAMAGED; None if it was there already, or is gone."""
+def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:
+    """Return where in HELD or DAMAGED a file can be moved to; None if it is there already."""
     folder = state.folder(FOLDER, where)
-    target = folder / spooled.path.name
     if spooled.path.parent == folder:
         return None
-    try:
-        os.rename(spooled.path, target)
-    except FileNotFoundError:
-        return None
+    target = folder / spooled.path.name
+    while target.exists():
+        target = folder / f"{spooled.path.stem}-{os.urandom(4).hex()}.json"
     return target
+
+
+def move_aside(spooled: Spooled, target: Path) -> None:
+    """Move a file there, unless another sweep has done so."""
+    with suppress(FileNotFoundError):
+        os.rename(spooled.path, target)

@@ -6,6 +6,7 @@ one place that turns exceptions into a line on stderr and an exit code.
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 
@@ -13,6 +14,7 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.errors import EXIT_DONE, EventctlError
+from eventctl.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
@@ -86,7 +88,9 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        sys.stderr.write(printable(told.getvalue(), lines=True))  # it quotes what was typed
         if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
             complain("to pass it as an ARG, put -- before the ARGs")
         return error.exit_code
@@ -104,7 +108,5 @@ def run(arguments: list[str]) -> int:
 
 def complain(text: str) -> None:
     """Write words for a person to stderr, each line with the program's name."""
-    from eventctl.text import printable
-
     for line in text.splitlines() or [""]:
         sys.stderr.write(f"eventctl: {printable(line)}\n")

@@ -102,8 +102,10 @@ def command(
         complain(
             f"the report was not accepted, and goes out with the next sweep: {swept.unreported}"
         )
-    if (wrong := spool.exposed(state)) and (state.once_in("exposed", _A_DAY) or verbose):
-        complain(f"{wrong}{_LEFT if os.geteuid() == 0 else ''}")
+    if wrong := spool.exposed(state):
+        left = os.geteuid() == 0
+        if state.once_in("exposed", _AN_HOUR if left else _A_DAY) or verbose:
+            complain(f"{wrong}{_LEFT if left else ''}")
     if verbose:
         complain(
             ", ".join(f"{count} {name}" for name, count in swept.counts.items() if count)

@@ -225,13 +225,15 @@ def _rescue(
 ) -> bool:
     error = "the process that ran it died" if started else "its claimer died before starting it"
     cursor = tx.execute(
-        "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ?, claim = NULL, alone = ?,"
+        # What was not started stands as it did before it was claimed.
+        "UPDATE eventctl_delivery SET state = ?, reason = COALESCE(?, reason), due_at = ?,"
+        " claim = NULL, alone = CASE WHEN ? THEN 1 ELSE alone END,"
         " attempts = attempts + ?, last_error = ? WHERE id = ? AND claim = ?",
         (
             str(verdict.state),
             verdict.reason and str(verdict.reason),
             None if verdict.state == State.FAILED else moment,
-            int(started),
+            started,
             verdict.charge,
             error,
             running.id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventctl.cause import fingerprint
-from eventctl.states import HELD, Outcome, Result, State, Verdict
+from eventctl.states import HELD, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.database import Database, Transaction, marks
 from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
 
@@ -57,6 +57,8 @@ def _finish_rough(
 ) -> bool:
     """Finish one attempt with all that there is to say of it; False if its claim was lost."""
     delivery = result.delivery
+    if result.outcome == Outcome.NOT_STARTED:
+        return _give_back(tx, delivery)
     before = tx.row(
         "SELECT reason FROM eventctl_delivery WHERE id = ? AND claim = ?",
         (delivery.id, delivery.claim),
@@ -64,7 +66,6 @@ def _finish_rough(
     if before is None:
         return False
     over = verdict.state != State.PENDING
-    due_at = delivery.due_at if result.outcome == Outcome.NOT_STARTED else moment + verdict.delay
     cursor = tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ?, claim = NULL, alone = 0,"
         " attempts = attempts + ?, waited = waited + ?, took = ?, done_at = ?,"
@@ -73,7 +74,7 @@ def _finish_rough(
         (
             str(verdict.state),
             verdict.reason and str(verdict.reason),
-            None if over else due_at,
+            None if over else moment + verdict.delay,
             verdict.charge,
             verdict.waited,
             result.took,
@@ -85,7 +86,7 @@ def _finish_rough(
     )
     if not cursor.rowcount:
         return False
-    if result.outcome not in (Outcome.NOT_STARTED, Outcome.UNDECODABLE):
+    if result.outcome != Outcome.UNDECODABLE:
         add_attempt(
             tx,
             delivery.id,
@@ -105,3 +106,13 @@ def _finish_rough(
         # What is held is looked at again each minute, and told once.
         add_notice(tx, "held", delivery.id, moment)
     return True
+
+
+def _give_back(tx: Transaction, delivery: Delivery) -> bool:
+    """Undo a claim under which nothing was started: all else stands as it did before."""
+    cursor = tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, due_at = ?, claim = NULL"
+        " WHERE id = ? AND claim = ?",
+        (str(State.PENDING), delivery.due_at, delivery.id, delivery.claim),
+    )
+    return bool(cursor.rowcount)

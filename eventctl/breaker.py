@@ -31,6 +31,7 @@ class Breakers:
         self._open: dict[str, int] = {}
         self._to_probe: list[str] = []
         self._now = 0
+        self._found: dict[str, str | None] = {}
 
     def look(self, now: int) -> None:
         """Begin a pass at `now`, in milliseconds since 1970: read what is open, and see
@@ -54,13 +55,22 @@ class Breakers:
         """Return a handler to claim one delivery of, each handler once."""
         return self._to_probe.pop() if self._to_probe else None
 
+    def write(self) -> None:
+        """Write to the store what `note` has found: not at once, since it may be locked."""
+        found, self._found = self._found, {}
+        for handler, error in found.items():
+            if error is None:
+                breakers.close_breaker(self._database, handler)
+            else:
+                breakers.open_breaker(self._database, handler, error)
+
     def note(self, result: Result) -> bool:
         """Take note of how an attempt ended; True if this has opened the breaker."""
         handler = result.delivery.handler
         if result.outcome in _SUCCESSES:
             self._in_a_row[handler] = 0
             if self._open.pop(handler, None) is not None:
-                breakers.close_breaker(self._database, handler)
+                self._found[handler] = None
             return False
         if result.outcome not in _FAILURES:
             return False
@@ -69,5 +79,5 @@ class Breakers:
         if not was_open and self._in_a_row[handler] < self._threshold:
             return False
         self._open[handler] = self._probed[handler] = self._now
-        breakers.open_breaker(self._database, handler, result.error)
+        self._found[handler] = result.error
         return not was_open

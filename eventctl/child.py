@@ -8,6 +8,7 @@ import select
 import signal
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -65,6 +66,13 @@ class Child:
     @property
     def busy(self) -> bool:
         return bool(self.sent) or self.running is not None
+
+    @property
+    def unfinished(self) -> Iterator[Delivery]:
+        """What it runs, and what it was sent ahead."""
+        if self.running is not None:
+            yield self.running
+        yield from self.sent
 
     def takes(self, size: int) -> bool:
         """Whether it may be sent one more delivery, whose request has `size` bytes."""

@@ -157,6 +157,8 @@ class Dispatch:
         self._stop()
 
     def _wants(self, wanted: int) -> bool:
+        if self.pool.locks_store:
+            return False
         # Quick handlers must not wait for the next claim: it is made ahead.
         ahead = wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
         return self.pool.hungry or ahead
@@ -164,7 +166,9 @@ class Dispatch:
     def _step(self) -> None:
         """Wait for what happens next, judge it, and write what has waited long enough."""
         group = self._config.sweep.group_commit
-        left = self._first_end + group - time.monotonic() if self._ends else 60.0
+        left = 60.0
+        if self._ends and not self.pool.locks_store:
+            left = self._first_end + group - time.monotonic()
         for result in self.pool.wait(max(0.0, left), self._interruption.wake):
             self.end(result)
             if not group:
@@ -197,7 +201,9 @@ class Dispatch:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
     def write(self) -> None:
-        """Write the results that wait for others to be written with."""
+        """Write the results that wait for others to be written with, once it is possible."""
+        if self.pool.locks_store:
+            return
         if self._ends:
             ends, self._ends = self._ends, []
             self.lost_claims += finish(self._database, ends, self._host)

@@ -102,6 +102,17 @@ class Pool:
         results, self._results = self._results, []
         return results
 
+    @property
+    def locks_store(self) -> bool:
+        """Whether a transactional handler may be at work on a SQLite store: the lock on the
+        whole of it is that handler's, and to wait for it is to watch no time-outs.
+        """
+        return self._config.store.sqlite is not None and any(
+            self._config.handlers[delivery.handler].transactional
+            for each in self._workers
+            for delivery in each.unfinished
+        )
+
     def kill(self, why: str) -> list[Result]:
         """Kill all workers; return what became of what they were running."""
         for each in list(self._workers):

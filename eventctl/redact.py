@@ -96,7 +96,7 @@ class Redaction:
         """Return an event as it may be shown."""
         if not self:
             return event
-        hidden = Hidden(event.args)
+        hidden = self.hide(event.name, event.args)
         deliveries = tuple(
             replace(each, last_error=each.last_error and hidden.cut(each.last_error))
             for each in event.deliveries

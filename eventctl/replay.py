@@ -144,6 +144,7 @@ def run_now(
         try:
             run = _Run(config, database, claimer, pool, interruption, delivery_ids, told)
             run.dispatch.run(run.claim)
+            run.breakers.write()
             clean = not database.was_cut
         finally:
             pool.close()
@@ -174,9 +175,9 @@ class _Run:
             list(delivery_ids[start : start + BATCH])
             for start in range(0, len(delivery_ids), BATCH)
         ]
-        self._breakers = Breakers(database, config.sweep.breaker)
+        self.breakers = Breakers(database, config.sweep.breaker)
         self._cutoff = claims.now(database)
-        self._breakers.look(self._cutoff)
+        self.breakers.look(self._cutoff)
         self.dispatch = Dispatch(config, database, claimer, pool, interruption, self._note)
         self.held = 0
 
@@ -187,7 +188,8 @@ class _Run:
 
     def claim(self, wanted: int) -> list[Delivery]:
         """Claim the next of them: one for a handler whose breaker is open, then the rest."""
-        while probe := self._breakers.next_probe():
+        self.breakers.write()
+        while probe := self.breakers.next_probe():
             if found := self._take(1, handler=probe):
                 return found
         return self._take(wanted)
@@ -204,7 +206,7 @@ class _Run:
                     cutoff=self._cutoff,
                     start_by=start_by(),
                     leases=self._leases,
-                    skip=() if handler else self._breakers.open,
+                    skip=() if handler else self.breakers.open,
                     handler=handler,
                     ids=tuple(chunk),
                 ),
@@ -220,6 +222,6 @@ class _Run:
         if result.outcome == Outcome.NOT_STARTED:
             self._chunks[-1].append(result.delivery.id)
             return
-        if self._breakers.note(result):
+        if self.breakers.note(result):
             self.dispatch.release(result.delivery.handler)
         self._told(result, verdict)

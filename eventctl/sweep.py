@@ -134,12 +134,14 @@ class Sweep:
         self._breakers.look(self._cutoff)
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
+        self._breakers.write()
         self._report()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, and last, one
         by one and with nothing beside them, those whose last claim was lost.
         """
+        self._breakers.write()
         while probe := self._breakers.next_probe():
             if self._options.handler not in (None, probe):
                 continue

@@ -33,32 +33,40 @@ class Exact:
         if self._database is None:
             self._database = database(self._config.store)
         opened = self._database
+        self._driver = opened.driver
         ended: list[End] = []
         try:
             opened.once(lambda tx: self._work(tx, handler, delivery, ended))
         except _RolledBack:
             return ended[0], False
         except opened.driver.Error as error:
-            # Whether a commit came through is for the claim to say: it is finished once.
             opened.close()
+            if not ended:
+                # The store was locked for too long: the handler has not been run.
+                return End(Outcome.NOT_STARTED), False
+            # Whether a commit came through is for the claim to say: it is finished once.
             return End(Outcome.FAILED, f"its transaction failed: {handlers.describe(error)}"), False
         return ended[0], True
 
     def _work(
         self, tx: Transaction, handler: Handler, delivery: Delivery, ended: list[End]
     ) -> None:
+        tx.execute("SAVEPOINT eventctl")
         begin = time.monotonic()
         end = handlers.run(handler, delivery, connection=tx.connection)
         ended.append(end)
         if end.outcome != Outcome.SUCCEEDED:
             raise _RolledBack
-        if not tx.is_open:
+        try:
+            # It is there as long as the transaction is that we have begun.
+            tx.execute("RELEASE SAVEPOINT eventctl")
+        except self._driver.Error:
             ended[0] = End(
                 Outcome.FAILED,
                 "a transactional handler must not commit or roll back by itself:"
                 " current().connection is committed when it returns",
             )
-            raise _RolledBack
+            raise _RolledBack from None
         took = int((time.monotonic() - begin) * 1000)
         result = Result(delivery, Outcome.SUCCEEDED, took)
         if finish_in(tx, [(result, Verdict(State.DONE))], os.uname().nodename):

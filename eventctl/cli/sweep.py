@@ -12,7 +12,7 @@ from eventctl import spool
 from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
-from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreUnavailable, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable, UsageError
 from eventctl.locks import StateFolder, SweepLock
 from eventctl.states import Outcome, Result, State, Verdict
 from eventctl.text import printable
@@ -91,7 +91,7 @@ def command(
             return _step_aside(state, lock, verbose)
         swept = sweep.sweep(config, options, _tell if verbose else None)
         state.forget_once("store")
-    except StoreUnavailable as error:
+    except (StoreUnavailable, StoreError) as error:
         # Cron mails what is said here, each minute: once an hour is loud enough.
         if state.once_in("store", _AN_HOUR) or verbose:
             complain(f"{error}; this is told once an hour until a sweep succeeds again")

@@ -80,11 +80,6 @@ class Transaction:
         """
         self._cursor.executemany(self._database.translate(sql), list(rows))
 
-    @property
-    def is_open(self) -> bool:
-        """Whether the transaction has not been ended behind our back."""
-        return self._database.in_transaction()
-
     def now(self) -> int:
         """Return the database's own time, in milliseconds since 1970, UTC."""
         return int(self.rows(self._database.now_query)[0][0])
@@ -267,10 +262,6 @@ class Database(ABC):
     @abstractmethod
     def is_already_there(self, error: Exception) -> bool:
         """Return whether a driver's error says that a table, column or index exists."""
-
-    @abstractmethod
-    def in_transaction(self) -> bool:
-        """Return whether a transaction is open on the connection."""
 
     @abstractmethod
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:

@@ -103,9 +103,6 @@ class SqliteDatabase(Database):
     def is_already_there(self, error: Exception) -> bool:
         return False  # DDL is part of the transaction here: a step is whole, or not there
 
-    def in_transaction(self) -> bool:
-        return bool(self.connection.in_transaction)
-
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         return self.transaction(work)
 
@@ -121,7 +118,25 @@ class MySQLDatabase(Database):
 
     BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait
     GONE_CODES = frozenset(
-        {0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1927}
+        {
+            0,
+            1040,
+            1047,
+            1053,
+            1080,
+            1152,
+            1158,
+            1159,
+            1160,
+            1161,
+            1180,
+            1181,
+            1184,
+            1203,
+            1226,
+            1317,
+            1927,
+        }
         | {2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031}
     )
     UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
@@ -261,7 +276,9 @@ class MySQLDatabase(Database):
         ):
             if code in codes:
                 return meaning
-        return GONE if isinstance(error, self.driver.InterfaceError) else FAULT
+        if isinstance(error, self.driver.InterfaceError):
+            return GONE
+        return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
 
     def explain(self, error: Exception) -> str:
         kinds = {
@@ -282,20 +299,6 @@ class MySQLDatabase(Database):
 
     def is_already_there(self, error: Exception) -> bool:
         return drivers.code(error) in (1050, 1060, 1061)
-
-    def in_transaction(self) -> bool:
-        # The server says so with each answer; both drivers keep it, each in its own way.
-        if hasattr(self.connection, "server_status"):
-            return bool(self.connection.server_status & 1)
-        cursor = self.connection.cursor()
-        try:
-            cursor.execute(
-                "SELECT COUNT(*) FROM information_schema.innodb_trx"
-                " WHERE trx_mysql_thread_id = CONNECTION_ID()"
-            )
-            return bool(cursor.fetchone()[0])
-        finally:
-            cursor.close()
 
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         with self.lock:

@@ -2,6 +2,7 @@
 # make lint   the checks only        make format   put the code into shape
 # make test T=tests/test_x.py        only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
+# make crash  kill -9 at each step
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -11,7 +12,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test galera soak lint format clean
+.PHONY: help demo test crash galera soak lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -28,6 +29,10 @@ galera: .venv/.tests
 # EVENTCTL_SOAK=60 make soak: for 60 seconds; EVENTCTL_SEED=N repeats a run; STORE=mariadb
 soak: .venv/.tests
 	@$(BIN)/python -m tests.soak $(STORE)
+
+crash: .venv/.tests
+	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 $(BIN)/pytest -q -rP -n $(WORKERS) \
+		--dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py tests/test_model.py)
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -65,10 +65,14 @@ def encode(args: Sequence[Any] | dict[str, Any]) -> str:
         raise UsageError(f"the args cannot be written as JSON: {error}") from error
 
 
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
 def check(text: str) -> str:
     """Return JSON text that was given as args, once it is known to be a list or an object."""
     try:
-        args = json.loads(text)
+        args = json.loads(text, parse_constant=_no_number)
         text.encode()
     except (ValueError, RecursionError) as error:
         raise UsageError(

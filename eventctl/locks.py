@@ -130,29 +130,22 @@ class StateFolder:
 
     def _read_name(self) -> str:
         try:
-            return (self.path / "name").read_text("ascii").strip()
+            return os.readlink(self.path / "name")
         except FileNotFoundError:
             return ""
 
     def _make_name(self) -> str:
         folder = self.folder()
-        # Two first processes at once: the link makes one of the two names last.
-        draft = folder / f"name.{os.getpid()}"
-        fd = self.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         try:
-            os.write(fd, os.urandom(4).hex().encode())
+            # A link is made whole or not at all, by the first of two that try at once.
+            os.symlink(os.urandom(4).hex(), folder / "name")
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             os.fsync(fd)
-        except OSError as error:
-            os.unlink(draft)
-            raise self._unwritable(error) from error
-        finally:
             os.close(fd)
-        try:
-            os.link(draft, folder / "name")
         except FileExistsError:
-            pass
-        finally:
-            os.unlink(draft)
+            return self._read_name()
+        except OSError as error:
+            raise self._unwritable(error) from error
         return self._read_name()
 
 

@@ -153,8 +153,13 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
             'add smtp_password = "${SMTP_PASSWORD}", or take the user out',
         ),
         (
-            "[report]\nmail_to = ['a']\nsmtp = 'smtp://mail'\nsmtp_password = 'x'",
+            "[report]\nmail_to = ['a']\nsmtp = 'smtp://mail'\nsmtp_password = '${HOME}'",
             f"report.smtp_password: has no user in smtp to go with; {SMTP}",
+        ),
+        (
+            "[report]\nmail_to = ['a']\nsmtp = 'smtp://u@mail'\nsmtp_password = 'x'",
+            "report.smtp_password: stands in a file that others can read; "
+            'write "${SMTP_PASSWORD}" in its place, or chmod 600 this file',
         ),
         (
             "[report]\nmail_to = ['a']\nca_file = 'x'",

@@ -33,12 +33,12 @@ MYSQL = "write mysql://user@host:3306/database"
         (
             "[[alerts]]",
             "alerts: is an unknown key; known are defaults, events, handlers, pythonpath, "
-            "report, store and sweep",
+            "redact, report, store and sweep",
         ),
         (
             '"a b\\n" = 1',
             '"a b\\n": is an unknown key; known are defaults, events, handlers, pythonpath, '
-            "report, store and sweep",
+            "redact, report, store and sweep",
         ),
         ('store = "x"', "store: is a string; write a table, [store]"),
         ("[[store]]", "store: is a list; write a table, [store]"),

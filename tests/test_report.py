@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from eventctl.alerts import html, printed, render, wording
 from eventctl.alerts.incident import Digest, group
+from eventctl.cause import fingerprint
 from eventctl.config.model import Report
 from eventctl.states import Notice
 from eventctl.text import printable, shorten
@@ -43,7 +44,10 @@ def notice(
     traceback: str = "",
     output: str = "",
 ) -> Notice:
-    return Notice(event_id, kind, at, handler, name, event_id, attempts, error, traceback, output)
+    cause = fingerprint(error, traceback)
+    return Notice(
+        event_id, kind, at, handler, name, event_id, attempts, error, traceback, output, cause
+    )
 
 
 def digest(*notices: Notice, path: Path = PATH, host: str = "web1") -> Digest:

@@ -226,13 +226,14 @@ def _rescue(
     error = "the process that ran it died" if started else "its claimer died before starting it"
     cursor = tx.execute(
         # What was not started stands as it did before it was claimed.
-        "UPDATE eventctl_delivery SET state = ?, reason = COALESCE(?, reason), due_at = ?,"
-        " claim = NULL, alone = CASE WHEN ? THEN 1 ELSE alone END,"
+        "UPDATE eventctl_delivery SET state = ?, due_at = ?, claim = NULL,"
+        " reason = CASE WHEN ? THEN ? ELSE reason END, alone = CASE WHEN ? THEN 1 ELSE alone END,"
         " attempts = attempts + ?, last_error = ? WHERE id = ? AND claim = ?",
         (
             str(verdict.state),
-            verdict.reason and str(verdict.reason),
             None if verdict.state == State.FAILED else moment,
+            started or verdict.state == State.FAILED,
+            verdict.reason and str(verdict.reason),
             started,
             verdict.charge,
             error,

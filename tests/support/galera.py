@@ -1,0 +1,165 @@
+"""A Galera cluster of three MariaDB nodes, real and throw-away, whose nodes may die.
+
+Three `mariadbd` on 127.0.0.1: one that is killed is out of the cluster in two seconds, and
+one that was paused comes back by itself when it is resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+
+from tests.support import needs
+from tests.support.mariadb import PASSWORD, USER, MariaDB
+from tests.support.wait import wait_until
+
+_PROVIDER = Path("/usr/lib/libgalera_smm.so")
+
+
+class Node(MariaDB):
+    """One node of `cluster`."""
+
+    def __init__(self, folder: Path, number: int, cluster: list[Node]) -> None:
+        folder.mkdir()
+        folder.chmod(0o755)
+        if os.geteuid() == 0:
+            shutil.chown(folder, "mysql")
+        super().__init__(folder)
+        self.name = f"n{number}"
+        self.cluster = cluster
+        self.group_port = needs.free_port()
+        self._ist_port, self._sst_port = needs.free_port(), needs.free_port()
+
+    @staticmethod
+    def _as_root() -> list[str]:
+        # rsync's daemon, which brings a joining node its data, has not root's rights.
+        return ["--user=mysql"] if os.geteuid() == 0 else []
+
+    def start(self) -> None:
+        """Start it as the first node of a new cluster, or join the others, and wait."""
+        alive = [node for node in self.cluster if node is not self and node.is_running]
+        provider = ";".join(
+            [
+                f"gmcast.listen_addr=tcp://127.0.0.1:{self.group_port}",
+                f"ist.recv_addr=127.0.0.1:{self._ist_port}",
+                f"ist.recv_bind=127.0.0.1:{self._ist_port}",
+                "gcache.size=8M",
+                "pc.recovery=false",
+                # A dead node is found out in two seconds, not in five.
+                "evs.suspect_timeout=PT2S",
+                "evs.inactive_timeout=PT4S",
+                "evs.keepalive_period=PT0.5S",
+                "evs.inactive_check_period=PT0.5S",
+                "gmcast.peer_timeout=PT1S",
+            ]
+        )
+        group = ",".join(f"127.0.0.1:{node.group_port}" for node in self.cluster)
+        with (self.folder / "log").open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),
+                    self._server,
+                    "--no-defaults",
+                    *self._as_root(),
+                    f"--datadir={self.data}",
+                    f"--socket={self.socket}",
+                    f"--pid-file={self.folder / 'pid'}",
+                    f"--tmpdir={self.folder}",
+                    "--bind-address=127.0.0.1",
+                    f"--port={self.port}",
+                    "--skip-name-resolve",
+                    "--innodb-buffer-pool-size=32M",
+                    "--innodb-log-file-size=8M",
+                    "--character-set-server=utf8mb4",
+                    "--innodb-autoinc-lock-mode=2",
+                    "--binlog-format=ROW",
+                    "--wsrep-on=ON",
+                    f"--wsrep-provider={_PROVIDER}",
+                    f"--wsrep-provider-options={provider}",
+                    "--wsrep-cluster-name=t",
+                    f"--wsrep-cluster-address=gcomm://{group}",
+                    f"--wsrep-node-name={self.name}",
+                    "--wsrep-node-address=127.0.0.1",
+                    f"--wsrep-node-incoming-address=127.0.0.1:{self.port}",
+                    "--wsrep-sst-method=rsync",
+                    f"--wsrep-sst-receive-address=127.0.0.1:{self._sst_port}",
+                    *([] if alive else ["--wsrep-new-cluster"]),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._is_synced, timeout=60, what=f"{self.name} to be synced")
+        except BaseException:
+            self.kill()
+            raise
+
+    database = "t1"
+
+    def new_database(self) -> str:
+        """Return `database`, the one that all nodes share, made where it is not there yet."""
+        alive = next(node for node in self.cluster if node.is_running)
+        alive.sql(f"CREATE DATABASE IF NOT EXISTS {self.database}")
+        alive.sql(f"GRANT ALL ON {self.database}.* TO '{USER}'@'127.0.0.1'")
+        return self.database
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None
+
+    def _is_synced(self) -> bool:
+        return self._answers() and self.state() == "Synced"
+
+    def state(self) -> str:
+        """Return what it says of itself: "Synced", "Initialized" (cut off), …, or ""."""
+        try:
+            rows = self.sql("SHOW STATUS LIKE 'wsrep_local_state_comment'")
+        except pymysql.err.Error:
+            return ""
+        return str(rows[0][1])
+
+    def size(self) -> int:
+        """Return how many nodes it sees, itself included."""
+        return int(self.sql("SHOW STATUS LIKE 'wsrep_cluster_size'")[0][1])
+
+    def url(self, database: str) -> str:
+        """Return the URL that names this node first, and then the others."""
+        nodes = [self, *(node for node in self.cluster if node is not self)]
+        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
+        return f"mysql://{USER}:{PASSWORD}@{hosts}/{database}"
+
+
+@contextlib.contextmanager
+def running_galera() -> Iterator[list[Node]]:
+    """Run a cluster of three nodes, and end it; skip where Galera is not installed."""
+    if not _PROVIDER.exists():
+        needs.missing("Galera is not installed (apt-get install galera-4)")
+    needs.program("rsync", "rsync")
+    nodes: list[Node] = []
+    # Not in pytest's folder, which is closed to the servers' own user.
+    folder = Path(tempfile.mkdtemp(prefix="galera-"))
+    folder.chmod(0o755)
+    try:
+        for number in (1, 2, 3):
+            nodes.append(Node(folder / f"n{number}", number, nodes))
+        for node in nodes:
+            node.start()
+        nodes[0].sql(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+        wait_until(lambda: all(node.size() == 3 for node in nodes), what="three nodes")
+        yield nodes
+    finally:
+        for node in nodes:
+            if node.is_running:
+                os.kill(node.pid, signal.SIGCONT)
+            node.kill()
+        shutil.rmtree(folder)

@@ -1,0 +1,55 @@
+"""What a test needs of the machine. On the build server it has to be there."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+
+def program(name: str, package: str) -> str:
+    """Return the path of a program, or skip the test (with CI=true: fail it)."""
+    found = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if found is None:
+        missing(f"{name} is not installed (apt-get install {package})")
+    return found
+
+
+def root(what: str) -> None:
+    """Skip the test (with CI=true: fail it) unless we are root, which `what` needs."""
+    if os.geteuid() != 0:
+        missing(f"{what} needs root")
+
+
+def faketime_library() -> Path:
+    """Return libfaketime's path, or skip the test (with CI=true: fail it)."""
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+    if not found:
+        missing("libfaketime is not installed (apt-get install faketime)")
+    return found[0]
+
+
+def missing(what: str) -> NoReturn:
+    """Skip the running test because of `what`, or fail it where CI=true."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"with CI=true nothing may be missing: {what}", pytrace=False)
+    pytest.skip(what)
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody uses.
+
+    It lies below those that the kernel gives to clients: a server that is killed
+    must find its port still free when it starts again.
+    """
+    for _ in range(100):
+        port = random.randint(20000, 32000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+    raise AssertionError("no free port between 20000 and 32000 after 100 tries")

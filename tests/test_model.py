@@ -1,0 +1,282 @@
+"""The claim protocol against a model of it: any steps, of any number of actors, in any order.
+
+On failure hypothesis prints the steps, and how to run them again. More of them:
+EVENTCTL_MODEL_EXAMPLES=2000 (`make crash` sets it).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from eventctl import retry
+from eventctl.config.model import Retry, Store
+from eventctl.config.urls import parse_mysql
+from eventctl.states import Delivery, NewEvent, Outcome, Result, State
+from eventctl.store import claims, migrations, record
+from eventctl.store.claims import Ask, Running
+from eventctl.store.dialects import database
+from eventctl.store.finish import finish
+from eventctl.store.reopen import reopen
+from tests.support.mariadb import MariaDB
+from tests.support.model import ATTEMPTS, DELAY, FACTOR
+from tests.support.world import LEASES, Actor, World
+
+EXAMPLES = int(os.environ.get("EVENTCTL_MODEL_EXAMPLES", "150"))
+
+POLICY = Retry(ATTEMPTS, DELAY / 1000, FACTOR, max_delay=1e9, jitter=0.0)
+HANDLERS = st.lists(st.sampled_from(["quick", "slow", "gone"]), min_size=1, unique=True)
+WAITS = st.sampled_from([60.0, 4 * 24 * 3600.0])
+STARTED = sorted(set(Outcome) - {Outcome.NOT_STARTED, Outcome.UNDECODABLE})
+MOST_OPEN = 5
+"""With so many deliveries that wait there are no more emits: they are run."""
+HOSTS = st.sampled_from(["one", "two"])
+ACTORS = st.integers(0, 2)
+
+
+class Protocol(World):
+    """Each rule does one step in the store and in the model; both must then be the same."""
+
+    @precondition(lambda self: self.model.to_run())
+    @rule(by=st.sampled_from([1, 60_000, 700_000, -2_000]))
+    def time_passes(self, by: int) -> None:
+        self.set_clock(self.model.now + by)
+
+    @precondition(lambda self: self.model.to_run() < MOST_OPEN)
+    @rule(actor=ACTORS, handlers=HANDLERS, delay=st.sampled_from([0, 45]), data=st.data())
+    def emit_deferred(
+        self, actor: int, handlers: list[str], delay: int, data: st.DataObject
+    ) -> None:
+        who = self.actors[actor]
+        if self.model.keys and data.draw(st.sampled_from([False, False, True])):
+            self._emit_again(who, data)
+        event = NewEvent("e", "[]", next(self.keys), tuple(handlers))
+        made = record.record(who.store, event, delay)
+        assert made.new
+        self.learn(made.id, event.key, None)
+        assert {d.due_at for d in self.of(made.id)} == {self.model.now + delay * 1000}
+
+    @precondition(lambda self: self.model.to_run() < MOST_OPEN)
+    @rule(actor=ACTORS, count=st.integers(1, 3))
+    def emit_batch(self, actor: int, count: int) -> None:
+        events = [NewEvent("e", "[]", next(self.keys), ("quick", "slow")) for _ in range(count)]
+        for made in record.record_many(self.actors[actor].store, [*events, events[0]])[:-1]:
+            assert made.new
+            self.learn(made.id, made.key, None)
+            assert {d.due_at for d in self.of(made.id)} == {self.model.now}
+
+    @precondition(lambda self: self.model.to_run() < MOST_OPEN)
+    @rule(actor=ACTORS, both=st.booleans(), data=st.data())
+    def emit_and_run(self, actor: int, both: bool, data: st.DataObject) -> None:
+        who = self.actors[actor]
+        claim = who.token()
+        handlers = ("quick", "slow") if both else ("quick",)
+        event = NewEvent("e", "[]", next(self.keys), handlers)
+        made, mine = record.record_claimed(who.store, event, claim, LEASES, 0.0)
+        assert made.new
+        self.learn(made.id, event.key, claim)
+        assert [d.handler for d in mine] == list(handlers)
+        assert {d.handler: d.due_at for d in self.of(made.id)} == {
+            name: self.model.now + LEASES[name] for name in handlers
+        }
+        who.holds |= {d.id: d for d in mine}
+        self._start(data, mine)
+
+    def _emit_again(self, who: Actor, data: st.DataObject) -> None:
+        """Emit with a key that is there already."""
+        key = data.draw(st.sampled_from(sorted(self.model.keys)))
+        event = NewEvent("other", "[1]", key, ("quick",))
+        if data.draw(st.booleans()):
+            made, mine = record.record_claimed(who.store, event, who.token(), LEASES, 0.0)
+            assert mine == []
+        else:
+            made = record.record(who.store, event)
+        assert (made.id, made.new) == (self.model.keys[key], False)
+
+    @precondition(lambda self: self.model.pending())
+    @rule(
+        actor=ACTORS,
+        when=st.sampled_from(["in this pass", "anew", "when due", "when due"]),
+        limit=st.integers(1, 4),
+        skip=st.sampled_from([(), (), (), ("slow",)]),
+        handler=st.sampled_from([None, None, None, "quick"]),
+        data=st.data(),
+    )
+    def claim(
+        self,
+        actor: int,
+        when: str,
+        limit: int,
+        skip: tuple[str, ...],
+        handler: str | None,
+        data: st.DataObject,
+    ) -> None:
+        """Claim in a pass that is under way, or in a new one, and start some of it."""
+        who = self.actors[actor]
+        alone = bool(self.model.pending(alone=True)) and data.draw(st.booleans())
+        if when == "when due":
+            self.wait(alone)
+        if when != "in this pass":
+            who.cutoff = self.model.now
+            who.ended.clear()
+        ask = Ask(who.token(), limit, who.cutoff, 0.0, LEASES, alone, skip, handler)
+        expected = self.model.due(who.cutoff, limit, alone=alone, skip=skip, handler=handler)
+        claimed = claims.claim(who.store, ask)
+        held = [d for d in expected if d.handler not in LEASES]
+        mine = [d for d in expected if d.handler in LEASES]
+        assert [d.id for d in claimed.deliveries] == [d.id for d in mine]
+        assert [d.attempt for d in claimed.deliveries] == [d.attempts + 1 for d in mine]
+        assert not who.ended & {d.id for d in mine}, "run again in the pass in which it failed"
+        assert claimed.held == sum([self.model.hold(d) for d in held])
+        for delivery in mine:
+            self.model.claim(delivery, ask.token, LEASES[delivery.handler])
+        who.holds |= {d.id: d for d in claimed.deliveries}
+        self._start(data, claimed.deliveries)
+
+    def _start(self, data: st.DataObject, deliveries: list[Delivery]) -> None:
+        unstarted = data.draw(st.integers(0, len(deliveries)))
+        self.model.marks |= {(d.claim, d.id) for d in deliveries[unstarted:]}
+
+    @precondition(lambda self: any(actor.holds for actor in self.actors))
+    @rule(data=st.data())
+    def finish(self, data: st.DataObject) -> None:
+        """A group of results, of whatever was started and of what was not."""
+        who = self._holder(data)
+        ids = data.draw(st.lists(st.sampled_from(sorted(who.holds)), min_size=1, unique=True))
+        results = [self._result(data, who.holds[delivery]) for delivery in ids]
+        ends = [(result, retry.judge(result, POLICY, 0.5)) for result in results]
+        lost = finish(who.store, ends, who.host)
+        assert lost == sum([self._ended(who, result) for result in results])
+
+    def _holder(self, data: st.DataObject) -> Actor:
+        holders = [number for number, actor in enumerate(self.actors) if actor.holds]
+        return self.actors[data.draw(st.sampled_from(holders))]
+
+    def _result(self, data: st.DataObject, delivery: Delivery) -> Result:
+        if (delivery.claim, delivery.id) in self.model.marks:
+            outcome = data.draw(st.one_of(st.just(Outcome.SUCCEEDED), st.sampled_from(STARTED)))
+        else:
+            outcome = data.draw(st.sampled_from([Outcome.NOT_STARTED, Outcome.UNDECODABLE]))
+        delay = data.draw(WAITS) if outcome == Outcome.POSTPONED else 0.0
+        return Result(delivery, outcome, took=5, error="why", delay=delay)
+
+    def _ended(self, who: Actor, result: Result) -> bool:
+        del who.holds[result.delivery.id]
+        lost = self.model.finish(result)
+        if not lost and result.outcome != Outcome.NOT_STARTED:
+            who.ended.add(result.delivery.id)
+        return lost
+
+    @precondition(lambda self: any(actor.holds for actor in self.actors))
+    @rule(data=st.data())
+    def die(self, data: st.DataObject) -> None:
+        """kill -9 of a claimer and its workers; another process takes its place."""
+        who = self._holder(data)
+        self.dead.add(who.name)
+        self.actors[self.actors.index(who)] = self.born(who.host)
+
+    @precondition(lambda self: self.dead & self.model.claimers())
+    @rule(host=HOSTS)
+    def look_for_dead_claimers(self, host: str) -> None:
+        """As a sweep does with the journals of its own host's dead."""
+        found = self._running(host, None, f"{host}.")
+        expected = {d.id for d in self.model.running() if (d.claim or "").startswith(f"{host}.")}
+        assert {running.id for running in found} == expected
+        self.lost[host] = [r for r in found if r.claim.split(".")[1] in self.dead]
+
+    @precondition(lambda self: self.model.running())
+    @rule(host=HOSTS, wait=st.booleans())
+    def look_for_ended_leases(self, host: str, wait: bool) -> None:
+        """Of another host's claims there is nothing to go by but the lease."""
+        if wait:
+            leases = [d.due_at for d in self.model.running() if d.due_at]
+            self.set_clock(max(self.model.now, *leases))
+        found = self._running(host, self.model.now, None)
+        expired = [d for d in self.model.running() if d.due_at and d.due_at <= self.model.now]
+        assert {running.id for running in found} == {d.id for d in expired}
+        self.lost[host] = [r for r in found if not r.claim.startswith(f"{host}.")]
+
+    def _running(self, host: str, expired_by: int | None, prefix: str | None) -> list[Running]:
+        found: list[Running] = []
+        while more := claims.running(
+            self.stores[host], found[-1].id if found else 0, expired_by, prefix, 2
+        ):
+            found += more
+        return found
+
+    @precondition(lambda self: any(self.lost.values()))
+    @rule(data=st.data())
+    def rescue(self, data: st.DataObject) -> None:
+        """Take what was found lost; meanwhile its claimer may have ended, and others begun."""
+        host = data.draw(st.sampled_from([host for host in self.lost if self.lost[host]]))
+        lost = [
+            # Of another host's claimer there is no journal: it may have started it.
+            (r, not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks)
+            for r in self.lost.pop(host)
+        ]
+        count = claims.rescue(
+            self.stores[host],
+            lost,
+            lambda running, started: retry.judge_lost(running.attempts, started, POLICY),
+            host,
+        )
+        assert count == sum([self._rescued(*each) for each in lost])
+
+    def _rescued(self, running: Running, started: bool) -> bool:
+        taken = self.model.rescue(running.id, running.claim, started)
+        if taken:
+            self.forget_ended(running.id)
+        return taken
+
+    @precondition(lambda self: self.model.over())
+    @rule(actor=ACTORS, data=st.data())
+    def replay(self, actor: int, data: st.DataObject) -> None:
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.model.deliveries)), unique=True))
+        state = data.draw(st.sampled_from([State.PENDING, State.DONE, State.FAILED]))
+        assert reopen(self.actors[actor].store, ids, state) == self.model.reopen(ids, state)
+        for delivery in ids:
+            self.forget_ended(delivery)
+
+
+@contextmanager
+def machine(store: Store) -> Iterator[type[Protocol]]:
+    """The machine on this store, whose tables are made first."""
+    with database(store) as first:
+        migrations.prepare(first)
+    yield type("Protocol", (Protocol,), {"open": staticmethod(lambda: database(store))})
+
+
+def run(kind: type[Protocol], examples: int) -> None:
+    run_state_machine_as_test(
+        kind,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=60,
+            deadline=None,
+            database=None,
+            print_blob=True,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_the_protocol_on_sqlite(tmp_path: Path) -> None:
+    with machine(Store(tmp_path / "events.db", None, tmp_path / "state")) as kind:
+        run(kind, EXAMPLES)
+
+
+def test_the_protocol_on_mariadb(mariadb: MariaDB, tmp_path: Path) -> None:
+    url = parse_mysql(mariadb.url(mariadb.new_database()))
+    with machine(Store(None, url, tmp_path / "state")) as kind:
+        run(kind, max(5, EXAMPLES // 4))

@@ -51,6 +51,7 @@ class Child:
         self._kill_at: float | None = None
         self._ahead = 1
         self._heard = b""
+        self._unsent = b""
         self.pid = os.fork()
         if self.pid == 0:
             os.setpgid(0, 0)
@@ -98,9 +99,14 @@ class Child:
         return self._started_at + self._config.handlers[self.running.handler].timeout
 
     def send(self, delivery: Delivery, request: bytes) -> None:
+        """Send it a delivery, once `flush` is called."""
         self.sent.append(delivery)
         self._sizes.append(len(request))
-        data = memoryview(request)
+        self._unsent += request
+
+    def flush(self) -> None:
+        """Write all that was sent, together."""
+        data, self._unsent = memoryview(self._unsent), b""
         try:
             while data:
                 data = data[os.write(self._requests, data) :]

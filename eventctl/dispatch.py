@@ -20,8 +20,8 @@ from eventctl.store.claims import START_WINDOW
 from eventctl.store.database import Database
 from eventctl.store.finish import finish
 
-MOST_CLAIMED = 100
-"""How many deliveries one claim takes at the most."""
+MOST_CLAIMED = 400
+"""How many deliveries one claim takes at the most, where handlers are quick."""
 
 _QUICK_BATCH = 0.5
 """Seconds: a claim that took less to run is followed by one of twice the size."""
@@ -182,7 +182,8 @@ class Dispatch:
         result = self._redaction.result(result)
         delivery = result.delivery
         policy = self._config.retry_of(delivery.name, delivery.handler)
-        verdict = retry.judge(result, policy, _chance())
+        chance = 0.0 if result.outcome == Outcome.SUCCEEDED else _chance()
+        verdict = retry.judge(result, policy, chance)
         if not result.written:
             if not self._ends:
                 self._first_end = time.monotonic()

@@ -131,6 +131,11 @@ class Pool:
         self._workers.clear()
 
     def _feed(self) -> None:
+        self._hand_out()
+        for each in self._workers:
+            each.flush()
+
+    def _hand_out(self) -> None:
         while self._queue:
             request = worker.request(self._queue[0])
             free = [w for w in self._workers if w.takes(len(request))]

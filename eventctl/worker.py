@@ -123,6 +123,7 @@ class _Worker:
         self._chatty = chatty
         self._stage = Stage(ends.output)
         self._exact = Exact(config)
+        self._unsaid = b""
 
     def serve(self) -> None:
         """Run what is asked for, one after another, until the pipe ends."""
@@ -130,21 +131,31 @@ class _Worker:
             if time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by:
                 self._answer(delivery, End(Outcome.NOT_STARTED))
             elif not self._run(delivery):
-                return
+                break
+        self._say(b"")
 
     def _requests(self) -> Iterator[Delivery]:
         rest = b""
-        while data := os.read(self._ends.requests, 65536):
+        while data := self._read():
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
                 yield Delivery(*json.loads(line))
+
+    def _read(self) -> bytes:
+        self._say(b"")
+        return os.read(self._ends.requests, 65536)
+
+    def _say(self, line: bytes) -> None:
+        data, self._unsaid = memoryview(self._unsaid + line), b""
+        while data:
+            data = data[os.write(self._ends.answers, data) :]
 
     def _run(self, delivery: Delivery) -> bool:
         """Run one handler; return whether this process is fit to run another."""
         self._stage.set()
         os.chdir(self._config.folder)
         self._started(delivery.claim, delivery.id)
-        os.write(self._ends.answers, b"s %d\n" % delivery.id)
+        self._say(b"s %d\n" % delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
         if handler.transactional:
@@ -162,6 +173,5 @@ class _Worker:
         told = self._chatty or end.outcome != Outcome.SUCCEEDED
         tail = output.tail(self._ends.output) if told else ""
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
-        data = memoryview(b"e %d %s\n" % (delivery.id, json.dumps(said).encode()))
-        while data:
-            data = data[os.write(self._ends.answers, data) :]
+        # Said with the start of the next one, which follows at once if there is one.
+        self._unsaid += b"e %d %s\n" % (delivery.id, json.dumps(said).encode())

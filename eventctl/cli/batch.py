@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from eventctl import accept
 from eventctl.cli import complain
+from eventctl.cli.progress import ProgressBar
 from eventctl.config.model import Config
 from eventctl.errors import (
     EXIT_DONE,
@@ -29,10 +30,11 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
     events = list(_read(config, file))
     done = 0
     try:
-        with open_store(config) as database:
+        with open_store(config) as database, ProgressBar("recording", len(events)) as bar:
             while done < len(events):
                 recorded = record_many(database, events[done : done + BULK], delay)
                 done += len(recorded)
+                bar.advance(len(recorded))
                 if not quiet:
                     sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
                     sys.stdout.flush()

@@ -14,7 +14,7 @@ _REFRESH = 0.1
 
 
 class ProgressBar:
-    """Counts up to `total`. Nothing is shown where stderr is no terminal.
+    """Counts up to `total`. Nothing is shown where stderr is no terminal, or for 0.
 
     It has no thread of its own, since workers are forked while it is shown.
     """
@@ -23,6 +23,7 @@ class ProgressBar:
         self._title = title
         self._total = total
         self._done = 0
+        self._begin = time.monotonic()
         self._next = time.monotonic() + _PATIENCE if sys.stderr.isatty() else float("inf")
         self._bar: Any = None
 
@@ -35,23 +36,31 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar:
-            self._bar.stop()
+        self._stop()
 
     def advance(self, count: int = 1) -> None:
         """Note that so many more are done."""
         self._done += count
+        if not self._total:
+            return
         now = time.monotonic()
-        if now >= self._next:
+        if self._done >= self._total:
+            self._stop()  # what is printed next is not to stand beside it
+        elif now >= self._next:
             self._next = now + _REFRESH
             self._show()
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
 
     def _show(self) -> None:
         if self._bar is None:
             self._bar = _bar()
             self._bar.add_task(self._title, total=self._total)
             self._bar.start()
-        self._bar.update(0, completed=self._done)
+        rate = self._done / (time.monotonic() - self._begin)
+        self._bar.update(0, completed=self._done, description=f"{self._title} {rate:,.0f}/s")
         self._bar.refresh()
 
 

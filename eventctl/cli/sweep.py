@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 import click
 
 from eventctl import spool
 from eventctl.cli import complain
 from eventctl.cli.context import Context
+from eventctl.cli.progress import ProgressBar
 from eventctl.config import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable, UsageError
 from eventctl.locks import StateFolder, SweepLock
@@ -55,7 +57,7 @@ def command(
     dry_run: bool,
     verbose: bool,
 ) -> int:
-    """Run what is due: what was deferred, failed, or left by a process that died.
+    """Run what is due: what was deferred, failed, or left behind.
 
     Made for cron: it prints nothing and exits with 0 where there is nothing to tell. A
     delivery that ran out of retries is reported, printed or mailed as [report] says,
@@ -89,7 +91,8 @@ def command(
     try:
         if not lock.acquire(time.time()):
             return _step_aside(state, lock, verbose)
-        swept = sweep.sweep(config, options, _tell if verbose else None)
+        with ProgressBar("sweeping", 0 if verbose else _count_due(context)) as bar:
+            swept = sweep.sweep(config, options, _teller(verbose, bar))
         state.forget_once("store")
     except (StoreUnavailable, StoreError) as error:
         # Cron mails what is said here, each minute: once an hour is loud enough.
@@ -141,10 +144,32 @@ def _step_aside(state: StateFolder, lock: SweepLock, verbose: bool) -> int:
     return EXIT_DONE
 
 
+def _count_due(context: Context) -> int:
+    """Return how much there is to do, for who watches a terminal; else 0."""
+    if not sys.stderr.isatty():
+        return 0
+    from eventctl.store import claims
+
+    with context.open() as database:
+        return claims.count_due(database)
+
+
+def _teller(verbose: bool, bar: ProgressBar) -> Callable[[Result, Verdict], None]:
+    """Return what is called with the end of each attempt."""
+
+    def tell(result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.NOT_STARTED:
+            return
+        if verbose:
+            _tell(result, verdict)
+        else:
+            bar.advance()
+
+    return tell
+
+
 def _tell(result: Result, verdict: Verdict) -> None:
     delivery = result.delivery
-    if result.outcome == Outcome.NOT_STARTED:
-        return
     line = f"{delivery.name} {delivery.event_id} {delivery.handler}: {result.outcome}"
     if delivery.attempt > 1 or verdict.state != State.DONE:
         line += f" (attempt {delivery.attempt})"

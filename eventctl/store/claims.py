@@ -25,6 +25,9 @@ from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
 START_WINDOW = 60.0
 """Seconds after its claim within which a delivery must be started, or is given back."""
 
+_LARGEST = 8_000_000
+"""How many characters of args one claim takes, more or less."""
+
 _WIDER = 4
 """How many times more candidates than wanted are looked at, since hosts take the same ones."""
 
@@ -78,6 +81,17 @@ def now(database: Database) -> int:
     return int(row[0])
 
 
+def count_due(database: Database) -> int:
+    """Return how many deliveries are due now."""
+    row = database.transaction(
+        lambda tx: tx.row(
+            "SELECT COUNT(*) FROM eventctl_delivery WHERE due_at <= ? AND state = ?",
+            (tx.now(), str(State.PENDING)),
+        )
+    )
+    return int(row[0]) if row else 0
+
+
 def claim(database: Database, ask: Ask) -> Claimed:
     """Claim due deliveries, the longest due first, and hold those that can't be run."""
     return database.transaction(lambda tx: _claim(tx, ask))
@@ -94,9 +108,9 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
         f" ORDER BY due_at, id LIMIT ?{tx.lock}",
         [*ids, str(State.PENDING), ask.cutoff, ask.limit],
     )
-    mine = [row[0] for row in locked]
-    if not mine:
+    if not locked:
         return Claimed([], 0, more=True)
+    mine = _within_memory(tx, [row[0] for row in locked])
     rows = tx.rows(
         "SELECT d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
         " e.`key`, e.name, e.args, e.created_at"
@@ -128,6 +142,23 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
             ],
         )
     return Claimed([_delivery(row, ask) for row in known], held, more=True)
+
+
+def _within_memory(tx: Transaction, ids: list[int]) -> list[int]:
+    """Return as many of these, from the first, as have args that fit; at least one."""
+    sizes: dict[int, int | None] = dict(
+        tx.rows(
+            "SELECT d.id, LENGTH(e.args) FROM eventctl_delivery d"
+            f" LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id IN ({marks(ids)})",
+            ids,
+        )
+    )
+    total = 0
+    for count, each in enumerate(ids):
+        total += sizes.get(each) or 0
+        if total > _LARGEST and count:
+            return ids[:count]
+    return ids
 
 
 def _candidates(tx: Transaction, ask: Ask) -> list[Row]:

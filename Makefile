@@ -2,7 +2,7 @@
 # make lint   the checks only        make format   put the code into shape
 # make test T=tests/test_x.py        only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
-# make crash  kill -9 at each step
+# make crash  kill -9 at each step         make bench    how fast: eventctl beside its peers
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -12,7 +12,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test crash galera soak lint format clean
+.PHONY: help demo test crash galera soak bench lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -34,6 +34,10 @@ crash: .venv/.tests
 	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 $(BIN)/pytest -q -rP -n $(WORKERS) \
 		--dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py tests/test_model.py)
 
+# ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
+bench: .venv/.tests
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .
 	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not in shape; run: make format'; exit 1; }
@@ -45,7 +49,7 @@ format: .venv/.tests
 	@$(BIN)/ruff format --quiet .
 
 clean:
-	rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf .venv benchmarks/.venvs .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 
 # A stamp says what .venv is ready for; it is made anew when what it rests on changes.
 .venv/.core .venv/.tests: .venv/.%: pyproject.toml scripts/setup

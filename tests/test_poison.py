@@ -289,10 +289,11 @@ def garbler():
     write = os.write
 
     def garbled(fd, data):
-        written = write(fd, data)
-        if bytes(data).startswith(b"e "):
-            write(fd, b"garbage\n")
-        return written
+        said, start, started = bytes(data).partition(b"\ns ")
+        if not said.startswith(b"e "):
+            return write(fd, data)
+        write(fd, (said + start[:1] + b"garbage\n" + start[1:] + started))
+        return len(data)
 
     os.write = garbled
 """

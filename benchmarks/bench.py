@@ -47,9 +47,10 @@ true = { command = ["/bin/true"] }
 class Bench:
     """The place of one run of the benchmarks."""
 
-    def __init__(self, folder: Path, quick: bool) -> None:
+    def __init__(self, folder: Path, quick: bool, most_rounds: int) -> None:
         self.folder = folder
         self.quick = quick
+        self.most_rounds = most_rounds
         self.python = venvs.eventctl()
         self.command = self.python.parent / "eventctl"
         self._server: MariaDB | None = None
@@ -64,7 +65,7 @@ class Bench:
 
     def rounds(self, whole: int) -> int:
         """Return how many rounds of `whole` this run is to do."""
-        return min(3, whole) if self.quick else whole
+        return min(3 if self.quick else self.most_rounds, whole)
 
     @property
     def server(self) -> MariaDB:

@@ -21,7 +21,7 @@ def batch(bench: Bench) -> Race:
         name="batch",
         title=f"{count:,} events from JSON Lines, SQLite",
         unit="/s",
-        rounds=bench.rounds(7),
+        rounds=bench.rounds(5),
         contenders=[
             Contender(
                 "eventctl emit --batch",
@@ -74,9 +74,9 @@ def sweep_sqlite(bench: Bench) -> Race:
             ),
             Contender(
                 'eventctl sweep, group_commit = "0"',
-                lambda: single.sweep("happened", count),
+                lambda: single.sweep("happened", fewer),
                 "WAL, FULL; each result durable by itself",
-                count,
+                fewer,
             ),
             Contender(
                 "limit: claim 100, done 100, nothing run",

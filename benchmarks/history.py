@@ -58,7 +58,7 @@ def history(bench: Bench, mariadb: bool) -> Iterator[Race]:
             name=f"{name}-{store}",
             title=f"{title}, {store}",
             unit="ms",
-            rounds=bench.rounds(15),
+            rounds=bench.rounds(9),
             contenders=list(sides.values()),
             goals=[goal],
         )

@@ -22,7 +22,7 @@ def one_sqlite(bench: Bench) -> Race:
         name="one-sqlite",
         title="one event from a shell, SQLite: the whole process",
         unit="ms",
-        rounds=bench.rounds(60),
+        rounds=bench.rounds(40),
         contenders=[
             Contender(
                 "eventctl emit --defer",
@@ -90,7 +90,7 @@ def one_mariadb(bench: Bench) -> Race:
         name="one-mariadb",
         title="one event from a shell, MariaDB with mysqlclient: the whole process",
         unit="ms",
-        rounds=bench.rounds(40),
+        rounds=bench.rounds(30),
         contenders=[
             Contender(
                 "eventctl emit --defer",

@@ -4,7 +4,7 @@
     make bench ARGS="--quick"                    a twentieth of it, to see that all of it runs
     make bench ARGS="--only sweep,one-sqlite"    what has a name that begins so
 
-With --quick or --only nothing is written, unless --write says where.
+With --quick, --rounds or --only nothing is written, unless --write says where.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds")
+    parser.add_argument("--rounds", type=int, default=100, help="at most so many of each")
     parser.add_argument("--only", default="", metavar="NAMES", help=", ".join(MEASURES))
     parser.add_argument("--write", type=Path, metavar="FILE", help="where the page goes")
     options = parser.parse_args()
@@ -47,17 +48,20 @@ def main() -> None:
             f"--only: nothing begins with {options.only!r}; there are {', '.join(MEASURES)}"
         )
     page = options.write
-    if page is None and not (options.quick or options.only):
+    if page is None and not (options.quick or options.only or options.rounds < 100):
         page = report.FOLDER / "RESULTS.md"
     begin = time.monotonic()
-    bench = Bench(Path(tempfile.mkdtemp(prefix="eventctl-bench-")), options.quick)
+    bench = Bench(Path(tempfile.mkdtemp(prefix="eventctl-bench-")), options.quick, options.rounds)
+    results: list[Result] = []
     try:
-        results = [result for name in names for result in measured(MEASURES[name](bench))]
-        version = bench.server_version()
+        for name in names:
+            results += measured(MEASURES[name](bench))
+            if page:  # after each, so that a run that is stopped has not been in vain
+                seconds = time.monotonic() - begin
+                report.write(results, page, report.machine(seconds, bench.server_version()))
     finally:
         bench.close()
     if page:
-        report.write(results, page, report.machine(time.monotonic() - begin, version))
         race.say(f"written: {page}")
 
 

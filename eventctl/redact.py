@@ -123,8 +123,7 @@ class Redaction:
         if not self or not (result.error or result.traceback or result.output):
             return result
         cut = self.hide(result.delivery.name, result.delivery.args).cut
-        return replace(
-            result,
+        return result._replace(
             error=cut(result.error),
             traceback=cut(result.traceback),
             output=cut(result.output),

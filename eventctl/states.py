@@ -12,8 +12,8 @@ Each arrow is one statement in `store.claims`, conditional on where it starts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 
 class Status(IntEnum):
@@ -67,8 +67,7 @@ class Outcome(StrEnum):
     """It would have outlived its lease, so it was given back."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """An event to record. `args` is JSON text, kept to the letter."""
 
     name: str
@@ -79,8 +78,7 @@ class NewEvent:
     """Milliseconds from when it was created, after which a person is told that it is late."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """What recording an event gave: its id, and whether it was new."""
 
     id: int
@@ -88,8 +86,7 @@ class Recorded:
     new: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A claimed delivery, with all that its handler needs.
 
     `attempt` counts from 1; `created_at` is in milliseconds since 1970, UTC;
@@ -113,8 +110,7 @@ class Delivery:
     start_by: float
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How one attempt at a claimed delivery ended.
 
     `took` is in milliseconds; `delay` in seconds, only for a postponed one;
@@ -132,8 +128,7 @@ class Result:
     """Whether a transactional handler's own transaction has put it into the store."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a delivery after an attempt.
 
     `delay` is in milliseconds from now, for a pending one; `charge` is the number
@@ -147,8 +142,7 @@ class Verdict:
     waited: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+class Notice(NamedTuple):
     """Something that a person has to be told, until a channel has accepted it.
 
     `kind` is "exhausted", "discarded" or "held"; "late" for an event that was not

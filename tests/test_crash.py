@@ -141,6 +141,8 @@ def spooled(project: Project, serial: int) -> int:
     """Files that other programs have renamed into the spool: two events, and two that are none."""
     spool = project.folder / "state" / "spool"
     spool.mkdir(exist_ok=True)
+    for path in spool.rglob("*.json"):
+        path.unlink()  # set aside by an earlier run
     for number, text in enumerate(
         [
             json.dumps({"name": "one", "args": [serial]}),
@@ -155,6 +157,7 @@ def spooled(project: Project, serial: int) -> int:
 
 def in_outbox(project: Project, serial: int) -> int:
     """Rows of other programs: two events, and one that is none."""
+    project.execute("DELETE FROM eventctl_outbox")  # held since an earlier run
     for name in ("one", "worse", "unheard-of"):
         project.execute(
             "INSERT INTO eventctl_outbox (name, args) VALUES (?, ?)", name, f"[{serial}]"

@@ -177,7 +177,8 @@ def test_the_api_spools_and_returns_none(project: Project, way: str) -> None:
             assert time.monotonic() - begin < BOUND
             assert [read(path)["args"] for path in spooled(project)] == [["away"]]
         # The same program goes on, as soon as the store is there again.
-        assert ask(program, "after") == 2
+        # A hanging server may still have spent an id on what was taken back since.
+        assert ask(program, "after") in (2, 3)
     finally:
         program.kill()
         program.communicate()

@@ -1,8 +1,10 @@
-"""A plain script: read JSON Lines, write the rows of `emit --batch`, 1,000 to a transaction."""
+"""A plain script: read JSON Lines, write the rows of `emit --batch`, 1,000 to a transaction.
+
+Its keys ascend, as eventctl's do: keys at random would cost the index half of the speed.
+"""
 
 import itertools
 import json
-import os
 import sqlite3
 import sys
 
@@ -21,7 +23,7 @@ with open(sys.argv[1], encoding="utf-8") as lines:
             "INSERT INTO eventctl_event (id, key, name, args, expected, status, created_at)"
             " VALUES (?, ?, ?, ?, ?, 0, ?)",
             [
-                (number, os.urandom(18).hex(), event["name"], json.dumps(event["args"]),
+                (number, f"{now:012x}{number:024x}", event["name"], json.dumps(event["args"]),
                  '["handlers:nothing"]', now)
                 for number, event in enumerate(some, last + 1)
             ],

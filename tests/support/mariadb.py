@@ -125,6 +125,14 @@ class MariaDB:
     def pause(self) -> None:
         """Stop it in mid-air: connections stay open, and nothing answers."""
         os.kill(self.pid, signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.pid}/task")
+        wait_until(
+            lambda: all(
+                (task / "stat").read_text().rpartition(")")[2].split()[0] == "T"
+                for task in tasks.iterdir()
+            ),
+            what="a stop of all of the server's threads",
+        )
 
     def resume(self) -> None:
         """Let it run on after `pause`."""

@@ -26,8 +26,8 @@ RECORD = 160
 """Bytes of one line of the log, so that its size tells the number of steps."""
 
 FILE_OPERATIONS = (
-    *("open", "write", "pwrite", "fsync", "ftruncate", "rename", "replace", "link", "unlink"),
-    *("remove", "mkdir", "utime", "killpg", "posix_spawn", "posix_spawnp", "_exit"),
+    *("open", "write", "pwrite", "fsync", "ftruncate", "rename", "replace", "link", "symlink"),
+    *("unlink", "remove", "mkdir", "utime", "killpg", "posix_spawn", "posix_spawnp", "_exit"),
 )
 """What counts as a step when it is about to be done; to add one, name it here."""
 

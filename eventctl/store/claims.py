@@ -298,9 +298,9 @@ def running(
         lambda tx: tx.rows(
             "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim"
             " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-            # The signs keep both databases from walking the primary key, past all that
+            # The zeros keep both databases from walking the primary key, past all that
             # has ever happened, instead of the index of what is due.
-            f" WHERE {where} AND d.state = ? AND +d.id > ? ORDER BY +d.id LIMIT ?",
+            f" WHERE {where} AND d.state = ? AND d.id + 0 > ? ORDER BY d.id + 0 LIMIT ?",
             [*value, str(State.RUNNING), after, limit],
         )
     )

@@ -24,16 +24,16 @@ from tests.support.wait import wait_until
 
 SPOOL = "/var/spool/cron/crontabs"
 
-# A farm of links stands in for /usr/sbin, since a machine without sendmail has no file
+# A folder of links stands in for /usr/sbin, since a machine without sendmail has no file
 # to bind ours over. `sbin` keeps the real one.
 STAGE = """
 set -eu
 mount --make-rprivate /
 mount --bind /usr/sbin "$1/sbin"
-ln -s "$1"/sbin/* "$1/farm/"
-rm -f "$1/farm/sendmail"
-ln -s "$1/sendmail" "$1/farm/sendmail"
-mount --bind "$1/farm" /usr/sbin
+ln -s "$1"/sbin/* "$1/links/"
+rm -f "$1/links/sendmail"
+ln -s "$1/sendmail" "$1/links/sendmail"
+mount --bind "$1/links" /usr/sbin
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/spool
 mkdir -p /var/spool/cron/crontabs
@@ -98,7 +98,7 @@ def running_cron(folder: Path, speed: int = 1) -> Iterator[Cron]:
     """
     needs.root("a cron of its own")
     needs.program("cron", "cron")
-    for name in ("sbin", "farm", "empty", "mails"):
+    for name in ("sbin", "links", "empty", "mails"):
         (folder / name).mkdir(parents=True)
     (folder / "mails").chmod(0o1777)
     sendmail = folder / "sendmail"

@@ -32,6 +32,13 @@ class Incident:
     attempts: int
     traceback: str
     output: str
+    key: str = ""
+    """Names the incident for ever, in every message about it; random."""
+    sequence: int = 0
+    """How many messages about it the channel has accepted before: with `key` it names this one,
+    so that a retry can be known as one."""
+    ended: int | None = None
+    """When all of it was made good, in milliseconds since 1970; None as long as it is open."""
 
     @property
     def has_events(self) -> bool:

@@ -105,6 +105,29 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Alert:
+    """One [[alerts]] table: a channel, and what is told there."""
+
+    name: str
+    """What people call it, and what the store remembers it by: unique in the file."""
+    channel: str
+    """The key that names it, such as "slack": the file of `eventctl.alerts` that sends."""
+    to: str | tuple[str, ...] = field(repr=False)
+    """What that key says: a URL, addresses or an argv. It may hold a secret."""
+    on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
+    """The kinds of incidents that are told."""
+    again_after: float = 3600.0
+    """Seconds within which an incident that goes on is not told a second time."""
+    repeat: float = 86_400.0
+    """Seconds after which an incident that is still open is told again, though nothing is new."""
+    secret: str | None = field(default=None, repr=False)
+    """webhook: the key of its signature. elasticsearch: its API key."""
+    ca_file: Path | None = None
+    index: str = "eventctl"
+    """elasticsearch: the data stream or index that documents go to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One events.toml, read and found without a mistake."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from eventctl.config.model import Handler
@@ -49,16 +51,27 @@ class End:
     delay: float = 0.0
 
 
-_current: Current | None = None
+_delivered: tuple[Delivery, Any] | None = None
+"""What is being delivered, and the connection of a transactional handler."""
 
 
 def current() -> Current:
     """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
-    if _current is None:
+    if _delivered is None:
         raise RuntimeError("eventctl.current() has something to tell only inside of a handler")
-    return _current
+    delivery, connection = _delivered
+    return Current(
+        id=delivery.event_id,
+        key=delivery.key,
+        name=delivery.name,
+        handler=delivery.handler,
+        attempt=delivery.attempt,
+        created_at=_when(delivery.created_at),
+        connection=connection,
+    )
 
 
+@cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
     from importlib import import_module
@@ -74,8 +87,6 @@ def load(call: str) -> Callable[..., Any]:
 
 def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
     """Run a handler for one delivery, and return how that ended. Never raises."""
-    import json
-
     try:
         args = json.loads(delivery.args)
         if not isinstance(args, list | dict):
@@ -99,23 +110,15 @@ def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
 def _run_call(
     call: str, delivery: Delivery, args: list[Any] | dict[str, Any], connection: Any
 ) -> None:
-    global _current
-    _current = Current(
-        id=delivery.event_id,
-        key=delivery.key,
-        name=delivery.name,
-        handler=delivery.handler,
-        attempt=delivery.attempt,
-        created_at=_when(delivery.created_at),
-        connection=connection,
-    )
+    global _delivered
+    _delivered = delivery, connection
     try:
         function = load(call)
         result = function(*args) if isinstance(args, list) else function(**args)
         if hasattr(result, "__await__"):
             _await(result)
     finally:
-        _current = None
+        _delivered = None
 
 
 def _await(result: Any) -> None:
@@ -128,8 +131,6 @@ def _await(result: Any) -> None:
 
 
 def _run_command(command: tuple[str, ...], delivery: Delivery, args: Any) -> End:
-    import json
-
     event = {
         "id": delivery.event_id,
         "key": delivery.key,

@@ -101,16 +101,9 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     candidates = _candidates(tx, ask)
     if not candidates:
         return Claimed([], 0, more=False)
-    ids = [row[0] for row in candidates]
-    locked = tx.rows(
-        "SELECT id FROM eventctl_delivery"
-        f" WHERE id IN ({marks(ids)}) AND state = ? AND due_at <= ?"
-        f" ORDER BY due_at, id LIMIT ?{tx.lock}",
-        [*ids, str(State.PENDING), ask.cutoff, ask.limit],
-    )
-    if not locked:
+    mine = _within_memory(candidates if tx.alone else _locked(tx, ask, candidates))
+    if not mine:
         return Claimed([], 0, more=True)
-    mine = _within_memory(tx, [row[0] for row in locked])
     rows = tx.rows(
         "SELECT d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
         " e.`key`, e.name, e.args, e.created_at"
@@ -122,8 +115,7 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     held = 0
     moment = tx.now()
     for row in rows:
-        problem = _problem(row, ask.leases)
-        if problem:
+        if problem := _problem(row, ask.leases):
             held += _hold(tx, row, *problem, moment)
         else:
             known.append(row)
@@ -144,27 +136,35 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     return Claimed([_delivery(row, ask) for row in known], held, more=True)
 
 
-def _within_memory(tx: Transaction, ids: list[int]) -> list[int]:
-    """Return as many of these, from the first, as have args that fit; at least one."""
-    sizes: dict[int, int | None] = dict(
-        tx.rows(
-            "SELECT d.id, LENGTH(e.args) FROM eventctl_delivery d"
-            f" LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id IN ({marks(ids)})",
-            ids,
-        )
+def _locked(tx: Transaction, ask: Ask, candidates: list[Row]) -> list[Row]:
+    """Lock as many candidates as are wanted, past those that others have locked."""
+    ids = [row[0] for row in candidates]
+    locked = tx.rows(
+        "SELECT id FROM eventctl_delivery"
+        f" WHERE id IN ({marks(ids)}) AND state = ? AND due_at <= ?"
+        f" ORDER BY due_at, id LIMIT ?{tx.lock}",
+        [*ids, str(State.PENDING), ask.cutoff, ask.limit],
     )
+    ours = {row[0] for row in locked}
+    return [row for row in candidates if row[0] in ours]
+
+
+def _within_memory(rows: list[Row]) -> list[int]:
+    """Return the ids of as many of these, from the first, as have args that fit; one at least."""
     total = 0
-    for count, each in enumerate(ids):
-        total += sizes.get(each) or 0
-        if total > _LARGEST and count:
-            return ids[:count]
+    ids: list[int] = []
+    for delivery_id, size in rows:
+        total += size or 0
+        if total > _LARGEST and ids:
+            break
+        ids.append(delivery_id)
     return ids
 
 
 def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
+    """Return id and length of args of what is due, the longest due first."""
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
-    join = ""
     if ask.skip:
         where.append(f"d.handler NOT IN ({marks(ask.skip)})")
         values += ask.skip
@@ -172,46 +172,46 @@ def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
         where.append("d.handler = ?")
         values.append(ask.handler)
     if ask.event is not None:
-        join = " JOIN eventctl_event e ON e.id = d.event_id"
         where.append("e.name = ?")
         values.append(ask.event)
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids
-    wide = ask.limit if ask.alone or not tx.lock else ask.limit * _WIDER
+    wide = ask.limit if ask.alone or tx.alone else ask.limit * _WIDER
     return tx.rows(
-        f"SELECT d.id FROM eventctl_delivery d{join} WHERE {' AND '.join(where)}"
-        " ORDER BY d.due_at, d.id LIMIT ?",
+        "SELECT d.id, LENGTH(e.args) FROM eventctl_delivery d"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        f" WHERE {' AND '.join(where)} ORDER BY d.due_at, d.id LIMIT ?",
         [*values, wide],
     )
 
 
 def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
     handler, key, name, args = row[2], row[7], row[8], row[9]
+    if type(key) is type(name) is type(args) is str and handler in leases:
+        return None
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
     if not all(isinstance(text, str) for text in (handler, key, name, args)):
         return Reason.DAMAGED_ARGS, "its row is not UTF-8 text"
-    if handler not in leases:
-        return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
-    return None
+    return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
 
 
 def _delivery(row: Row, ask: Ask) -> Delivery:
     delivery_id, event_id, handler, attempts, waited, due_at, _, key, name, args, created_at = row
     return Delivery(
-        id=delivery_id,
-        event_id=event_id,
-        key=key,
-        name=name,
-        args=args,
-        created_at=created_at,
-        handler=handler,
-        attempt=attempts + 1,
-        waited=waited,
-        due_at=due_at,
-        claim=ask.token,
-        start_by=ask.start_by,
+        delivery_id,
+        event_id,
+        key,
+        name,
+        args,
+        created_at,
+        handler,
+        attempts + 1,
+        waited,
+        due_at,
+        ask.token,
+        ask.start_by,
     )
 
 

@@ -55,6 +55,8 @@ class Transaction:
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
         """Appended to a SELECT, it locks the rows, and passes over locked ones."""
+        self.alone = not database.row_lock
+        """Whether no other transaction can write as long as this one lasts."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement; return its cursor."""
@@ -108,6 +110,7 @@ class Database(ABC):
     driver: Any
     """The DB-API module."""
     row_lock: str
+    """What locks rows in a SELECT; "" where `begin` locks the whole database."""
     now_query: str
     begin: str
 

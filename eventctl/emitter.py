@@ -25,14 +25,26 @@ OnTold = Callable[[Result, Verdict], None]
 MOST_JOBS = 4
 """How many handlers of one event run side by side."""
 
+_left_open: list[Database] = []
+
 _TOLD_EVERY = 600.0
 """Seconds between two mails of one host that say that the store can't be reached."""
 
 
 def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record an event for the sweep to run, `delay` seconds from now."""
-    with open_store(config) as database:
-        return record.record(database, event, delay)
+    return record.record(_open(config), event, delay)
+
+
+def _open(config: Config) -> Database:
+    """Open the store, for a process that ends with `os._exit` once the event is recorded.
+
+    It is left open: who closes SQLite last moves all that is in the WAL into the file and
+    removes the WAL, at the price of three fsyncs. The sweep does so, once for all emits.
+    """
+    database = open_store(config)
+    _left_open.append(database)
+    return database
 
 
 def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
@@ -77,9 +89,9 @@ def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) ->
     with Interruption() as interruption:
         try:
             pool.start()
-            with open_store(config) as database:
-                deliveries = _record_claimed(config, database, event, claimer, recorded)
-                _run(config, database, claimer, pool, interruption, deliveries, told)
+            database = _open(config)
+            deliveries = _record_claimed(config, database, event, claimer, recorded)
+            _run(config, database, claimer, pool, interruption, deliveries, told)
             clean = not database.was_cut
         finally:
             pool.close()

@@ -93,8 +93,7 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
     os.set_inheritable(lock, True)
     _prefer_for_oom_killer()
-    os.environ["EVENTCTL_CONFIG"] = str(config.path)
-    handlers.add_to_path(config.pythonpath)
+    handlers.settle_in(config)
 
 
 def _die_with_parent(life: int) -> None:

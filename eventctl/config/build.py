@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from eventctl.config import entries, urls
-from eventctl.config.model import Config, Event, MySQLUrl, Report, Store, Sweep
+from eventctl.config.model import Config, Event, MySQLUrl, Report, Secret, Store, Sweep
 from eventctl.config.table import Mistakes, Table, expand, given, near
 from eventctl.errors import ConfigError
 
@@ -133,7 +133,7 @@ def _report(table: Table, folder: Path, private: bool) -> Report:
         tuple(mail_to or ()),
         table.text("mail_from"),
         smtp,
-        smtp_password,
+        Secret(smtp_password) if smtp_password else None,
         sendmail if sendmail or smtp or not mail_to else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
     )

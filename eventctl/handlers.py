@@ -6,9 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
@@ -24,8 +23,7 @@ _LONGEST_ERROR = 1_000
 _LONGEST_TRACEBACK = 16_000
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """What `eventctl.current()` tells a handler about the delivery that it is run for."""
 
     id: int
@@ -41,8 +39,7 @@ class Current:
     that is committed, together with the delivery's end, when the handler returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """How one run of a handler ended; `delay`, in seconds, only for a postponed one."""
 
     outcome: Outcome

@@ -10,8 +10,6 @@ An answer without an ID only wakes the parent, so that it looks at the board. Wh
 process that forked it dies, the kernel kills the whole group.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import marshal
@@ -20,8 +18,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from eventctl import board, handlers, output
 from eventctl.board import Board
@@ -40,8 +37,7 @@ _LENGTH = 4
 """Bytes in front of each request that say how long it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(NamedTuple):
     """A worker's ends of what connects it with the process that forked it (all fds).
 
     `life` is a pipe on which nothing is ever written: its end is the parent's.

@@ -3,8 +3,6 @@
 Named tuples: dataclasses would cost each emit some milliseconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple

@@ -12,10 +12,8 @@ finish two handlers of one event at the same instant meet there, and the second 
 what the first did. On a cluster without shared row locks it is what certification compares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from eventctl.retry import HOLD
 from eventctl.states import Delivery, Outcome, Reason, State, Verdict
@@ -32,8 +30,7 @@ _WIDER = 4
 """How many times more candidates than wanted are looked at, since hosts take the same ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a claimer wants: up to `limit` deliveries that were due by `cutoff`.
 
     `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
@@ -53,8 +50,7 @@ class Ask:
     ids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """What a claim gave. `more` says whether others may still be due."""
 
     deliveries: list[Delivery]
@@ -62,8 +58,7 @@ class Claimed:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A delivery that somebody claimed: what a rescuer looks at."""
 
     id: int

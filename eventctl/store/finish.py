@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventctl.cause import fingerprint
 from eventctl.states import HELD, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.database import Database, Transaction, marks
 from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
@@ -104,6 +103,8 @@ def _finish_rough(
             result.output,
         )
     if verdict.state == State.FAILED:
+        from eventctl.cause import fingerprint  # its patterns are compiled where they are needed
+
         cause = fingerprint(result.error, result.traceback)
         add_notice(tx, str(verdict.reason), delivery.id, moment, cause)
     elif verdict.reason in HELD and before[0] != verdict.reason:

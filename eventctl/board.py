@@ -67,16 +67,19 @@ class Board:
         """Have the worker give back what it has not started."""
         self._page[_HALTED] = 1
 
-    def take(self) -> int | None:
-        """Return how the next delivery has ended, None where that is not known yet."""
-        slot = self._ends % SIZE
-        how = self._ring[slot]
-        # Two processors may see the two writes of `end` in another order than they were made.
-        if how == EMPTY or self._ends >= self._counted(_ENDED):
-            return None
-        self._ring[slot] = EMPTY
-        self._ends += 1
-        return how
+    def take(self) -> list[int]:
+        """Return how the next deliveries have ended, as far as that is known."""
+        taken: list[int] = []
+        ring, first, count = self._ring, self._ends, self._counted(_ENDED)
+        for number in range(first, min(count, first + SIZE)):
+            how = ring[number % SIZE]
+            # Two processors may see the two writes of `end` in another order than they were made.
+            if how == EMPTY:
+                break
+            ring[number % SIZE] = EMPTY
+            taken.append(how)
+        self._ends += len(taken)
+        return taken
 
     @property
     def running_since(self) -> float | None:

@@ -159,7 +159,7 @@ class Child:
 
     def look(self, results: list[Result]) -> None:
         """Take from the board what has ended."""
-        while (how := self._board.take()) is not None:
+        for how in self._board.take():
             if not self.sent:
                 self.kill(signal.SIGKILL)  # a handler has got at the board
                 return

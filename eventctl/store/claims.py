@@ -71,7 +71,7 @@ class Running(NamedTuple):
 
 def now(database: Database) -> int:
     """Return the database's own time, in milliseconds since 1970, UTC."""
-    row = database.query(database.now_query)
+    row = database.query(f"SELECT {database.now}")
     assert row is not None
     return int(row[0])
 
@@ -93,19 +93,11 @@ def claim(database: Database, ask: Ask) -> Claimed:
 
 
 def _claim(tx: Transaction, ask: Ask) -> Claimed:
-    candidates = _candidates(tx, ask)
-    if not candidates:
-        return Claimed([], 0, more=False)
-    mine = _within_memory(candidates if tx.alone else _locked(tx, ask, candidates))
-    if not mine:
-        return Claimed([], 0, more=True)
-    rows = tx.rows(
-        "SELECT d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
-        " e.`key`, e.name, e.args, e.created_at"
-        " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-        f" WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
-        mine,
-    )
+    if tx.alone:
+        rows = _due(tx, ask)
+        more = bool(rows)
+    else:
+        rows, more = _due_and_locked(tx, ask)
     known: list[Row] = []
     held = 0
     moment = tx.now()
@@ -128,36 +120,70 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
                 *group,
             ],
         )
-    return Claimed([_delivery(row, ask) for row in known], held, more=True)
+    return Claimed([_delivery(row, ask) for row in known], held, more)
 
 
-def _locked(tx: Transaction, ask: Ask, candidates: list[Row]) -> list[Row]:
-    """Lock as many candidates as are wanted, past those that others have locked."""
-    ids = [row[0] for row in candidates]
+_COLUMNS = (
+    "d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
+    " e.`key`, e.name, e.args, e.created_at"
+)
+_TABLES = "eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
+
+
+def _due(tx: Transaction, ask: Ask) -> list[Row]:
+    """Return what is due and wanted, the longest due first, as far as its args fit."""
+    where, values = _conditions(ask)
+    cursor = tx.execute(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
+        [*values, ask.limit],
+    )
+    rows: list[Row] = []
+    total = 0
+    for row in cursor:
+        total += len(row[9] or "")
+        if total > _LARGEST and rows:
+            break
+        rows.append(row)
+    return rows
+
+
+def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
+    """Return the same, locked, past what others have locked; and whether there was any."""
+    where, values = _conditions(ask)
+    wide = ask.limit if ask.alone else ask.limit * _WIDER
+    candidates: dict[int, int | None] = dict(
+        tx.rows(
+            f"SELECT d.id, LENGTH(e.args) FROM {_TABLES} WHERE {where}"
+            " ORDER BY d.due_at, d.id LIMIT ?",
+            [*values, wide],
+        )
+    )
+    if not candidates:
+        return [], False
     locked = tx.rows(
         "SELECT id FROM eventctl_delivery"
-        f" WHERE id IN ({marks(ids)}) AND state = ? AND due_at <= ?"
+        f" WHERE id IN ({marks(candidates)}) AND state = ? AND due_at <= ?"
         f" ORDER BY due_at, id LIMIT ?{tx.lock}",
-        [*ids, str(State.PENDING), ask.cutoff, ask.limit],
+        [*candidates, str(State.PENDING), ask.cutoff, ask.limit],
     )
-    ours = {row[0] for row in locked}
-    return [row for row in candidates if row[0] in ours]
-
-
-def _within_memory(rows: list[Row]) -> list[int]:
-    """Return the ids of as many of these, from the first, as have args that fit; one at least."""
+    mine: list[int] = []
     total = 0
-    ids: list[int] = []
-    for delivery_id, size in rows:
-        total += size or 0
-        if total > _LARGEST and ids:
+    for (delivery_id,) in locked:
+        total += candidates[delivery_id] or 0
+        if total > _LARGEST and mine:
             break
-        ids.append(delivery_id)
-    return ids
+        mine.append(delivery_id)
+    if not mine:
+        return [], True
+    rows = tx.rows(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
+        mine,
+    )
+    return rows, True
 
 
-def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
-    """Return id and length of args of what is due, the longest due first."""
+def _conditions(ask: Ask) -> tuple[str, list[object]]:
+    """Return what a delivery must be to be claimed, and the values in it."""
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
     if ask.skip:
@@ -172,13 +198,7 @@ def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids
-    wide = ask.limit if ask.alone or tx.alone else ask.limit * _WIDER
-    return tx.rows(
-        "SELECT d.id, LENGTH(e.args) FROM eventctl_delivery d"
-        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
-        f" WHERE {' AND '.join(where)} ORDER BY d.due_at, d.id LIMIT ?",
-        [*values, wide],
-    )
+    return " AND ".join(where), values
 
 
 def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:

@@ -20,7 +20,6 @@ def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str
 
 def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
     """Do the same inside a transaction that is there already."""
-    moment = tx.now()
     smooth: dict[tuple[str, int], list[int]] = {}
     rough: list[tuple[Result, Verdict]] = []
     for result, verdict in ends:
@@ -31,8 +30,10 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
             rough.append((result, verdict))
     event_ids = {result.delivery.event_id for result, _ in ends}
     lock_events(tx, sorted(event_ids))
-    lost = sum(_finish_smooth(tx, *alike, ids, moment) for alike, ids in smooth.items())
-    lost += sum(not _finish_rough(tx, *end, moment, host) for end in rough)
+    lost = sum(_finish_smooth(tx, *alike, ids) for alike, ids in smooth.items())
+    if rough:
+        moment = tx.now()
+        lost += sum(not _finish_rough(tx, *end, moment, host) for end in rough)
     troubled = {r.delivery.event_id for r, v in rough if v.charge or v.reason or v.waited}
     calm = event_ids - troubled
     settle(tx, sorted(calm), troubled=False)
@@ -40,7 +41,7 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
     return lost
 
 
-def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int], moment: int) -> int:
+def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int]) -> int:
     """Finish what succeeded on its first attempt in the same time: one statement for it.
 
     Returns how many claims were lost. Where there are many, they took a few milliseconds
@@ -48,9 +49,9 @@ def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int], momen
     """
     cursor = tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = NULL, claim = NULL,"
-        " alone = 0, attempts = 1, done_at = ?, took = ?"
+        f" alone = 0, attempts = 1, done_at = {tx.clock}, took = ?"
         f" WHERE id IN ({marks(ids)}) AND claim = ?",
-        [str(State.DONE), moment, took, *ids, token],
+        [str(State.DONE), took, *ids, token],
     )
     return len(ids) - int(cursor.rowcount)
 

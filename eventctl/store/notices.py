@@ -28,11 +28,12 @@ def _take(tx: Transaction) -> list[Notice]:
     moment = tx.now()
     tx.execute(
         "DELETE FROM eventctl_notice WHERE kind = ? AND due_at <= ?"
-        " AND event_id IN (SELECT id FROM eventctl_event WHERE status >= ?)",
+        " AND EXISTS (SELECT 1 FROM eventctl_event e"
+        "  WHERE e.id = eventctl_notice.event_id AND e.status >= ?)",
         ("late", moment, int(Status.PROCESSED)),
     )
     rows = tx.rows(
-        f"SELECT id FROM eventctl_notice WHERE due_at <= ? ORDER BY id LIMIT ?{tx.lock}",
+        f"SELECT id FROM eventctl_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?{tx.lock}",
         (moment, MOST_TOLD),
     )
     if not rows:
@@ -102,11 +103,18 @@ def told(database: Database, notices: Sequence[Notice]) -> None:
         ids = [notice.id for notice in notices]
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
-            tx.execute(
-                "UPDATE eventctl_delivery SET reported_at = ? WHERE id IN"
-                f" (SELECT delivery_id FROM eventctl_notice WHERE id IN ({marks(part)}))",
-                [moment, *part],
+            rows = tx.rows(
+                "SELECT delivery_id FROM eventctl_notice"
+                f" WHERE id IN ({marks(part)}) AND delivery_id IS NOT NULL",
+                part,
             )
+            if deliveries := [row[0] for row in rows]:
+                # By their ids: MariaDB would walk through all deliveries for a subquery's.
+                tx.execute(
+                    "UPDATE eventctl_delivery SET reported_at = ?"
+                    f" WHERE id IN ({marks(deliveries)})",
+                    [moment, *deliveries],
+                )
             tx.execute(f"DELETE FROM eventctl_notice WHERE id IN ({marks(part)})", part)
 
     database.transaction(work)

@@ -82,4 +82,4 @@ def test_what_is_not_plain_is_told_by_click(project: Project) -> None:
     assert "Usage: eventctl emit" in project.run("emit", "--help").stdout
     for arguments in (["--defr", "bought"], ["bought", "--key"], ["-5"]):
         done = project.run("emit", *arguments, check=2)
-        assert "Usage: eventctl emit" in done.stderr
+        assert "option" in done.stderr.lower()

@@ -108,6 +108,8 @@ class Database(ABC):
     driver: Any
     """The DB-API module."""
     row_lock: str
+    by_index: str
+    """After a table's name, has a query read it by the index that is put in for {}."""
     now_query: str
     begin: str
 

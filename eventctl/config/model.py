@@ -89,6 +89,8 @@ class Sweep:
     """Failures in a row after which a handler's other deliveries wait."""
     grace: float = 5.0
     """From SIGTERM to SIGKILL, for a handler past its timeout."""
+    ping: str | None = field(default=None, repr=False)
+    """A URL that is called after each good sweep. It is a secret."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> Momen
 def command(
     context: Context, since: Moment | None, until: Moment | None, as_json: bool, html: Path | None
 ) -> int:
-    """Show counts, failure rates, latency and time to recovery, by event and by handler.
+    """Show counts, failures, latency and MTTR, by event and by handler.
 
     They are about the events created within a window of time, and what has become of
     them since. fail% is the share of attempts that failed. p50 and p95 are latencies:

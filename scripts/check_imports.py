@@ -14,18 +14,19 @@ from pathlib import Path
 # Rank 0 first. `name.*` is a package whose modules may import one another.
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
-    ("errors", "states", "text", "cause", "config.model"),
-    ("retry", "config.*"),
+    ("errors", "states", "text", "times", "cause", "config.model"),
+    ("retry", "tally", "files", "config.*"),
     ("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
-    ("store.dialects", "store.migrations", "store.schema", "store.settle"),
+    ("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
+        "store.statistics",
         *("spool", "outbox"),
     ),
-    ("accept", "redact"),
-    ("alerts.*", "breaker", "intake", "transactional"),
-    ("worker",),
+    ("accept", "redact", "health", "store.failures"),
+    ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping"),
+    ("worker", "page.*"),
     ("child",),
     ("pool",),
     ("dispatch",),

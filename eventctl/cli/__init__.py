@@ -13,7 +13,7 @@ from eventctl.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
-    "Look": ("list", "show"),
+    "Look": ("list", "show", "stats", "check"),
     "Mend": ("replay",),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""

@@ -8,9 +8,11 @@ from eventctl.config.model import MySQLUrl, Secret
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
+WEB_FORM = "write https://hc-ping.com/UUID, or what your monitor names"
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
 
 _MYSQL_PORT = 3306
+_WEB_PORTS = {"http": 80, "https": 443}
 _SMTP_PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -86,6 +88,22 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
         raise UrlError("has something after its host", SMTP_FORM)
     host, port = _host(_decoded(rest), _SMTP_PORTS[scheme], SMTP_FORM)
     return scheme == "smtps", user or None, host, port
+
+
+def check_web(url: str) -> str:
+    """Return an http:// or https:// URL as it is, if a request can be made of it.
+
+    Raises:
+        UrlError: it is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in _WEB_PORTS:
+        raise UrlError("is neither http:// nor https://", WEB_FORM)
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise UrlError("has a character that no URL has", "write it as %XX")
+    host = rest.partition("#")[0].partition("?")[0].partition("/")[0].rpartition("@")[2]
+    _host(host, _WEB_PORTS[scheme.lower()], WEB_FORM)
+    return url
 
 
 def has_password(url: str) -> bool:

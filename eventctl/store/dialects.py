@@ -33,6 +33,7 @@ class SqliteDatabase(Database):
     dialect = "sqlite"
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
     now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    by_index = "INDEXED BY {}"
     begin = "BEGIN IMMEDIATE"
 
     def __init__(self, store: Store) -> None:
@@ -112,6 +113,7 @@ class MySQLDatabase(Database):
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
+    by_index = "FORCE INDEX ({})"
     # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"

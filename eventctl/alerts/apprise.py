@@ -1,0 +1,96 @@
+"""Incidents to any of the services that the library Apprise knows, by its URLs.
+
+It comes with the extra: pip install 'eventctl[alerts]'.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+from urllib.parse import unquote
+
+from eventctl.alerts import ChannelError, outline, wording
+from eventctl.alerts.incident import Digest
+from eventctl.alerts.network import OutOfTime, within
+from eventctl.config.model import Alert
+from eventctl.text import printable, shorten
+
+SEPARATE = True
+SECONDS = 5.0
+
+_MOST_INCIDENTS = 20
+_TYPES = {"critical": "failure", "warning": "warning", "recovered": "success"}
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
+
+
+def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
+    """Send title and text; Apprise says whether the service took it. There are never warnings.
+
+    Raises ChannelError unless it did, and where Apprise is not installed.
+    """
+    try:
+        import apprise
+    except ImportError:
+        raise ChannelError(
+            "apprise is not installed: pip install 'eventctl[alerts]' mends it"
+        ) from None
+
+    urls = [alert.to] if isinstance(alert.to, str) else list(alert.to)
+
+    def work() -> str:
+        with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
+            service = apprise.Apprise()
+            if not all(service.add(url) for url in urls):
+                return "it does not know the URL, which its documentation describes"
+            accepted = service.notify(
+                title=_harmless(outline.subject(digest)),
+                body=_harmless(text(digest)),
+                notify_type=_TYPES[outline.gravest(digest)],
+                body_format=apprise.NotifyFormat.TEXT,
+            )
+            return "" if accepted else _last_line(said.getvalue())
+
+    try:
+        failure = within(seconds, work, "apprise")
+    except OutOfTime as error:
+        failure = str(error)
+    if failure:
+        line = _without_urls(f"the alert could not be sent by apprise: {failure}", urls)
+        raise ChannelError(shorten(printable(line), 400))
+    return []
+
+
+def text(digest: Digest) -> str:
+    """Return the message without its title."""
+    incidents = digest.incidents
+    if len(incidents) == 1:
+        facts = [f"{label}: {value}" for label, value in outline.facts(incidents[0])]
+        lines = [wording.error(incidents[0]), "", *facts]
+    else:
+        lines = [f"- {outline.line(incident)}" for incident in incidents[:_MOST_INCIDENTS]]
+        if left := len(incidents) - _MOST_INCIDENTS:
+            lines += [f"- and {left:,} others"] * (left > 0)
+    for what, command in outline.commands(digest):
+        lines += ["", what, *([command] if command else [])]
+    return "\n".join(lines)
+
+
+def _harmless(said: str) -> str:
+    """Return text in which no word calls everybody in a room: a space without width is in it."""
+    return _MENTION.sub("@\u200b", said)
+
+
+def _last_line(said: Any) -> str:
+    lines = [line for line in str(said).splitlines() if line.strip()]
+    return lines[-1] if lines else "the service did not accept it"
+
+
+def _without_urls(said: str, urls: list[str]) -> str:
+    """Return words of Apprise without any piece of a URL: tokens stand all over them."""
+    pieces = {piece for url in urls for piece in re.split(r"[:/?&=@#,]+", url)}
+    pieces |= {unquote(piece) for piece in pieces}
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) >= 4:
+            said = said.replace(piece, "***")
+    return said

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,27 +32,20 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
 
     Raises ChannelError unless it did, and where Apprise is not installed.
     """
-    try:
-        import apprise
-    except ImportError:
-        raise ChannelError(
-            "apprise is not installed: pip install 'eventctl[alerts]' mends it"
-        ) from None
-
     urls = [alert.to] if isinstance(alert.to, str) else list(alert.to)
+    service, capture = _service(urls)
+    if service is None:
+        raise ChannelError("the URL of apprise is none that it knows; see its documentation")
 
     def work() -> str:
-        with apprise.LogCapture(level=logging.WARNING, fmt="%(message)s") as said:
-            service = apprise.Apprise()
-            if not all(service.add(url) for url in urls):
-                return "it does not know the URL, which its documentation describes"
+        with capture() as said:
             accepted = service.notify(
                 title=_harmless(outline.subject(digest)),
                 body=_harmless(text(digest)),
                 notify_type=_TYPES[outline.gravest(digest)],
-                body_format=apprise.NotifyFormat.TEXT,
+                body_format="text",
             )
-            return "" if accepted else _last_line(said.getvalue())
+        return "" if accepted else _last_line(said.getvalue())
 
     try:
         failure = within(seconds, work, "apprise")
@@ -59,6 +55,28 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
         line = _without_urls(f"the alert could not be sent by apprise: {failure}", urls)
         raise ChannelError(shorten(printable(line), 400))
     return []
+
+
+def _service(urls: list[str]) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
+    """Return Apprise with its URLs, or None where it knows one of them not; and what
+    captures its log, which would else be on stderr, URLs and all.
+    """
+    with warnings.catch_warnings(action="ignore"):  # of its own imports
+        try:
+            import apprise
+        except ImportError:
+            raise ChannelError(
+                "apprise is not installed: pip install 'eventctl[alerts]' mends it"
+            ) from None
+
+        def capture() -> Any:
+            log: Any = apprise.LogCapture
+            return log(level=logging.WARNING, fmt="%(message)s")
+
+        service = apprise.Apprise()
+        with capture():
+            known = all(service.add(url) for url in urls)
+    return service if known else None, capture
 
 
 def text(digest: Digest) -> str:

@@ -140,7 +140,7 @@ def test_a_secret_that_no_header_can_hold_is_not_told() -> None:
 @pytest.mark.parametrize("way", ["hang", "drip"])
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_a_server_is_not_waited_for_past_its_time(serve: Any, channel: str, way: str) -> None:
-    receiver = serve(lambda handler: getattr(receiver, way)(handler))
+    receiver = serve(way)
     started = time.monotonic()
     line = refusal(CHANNELS[channel].send, alert(channel, receiver.url()), seconds=0.3)
     assert line.endswith(": it was not done after 0.3 s")
@@ -181,12 +181,12 @@ def test_a_name_that_takes_too_long_to_look_up_is_not_waited_for(
 
 @pytest.mark.parametrize("way", ["endless", "slow_body"])
 def test_a_webhook_is_accepted_by_its_status_whatever_follows(serve: Any, way: str) -> None:
-    receiver = serve(lambda handler: getattr(receiver, way)(handler))
+    receiver = serve(way)
     assert webhook.send(hook(receiver), one(), seconds=3) == []
 
 
 def test_a_body_without_end_is_not_read_to_its_end(serve: Any) -> None:
-    receiver = serve(lambda handler: receiver.endless(handler))
+    receiver = serve("endless")
     for channel in ("slack", "elasticsearch"):
         refusal(CHANNELS[channel].send, alert(channel, receiver.url()), seconds=3)
 

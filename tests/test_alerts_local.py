@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     ("priority", "facts"),
     [(3, {"kind": "emit-failed"}), (4, {"kind": "late"}), (5, {"ended": NOON + HOUR})],
 )
-def test_the_priority_is_by_kind(log: Log, priority: int, facts: dict[str, object]) -> None:
+def test_the_priority_is_by_kind(log: Log, priority: int, facts: dict[str, Any]) -> None:
     syslog.send(TOLD, one(**facts), address=log[0])
     assert log[1].recv(9000).startswith(b"<%d>" % (8 + priority))
 

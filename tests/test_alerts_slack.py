@@ -114,7 +114,13 @@ def _runs_of(block: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("evil", [*HOSTILE, "<!channel> <@U1> <http://x|y> & *b* ``` @here"])
 def test_what_others_wrote_is_neither_markup_nor_a_mention(evil: str) -> None:
-    facts = {"handler": evil, "name": evil, "error": evil, "traceback": evil, "output": evil}
+    facts: dict[str, Any] = {
+        "handler": evil,
+        "name": evil,
+        "error": evil,
+        "traceback": evil,
+        "output": evil,
+    }
     message = slack.message(one(**facts))
     checked(message)
     for text in texts(message):
@@ -138,7 +144,11 @@ def _markup(value: Any) -> Iterator[str]:
 @settings(max_examples=40, deadline=None)
 @given(st.text(max_size=50), st.integers(1, 400), st.sampled_from(["x", "奖", "\x1b", "&", "\n"]))
 def test_no_incident_is_too_long_for_slack(name: str, times: int, letter: str) -> None:
-    facts = {"handler": name or "h", "error": letter * 20 * times, "traceback": letter * 99 * times}
+    facts: dict[str, Any] = {
+        "handler": name or "h",
+        "error": letter * 20 * times,
+        "traceback": letter * 99 * times,
+    }
     checked(slack.message(one(**facts)))
     checked(slack.message(many(times, name=name, error=letter * times)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
@@ -109,7 +110,13 @@ def test_one_incident_is_small_whatever_it_holds() -> None:
 
 @pytest.mark.parametrize("evil", [*HOSTILE, "\ud800", "\0"])
 def test_text_of_others_is_data(evil: str) -> None:
-    facts = {"handler": evil, "name": evil, "error": evil, "traceback": evil, "output": evil}
+    facts: dict[str, Any] = {
+        "handler": evil,
+        "name": evil,
+        "error": evil,
+        "traceback": evil,
+        "output": evil,
+    }
     body = document.body(one(**facts))
     for text in texts(read(body)):
         assert_harmless(text)

@@ -43,10 +43,10 @@ def many(count: int, **more: Any) -> Digest:
     return named(digest(*(notice(i, handler=f"h{i}", **more) for i in range(1, count + 1))))
 
 
-def named(found: Digest, **more: Any) -> Digest:
+def named(found: Digest, key: str = KEY, **more: Any) -> Digest:
     """Return a digest whose incidents have a key each, and what else they should have."""
     incidents = [
-        replace(incident, key=f"{KEY}{number or ''}", **more)
+        replace(incident, key=f"{key}{number or ''}", **more)
         for number, incident in enumerate(found.incidents)
     ]
     return replace(found, incidents=tuple(incidents))

@@ -6,15 +6,13 @@ import socket
 import ssl
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from tests.support import needs
-
-Act = Callable[[BaseHTTPRequestHandler], None]
 
 
 @dataclass(frozen=True)
@@ -29,8 +27,8 @@ class Received:
 class Receiver:
     """Answers each request by the next of `answers`, the last one again and again.
 
-    An answer is (status, body) or (status, body, headers), or a function that is given
-    the request's handler and may do as it likes. With `context` it speaks TLS.
+    An answer is (status, body) or (status, body, headers), the name of a method of it
+    that gives none, or a function of the request's handler. With `context` it speaks TLS.
     """
 
     def __init__(self, *answers: Any, context: ssl.SSLContext | None = None) -> None:
@@ -45,7 +43,9 @@ class Receiver:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 receiver.requests.append(Received(self.path, headers, body))
                 answer = left.pop(0) if len(left) > 1 else left[0]
-                if callable(answer):
+                if isinstance(answer, str):
+                    getattr(receiver, answer)(self)
+                elif callable(answer):
                     answer(self)
                 else:
                     _answer(self, *answer)

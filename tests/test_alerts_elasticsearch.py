@@ -165,12 +165,33 @@ def items(*statuses: int, **error: str) -> dict[str, Any]:
 def test_a_document_that_is_refused_is_an_error() -> None:
     line = answering(items(201, 400, 429, type="document_parsing", reason="no\x1b number"))
     assert line.endswith(r": it refused 2 of 3 documents: document_parsing: no\x1b number")
-    assert "409" not in answering(items(201, 409, 500))
+    assert answering(items(201, 409, 500)).endswith("it refused 1 of 3 documents: status 500")
+    plain = {"items": [{"create": {"status": 413, "error": "too large"}}] * 3}
+    assert answering(plain).endswith("it refused 3 of 3 documents: too large")
+    bare = {"items": [{"create": {"status": 1e999}}] * 3}
+    assert answering(bare).endswith("it refused 3 of 3 documents: status inf")
+
+
+def test_a_secret_in_a_refusal_is_not_told_wherever_the_line_is_cut() -> None:
+    for length in range(200, 360, 8):
+        answering(items(400, 400, 400, type="x", reason="y" * length + TOKEN), secret=TOKEN)
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"ok", b"<html>", [], {"errors": False}, {"items": [{}]}, {"items": 3}, items(201, 201)],
+    [
+        b"",
+        b"ok",
+        b"<html>",
+        b"[" * 60_000,
+        [],
+        7,
+        {"items": [{"create": 1}] * 3},
+        {"errors": False},
+        {"items": [{}]},
+        {"items": 3},
+        items(201, 201),
+    ],
 )
 def test_an_answer_that_is_not_of_bulk_is_an_error(body: Any) -> None:
     assert "its answer is " in answering(body)

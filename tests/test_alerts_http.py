@@ -191,9 +191,11 @@ def test_a_body_without_end_is_not_read_to_its_end(serve: Any) -> None:
         refusal(CHANNELS[channel].send, alert(channel, receiver.url()), seconds=3)
 
 
-@pytest.mark.parametrize("status", [429, 503])
-def test_a_busy_server_that_asks_for_a_moment_is_asked_once_more(serve: Any, status: int) -> None:
-    receiver = serve((status, b"slow down", {"Retry-After": "1"}), (200, b"ok"))
+@pytest.mark.parametrize(("status", "wait"), [(429, "1"), (503, "0")])
+def test_a_busy_server_that_asks_for_a_moment_is_asked_once_more(
+    serve: Any, status: int, wait: str
+) -> None:
+    receiver = serve((status, b"slow down", {"Retry-After": wait}), (200, b"ok"))
     assert slack.send(alert("slack", receiver.url()), one()) == []
     first, second = receiver.requests
     assert first.body == second.body
@@ -209,6 +211,13 @@ def test_a_busy_server_that_asks_for_longer_is_left_to_the_next_sweep(
     line = refusal(slack.send, alert("slack", receiver.url()))
     assert "it answered 429 Too Many Requests" in line
     assert (f"to be tried again in {wait} s" in line) == (wait in ("3", "3600"))
+    assert len(receiver.requests) == 1
+
+
+def test_a_wait_that_would_take_too_long_is_not_begun(serve: Any) -> None:
+    receiver = serve((429, b"", {"Retry-After": "2"}))
+    line = refusal(slack.send, alert("slack", receiver.url()), seconds=1)
+    assert "it answered 429" in line
     assert len(receiver.requests) == 1
 
 

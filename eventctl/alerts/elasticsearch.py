@@ -125,18 +125,20 @@ def _refusal(body: bytes, count: int) -> str:
     """Return why not all documents are there, or an empty text."""
     try:
         items = [next(iter(item.values())) for item in json.loads(body)["items"]]
-        statuses = [int(item["status"]) for item in items]
-    except (ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        statuses = [item["status"] for item in items]
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
         return "its answer is not that of Elasticsearch's _bulk"
     if len(items) != count:
         return f"its answer is about {len(items)} documents, and {count} were sent"
     refused = [
         item
         for item, status in zip(items, statuses, strict=True)
-        if not 200 <= status < 300 and status != _CONFLICT
+        if status not in (200, 201, _CONFLICT)
     ]
     if not refused:
         return ""
-    first = refused[0].get("error") or {}
-    why = f"{first.get('type', refused[0]['status'])}: {first.get('reason', 'no reason given')}"
-    return f"it refused {len(refused)} of {count} documents: {shorten(why, 250)}"
+    error = refused[0].get("error")
+    if isinstance(error, dict):
+        error = ": ".join(str(error[name]) for name in ("type", "reason") if error.get(name))
+    why = error or f"status {refused[0]['status']}"
+    return f"it refused {len(refused)} of {count} documents: {why}"

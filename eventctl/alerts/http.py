@@ -181,6 +181,7 @@ class Server:
             secrets |= {self._basic(), *login, *map(unquote, login)}
         long = re.split(r"[/&=?]", f"{self._url.path}?{self._url.query}")
         secrets |= {part for each in long for part in (each, unquote(each)) if len(part) >= 8}
+        secrets |= {each.replace("/", "\\/") for each in secrets}  # as some write JSON
         return sorted((each for each in secrets if len(each) >= 4), key=len, reverse=True)
 
 

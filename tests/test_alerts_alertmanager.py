@@ -138,6 +138,8 @@ def test_one_that_has_recovered_is_told_by_its_end() -> None:
         "2026-11-23T14:00:00.000Z",
     )
     assert over["annotations"]["summary"].startswith("Recovered after 2 h – lottery")
+    assert "replay" in firing["annotations"]
+    assert "replay" not in over["annotations"]
 
 
 def _only(body: bytes) -> Any:

@@ -83,6 +83,11 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
     )
 
 
+def test_a_message_that_is_not_the_first_says_so() -> None:
+    *_, footer = checked(slack.message(one(sequence=2)))
+    assert footer["elements"][0]["text"].endswith(" · message 3 about it")
+
+
 def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None:
     header, _, facts, commands, _ = checked(slack.message(one(ended=NOON + 2 * HOUR)))
     assert header["text"]["text"].startswith("✅ Recovered after 2 h – lottery: 3 deliveries")

@@ -50,21 +50,21 @@ def _alert(digest: Digest, incident: Incident, until: int) -> dict[str, Any]:
             "handler": shorten(printable(incident.handler), _LABEL),
             "incident": incident.key,
         },
-        "annotations": dict(_annotations(digest, incident)),
+        "annotations": _annotations(digest, incident),
         "startsAt": outline.iso(incident.first),
         "endsAt": outline.iso(end),
     }
 
 
-def _annotations(digest: Digest, incident: Incident) -> list[tuple[str, str]]:
+def _annotations(digest: Digest, incident: Incident) -> dict[str, str]:
     facts = "\n".join(f"{label}: {value}" for label, value in outline.facts(incident))
-    look, (advice, replay) = wording.look(digest, incident), wording.mend(digest, incident)
-    found = [
-        ("summary", outline.title(incident)),
-        ("description", f"{wording.error(incident)}\n{facts}"),
-        ("host", wording.name(digest.host)),
-        ("advice", advice),
-        ("look", look or ""),
-        ("replay", replay or ""),
-    ]
-    return [(name, text) for name, text in found if text]
+    advice, replay = wording.mend(digest, incident)
+    found = {
+        "summary": outline.title(incident),
+        "description": f"{wording.error(incident)}\n{facts}",
+        "host": wording.name(digest.host),
+        "look": wording.look(digest, incident),
+    }
+    if incident.ended is None:
+        found |= {"advice": advice, "replay": replay}
+    return {name: text for name, text in found.items() if text}

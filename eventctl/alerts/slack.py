@@ -94,6 +94,8 @@ def _footer(digest: Digest) -> Block:
     said = f"eventctl on {wording.name(digest.host)}"
     if len(digest.incidents) == 1:
         said += f" · incident {digest.incidents[0].key}"
+        if earlier := digest.incidents[0].sequence:
+            said += f" · message {earlier + 1:,} about it"
     return {"type": "context", "elements": [_plain(shorten(said, _FIELD))]}
 
 

@@ -1,10 +1,12 @@
-"""Apprise, by its own json:// to a server of the test's."""
+"""Apprise, by its own json:// to a server of the test's. Each message starts a process."""
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,7 +31,9 @@ def json_url(receiver: Receiver) -> str:
 
 def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert apprise.send(alert("apprise", json_url(receiver)), one()) == []
-    sent = json.loads(receiver.only().body)
+    request = receiver.only()
+    assert request.headers["x-token"] == TOKEN
+    sent = json.loads(request.body)
     assert sent["title"] == "lottery: 3 deliveries of purchased ran out of retries on web1"
     assert sent["type"] == "failure"
     assert sent["message"].startswith("ConnectionRefusedError: [Errno 111] Connection refused\n")
@@ -39,34 +43,36 @@ def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert sent["message"].endswith(f"\n{prog} replay 42 57 91 --handler lottery")
 
 
-@pytest.mark.parametrize(
-    ("type_", "facts"), [("warning", {"kind": "held"}), ("success", {"ended": NOON + HOUR})]
-)
-def test_apprise_is_told_the_kind(receiver: Receiver, type_: str, facts: dict[str, Any]) -> None:
-    apprise.send(alert("apprise", json_url(receiver)), one(**facts))
-    assert json.loads(receiver.only().body)["type"] == type_
+def test_what_has_recovered_is_a_success_in_whatever_folder_it_is_told(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("apprise", "json", "eventctl"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken in')\n")
+    monkeypatch.chdir(tmp_path)
+    apprise.send(alert("apprise", json_url(receiver)), one(ended=NOON + HOUR))
+    assert json.loads(receiver.only().body)["type"] == "success"
 
 
-def test_apprise_gets_a_summary_of_many(receiver: Receiver) -> None:
-    apprise.send(alert("apprise", json_url(receiver)), many(30))
-    sent = json.loads(receiver.only().body)
-    assert sent["title"] == "30 more incidents on web1: 30 open"
-    assert "- and 10 others" in sent["message"]
-    apprise.send(alert("apprise", json_url(receiver)), many(20))
-    assert "others" not in json.loads(receiver.requests[-1].body)["message"]
+def test_a_summary_lists_some_and_counts_the_others() -> None:
+    lines = apprise.text(many(30)).splitlines()
+    assert len([line for line in lines if line.startswith("- h")]) == 20
+    assert "- and 10 others" in lines
+    assert "others" not in apprise.text(many(20))
+    assert lines[-1].endswith("list --status failed")
 
 
-@pytest.mark.parametrize("evil", [*HOSTILE, "@everyone @Here <!channel>"])
-def test_apprise_gets_harmless_text(receiver: Receiver, evil: str) -> None:
-    apprise.send(alert("apprise", json_url(receiver)), one(handler=evil, error=evil))
+def test_text_of_others_is_data(receiver: Receiver) -> None:
+    evil = " ".join([*HOSTILE, "@everyone", "@Here"])
+    told = one(handler=f"@everyone {evil}", name=evil, error=f"@all {evil}", ended=NOON)
+    apprise.send(alert("apprise", json_url(receiver)), told)
     sent = json.loads(receiver.only().body)
     for text in (sent["title"], sent["message"]):
         assert_harmless(text)
-        assert "@everyone" not in text
-        assert "@Here" not in text
+        assert not any(word in text for word in ("@everyone", "@Here", "@all"))
+        assert "everyone" in text or "all" in text
 
 
-def test_apprise_that_fails_is_an_error_without_the_url_and_logs_nothing(
+def test_a_service_that_fails_is_an_error_without_the_url(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     failing = Receiver((500, b"no"))
@@ -76,29 +82,42 @@ def test_apprise_that_fails_is_an_error_without_the_url_and_logs_nothing(
         failing.close()
     assert line.startswith("the alert could not be sent by apprise: ")
     assert "500" in line
-    assert "Connection" in refusal(apprise.send, alert("apprise", json_url(failing)))
+    assert "onnection" in refusal(apprise.send, alert("apprise", json_url(failing)))
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("url", [f"nosuch://{TOKEN}", TOKEN, f"json://me:{TOKEN}@/"])
+@pytest.mark.parametrize("url", [f"nosuch://{TOKEN}", f"json://me:{TOKEN}@/"])
 def test_a_url_that_apprise_does_not_know_is_not_repeated(
     url: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert "none that it knows" in refusal(apprise.send, alert("apprise", url))
+    assert "it does not know the URL" in refusal(apprise.send, alert("apprise", url))
     assert capfd.readouterr() == ("", "")
 
 
-def test_apprise_is_not_waited_for(capfd: pytest.CaptureFixture[str]) -> None:
-    hanging = Receiver("hang")
+def test_apprise_is_not_waited_for_and_nothing_of_it_is_left() -> None:
+    receiver = Receiver("drip")
     try:
-        told = alert("apprise", json_url(hanging))
-        assert refusal(apprise.send, told, seconds=0.5).endswith("it was not done after 0.5 s")
+        told = alert("apprise", json_url(receiver))
+        assert refusal(apprise.send, told, seconds=1.5).endswith("it was not done after 1.5 s")
     finally:
-        hanging.close()
-    assert capfd.readouterr() == ("", "")
+        receiver.close()
+    assert not any("eventctl.alerts.apprise" in line for line in _children())
+
+
+def _children() -> list[str]:
+    """Return the command lines of our children."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [Path(f"/proc/{pid}/cmdline").read_text() for pid in found]
 
 
 def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     line = refusal(apprise.send, alert("apprise", f"json://{TOKEN}"))
     assert "pip install 'eventctl[alerts]'" in line
+
+
+def test_the_url_is_no_argument_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Any] = []
+    monkeypatch.setattr(apprise.process, "feed", lambda argv, *_: started.append(argv))
+    apprise.send(alert("apprise", f"json://{TOKEN}"), one())
+    assert TOKEN not in " ".join(started[0])

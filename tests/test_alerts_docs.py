@@ -31,7 +31,7 @@ def test_every_channel_has_its_section_and_its_line_of_events_toml() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert set(re.findall(r"^## (\w+)$", text, re.M)) == CHANNELS
     keys = {key for block in blocks("toml") for key in tomllib.loads(block)["alerts"][0]}
-    assert keys == {*CHANNELS, "secret", "ca_file", "index"}
+    assert keys == {*CHANNELS, "secret", "api_key", "ca_file", "index"}
 
 
 def test_the_example_of_a_document_is_one() -> None:

@@ -22,6 +22,8 @@ NAME = "EventctlIncident"
 _PATH = "/api/v2/alerts"
 _SPARE = 3600.0
 """Seconds past the next telling, after which an alert that nobody tells of any more ends."""
+_TEST = 300.0
+"""Seconds after which a test does."""
 _LABEL = 200
 
 
@@ -31,8 +33,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     Raises ChannelError unless it was accepted.
     """
     server = http.Server(alert)
-    until = int((time.time() + alert.repeat + _SPARE) * 1000)
-    alerts = [_alert(digest, incident, until) for incident in digest.incidents]
+    alerts = [_alert(digest, incident, alert.repeat) for incident in digest.incidents]
     path = server.path if server.path.endswith(_PATH) else server.path + _PATH
     answer = server.post(json.dumps(alerts).encode("ascii"), path=path, seconds=seconds)
     if not answer.accepted:
@@ -40,8 +41,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     return []
 
 
-def _alert(digest: Digest, incident: Incident, until: int) -> dict[str, Any]:
-    end = until if incident.ended is None else incident.first + outline.took(incident)
+def _alert(digest: Digest, incident: Incident, repeat: float) -> dict[str, Any]:
     return {
         "labels": {
             "alertname": NAME,
@@ -52,8 +52,15 @@ def _alert(digest: Digest, incident: Incident, until: int) -> dict[str, Any]:
         },
         "annotations": _annotations(digest, incident),
         "startsAt": outline.iso(incident.first),
-        "endsAt": outline.iso(end),
+        "endsAt": outline.iso(_end(incident, repeat)),
     }
+
+
+def _end(incident: Incident, repeat: float) -> int:
+    if incident.ended is not None:
+        return incident.first + outline.took(incident)
+    left = _TEST if incident.kind == "test" else repeat + _SPARE
+    return int((time.time() + left) * 1000)
 
 
 def _annotations(digest: Digest, incident: Incident) -> dict[str, str]:

@@ -1,30 +1,39 @@
 """Incidents to any of the services that the library Apprise knows, by its URLs.
 
-It comes with the extra: pip install 'eventctl[alerts]'.
+It comes with the extra: pip install 'eventctl[alerts]'. It runs in a process of its own,
+
+    python -m eventctl.alerts.apprise < JSON
+
+since its threads cannot be ended, and would keep a sweep from its end for as long as a
+service hangs. What it logs, URLs and all, goes nowhere.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
-import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import sys
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import unquote
 
-from eventctl.alerts import ChannelError, outline, wording
+from eventctl.alerts import ChannelError, outline, process, wording
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.network import OutOfTime, within
 from eventctl.config.model import Alert
 from eventctl.text import printable, shorten
 
 SEPARATE = True
-SECONDS = 5.0
+SECONDS = 10.0
+"""Within which Apprise is loaded, and its service has accepted."""
 
 _MOST_INCIDENTS = 20
-_TYPES = {"critical": "failure", "warning": "warning", "recovered": "success"}
+_TYPES = {"critical": "failure", "warning": "warning", "info": "info", "recovered": "success"}
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
+_SHORTEST_SECRET = 4
+# -P: no module of the folder that we happen to be in.
+_COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "eventctl.alerts.apprise")
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
@@ -32,51 +41,21 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
 
     Raises ChannelError unless it did, and where Apprise is not installed.
     """
-    urls = [alert.to] if isinstance(alert.to, str) else list(alert.to)
-    service, capture = _service(urls)
-    if service is None:
-        raise ChannelError("the URL of apprise is none that it knows; see its documentation")
-
-    def work() -> str:
-        with capture() as said:
-            accepted = service.notify(
-                title=_harmless(outline.subject(digest)),
-                body=_harmless(text(digest)),
-                notify_type=_TYPES[outline.gravest(digest)],
-                body_format="text",
-            )
-        return "" if accepted else _last_line(said.getvalue())
-
+    if find_spec("apprise") is None:
+        raise ChannelError("apprise is not installed: pip install 'eventctl[alerts]' mends it")
+    message = {
+        "url": alert.to,
+        "title": _harmless(outline.subject(digest)),
+        "body": _harmless(text(digest)),
+        "notify_type": _TYPES[outline.gravest(digest)],
+    }
     try:
-        failure = within(seconds, work, "apprise")
-    except OutOfTime as error:
-        failure = str(error)
-    if failure:
-        line = _without_urls(f"the alert could not be sent by apprise: {failure}", urls)
-        raise ChannelError(shorten(printable(line), 400))
+        process.feed(_COMMAND, json.dumps(message).encode("ascii"), seconds)
+    except process.ProcessFailed as error:
+        said = _without_url(error.said or str(error), str(alert.to))
+        line = f"the alert could not be sent by apprise: {said}"
+        raise ChannelError(shorten(printable(line), 400)) from None
     return []
-
-
-def _service(urls: list[str]) -> tuple[Any, Callable[[], AbstractContextManager[Any]]]:
-    """Return Apprise with its URLs, or None where it knows one of them not; and what
-    captures its log, which would else be on stderr, URLs and all.
-    """
-    with warnings.catch_warnings(action="ignore"):  # of its own imports
-        try:
-            import apprise
-        except ImportError:
-            raise ChannelError(
-                "apprise is not installed: pip install 'eventctl[alerts]' mends it"
-            ) from None
-
-        def capture() -> Any:
-            log: Any = apprise.LogCapture
-            return log(level=logging.WARNING, fmt="%(message)s")
-
-        service = apprise.Apprise()
-        with capture():
-            known = all(service.add(url) for url in urls)
-    return service if known else None, capture
 
 
 def text(digest: Digest) -> str:
@@ -87,8 +66,8 @@ def text(digest: Digest) -> str:
         lines = [wording.error(incidents[0]), "", *facts]
     else:
         lines = [f"- {outline.line(incident)}" for incident in incidents[:_MOST_INCIDENTS]]
-        if left := len(incidents) - _MOST_INCIDENTS:
-            lines += [f"- and {left:,} others"] * (left > 0)
+        left = len(incidents) - _MOST_INCIDENTS
+        lines += [f"- and {left:,} others"] * (left > 0)
     for what, command in outline.commands(digest):
         lines += ["", what, *([command] if command else [])]
     return "\n".join(lines)
@@ -99,16 +78,41 @@ def _harmless(said: str) -> str:
     return _MENTION.sub("@\u200b", said)
 
 
-def _last_line(said: Any) -> str:
-    lines = [line for line in str(said).splitlines() if line.strip()]
-    return lines[-1] if lines else "the service did not accept it"
-
-
-def _without_urls(said: str, urls: list[str]) -> str:
-    """Return words of Apprise without any piece of a URL: tokens stand all over them."""
-    pieces = {piece for url in urls for piece in re.split(r"[:/?&=@#,]+", url)}
+def _without_url(said: str, url: str) -> str:
+    """Return words of Apprise without any piece of the URL: tokens stand all over it."""
+    pieces = set(re.split(r"[:/?&=@#,]+", url))
     pieces |= {unquote(piece) for piece in pieces}
     for piece in sorted(pieces, key=len, reverse=True):
-        if len(piece) >= 4:
+        if len(piece) >= _SHORTEST_SECRET:
             said = said.replace(piece, "***")
     return said
+
+
+def _run(url: str, **message: str) -> str:
+    """Send a message, in the process that is there for it; return why not, or nothing."""
+    logger = logging.getLogger("apprise")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    import apprise
+
+    service: Any = apprise.Apprise()
+    if not service.add(url):
+        return "it does not know the URL; its documentation has those that it knows"
+    result = service.notify(body_format="text", **message)
+    if result:
+        return ""
+    # Its versions before 2.2 do not say why.
+    said = [entry.message for entry in result.logs()] if hasattr(result, "logs") else []
+    return said[-1] if said else "the service did not accept it"
+
+
+def main() -> None:
+    """Send what stands on stdin, and end whatever is still under way."""
+    why = _run(**json.load(sys.stdin))
+    sys.stderr.write(why)
+    sys.stderr.flush()
+    os._exit(1 if why else 0)
+
+
+if __name__ == "__main__":
+    main()

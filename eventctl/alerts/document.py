@@ -16,7 +16,6 @@ from eventctl.alerts import outline, wording
 from eventctl.alerts.incident import Digest, Incident
 from eventctl.text import printable, shorten
 
-MOST_IDS = 100
 MOST_INCIDENTS = 40
 """How many a summary has; of the rest it has the number."""
 
@@ -83,7 +82,6 @@ def _summary(digest: Digest) -> dict[str, Any]:
 
 
 def _facts(incident: Incident) -> dict[str, Any]:
-    ids, left_out = outline.ids(incident, MOST_IDS)
     over = incident.ended is not None
     return {
         "key": incident.key,
@@ -92,9 +90,8 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "kind": incident.kind,
         "severity": outline.severity(incident),
         "handler": _name(incident.handler),
-        "eventNames": [_name(name) for name in incident.names[:MOST_IDS]],
-        "eventIds": ids,
-        "eventIdsLeftOut": left_out,
+        "eventNames": [_name(name) for name in incident.names[: wording.IDS]],
+        "eventIds": outline.ids(incident),
         "count": incident.count,
         "attempts": incident.attempts,
         "firstAt": outline.iso(incident.first),

@@ -23,7 +23,8 @@ _FILTER = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.re
 _ANSWER = 1024
 """Bytes of the answer for each document."""
 _CONFLICT = 409
-_ERROR, _TRACEBACK, _OUTPUT, _IDS = 2000, 8000, 4000, 100
+_ERROR, _TRACEBACK, _OUTPUT = 2000, 8000, 4000
+_SEVERITIES = {"critical": 3, "warning": 2, "info": 1}
 _TYPE = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?=:|$)")
 _NANOSECONDS = 1_000_000
 
@@ -53,7 +54,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
 
 def document(digest: Digest, incident: Incident) -> dict[str, Any]:
     """Return an incident in the field names of ECS; what has none is below `eventctl`."""
-    ids, _ = outline.ids(incident, _IDS)
     advice, replay = wording.mend(digest, incident)
     return {
         "@timestamp": outline.iso(outline.when(incident)),
@@ -73,8 +73,8 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "sequence": incident.sequence,
             "count": incident.count,
             "attempts": incident.attempts,
-            "event_ids": ids,
-            "event_names": [printable(name) for name in incident.names[:_IDS]],
+            "event_ids": outline.ids(incident),
+            "event_names": [printable(name) for name in incident.names[: wording.IDS]],
             "output": outline.end_of(incident.output, _OUTPUT),
             "look": wording.look(digest, incident),
             "replay": replay if incident.ended is None else None,
@@ -93,14 +93,13 @@ def _bulk(digest: Digest) -> bytes:
 
 
 def _event(incident: Incident) -> dict[str, Any]:
-    critical = outline.severity(incident) == "critical"
     shown: dict[str, Any] = {
         "kind": "alert",
         "module": "eventctl",
         "dataset": "eventctl.incident",
         "action": incident.kind if incident.ended is None else "recovered",
         "outcome": "failure" if incident.ended is None else "success",
-        "severity": 3 if critical else 2,
+        "severity": _SEVERITIES[outline.severity(incident)],
         "start": outline.iso(incident.first),
         "id": f"{incident.key}-{incident.sequence}",
     }

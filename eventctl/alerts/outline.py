@@ -12,20 +12,22 @@ from eventctl.alerts import wording
 from eventctl.alerts.incident import Digest, Incident
 from eventctl.text import printable, shorten
 
-_CRITICAL = ("exhausted", "emit-failed", "stalled")
+_SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 _LINE_WIDTH = 200
 
 
 def severity(incident: Incident) -> str:
-    """Return "critical" where something will not happen unless a person acts, else "warning"."""
-    return "critical" if incident.kind in _CRITICAL else "warning"
+    """Return "critical" where something will not happen unless a person acts, "info" for a
+    test, else "warning".
+    """
+    return _SEVERITIES.get(incident.kind, "warning")
 
 
 def gravest(digest: Digest) -> str:
     """Return the severity of a message: "recovered" where nothing in it is open any more."""
     still = {severity(each) for each in digest.incidents if each.ended is None}
-    return "critical" if "critical" in still else "warning" if still else "recovered"
+    return next((each for each in ("critical", "warning", "info") if each in still), "recovered")
 
 
 def title(incident: Incident) -> str:
@@ -105,10 +107,9 @@ def iso(at: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def ids(incident: Incident, most: int) -> tuple[list[int], int]:
-    """Return the first event ids, and how many more there are."""
-    shown = list(incident.event_ids[:most]) if incident.has_events else []
-    return shown, len(incident.event_ids) - len(shown) if incident.has_events else 0
+def ids(incident: Incident) -> list[int]:
+    """Return the first event ids."""
+    return list(incident.event_ids[: wording.IDS]) if incident.has_events else []
 
 
 def end_of(text: str, most: int) -> str:

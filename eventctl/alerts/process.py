@@ -13,7 +13,14 @@ _TAIL, _TOLD = 1000, 250
 
 
 class ProcessFailed(Exception):
-    """A program did not accept what it was given; its text says why."""
+    """A program did not accept what it was given; its text says why.
+
+    `said` is the end of what it wrote, on one line.
+    """
+
+    def __init__(self, why: str, said: str = "") -> None:
+        super().__init__(f"{why}: {said}" if said else why)
+        self.said = said
 
 
 def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
@@ -42,4 +49,4 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
             words = " ".join(said.read().decode("utf-8", "replace").split())
             words = words if len(words) <= _TOLD else f"…{words[1 - _TOLD :]}"
             ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            raise ProcessFailed(f"{ended}: {words}" if words else ended)
+            raise ProcessFailed(ended, words)

@@ -118,6 +118,6 @@ def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_url_is_no_argument_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr(apprise.process, "feed", lambda argv, *_: started.append(argv))
+    monkeypatch.setattr("eventctl.alerts.process.feed", lambda argv, *_: started.append(argv))
     apprise.send(alert("apprise", f"json://{TOKEN}"), one())
     assert TOKEN not in " ".join(started[0])

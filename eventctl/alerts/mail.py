@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email import policy
@@ -14,7 +10,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import make_msgid
 
-from eventctl.alerts import ChannelError, html, render, smtp, wording
+from eventctl.alerts import ChannelError, html, process, render, smtp, wording
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.smtp import Envelope
 from eventctl.config.model import Report
@@ -81,27 +77,10 @@ def _address(text: str) -> Address:
 def _pipe(program: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
     """Give the mail to a sendmail program on its stdin; exit code 0 means accepted."""
     argv = [program, "-i", "-f", envelope.sender, "--", *envelope.recipients]
-    # Files, not pipes: a program that leaves a child behind would keep a pipe open.
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
-        stdin.write(message.as_bytes(policy=_POLICY.clone(linesep="\n")))
-        stdin.seek(0)
-        try:
-            process = subprocess.Popen(
-                argv, stdin=stdin, stdout=said, stderr=said, start_new_session=True
-            )
-        except OSError as error:
-            raise _failed(program, error.strerror or str(error)) from None
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise _failed(program, f"it was not done after {timeout:g} s") from None
-        if code != 0:
-            said.seek(0)
-            words = " ".join(said.read(1000).decode("utf-8", "replace").split())
-            ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            raise _failed(program, f"{ended}: {words}" if words else ended)
+    try:
+        process.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
+    except process.ProcessFailed as error:
+        raise _failed(program, str(error)) from None
 
 
 def _failed(program: str, reason: str) -> ChannelError:

@@ -113,6 +113,7 @@ class Dispatch:
         self._interruption = interruption
         self._told = told
         self._redaction = Redaction(config.redact)
+        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
@@ -184,6 +185,8 @@ class Dispatch:
         policy = self._config.retry_of(delivery.name, delivery.handler)
         chance = 0.0 if result.outcome == Outcome.SUCCEEDED else _chance()
         verdict = retry.judge(result, policy, chance)
+        if self._tells_failed and verdict.charge and verdict.state == State.PENDING:
+            verdict = verdict._replace(told=True)
         if not result.written:
             if not self._ends:
                 self._first_end = time.monotonic()

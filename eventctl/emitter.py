@@ -26,7 +26,7 @@ MOST_JOBS = 4
 """How many handlers of one event run side by side."""
 
 _TOLD_EVERY = 600.0
-"""Seconds between two mails of one host that say that the store can't be reached."""
+"""Seconds between two messages of one host that say that the store can't be reached."""
 
 
 def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
@@ -44,11 +44,11 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: f
 
     state = StateFolder(config.store.state, config.store.group)
     path = spool.write(state, event, delay)
-    if config.report.mail_to and state.once_in("emit-failed", _TOLD_EVERY):
+    if _tells(config) and state.once_in("emit-failed", _TOLD_EVERY):
         import subprocess
         import sys
 
-        # Another process, so that a slow mail server never holds the emitter up.
+        # Another process, so that a slow server never holds the emitter up.
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
@@ -60,6 +60,11 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: f
             start_new_session=True,
         )
     return path
+
+
+def _tells(config: Config) -> bool:
+    # What is printed is on the emitter's own stderr.
+    return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
 
 
 def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:

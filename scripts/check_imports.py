@@ -21,9 +21,10 @@ RANKS = (
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
+        *("store.incidents",),
         *("spool", "outbox"),
     ),
-    ("accept", "redact"),
+    ("accept", "redact", "store.tellings", "store.desk"),
     ("alerts.*", "breaker", "intake", "transactional"),
     ("worker",),
     ("child",),

@@ -8,6 +8,7 @@ from eventctl.config.model import MySQLUrl
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
+HTTP_FORM = "write https://host/path"
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
 
 _MYSQL_PORT = 3306
@@ -86,6 +87,23 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
         raise UrlError("has something after its host", SMTP_FORM)
     host, port = _host(_decoded(rest), _SMTP_PORTS[scheme], SMTP_FORM)
     return scheme == "smtps", user or None, host, port
+
+
+def parse_http(url: str) -> bool:
+    """Check `http[s]://user:password@host:port/path`; return whether it has a user in it.
+
+    Raises:
+        UrlError: it is no such URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("http", "https"):
+        raise UrlError("is neither https:// nor http://", HTTP_FORM)
+    if not url.isprintable() or " " in url:
+        raise UrlError("has a space or a control character in it", HTTP_FORM)
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    login, at, host = authority.rpartition("@")
+    _host(host, 80, HTTP_FORM)
+    return bool(at and login)
 
 
 def has_password(url: str) -> bool:

@@ -105,6 +105,9 @@ def _finish_rough(
     elif verdict.reason in HELD and before[0] != verdict.reason:
         # What is held is looked at again each minute, and told once.
         add_notice(tx, "held", delivery.id, moment)
+    elif verdict.told:
+        cause = fingerprint(result.error, result.traceback)
+        add_notice(tx, "failed", delivery.id, moment, cause)
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError
+from eventctl.errors import EventctlError, StateUnavailable, StoreError, StoreUnavailable
 from eventctl.locks import Claimer, StateFolder
 from eventctl.states import Delivery, NewEvent, Recorded, Result, Verdict
 from eventctl.store import record
@@ -25,14 +25,59 @@ OnTold = Callable[[Result, Verdict], None]
 MOST_JOBS = 4
 """How many handlers of one event run side by side."""
 
+Waits = Callable[[str], None]
+"""Is told, in words, that no sweep has ended for too long."""
+
+_STALLED_EVERY = 3600.0
+"""Seconds between two times that one host says so."""
+
 _TOLD_EVERY = 600.0
 """Seconds between two messages of one host that say that the store can't be reached."""
 
 
-def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
+def defer(
+    config: Config, event: NewEvent, delay: float = 0.0, stalled: Waits | None = None
+) -> Recorded:
     """Record an event for the sweep to run, `delay` seconds from now."""
     with open_store(config) as database:
-        return record.record(database, event, delay)
+        recorded = record.record(database, event, delay)
+        if stalled:
+            tell_stalled(config, database, stalled)
+        return recorded
+
+
+def tell_stalled(config: Config, database: Database, stalled: Waits) -> None:
+    """Say that no sweep has ended for as long as [sweep] stalled, once an hour on this host.
+
+    Where none has ever ended it counts since when something is due. What is asked of the
+    store are three values at the ends of an index.
+    """
+    try:
+        row = database.query(
+            f"SELECT ({database.now_query}),"
+            " (SELECT ended_at FROM eventctl_sweep ORDER BY id DESC LIMIT 1),"
+            " (SELECT MIN(due_at) FROM eventctl_delivery WHERE due_at IS NOT NULL)"
+        )
+    except (StoreUnavailable, StoreError):
+        return  # what was to be recorded is: that the store has gone since is for the next one
+    now, ended_at, oldest_due = row or (0, None, None)
+    since = oldest_due if ended_at is None else ended_at
+    if since is None or now - since < config.sweep.stalled * 1000:
+        return
+    try:
+        state = StateFolder(config.store.state, config.store.group)
+        is_first = state.once_in("stalled", _STALLED_EVERY)
+    except (OSError, StateUnavailable):
+        return  # said each time, it would be a flood
+    if is_first:
+        minutes = (now - since) // 60_000
+        stalled(
+            f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
+            " crontab, and does cron run? (this is told once an hour)"
+            if ended_at is not None
+            else f"no sweep has ever ended, and something has been due for {minutes:,} minutes:"
+            " put the line of crontab.example into crontab (this is told once an hour)"
+        )
 
 
 def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
@@ -67,8 +112,11 @@ def _tells(config: Config) -> bool:
     return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
 
 
-def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:
-    """Record an event, call `recorded`, and run its handlers, calling `told` for each.
+def emit(
+    config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold, stalled: Waits
+) -> int:
+    """Record an event, call `recorded`, and run its handlers, calling `told` for each. Call
+    `stalled` where nobody sweeps.
 
     The workers are forked before the store is opened: they load while it is written.
     Returns the signal that interrupted the run, or 0.
@@ -85,6 +133,7 @@ def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) ->
             with open_store(config) as database:
                 deliveries = _record_claimed(config, database, event, claimer, recorded)
                 _run(config, database, claimer, pool, interruption, deliveries, told)
+                tell_stalled(config, database, stalled)
             clean = not database.was_cut
         finally:
             pool.close()

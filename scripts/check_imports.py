@@ -24,7 +24,7 @@ RANKS = (
         *("store.incidents",),
         *("spool", "outbox"),
     ),
-    ("accept", "redact", "store.tellings", "store.desk"),
+    ("accept", "redact", "store.tellings", "store.incident_views"),
     ("alerts.*", "breaker", "intake", "transactional"),
     ("worker",),
     ("child",),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.cause import general
+from eventctl.config.model import Config
 from eventctl.states import Notice
 from eventctl.store.incidents import Case
 
@@ -82,6 +85,27 @@ def of(case: Case, sequence: int = 0) -> Incident:
         sequence=sequence,
         ended=case.ended_at,
     )
+
+
+def sample(config: Config) -> Digest:
+    """Return a message that says of itself that it is a test."""
+    now = int(time.time() * 1000)
+    incident = Incident(
+        kind="test",
+        handler="test",
+        error="This is a test: nothing has failed.",
+        fingerprint="test",
+        first=now,
+        last=now,
+        count=1,
+        event_ids=(),
+        names=(),
+        attempts=0,
+        traceback="",
+        output="",
+        key=os.urandom(5).hex(),
+    )
+    return Digest((incident,), config.path, os.uname().nodename, frozenset(config.handlers))
 
 
 def group(notices: Iterable[Notice]) -> list[Incident]:

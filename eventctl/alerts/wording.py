@@ -34,7 +34,7 @@ _ENDED = {  # for one delivery, and for more
     "late": ("is late", "are late"),
     "failed": ("failed, and is tried again", "failed, and are tried again"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
-    "test": ("would be told here", "would be told here"),
+    "test": ("is a test", "are tests"),
 }
 _HAD = {
     "exhausted": "had run out of retries",
@@ -94,13 +94,23 @@ def totals(digest: Digest) -> str:
 
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
-    what = _things(incident.kind, incident.count)
-    if incident.has_events and incident.kind != "late":
-        what += f" of {listed(incident.names)}"
+    names = incident.names if incident.has_events else ()
     if incident.ended is not None:
         took = lasted(incident.ended - incident.first)
+        what = _what(incident.kind, incident.count, names)
         return f"{name(incident.handler)} recovered after {took}: {what} {_HAD[incident.kind]}"
-    return f"{name(incident.handler)}: {what} {_ended(incident.kind, incident.count)}"
+    return happened(incident.kind, incident.handler, incident.count, names)
+
+
+def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
+    """Return what happened, by an incident's parts; `names` are those of its events."""
+    return f"{name(handler)}: {_what(kind, count, names)} {_ended(kind, count)}"
+
+
+def _what(kind: str, count: int, names: Sequence[str]) -> str:
+    what = _things(kind, count)
+    shown = [each for each in names if each]
+    return f"{what} of {listed(shown)}" if shown and kind != "late" else what
 
 
 def lasted(milliseconds: int) -> str:
@@ -149,7 +159,9 @@ def _ended(kind: str, count: int) -> str:
 def _things(kind: str, count: int) -> str:
     if kind == "set aside":
         return "1 entry" if count == 1 else f"{count:,} entries"
-    if kind in ("late", "emit-failed", "test"):
+    if kind == "test":
+        return "1 message" if count == 1 else f"{count:,} messages"
+    if kind in ("late", "emit-failed"):
         return "1 event" if count == 1 else f"{count:,} events"
     return _deliveries(count)
 

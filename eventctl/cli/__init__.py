@@ -18,8 +18,8 @@ from eventctl.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
-    "Look": ("list", "show"),
-    "Mend": ("replay",),
+    "Look": ("list", "show", "alerts"),
+    "Mend": ("replay", "ack"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 

@@ -109,11 +109,14 @@ def command(
     emission = _Emission(context.config, event, quiet, _seconds(delay))
     try:
         if defer or delay is not None:
-            emission.recorded(emitter.defer(context.config, event, _seconds(delay)))
+            wait = _seconds(delay)
+            emission.recorded(emitter.defer(context.config, event, wait, emission.stalled))
         elif detach:
             emitter.detach(context.config, event, emission.recorded)
         else:
-            signal = emitter.emit(context.config, event, emission.recorded, emission.told)
+            signal = emitter.emit(
+                context.config, event, emission.recorded, emission.told, emission.stalled
+            )
             if signal:
                 return 128 + signal
     except StateUnavailable as error:
@@ -170,6 +173,9 @@ class _Emission:
             delivery = result.delivery
             what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
             complain(f"{what}: {printable(result.error)}; {_next(verdict)}")
+
+    def stalled(self, words: str) -> None:
+        complain(words)
 
     def unrun(self, error: StateUnavailable) -> int:
         """Record it at least, where there can be no claim for want of a lock."""

@@ -25,59 +25,69 @@ OnTold = Callable[[Result, Verdict], None]
 MOST_JOBS = 4
 """How many handlers of one event run side by side."""
 
-Waits = Callable[[str], None]
-"""Is told, in words, that no sweep has ended for too long."""
+_left_open: list[Database] = []
 
 _STALLED_EVERY = 3600.0
-"""Seconds between two times that one host says so."""
+"""Seconds between two times that one host says that nobody sweeps."""
 
 _TOLD_EVERY = 600.0
 """Seconds between two messages of one host that say that the store can't be reached."""
 
 
-def defer(
-    config: Config, event: NewEvent, delay: float = 0.0, stalled: Waits | None = None
-) -> Recorded:
+def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record an event for the sweep to run, `delay` seconds from now."""
-    with open_store(config) as database:
-        recorded = record.record(database, event, delay)
-        if stalled:
-            tell_stalled(config, database, stalled)
-        return recorded
+    return record.record(_open(config), event, delay)
 
 
-def tell_stalled(config: Config, database: Database, stalled: Waits) -> None:
-    """Say that no sweep has ended for as long as [sweep] stalled, once an hour on this host.
+def _open(config: Config) -> Database:
+    """Open the store, for a process that ends with `os._exit` once the event is recorded.
+
+    It is left open: who closes SQLite last moves all that is in the WAL into the file and
+    removes the WAL, at the price of three fsyncs. The sweep does so, once for all emits.
+    """
+    database = open_store(config)
+    _left_open.append(database)
+    return database
+
+
+def stalled(config: Config) -> str:
+    """Return words for it where no sweep has ended for as long as [sweep] stalled says, once
+    an hour on this host; else "". It looks into the store that the event was put in.
 
     Where none has ever ended it counts since when something is due. What is asked of the
     store are three values at the ends of an index.
     """
+    if not _left_open:
+        return ""
+    database = _left_open[-1]
     try:
         row = database.query(
-            f"SELECT ({database.now_query}),"
+            f"SELECT {database.now},"
             " (SELECT ended_at FROM eventctl_sweep ORDER BY id DESC LIMIT 1),"
             " (SELECT MIN(due_at) FROM eventctl_delivery WHERE due_at IS NOT NULL)"
         )
     except (StoreUnavailable, StoreError):
-        return  # what was to be recorded is: that the store has gone since is for the next one
+        return ""  # the event is recorded: that the store has gone since is for the next one
     now, ended_at, oldest_due = row or (0, None, None)
     since = oldest_due if ended_at is None else ended_at
     if since is None or now - since < config.sweep.stalled * 1000:
-        return
+        return ""
     try:
         state = StateFolder(config.store.state, config.store.group)
-        is_first = state.once_in("stalled", _STALLED_EVERY)
+        if not state.once_in("stalled", _STALLED_EVERY):
+            return ""
     except (OSError, StateUnavailable):
-        return  # said each time, it would be a flood
-    if is_first:
-        minutes = (now - since) // 60_000
-        stalled(
-            f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
-            " crontab, and does cron run? (this is told once an hour)"
-            if ended_at is not None
-            else f"no sweep has ever ended, and something has been due for {minutes:,} minutes:"
-            " put the line of crontab.example into crontab (this is told once an hour)"
+        return ""  # said each time, it would be a flood
+    minutes = (now - since) // 60_000
+    if ended_at is None:
+        return (
+            f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
+            " the line of crontab.example into crontab (this is told once an hour)"
         )
+    return (
+        f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
+        " crontab, and does cron run? (this is told once an hour)"
+    )
 
 
 def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
@@ -112,11 +122,8 @@ def _tells(config: Config) -> bool:
     return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
 
 
-def emit(
-    config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold, stalled: Waits
-) -> int:
-    """Record an event, call `recorded`, and run its handlers, calling `told` for each. Call
-    `stalled` where nobody sweeps.
+def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:
+    """Record an event, call `recorded`, and run its handlers, calling `told` for each.
 
     The workers are forked before the store is opened: they load while it is written.
     Returns the signal that interrupted the run, or 0.
@@ -130,10 +137,9 @@ def emit(
     with Interruption() as interruption:
         try:
             pool.start()
-            with open_store(config) as database:
-                deliveries = _record_claimed(config, database, event, claimer, recorded)
-                _run(config, database, claimer, pool, interruption, deliveries, told)
-                tell_stalled(config, database, stalled)
+            database = _open(config)
+            deliveries = _record_claimed(config, database, event, claimer, recorded)
+            _run(config, database, claimer, pool, interruption, deliveries, told)
             clean = not database.was_cut
         finally:
             pool.close()

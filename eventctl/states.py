@@ -8,9 +8,10 @@
                   └───────────reopen────────────┴───────┘
 
 Each arrow is one statement in `store.claims`, conditional on where it starts.
-"""
 
-from __future__ import annotations
+There is no `from __future__ import annotations` in files with named tuples that each
+emit loads: it would have every field's type compiled from its text.
+"""
 
 from enum import IntEnum, StrEnum
 from typing import NamedTuple

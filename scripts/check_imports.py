@@ -16,7 +16,7 @@ from pathlib import Path
 RANKS = (
     ("errors", "states", "text", "cause", "config.model"),
     ("retry", "config.*"),
-    ("store", "store.database", "store.drivers", "locks", "handlers", "output"),
+    ("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
     ("store.dialects", "store.migrations", "store.schema", "store.settle"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventctl.config.model import KINDS, Alert
+from eventctl.config.model import KINDS, Alert, Secret
 from eventctl.config.table import Table, expand, given, near, quoted
 from eventctl.config.urls import UrlError, parse_http
 
@@ -159,7 +159,7 @@ def _url(table: Table, channel: str, private: bool) -> str:
         mend = f'write "${{{channel.upper()}_URL}}" in its place, or chmod 600 this file'
         wrong = "may hold a secret, and stands in a file that others can read"
         table.mistake(channel, wrong, mend)
-    return url
+    return Secret(url)
 
 
 def _is_in_the_clear(url: str) -> bool:
@@ -175,7 +175,7 @@ def _secret(table: Table, name: str, private: bool) -> str | None:
     if secret and not private and _is_written_out(table.raw(name)):
         mend = f"write {quoted(f'${{{name.upper()}}}')} in its place, or chmod 600 this file"
         table.mistake(name, "stands in a file that others can read", mend)
-    return secret
+    return Secret(secret) if secret else None
 
 
 def _is_written_out(value: object) -> bool:

@@ -6,11 +6,10 @@ What a file does not say is left to the records' own defaults, so `given` drops 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from eventctl.config import entries, urls
-from eventctl.config.model import Alert, Config, Event, MySQLUrl, Report, Store, Sweep
+from eventctl.config.model import Alert, Config, Event, MySQLUrl, Report, Secret, Store, Sweep
 from eventctl.config.table import Mistakes, Table, expand, given, near
 from eventctl.errors import ConfigError
 
@@ -42,7 +41,7 @@ def build(path: Path, document: dict[str, object], private: bool) -> Config:
     if mistakes.lines:
         raise ConfigError(mistakes.lines)
     # What is mailed by whatever channel is sent as [report] says.
-    mailed = tuple(replace(c, report=report) if c.channel == "mail" else c for c in channels)
+    mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
     return Config(path, pythonpath, store, sweep, report, events, handlers, redact, mailed)
 
 
@@ -147,7 +146,7 @@ def _report(table: Table, folder: Path, private: bool, channels: Sequence[Alert]
         tuple(mail_to or ()),
         table.text("mail_from"),
         smtp,
-        smtp_password,
+        Secret(smtp_password) if smtp_password else None,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
         **given(

@@ -4,7 +4,7 @@ what is mistaken about a URL may be that a piece of its password stands elsewher
 
 from __future__ import annotations
 
-from eventctl.config.model import MySQLUrl
+from eventctl.config.model import MySQLUrl, Secret
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
@@ -64,7 +64,7 @@ def parse_mysql(url: str) -> MySQLUrl:
         hosts=tuple(_host(host, _MYSQL_PORT, MYSQL_FORM) for host in _decoded(hosts).split(",")),
         database=_decoded(database),
         user=user or None,
-        password=password or None,
+        password=Secret(password) if password else None,
         unix_socket=unix_socket,
     )
 

@@ -74,9 +74,9 @@ def sweep_sqlite(bench: Bench) -> Race:
             ),
             Contender(
                 'eventctl sweep, group_commit = "0"',
-                lambda: single.sweep("happened", fewer),
+                lambda: single.sweep("happened", count),
                 "WAL, FULL; each result durable by itself",
-                fewer,
+                count,
             ),
             Contender(
                 "limit: claim 100, done 100, nothing run",

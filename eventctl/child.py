@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import time
 from collections import deque
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from eventctl import output, worker
+from eventctl import board, output, worker
+from eventctl.board import Board
 from eventctl.config.model import Config
 from eventctl.handlers import signal_name
 from eventctl.locks import Claimer
@@ -21,33 +22,43 @@ from eventctl.states import Delivery, Outcome, Result
 _GLANCE = 0.05
 """Seconds between two looks at a handler's output: what it can write in it is bounded."""
 
-_QUICK = 0.01
-"""A handler that takes less, in seconds, has its next deliveries sent ahead."""
+_FIRST_GLANCE = 0.01
+"""The same for one that has just been started: it may follow on quick ones, whose ends
+nobody has looked at yet.
+"""
 
-_MOST_AHEAD = 16
+_AHEAD = 50
+"""Milliseconds of work that a worker is sent ahead, going by what the last one took."""
 
-_PIPE = 32_768
-"""Bytes of requests that a worker is sent ahead: less than the least pipe holds."""
+_MOST_AHEAD = 256
+
+_PIPE = 131_072
+"""Bytes that the pipe of requests should hold."""
+
+_LONGEST_LINE = 2**20
+"""Bytes that an answer has at the most: what is longer comes from no worker of ours."""
 
 _ANSWER = [str, int, str, str, str, float, bool]
 
 
 class Child:
-    """One worker process, and what was sent to it."""
+    """One worker process, and what was sent to it: the first of it is what it runs."""
 
     def __init__(self, config: Config, claimer: Claimer, chatty: bool) -> None:
         self._config = config
         requests, self._requests = os.pipe()
+        self._room = _room(self._requests)
         self.answers, answers = os.pipe()
         life, self._life = os.pipe()
         self._output = output.make()
+        self._board = Board()
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
-        self.running: Delivery | None = None
+        self._bytes = 0
         self.verdict: tuple[Outcome, str] | None = None
-        self.has_started = False
-        self._started_at = 0.0
+        self.has_answered = False
+        self._said: dict[int, bytes] = {}
         self._kill_at: float | None = None
         self._ahead = 1
         self._heard = b""
@@ -55,7 +66,7 @@ class Child:
         self.pid = os.fork()
         if self.pid == 0:
             os.setpgid(0, 0)
-            ends = worker.Ends(requests, answers, life, self._output)
+            ends = worker.Ends(requests, answers, life, self._output, self._board)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
         self.death = os.pidfd_open(self.pid)
         # Both set it: neither may go on before it is so.
@@ -66,43 +77,29 @@ class Child:
 
     @property
     def busy(self) -> bool:
-        return bool(self.sent) or self.running is not None
+        return bool(self.sent)
 
     @property
-    def unfinished(self) -> Iterator[Delivery]:
-        """What it runs, and what it was sent ahead."""
-        if self.running is not None:
-            yield self.running
-        yield from self.sent
+    def running(self) -> Delivery | None:
+        """What it has started, and not ended as far as we have looked."""
+        if self.sent and self._board.running_since is not None:
+            return self.sent[0]
+        return None
 
-    def takes(self, size: int) -> bool:
-        """Whether it may be sent one more delivery, whose request has `size` bytes."""
-        if self.verdict:
-            return False  # its end is near
-        if not self.busy:
-            return True  # it waits for one, and reads it whatever its size
-        # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
-        return len(self.sent) < self._ahead - 1 and sum(self._sizes) + size <= _PIPE
-
-    @property
-    def next_alarm(self) -> float:
-        """When this worker wants to be looked at, by the monotonic clock."""
-        if self._kill_at is not None:
-            return self._kill_at
-        if self.running is None:
-            return float("inf")
-        return min(self._deadline, time.monotonic() + _GLANCE)
-
-    @property
-    def _deadline(self) -> float:
-        assert self.running is not None
-        return self._started_at + self._config.handlers[self.running.handler].timeout
-
-    def send(self, delivery: Delivery, request: bytes) -> None:
-        """Send it a delivery, once `flush` is called."""
-        self.sent.append(delivery)
-        self._sizes.append(len(request))
-        self._unsent += request
+    def fill(self, queue: deque[Delivery], most: int) -> None:
+        """Send it up to `most` of a queue, as many as it should have ahead."""
+        if self.verdict or self._requests < 0:
+            return  # its end is near
+        while most > 0 and queue and len(self.sent) < self._ahead:
+            request = worker.request(queue[0])
+            # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
+            if self.sent and self._bytes + len(request) > self._room:
+                return
+            self.sent.append(queue.popleft())
+            self._sizes.append(len(request))
+            self._bytes += len(request)
+            self._unsent += request
+            most -= 1
 
     def flush(self) -> None:
         """Write all that was sent, together."""
@@ -113,6 +110,26 @@ class Child:
         except BrokenPipeError:
             return  # it is dead: its answers will end, and what was sent comes back
 
+    def halt(self) -> None:
+        """Have it give back what it was sent and has not started, and then end."""
+        self._retire()
+
+    @property
+    def next_alarm(self) -> float:
+        """When this worker wants to be looked at, by the monotonic clock."""
+        if self._kill_at is not None:
+            return self._kill_at
+        if not self.sent:
+            return float("inf")
+        now, since = time.monotonic(), self._board.running_since
+        if since is None or now - since < _GLANCE:
+            return now + _FIRST_GLANCE
+        return min(since + self._timeout, now + _GLANCE)
+
+    @property
+    def _timeout(self) -> float:
+        return self._config.handlers[self.sent[0].handler].timeout
+
     def is_dead(self) -> bool:
         """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -121,59 +138,78 @@ class Child:
         """Wait until it has ended, and leave it to `reap`."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
-    def listen(self, results: list[Result]) -> int | None:
-        """Read what it says; return how much there was, or None where no more will come."""
+    def listen(self) -> bool:
+        """Read what it says; return whether there may be more to read."""
         try:
             data = os.read(self.answers, 262144)
         except BlockingIOError:
-            return 0
+            return False
         *lines, self._heard = (self._heard + data).split(b"\n")
-        try:
-            for line in lines:
-                self._understand(line, results)
-        except (ValueError, IndexError):
-            # The handler has got at the pipe. What else it says is worth nothing.
-            self.verdict = (Outcome.LOST, "its worker process gave garbled answers")
-            self.kill(signal.SIGKILL)
-            return None
-        return len(data) or None
+        for line in lines:
+            delivery_id, _, ended = line.partition(b" ")
+            if delivery_id.isdigit():
+                self._said[int(delivery_id)] = ended
+            elif line:
+                self._retire()
+        if len(self._heard) > _LONGEST_LINE or len(self._said) > board.SIZE:
+            self._heard = b""
+            self._said.clear()
+            self._retire()
+        return bool(data)
 
-    def _understand(self, line: bytes, results: list[Result]) -> None:
-        kind, delivery_id, *rest = line.split(b" ", 2)
-        delivery = self.running or self.sent[0]
-        if int(delivery_id) != delivery.id:
-            raise ValueError(line)
-        if kind not in (b"s", b"e"):
-            raise ValueError(line)
-        ended = None if kind == b"s" else _ended(rest[0])
-        if self.running is None:
-            self.sent.popleft()
-            self._sizes.popleft()
-        if ended is None:
-            self.running = delivery
-            self.has_started = True
-            self._started_at = time.monotonic()
-        else:
-            self.running = None
-            outcome, took, error, traceback, tail, delay, written = ended
-            if self.verdict and outcome != Outcome.SUCCEEDED:
-                outcome, error = self.verdict
-            quick = outcome == Outcome.SUCCEEDED and took < _QUICK * 1000
-            self._ahead = min(_MOST_AHEAD, self._ahead * 2) if quick else 1
-            results.append(Result(delivery, outcome, took, error, traceback, tail, delay, written))
+    def look(self, results: list[Result]) -> None:
+        """Take from the board what has ended."""
+        for how in self._board.take():
+            if not self.sent:
+                self.kill(signal.SIGKILL)  # a handler has got at the board
+                return
+            self.has_answered = True
+            delivery = self.sent.popleft()
+            self._bytes -= self._sizes.popleft()
+            if how <= board.LONGEST:
+                results.append(Result(delivery, Outcome.SUCCEEDED, how))
+                most = max(1, _AHEAD // how) if how else _MOST_AHEAD
+                self._ahead = min(most, self._ahead * 2)
+            elif how == board.BACK:
+                results.append(Result(delivery, Outcome.NOT_STARTED))
+            else:
+                self._ahead = 1
+                results.append(self._understood(delivery))
+
+    def _understood(self, delivery: Delivery) -> Result:
+        while delivery.id not in self._said and self.listen():
+            continue  # it was written before the board was: it is there to be read
+        try:
+            result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
+        except ValueError:
+            # The handler has got at the pipe. What else it says is worth nothing.
+            self._retire()
+            return Result(delivery, Outcome.LOST, error="its worker process gave garbled answers")
+        if self.verdict and result.outcome != Outcome.SUCCEEDED:
+            outcome, error = self.verdict
+            return result._replace(outcome=outcome, error=error)
+        return result
+
+    def _retire(self) -> None:
+        """Let it finish what it runs, and no more: it is not fit for others."""
+        self._board.halt()
+        if self._requests >= 0:
+            os.close(self._requests)
+            self._requests = -1
 
     def alarm(self) -> None:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
-        if self.running is not None:
+        since = self._board.running_since if self.sent else None
+        if since is not None:
             output.give_back(self._output)
         now = time.monotonic()
         if self._kill_at is not None:
             if now >= self._kill_at:
                 self.kill(signal.SIGKILL)
                 self._kill_at = float("inf")
-        elif self.running is not None and now >= self._deadline:
-            timeout = self._config.handlers[self.running.handler].timeout
-            self.verdict = (Outcome.TIMED_OUT, f"it ran longer than its timeout of {timeout:g} s")
+        elif since is not None and now >= since + self._timeout:
+            text = f"it ran longer than its timeout of {self._timeout:g} s"
+            self.verdict = (Outcome.TIMED_OUT, text)
             self._kill_at = now + self._config.sweep.grace
             self.kill(signal.SIGTERM)
 
@@ -194,21 +230,21 @@ class Child:
 
     def last_result(self, code: int) -> Result:
         """Return how the delivery ended that it was running when it died."""
-        assert self.running is not None
-        took = int((time.monotonic() - self._started_at) * 1000)
+        since = self._board.running_since
+        assert since is not None
+        took = int((time.monotonic() - since) * 1000)
         outcome, error = self.verdict or (
             Outcome.LOST,
             f"its worker process {how(code)} before the handler returned",
         )
-        return Result(self.running, outcome, took, error, output=self._last_output)
+        return Result(self.sent.popleft(), outcome, took, error, output=self._last_output)
 
     def tail(self) -> str:
         return self._last_output.strip()
 
     def close(self) -> None:
         """Let it end by itself, since it is idle; then end what its handlers left behind."""
-        os.close(self._requests)
-        self._requests = -1
+        self._retire()
         poll = select.poll()
         poll.register(self.death, select.POLLIN)
         # It is only ever late where somebody has stopped it; reap() kills it then.
@@ -224,6 +260,14 @@ class Child:
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
+
+
+def _room(pipe: int) -> int:
+    """Make a pipe larger if that may be, and return how many bytes surely fit into it."""
+    with suppress(OSError):  # the user has too many large ones already: this one will do
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    # A pipe is pages, and what is written begins a new one where it doesn't fit.
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
 
 
 def _ended(text: bytes) -> list[Any]:

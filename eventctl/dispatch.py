@@ -26,6 +26,8 @@ MOST_CLAIMED = 400
 _QUICK_BATCH = 0.5
 """Seconds: a claim that took less to run is followed by one of twice the size."""
 
+_DONE = Verdict(State.DONE)
+
 Told = Callable[[Result, Verdict], None]
 
 
@@ -113,9 +115,11 @@ class Dispatch:
         self._interruption = interruption
         self._told = told
         self._redaction = Redaction(config.redact)
+        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
+        self._looked_at = time.monotonic()
         self.lost_claims = 0
         self.counts: dict[str, int] = {}
 
@@ -169,7 +173,11 @@ class Dispatch:
         left = 60.0
         if self._ends and not self.pool.locks_store:
             left = self._first_end + group - time.monotonic()
-        for result in self.pool.wait(max(0.0, left), self._interruption.wake):
+        results = self.pool.wait(max(0.0, left), self._interruption.wake)
+        if results and not self._ends:
+            self._first_end = self._looked_at  # it has ended since then
+        self._looked_at = time.monotonic()
+        for result in results:
             self.end(result)
             if not group:
                 self.write()
@@ -179,14 +187,15 @@ class Dispatch:
 
     def end(self, result: Result) -> None:
         """Take one result: judge it, and keep it to be written with its group."""
-        result = self._redaction.result(result)
-        delivery = result.delivery
-        policy = self._config.retry_of(delivery.name, delivery.handler)
-        chance = 0.0 if result.outcome == Outcome.SUCCEEDED else _chance()
-        verdict = retry.judge(result, policy, chance)
+        if result.outcome == Outcome.SUCCEEDED and not result.output:
+            verdict = _DONE  # as nearly all of them: nothing to judge, nothing to hide
+        else:
+            result = self._redaction.result(result)
+            name, handler = result.delivery.name, result.delivery.handler
+            verdict = retry.judge(result, self._config.retry_of(name, handler), _chance())
+            if self._tells_failed and verdict.charge and verdict.state == State.PENDING:
+                verdict = verdict._replace(told=True)
         if not result.written:
-            if not self._ends:
-                self._first_end = time.monotonic()
             self._ends.append((result, verdict))
         name = _counted(result, verdict)
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -214,6 +223,7 @@ class Dispatch:
     def _stop(self) -> None:
         """Give back what has not started; let the rest end, or end it if interrupted."""
         self._release(self.pool.withdraw())
+        self.pool.halt()
         patience = float("inf")
         while self.pool.busy:
             now = time.monotonic()
@@ -232,6 +242,8 @@ class Dispatch:
 
 
 def _counted(result: Result, verdict: Verdict) -> str:
+    if verdict is _DONE:
+        return "succeeded"
     if result.outcome == Outcome.NOT_STARTED:
         return "released"
     if verdict.reason and verdict.state == State.PENDING:

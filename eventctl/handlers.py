@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from eventctl.config.model import Handler
+from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
 from eventctl.states import Delivery, Outcome
 
@@ -22,8 +23,7 @@ _LONGEST_ERROR = 1_000
 _LONGEST_TRACEBACK = 16_000
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(NamedTuple):
     """What `eventctl.current()` tells a handler about the delivery that it is run for."""
 
     id: int
@@ -39,8 +39,7 @@ class Current:
     that is committed, together with the delivery's end, when the handler returns."""
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     """How one run of a handler ended; `delay`, in seconds, only for a postponed one."""
 
     outcome: Outcome
@@ -49,16 +48,27 @@ class End:
     delay: float = 0.0
 
 
-_current: Current | None = None
+_delivered: tuple[Delivery, Any] | None = None
+"""What is being delivered, and the connection of a transactional handler."""
 
 
 def current() -> Current:
     """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
-    if _current is None:
+    if _delivered is None:
         raise RuntimeError("eventctl.current() has something to tell only inside of a handler")
-    return _current
+    delivery, connection = _delivered
+    return Current(
+        id=delivery.event_id,
+        key=delivery.key,
+        name=delivery.name,
+        handler=delivery.handler,
+        attempt=delivery.attempt,
+        created_at=_when(delivery.created_at),
+        connection=connection,
+    )
 
 
+@cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
     from importlib import import_module
@@ -74,8 +84,6 @@ def load(call: str) -> Callable[..., Any]:
 
 def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
     """Run a handler for one delivery, and return how that ended. Never raises."""
-    import json
-
     try:
         args = json.loads(delivery.args)
         if not isinstance(args, list | dict):
@@ -99,23 +107,15 @@ def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
 def _run_call(
     call: str, delivery: Delivery, args: list[Any] | dict[str, Any], connection: Any
 ) -> None:
-    global _current
-    _current = Current(
-        id=delivery.event_id,
-        key=delivery.key,
-        name=delivery.name,
-        handler=delivery.handler,
-        attempt=delivery.attempt,
-        created_at=_when(delivery.created_at),
-        connection=connection,
-    )
+    global _delivered
+    _delivered = delivery, connection
     try:
         function = load(call)
         result = function(*args) if isinstance(args, list) else function(**args)
         if hasattr(result, "__await__"):
             _await(result)
     finally:
-        _current = None
+        _delivered = None
 
 
 def _await(result: Any) -> None:
@@ -128,8 +128,6 @@ def _await(result: Any) -> None:
 
 
 def _run_command(command: tuple[str, ...], delivery: Delivery, args: Any) -> End:
-    import json
-
     event = {
         "id": delivery.event_id,
         "key": delivery.key,
@@ -139,7 +137,8 @@ def _run_command(command: tuple[str, ...], delivery: Delivery, args: Any) -> End
         "handler": delivery.handler,
         "attempt": delivery.attempt,
     }
-    environment = os.environ | {
+    environment = {
+        **_environment(),
         "EVENTCTL_ID": str(delivery.event_id),
         "EVENTCTL_KEY": delivery.key,
         "EVENTCTL_NAME": delivery.name,
@@ -157,6 +156,15 @@ def _run_command(command: tuple[str, ...], delivery: Delivery, args: Any) -> End
     finally:
         os.close(stdin)
     return _end_of_command(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """Return the environment that commands get, as it was when this was first called.
+
+    To read os.environ each time would cost a quick command a tenth of its time.
+    """
+    return dict(os.environ)
 
 
 def _end_of_command(code: int) -> End:
@@ -228,6 +236,8 @@ def _when(milliseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
-def add_to_path(folders: tuple[os.PathLike[str], ...]) -> None:
-    """Put events.toml's `pythonpath` in front of sys.path."""
-    sys.path[:0] = [os.fspath(folder) for folder in folders]
+def settle_in(config: Config) -> None:
+    """Make this process one that handlers can be run in, and keep its environment for them."""
+    os.environ["EVENTCTL_CONFIG"] = str(config.path)
+    sys.path[:0] = [str(folder) for folder in config.pythonpath]
+    _environment()

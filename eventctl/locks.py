@@ -13,6 +13,7 @@ so that whoever finds the dead knows what they had started, and what not.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -175,10 +176,14 @@ class Claimer:
 
     def started(self, claim: str, delivery_id: int) -> None:
         """Add to the journal that this delivery is about to be started."""
-        with suppress(OSError):
+        try:
+            os.write(self.fd, f"{claim.rpartition('.')[2]} {delivery_id}\n".encode())
+        except OSError as error:
+            # A handler that has closed this file leaves a process without the lock.
+            if error.errno == errno.EBADF:
+                raise
             # On a full disk the handlers still run. At the worst, a crash right now
             # leaves one attempt uncounted.
-            os.write(self.fd, f"{claim.rpartition('.')[2]} {delivery_id}\n".encode())
 
     def forget(self) -> None:
         """Empty the journal: all that was started has ended, and is in the store."""

@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from eventctl import worker
 from eventctl.child import Child, how
 from eventctl.config.model import Config
 from eventctl.errors import WorkerError
@@ -28,6 +27,11 @@ class Pool:
         self._workers: list[Child] = []
         self._born_dead = 0
         self._results: list[Result] = []
+        self._lockers = {
+            name
+            for name, handler in config.handlers.items()
+            if handler.transactional and config.store.sqlite
+        }
 
     def start(self) -> None:
         """Fork the workers now, rather than when the first delivery comes."""
@@ -66,6 +70,11 @@ class Pool:
         self._queue.clear()
         return withdrawn
 
+    def halt(self) -> None:
+        """Have workers give back what they were sent ahead; they end with what they run."""
+        for each in self._workers:
+            each.halt()
+
     def withdraw_handler(self, handler: str) -> list[Delivery]:
         """Take back what no worker has been sent yet of one handler."""
         withdrawn = [delivery for delivery in self._queue if delivery.handler == handler]
@@ -97,6 +106,7 @@ class Pool:
         for each in {by_fd[fd]: None for fd, _ in ready if fd in by_fd}:
             self._hear(each)
         for each in self._workers:
+            each.look(self._results)
             each.alarm()
         self._feed()
         results, self._results = self._results, []
@@ -107,10 +117,8 @@ class Pool:
         """Whether a transactional handler may be at work on a SQLite store: the lock on the
         whole of it is that handler's, and to wait for it is to watch no time-outs.
         """
-        return self._config.store.sqlite is not None and any(
-            self._config.handlers[delivery.handler].transactional
-            for each in self._workers
-            for delivery in each.unfinished
+        return bool(self._lockers) and any(
+            delivery.handler in self._lockers for each in self._workers for delivery in each.sent
         )
 
     def kill(self, why: str) -> list[Result]:
@@ -131,22 +139,14 @@ class Pool:
         self._workers.clear()
 
     def _feed(self) -> None:
-        self._hand_out()
-        for each in self._workers:
+        while self._queue and len(self._workers) < self.jobs and all(w.busy for w in self._workers):
+            self._fork()
+            self._workers[-1].fill(self._queue, 1)
+        # The least loaded first, and none more than its share: all are to have something to do.
+        share = -(-len(self._queue) // max(1, len(self._workers)))
+        for each in sorted(self._workers, key=_load):
+            each.fill(self._queue, share)
             each.flush()
-
-    def _hand_out(self) -> None:
-        while self._queue:
-            request = worker.request(self._queue[0])
-            free = [w for w in self._workers if w.takes(len(request))]
-            if not any(not w.busy for w in free) and len(self._workers) < self.jobs:
-                self._fork()
-                continue
-            if not free:
-                return
-            # The least loaded first, so that all of them have something to do.
-            target = min(free, key=lambda w: len(w.sent))
-            target.send(self._queue.popleft(), request)
 
     def _fork(self) -> None:
         self._workers.append(Child(self._config, self._claimer, self._chatty))
@@ -154,11 +154,12 @@ class Pool:
     def _hear(self, each: Child) -> None:
         # Dead or alive before its last words are read, or they could be missed.
         dead = each.is_dead()
-        while (said := each.listen(self._results)) and dead:
+        while each.listen() and dead:
             continue
-        if dead or said is None:
+        each.look(self._results)
+        if dead:
             self._bury(each)
-        elif each.has_started:
+        elif each.has_answered:
             self._born_dead = 0
 
     def _hear_out(self, each: Child) -> None:
@@ -170,10 +171,14 @@ class Pool:
         code = each.reap()
         if each.running is not None:
             self._results.append(each.last_result(code))
-        elif not each.has_started:
+        elif not each.has_answered:
             self._born_dead += 1
             if self._born_dead >= 3 * self.jobs:
                 raise WorkerError(
                     f"workers die before they start anything ({how(code)}): {each.tail()}"
                 )
         self._queue.extendleft(reversed(each.sent))
+
+
+def _load(each: Child) -> int:
+    return len(each.sent)

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.states import Result
 
@@ -30,8 +29,7 @@ _SHORTEST = 4
 """Characters that a hidden value must have to be looked for in other text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(NamedTuple):
     """One event's args as they may be shown, and the values that are hidden in them."""
 
     args: str
@@ -96,6 +94,8 @@ class Redaction:
         """Return an event as it may be shown."""
         if not self:
             return event
+        from dataclasses import replace  # not where an emit would pay for it
+
         hidden = self.hide(event.name, event.args)
         deliveries = tuple(
             replace(each, last_error=each.last_error and hidden.cut(each.last_error))
@@ -107,6 +107,8 @@ class Redaction:
         """Return the attempts at an event's deliveries as they may be shown."""
         if not self:
             return list(history)
+        from dataclasses import replace  # as above
+
         cut = self.hide(event.name, event.args).cut
         return [
             replace(

@@ -1,27 +1,27 @@
 """The worker process: it runs handlers, one delivery after another.
 
 It is forked by `pool`, before a store is opened, and lives in a process group of its
-own. It reads deliveries from one pipe, a line of JSON each, and answers on another:
+own. It reads deliveries from a pipe, writes on the board what has started and ended (see
+`board`), and answers on another pipe where there is more to say than that:
 
-    s ID               this delivery is being started
-    e ID [outcome, took, error, traceback, output, delay, written]     it ended
+    ID [outcome, took, error, traceback, output, delay, written]
 
-When the process that forked it dies, the kernel kills the whole group.
+An answer without an ID only wakes the parent, so that it looks at the board. When the
+process that forked it dies, the kernel kills the whole group.
 """
-
-from __future__ import annotations
 
 import fcntl
 import json
+import marshal
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
-from eventctl import handlers, output
+from eventctl import board, handlers, output
+from eventctl.board import Board
 from eventctl.config.model import Config
 from eventctl.handlers import End
 from eventctl.output import Stage
@@ -30,24 +30,32 @@ from eventctl.transactional import Exact
 
 _F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
 
+_WAKE = 0.005
+"""Seconds after which the parent is woken at the next end: it commits in groups of 20 ms."""
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+_LENGTH = 4
+"""Bytes in front of each request that say how long it is."""
+
+
+class Ends(NamedTuple):
     """A worker's ends of what connects it with the process that forked it (all fds).
 
     `life` is a pipe on which nothing is ever written: its end is the parent's.
-    `output` is a file in memory that takes the place of stdout and stderr.
+    `output` is a file in memory that takes the place of stdout and stderr. `board` is no
+    fd, but shared memory.
     """
 
     requests: int
     answers: int
     life: int
     output: int
+    board: Board
 
 
 def request(delivery: Delivery) -> bytes:
-    """Return the line that asks a worker to run a delivery."""
-    return json.dumps(delivery).encode() + b"\n"
+    """Return what asks a worker to run a delivery. It has the same Python as its parent."""
+    body = marshal.dumps(tuple(delivery))
+    return len(body).to_bytes(_LENGTH, "little") + body
 
 
 def main(
@@ -81,8 +89,7 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
     os.set_inheritable(lock, True)
     _prefer_for_oom_killer()
-    os.environ["EVENTCTL_CONFIG"] = str(config.path)
-    handlers.add_to_path(config.pythonpath)
+    handlers.settle_in(config)
 
 
 def _die_with_parent(life: int) -> None:
@@ -119,59 +126,77 @@ class _Worker:
     ) -> None:
         self._config = config
         self._ends = ends
+        self._board = ends.board
         self._started = started
         self._chatty = chatty
+        self._folder = str(config.folder)
         self._stage = Stage(ends.output)
         self._exact = Exact(config)
-        self._unsaid = b""
+        self._pid = os.getpid()
+        self._woken_at = time.monotonic()
 
     def serve(self) -> None:
         """Run what is asked for, one after another, until the pipe ends."""
         for delivery in self._requests():
-            if time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by:
-                self._answer(delivery, End(Outcome.NOT_STARTED))
+            late = time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by
+            if late or self._board.halted:
+                self._board.end(board.BACK)
             elif not self._run(delivery):
                 break
-        self._say(b"")
+        self._say(b"\n")
 
     def _requests(self) -> Iterator[Delivery]:
         rest = b""
         while data := self._read():
-            *lines, rest = (rest + data).split(b"\n")
-            for line in lines:
-                yield Delivery(*json.loads(line))
+            data, start = rest + data, 0
+            while (body := start + _LENGTH) <= len(data):
+                end = body + int.from_bytes(data[start:body], "little")
+                if end > len(data):
+                    break
+                yield Delivery._make(marshal.loads(data[body:end]))
+                start = end
+            rest = data[start:]
 
     def _read(self) -> bytes:
-        self._say(b"")
+        self._say(b"\n")
         return os.read(self._ends.requests, 65536)
 
     def _say(self, line: bytes) -> None:
-        data, self._unsaid = memoryview(self._unsaid + line), b""
+        data = memoryview(line)
         while data:
             data = data[os.write(self._ends.answers, data) :]
 
     def _run(self, delivery: Delivery) -> bool:
         """Run one handler; return whether this process is fit to run another."""
         self._stage.set()
-        os.chdir(self._config.folder)
+        os.chdir(self._folder)
         self._started(delivery.claim, delivery.id)
-        self._say(b"s %d\n" % delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
+        self._board.start(begin)
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
             end, written = handlers.run(handler, delivery), False
-        took = int((time.monotonic() - begin) * 1000)
+        now = time.monotonic()
+        took = int((now - begin) * 1000)
+        if os.getpid() != self._pid:
+            os._exit(0)  # the handler has forked, and this is its child: it has no say here
         self._stage.flush()
         self._answer(delivery, end, took, written)
+        if now - self._woken_at > _WAKE:
+            self._woken_at = now
+            self._say(b"\n")
         # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
         # made a handler fail may have left the process unfit for others.
         return took < handler.timeout * 1000 and end.outcome != Outcome.FAILED
 
-    def _answer(self, delivery: Delivery, end: End, took: int = 0, written: bool = False) -> None:
-        told = self._chatty or end.outcome != Outcome.SUCCEEDED
-        tail = output.tail(self._ends.output) if told else ""
+    def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
+        succeeded = end.outcome == Outcome.SUCCEEDED
+        tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
+        if succeeded and not written and not tail:
+            self._board.end(min(took, board.LONGEST))
+            return
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
-        # Said with the start of the next one, which follows at once if there is one.
-        self._unsaid += b"e %d %s\n" % (delivery.id, json.dumps(said).encode())
+        self._say(b"%d %s\n" % (delivery.id, json.dumps(said).encode()))
+        self._board.end(board.SAID)

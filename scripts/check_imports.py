@@ -16,14 +16,15 @@ from pathlib import Path
 RANKS = (
     ("errors", "states", "text", "cause", "config.model"),
     ("retry", "config.*"),
-    ("store", "store.database", "store.drivers", "locks", "handlers", "output"),
+    ("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
     ("store.dialects", "store.migrations", "store.schema", "store.settle"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
+        *("store.incidents",),
         *("spool", "outbox"),
     ),
-    ("accept", "redact"),
+    ("accept", "redact", "store.tellings", "store.incident_views"),
     ("alerts.*", "breaker", "intake", "transactional"),
     ("worker",),
     ("child",),

@@ -337,6 +337,7 @@ import os, signal, time
 from pathlib import Path
 
 from eventctl import config, worker
+from eventctl.board import Board
 from eventctl.states import Delivery
 
 settings = config.load(Path("events.toml").resolve())
@@ -353,7 +354,7 @@ if os.fork() == 0:
         os.close(fd)
     while os.getppid() == parent:
         time.sleep(0.005)
-    ends = worker.Ends(requests, to_answers, life, os.memfd_create("output"))
+    ends = worker.Ends(requests, to_answers, life, os.memfd_create("output"), Board())
     worker.main(settings, ends, os.open("lock", os.O_CREAT | os.O_RDWR), lambda *_: None, False)
 while not Path("worker.pid").exists() or not Path("worker.pid").read_text():
     time.sleep(0.005)

@@ -93,6 +93,7 @@ def closes_standard_streams():
 
 def closes_all_fds():
     os.closerange(0, 65536)
+    raise ValueError("and fails")
 
 
 def writes_to_all_fds():
@@ -101,6 +102,7 @@ def writes_to_all_fds():
             os.write(int(name), b"garbage\n" * 100)
         except OSError:
             pass
+    raise ValueError("and fails")
 
 
 def writes_to_all_fds_in_the_middle_of_a_line():
@@ -109,14 +111,23 @@ def writes_to_all_fds_in_the_middle_of_a_line():
             os.write(int(name), b"\0\xffgarbage")
         except OSError:
             pass
+    raise ValueError("and fails")
+
+
+def writes_to_all_fds_and_succeeds():
+    try:
+        writes_to_all_fds()
+    except ValueError:
+        pass
 
 
 def forges_an_answer():
     for name in os.listdir("/proc/self/fd"):
         try:
-            os.write(int(name), b"e %d 5\n" % FORGED)
+            os.write(int(name), b"%d []\n" % FORGED)
         except OSError:
             pass
+    os._exit(0)
 
 
 def leaves_the_folder():
@@ -169,9 +180,9 @@ POISONS = {
     "closes_standard_fds": ("failed", "and fails"),
     "closes_standard_streams": ("failed", "and fails"),
     "closes_all_fds": ("lost", "before the handler returned"),
-    "writes_to_all_fds": ("lost", "garbled"),
+    "writes_to_all_fds": ("failed", "and fails"),
     "writes_to_all_fds_in_the_middle_of_a_line": ("lost", "garbled"),
-    "forges_an_answer": ("lost", "garbled"),
+    "forges_an_answer": ("lost", "before the handler returned"),
     "leaves_the_folder": ("failed", "and fails"),
     "stops_its_worker": ("timed out", "timeout"),
     "kills_its_group": ("lost", "SIGTERM"),
@@ -255,6 +266,9 @@ def test_all_poisons_at_once_burn_their_own_attempts_and_nobody_elses(project: P
         "sys.path.clear()",
         "[threading.Thread(target=time.sleep, args=(60,)).start() for _ in range(3)]",
         "os.write(1, b'x' * 100_000)",
+        "os.closerange(0, 65536)",
+        "writes_to_all_fds_and_succeeds()",
+        "os.fork()",
     ],
 )
 def test_a_success_that_leaves_a_mess_harms_no_neighbour(project: Project, what: str) -> None:
@@ -278,7 +292,7 @@ def test_garbage_between_two_deliveries_harms_neither(project: Project) -> None:
     fire.assert_nothing_claimed(project)
 
 
-# It lets its own answer through, and has garbage follow it: before the next one is started.
+# It has garbage follow what is said after it: about those that were sent ahead, or none.
 GARBLER = r"""
 
 def quick():
@@ -289,10 +303,9 @@ def garbler():
     write = os.write
 
     def garbled(fd, data):
-        said, start, started = bytes(data).partition(b"\ns ")
-        if not said.startswith(b"e "):
+        if bytes(data) != b"\n":
             return write(fd, data)
-        write(fd, (said + start[:1] + b"garbage\n" + start[1:] + started))
+        write(fd, b"\n7 garbage\ngarbage\n")
         return len(data)
 
     os.write = garbled

@@ -1,14 +1,23 @@
-"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes."""
+"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes.
 
-from __future__ import annotations
+Named tuples: dataclasses would cost each emit some milliseconds.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Secret(str):
+    """A text that is not shown where the record that has it is printed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
+class Retry(NamedTuple):
     """When a failed delivery is run again: `delay` × `factor`ⁿ, up to `max_delay`.
 
     `attempts` counts all of them, the first included. `jitter` is the share by
@@ -22,8 +31,7 @@ class Retry:
     jitter: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(NamedTuple):
     """A named entry point: either `call` ("module:callable") or `command` (argv)."""
 
     name: str
@@ -34,8 +42,7 @@ class Handler:
     transactional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event's name, and the handlers that it expects.
 
     `retry` has, by handler, the policy of its deliveries: the handler's own, with
@@ -48,19 +55,17 @@ class Event:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MySQLUrl:
+class MySQLUrl(NamedTuple):
     """The parts of a `mysql://user:password@host1:port,host2/database` URL."""
 
     hosts: tuple[tuple[str, int], ...]
     database: str
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
     unix_socket: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
+class Store(NamedTuple):
     """Where events are kept: `sqlite` (a file) or `mysql`, never both."""
 
     sqlite: Path | None
@@ -77,8 +82,7 @@ class Store:
     ssl_ca: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(NamedTuple):
     """How a sweep works."""
 
     lock: Path
@@ -89,46 +93,62 @@ class Sweep:
     """Failures in a row after which a handler's other deliveries wait."""
     grace: float = 5.0
     """From SIGTERM to SIGKILL, for a handler past its timeout."""
+    stalled: float = 600.0
+    """How long no sweep may have ended before `emit` says so."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+KINDS = ("failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed")
+"""What an incident can be about, and what can therefore be told. "recovered", the end of
+one, can be told besides."""
+
+_HOUR, _DAY = 3600.0, 86_400.0
+
+
+class Report(NamedTuple):
     """Where the report goes: printed where `mail_to` is empty, else mailed."""
 
     mail_to: tuple[str, ...] = ()
     mail_from: str | None = None
     smtp: str | None = None
     """smtp:// (STARTTLS where it is offered) or smtps:// (TLS from the start)."""
-    smtp_password: str | None = field(default=None, repr=False)
+    smtp_password: str | None = None
     sendmail: str | None = None
     ca_file: Path | None = None
+    again_after: float = _HOUR
+    repeat: float = _DAY
+    print: bool = True
+    """Whether it is printed where it is not mailed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """One [[alerts]] table: a channel, and what is told there."""
 
     name: str
     """What people call it, and what the store remembers it by: unique in the file."""
     channel: str
     """The key that names it, such as "slack": the file of `eventctl.alerts` that sends."""
-    to: str | tuple[str, ...] = field(repr=False)
+    to: str | tuple[str, ...]
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
     """The kinds of incidents that are told."""
-    again_after: float = 3600.0
+    again_after: float = _HOUR
     """Seconds within which an incident that goes on is not told a second time."""
-    repeat: float = 86_400.0
+    repeat: float = _DAY
     """Seconds after which an incident that is still open is told again, though nothing is new."""
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
     ca_file: Path | None = None
-    index: str = "eventctl"
+    index: str = "eventctl"  # type: ignore[assignment]  # nobody looks for a value in it
     """elasticsearch: the data stream or index that documents go to."""
+    report: Report = Report()
+    """mail: the [report] that says from whom and how it is sent."""
+
+    def tells(self, kind: str) -> bool:
+        """Return whether this kind of incident, or "recovered", is told here."""
+        return kind in self.on
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """One events.toml, read and found without a mistake."""
 
     path: Path
@@ -140,6 +160,30 @@ class Config:
     handlers: Mapping[str, Handler]
     redact: tuple[str, ...] = ()
     """Args that are never shown; see `eventctl.redact`."""
+    alerts: tuple[Alert, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Alert, ...]:
+        """Where a person is told: [report], as a channel of that name, and then each of
+        [[alerts]].
+
+        What is mailed has its end in the same thread. A printed report has not: cron would
+        mail it, and there is nothing to do about it.
+        """
+        report = self.report
+        if not report.mail_to and not report.print:
+            return self.alerts
+        told = tuple(kind for kind in KINDS if kind != "failed")
+        channel = Alert(
+            "report",
+            "mail" if report.mail_to else "print",
+            report.mail_to,
+            (*told, "recovered") if report.mail_to else told,
+            again_after=report.again_after,
+            repeat=report.repeat,
+            report=report,
+        )
+        return (channel, *self.alerts)
 
     @property
     def folder(self) -> Path:

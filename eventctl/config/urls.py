@@ -4,10 +4,11 @@ what is mistaken about a URL may be that a piece of its password stands elsewher
 
 from __future__ import annotations
 
-from eventctl.config.model import MySQLUrl
+from eventctl.config.model import MySQLUrl, Secret
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
+HTTP_FORM = "write https://host/path"
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
 
 _MYSQL_PORT = 3306
@@ -63,7 +64,7 @@ def parse_mysql(url: str) -> MySQLUrl:
         hosts=tuple(_host(host, _MYSQL_PORT, MYSQL_FORM) for host in _decoded(hosts).split(",")),
         database=_decoded(database),
         user=user or None,
-        password=password or None,
+        password=Secret(password) if password else None,
         unix_socket=unix_socket,
     )
 
@@ -86,6 +87,23 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
         raise UrlError("has something after its host", SMTP_FORM)
     host, port = _host(_decoded(rest), _SMTP_PORTS[scheme], SMTP_FORM)
     return scheme == "smtps", user or None, host, port
+
+
+def parse_http(url: str) -> bool:
+    """Check `http[s]://user:password@host:port/path`; return whether it has a user in it.
+
+    Raises:
+        UrlError: it is no such URL.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("http", "https"):
+        raise UrlError("is neither https:// nor http://", HTTP_FORM)
+    if not url.isprintable() or " " in url:
+        raise UrlError("has a space or a control character in it", HTTP_FORM)
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    login, at, host = authority.rpartition("@")
+    _host(host, 80, HTTP_FORM)
+    return bool(at and login)
 
 
 def has_password(url: str) -> bool:

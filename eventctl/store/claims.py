@@ -12,10 +12,8 @@ finish two handlers of one event at the same instant meet there, and the second 
 what the first did. On a cluster without shared row locks it is what certification compares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from eventctl.retry import HOLD
 from eventctl.states import Delivery, Outcome, Reason, State, Verdict
@@ -32,8 +30,7 @@ _WIDER = 4
 """How many times more candidates than wanted are looked at, since hosts take the same ones."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """What a claimer wants: up to `limit` deliveries that were due by `cutoff`.
 
     `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
@@ -53,8 +50,7 @@ class Ask:
     ids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """What a claim gave. `more` says whether others may still be due."""
 
     deliveries: list[Delivery]
@@ -62,8 +58,7 @@ class Claimed:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """A delivery that somebody claimed: what a rescuer looks at."""
 
     id: int
@@ -76,7 +71,7 @@ class Running:
 
 def now(database: Database) -> int:
     """Return the database's own time, in milliseconds since 1970, UTC."""
-    row = database.query(database.now_query)
+    row = database.query(f"SELECT {database.now}")
     assert row is not None
     return int(row[0])
 
@@ -98,32 +93,16 @@ def claim(database: Database, ask: Ask) -> Claimed:
 
 
 def _claim(tx: Transaction, ask: Ask) -> Claimed:
-    candidates = _candidates(tx, ask)
-    if not candidates:
-        return Claimed([], 0, more=False)
-    ids = [row[0] for row in candidates]
-    locked = tx.rows(
-        "SELECT id FROM eventctl_delivery"
-        f" WHERE id IN ({marks(ids)}) AND state = ? AND due_at <= ?"
-        f" ORDER BY due_at, id LIMIT ?{tx.lock}",
-        [*ids, str(State.PENDING), ask.cutoff, ask.limit],
-    )
-    if not locked:
-        return Claimed([], 0, more=True)
-    mine = _within_memory(tx, [row[0] for row in locked])
-    rows = tx.rows(
-        "SELECT d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
-        " e.`key`, e.name, e.args, e.created_at"
-        " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-        f" WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
-        mine,
-    )
+    if tx.alone:
+        rows = _due(tx, ask)
+        more = bool(rows)
+    else:
+        rows, more = _due_and_locked(tx, ask)
     known: list[Row] = []
     held = 0
     moment = tx.now()
     for row in rows:
-        problem = _problem(row, ask.leases)
-        if problem:
+        if problem := _problem(row, ask.leases):
             held += _hold(tx, row, *problem, moment)
         else:
             known.append(row)
@@ -141,30 +120,72 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
                 *group,
             ],
         )
-    return Claimed([_delivery(row, ask) for row in known], held, more=True)
+    return Claimed([_delivery(row, ask) for row in known], held, more)
 
 
-def _within_memory(tx: Transaction, ids: list[int]) -> list[int]:
-    """Return as many of these, from the first, as have args that fit; at least one."""
-    sizes: dict[int, int | None] = dict(
+_COLUMNS = (
+    "d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
+    " e.`key`, e.name, e.args, e.created_at"
+)
+_TABLES = "eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
+
+
+def _due(tx: Transaction, ask: Ask) -> list[Row]:
+    """Return what is due and wanted, the longest due first, as far as its args fit."""
+    where, values = _conditions(ask)
+    cursor = tx.execute(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
+        [*values, ask.limit],
+    )
+    rows: list[Row] = []
+    total = 0
+    for row in cursor:
+        total += len(row[9] or "")
+        if total > _LARGEST and rows:
+            break
+        rows.append(row)
+    return rows
+
+
+def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
+    """Return the same, locked, past what others have locked; and whether there was any."""
+    where, values = _conditions(ask)
+    wide = ask.limit if ask.alone else ask.limit * _WIDER
+    candidates: dict[int, int | None] = dict(
         tx.rows(
-            "SELECT d.id, LENGTH(e.args) FROM eventctl_delivery d"
-            f" LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id IN ({marks(ids)})",
-            ids,
+            f"SELECT d.id, LENGTH(e.args) FROM {_TABLES} WHERE {where}"
+            " ORDER BY d.due_at, d.id LIMIT ?",
+            [*values, wide],
         )
     )
+    if not candidates:
+        return [], False
+    locked = tx.rows(
+        "SELECT id FROM eventctl_delivery"
+        f" WHERE id IN ({marks(candidates)}) AND state = ? AND due_at <= ?"
+        f" ORDER BY due_at, id LIMIT ?{tx.lock}",
+        [*candidates, str(State.PENDING), ask.cutoff, ask.limit],
+    )
+    mine: list[int] = []
     total = 0
-    for count, each in enumerate(ids):
-        total += sizes.get(each) or 0
-        if total > _LARGEST and count:
-            return ids[:count]
-    return ids
+    for (delivery_id,) in locked:
+        total += candidates[delivery_id] or 0
+        if total > _LARGEST and mine:
+            break
+        mine.append(delivery_id)
+    if not mine:
+        return [], True
+    rows = tx.rows(
+        f"SELECT {_COLUMNS} FROM {_TABLES} WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
+        mine,
+    )
+    return rows, True
 
 
-def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
+def _conditions(ask: Ask) -> tuple[str, list[object]]:
+    """Return what a delivery must be to be claimed, and the values in it."""
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
-    join = ""
     if ask.skip:
         where.append(f"d.handler NOT IN ({marks(ask.skip)})")
         values += ask.skip
@@ -172,46 +193,40 @@ def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
         where.append("d.handler = ?")
         values.append(ask.handler)
     if ask.event is not None:
-        join = " JOIN eventctl_event e ON e.id = d.event_id"
         where.append("e.name = ?")
         values.append(ask.event)
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids
-    wide = ask.limit if ask.alone or not tx.lock else ask.limit * _WIDER
-    return tx.rows(
-        f"SELECT d.id FROM eventctl_delivery d{join} WHERE {' AND '.join(where)}"
-        " ORDER BY d.due_at, d.id LIMIT ?",
-        [*values, wide],
-    )
+    return " AND ".join(where), values
 
 
 def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
     handler, key, name, args = row[2], row[7], row[8], row[9]
+    if type(key) is type(name) is type(args) is str and handler in leases:
+        return None
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
     if not all(isinstance(text, str) for text in (handler, key, name, args)):
         return Reason.DAMAGED_ARGS, "its row is not UTF-8 text"
-    if handler not in leases:
-        return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
-    return None
+    return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
 
 
 def _delivery(row: Row, ask: Ask) -> Delivery:
     delivery_id, event_id, handler, attempts, waited, due_at, _, key, name, args, created_at = row
     return Delivery(
-        id=delivery_id,
-        event_id=event_id,
-        key=key,
-        name=name,
-        args=args,
-        created_at=created_at,
-        handler=handler,
-        attempt=attempts + 1,
-        waited=waited,
-        due_at=due_at,
-        claim=ask.token,
-        start_by=ask.start_by,
+        delivery_id,
+        event_id,
+        key,
+        name,
+        args,
+        created_at,
+        handler,
+        attempts + 1,
+        waited,
+        due_at,
+        ask.token,
+        ask.start_by,
     )
 
 
@@ -278,6 +293,8 @@ def _rescue(
         add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, moment, None, host, error)
     if verdict.state == State.FAILED:
         add_notice(tx, str(verdict.reason), running.id, moment)
+    elif verdict.told:
+        add_notice(tx, "failed", running.id, moment)
     return True
 
 

@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
@@ -55,6 +55,10 @@ class Transaction:
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
         """Appended to a SELECT, it locks the rows, and passes over locked ones."""
+        self.clock = database.now
+        """The SQL expression that `now` asks for, where a statement can have it for itself."""
+        self.alone = not database.row_lock
+        """Whether no other transaction can write as long as this one lasts."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement; return its cursor."""
@@ -82,7 +86,7 @@ class Transaction:
 
     def now(self) -> int:
         """Return the database's own time, in milliseconds since 1970, UTC."""
-        return int(self.rows(self._database.now_query)[0][0])
+        return int(self.rows(f"SELECT {self._database.now}")[0][0])
 
 
 def text_of(value: str | bytes) -> str:
@@ -96,7 +100,7 @@ def _pause(kind: str, tries: int) -> float:
     return min(longest, 0.01 * 2.0**tries) * (0.1 + 0.9 * os.urandom(1)[0] / 255)
 
 
-def marks(values: Sequence[Any]) -> str:
+def marks(values: Collection[Any]) -> str:
     """Return the placeholders for an IN list of these values."""
     return ",".join("?" * len(values))
 
@@ -108,7 +112,9 @@ class Database(ABC):
     driver: Any
     """The DB-API module."""
     row_lock: str
-    now_query: str
+    """What locks rows in a SELECT; "" where `begin` locks the whole database."""
+    now: str
+    """The SQL expression of the database's own time, in milliseconds since 1970, UTC."""
     begin: str
 
     def __init__(self, store: Store) -> None:

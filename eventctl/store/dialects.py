@@ -32,7 +32,7 @@ class SqliteDatabase(Database):
 
     dialect = "sqlite"
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
-    now_query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
     begin = "BEGIN IMMEDIATE"
 
     def __init__(self, store: Store) -> None:
@@ -113,7 +113,7 @@ class MySQLDatabase(Database):
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
     # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
-    now_query = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
+    now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
 
     BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait

@@ -13,9 +13,10 @@ def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
 
     Two hosts that finish two handlers of one event at the same instant wait for each
     other here, and the second one sees what the first did. On a cluster whose hosts
-    do not share row locks, this is the write that its certification compares.
+    do not share row locks, this is the write that its certification compares. A SQLite
+    transaction has no one to meet.
     """
-    if event_ids:
+    if event_ids and not tx.alone:
         tx.execute(
             f"UPDATE eventctl_event SET revision = revision + 1 WHERE id IN ({marks(event_ids)})",
             event_ids,
@@ -26,26 +27,25 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
     """Set events' status to what their deliveries say."""
     if event_ids:
         tx.execute(
-            "UPDATE eventctl_event SET status = CASE"
-            " WHEN EXISTS (SELECT 1 FROM eventctl_delivery d"
-            "  WHERE d.event_id = eventctl_event.id AND d.state = ?) THEN 3"
-            " WHEN NOT EXISTS (SELECT 1 FROM eventctl_delivery d"
-            "  WHERE d.event_id = eventctl_event.id AND d.state <> ?) THEN 2"
-            " WHEN status >= 2 OR ? THEN 1 ELSE status END"
+            "UPDATE eventctl_event SET status = CASE (SELECT COALESCE(MAX("
+            "  CASE d.state WHEN ? THEN 2 WHEN ? THEN 0 ELSE 1 END), 0)"
+            "  FROM eventctl_delivery d WHERE d.event_id = eventctl_event.id)"
+            " WHEN 2 THEN 3 WHEN 0 THEN 2"
+            " ELSE CASE WHEN status >= 2 OR ? THEN 1 ELSE status END END"
             f" WHERE id IN ({marks(event_ids)})",
             [str(State.FAILED), str(State.DONE), troubled, *event_ids],
         )
 
 
-def add_warning(tx: Transaction, kind: str, subject: str, error: str) -> None:
+def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
     """Leave word of something that a person has to be told, and that is no delivery:
-    `subject` names what it is about, such as a file.
+    `subject` is "spool" or "outbox", `place` the state folder's name or "outbox".
     """
     moment = tx.now()
     tx.execute(
-        "INSERT INTO eventctl_notice (kind, subject, error, created_at, due_at)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (kind, subject, error, moment, moment),
+        "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (kind, subject, error, place, moment, moment),
     )
 
 

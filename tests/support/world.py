@@ -70,7 +70,7 @@ class World(RuleBasedStateMachine):
     def set_clock(self, now: int) -> None:
         self.model.now = now
         for store in self.stores.values():
-            store.now_query = f"SELECT {self.model.now}"
+            store.now = str(self.model.now)
 
     def wait(self, alone: bool) -> None:
         """Let it be the time when the next delivery is due."""

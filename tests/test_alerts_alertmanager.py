@@ -15,7 +15,7 @@ from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
 from tests.support import servers
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, KEY, alert, many, named, one, refusal
+from tests.support.incidents import HOUR, KEY, alert, many, named, one, refusal, sample
 from tests.support.receiver import Receiver
 from tests.test_report import digest, notice
 
@@ -87,6 +87,13 @@ def test_it_is_resolved_by_whichever_host_tells_it(real: servers.Api) -> None:
     assert of(real, "ends") == []
 
 
+def test_a_test_ends_by_itself_soon(real: servers.Api) -> None:
+    alertmanager.send(told(real), named(sample(), key="sample", first=int(time.time() * 1000)))
+    (firing,) = of(real, "sample")
+    assert firing["labels"]["severity"] == "info"
+    assert abs(seconds(firing["endsAt"]) - (time.time() + 300)) < 20
+
+
 def test_what_ended_before_it_began_by_another_clock_is_taken(real: servers.Api) -> None:
     alertmanager.send(told(real), keyed("skewed", ended=1))
 
@@ -137,7 +144,7 @@ def test_one_that_has_recovered_is_told_by_its_end() -> None:
         "2026-11-23T12:00:00.000Z",
         "2026-11-23T14:00:00.000Z",
     )
-    assert over["annotations"]["summary"].startswith("Recovered after 2 h – lottery")
+    assert over["annotations"]["summary"].startswith("lottery recovered after 2 h: ")
     assert "replay" in firing["annotations"]
     assert "replay" not in over["annotations"]
 

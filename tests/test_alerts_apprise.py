@@ -40,7 +40,8 @@ def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert "Events: 42, 57, 91" in sent["message"]
     prog = "eventctl --config /etc/eventctl/events.toml"
     assert f"\nLook:\n{prog} show 42\n" in sent["message"]
-    assert sent["message"].endswith(f"\n{prog} replay 42 57 91 --handler lottery")
+    assert f"\n{prog} replay 42 57 91 --handler lottery\n" in sent["message"]
+    assert sent["message"].endswith(f"\n{prog} ack 0f3c9a7b12de4481")
 
 
 def test_what_has_recovered_is_a_success_in_whatever_folder_it_is_told(

@@ -51,6 +51,7 @@ def test_a_line_of_syslog_says_it_all(log: Log) -> None:
         "lottery: 3 deliveries of purchased ran out of retries on web1:"
         " ConnectionRefusedError: [Errno 111] Connection refused"
         f" | {prog} show 42 | {prog} replay 42 57 91 --handler lottery"
+        f" | {prog} ack 0f3c9a7b12de4481"
     )
 
 
@@ -87,7 +88,7 @@ def test_a_syslog_that_listens_on_a_stream_is_served_too(tmp_path: Path) -> None
         syslog.send(TOLD, one(), address=address)
         connection, _ = listener.accept()
         with connection:
-            assert connection.recv(9000).endswith(b"--handler lottery\0")
+            assert connection.recv(9000).endswith(b" ack 0f3c9a7b12de4481\0")
 
 
 def test_no_syslog_is_an_error(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from slack_sdk.models.blocks import Block
 
 from eventctl.alerts import slack
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal, texts
+from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal, sample, texts
 from tests.support.receiver import Receiver
 from tests.test_report import NOON
 
@@ -75,6 +75,8 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
         "> eventctl --config /etc/eventctl/events.toml show 42",
         "Once the cause is mended, let the next sweep run them again:",
         "> eventctl --config /etc/eventctl/events.toml replay 42 57 91 --handler lottery",
+        "To hear no more of it until it ends:",
+        "> eventctl --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
     ]
     assert runs(traceback)[1].endswith("ConnectionRefusedError: [Errno 111] Connection refused")
     assert footer["elements"][0]["text"] == "eventctl on web1 · incident 0f3c9a7b12de4481"
@@ -84,20 +86,25 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
 
 
 def test_a_message_that_is_not_the_first_says_so() -> None:
-    *_, footer = checked(slack.message(one(sequence=2)))
-    assert footer["elements"][0]["text"].endswith(" · message 3 about it")
+    facts = checked(slack.message(one(sequence=2)))[2]["fields"]
+    assert facts[2]["text"] == "*Told*\n2 times before"
 
 
 def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None:
     header, _, facts, commands, _ = checked(slack.message(one(ended=NOON + 2 * HOUR)))
-    assert header["text"]["text"].startswith("✅ Recovered after 2 h – lottery: 3 deliveries")
-    assert facts["fields"][-1]["text"] == "*Recovered*\n2026-11-23 14:00:00 UTC"
-    assert runs(commands) == ["Look:", "> eventctl --config /etc/eventctl/events.toml show 42"]
+    assert header["text"]["text"].startswith("✅ lottery recovered after 2 h: 3 deliveries")
+    assert facts["fields"][2]["text"] == "*Ended*\n2026-11-23 14:00:00 UTC"
+    assert runs(commands) == [
+        "Look:",
+        "> eventctl --config /etc/eventctl/events.toml show 42",
+        "All of it was made good; there is nothing left to do.",
+    ]
 
 
 def test_what_needs_no_command_has_no_empty_block() -> None:
-    spooled = one(kind="emit-failed", events=(0, 0, 0), ended=NOON + 1000)
-    assert [block["type"] for block in checked(slack.message(spooled))][-1] == "context"
+    for odd in (one(kind="emit-failed", events=(0, 0, 0)), sample()):
+        assert len(runs(checked(slack.message(odd))[3])) == 1
+    assert checked(slack.message(sample()))[0]["text"]["text"].startswith("🔵 test: ")
 
 
 def test_a_summary_is_a_list_of_some_and_the_number_of_the_others() -> None:

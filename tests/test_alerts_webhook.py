@@ -37,19 +37,19 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
         "type": "incident.exhausted",
         "timestamp": "2026-11-23T12:00:01.500Z",
         "data": {
-            "key": KEY,
+            "id": KEY,
             "sequence": 3,
             "title": "lottery: 3 deliveries of purchased ran out of retries",
             "kind": "exhausted",
             "severity": "critical",
             "handler": "lottery",
             "eventNames": ["purchased"],
-            "eventIds": [42, 57, 91],
+            "events": [42, 57, 91],
             "count": 3,
             "attempts": 8,
-            "firstAt": "2026-11-23T12:00:00.000Z",
-            "lastAt": "2026-11-23T12:00:01.500Z",
-            "endedAt": None,
+            "since": "2026-11-23T12:00:00.000Z",
+            "last": "2026-11-23T12:00:01.500Z",
+            "ended": None,
             "took": None,
             "error": ERROR,
             "fingerprint": one().incidents[0].fingerprint,
@@ -59,6 +59,7 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
             "commands": {
                 "look": f"eventctl --config {CONFIG} show 42",
                 "replay": f"eventctl --config {CONFIG} replay 42 57 91 --handler lottery",
+                "silence": f"eventctl --config {CONFIG} ack {KEY}",
             },
             "host": "web1",
             "config": CONFIG,
@@ -74,9 +75,10 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
     )
     data = message["data"]
     assert (data["kind"], data["took"]) == ("exhausted", 7200)
-    assert data["endedAt"] == "2026-11-23T14:00:00.000Z"
-    assert (data["advice"], data["commands"]["replay"]) == (None, None)
-    assert data["title"].startswith("Recovered after 2 h – lottery: 3 deliveries of purchased")
+    assert data["ended"] == "2026-11-23T14:00:00.000Z"
+    assert (data["commands"]["replay"], data["commands"]["silence"]) == (None, None)
+    assert data["advice"].startswith("All of it was made good")
+    assert data["title"].startswith("lottery recovered after 2 h: 3 deliveries of purchased")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
 def test_a_type_is_made_of_letters_and_low_lines(kind: str, type_: str) -> None:
     message = document.message(one(kind=kind, events=(0, 0, 0)))
     assert message["type"] == type_
-    assert message["data"]["eventIds"] == []
+    assert message["data"]["events"] == []
 
 
 def test_a_summary_is_small_however_many_it_tells() -> None:

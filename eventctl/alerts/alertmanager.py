@@ -64,14 +64,14 @@ def _end(incident: Incident, repeat: float) -> int:
 
 
 def _annotations(digest: Digest, incident: Incident) -> dict[str, str]:
-    facts = "\n".join(f"{label}: {value}" for label, value in outline.facts(incident))
+    facts = "\n".join(f"{label}: {value}" for label, value in wording.facts(incident))
     advice, replay = wording.mend(digest, incident)
     found = {
-        "summary": outline.title(incident),
+        "summary": wording.headline(incident),
         "description": f"{wording.error(incident)}\n{facts}",
         "host": wording.name(digest.host),
+        "advice": advice,
         "look": wording.look(digest, incident),
+        "replay": replay,
     }
-    if incident.ended is None:
-        found |= {"advice": advice, "replay": replay}
     return {name: text for name, text in found.items() if text}

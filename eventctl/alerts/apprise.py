@@ -62,7 +62,7 @@ def text(digest: Digest) -> str:
     """Return the message without its title."""
     incidents = digest.incidents
     if len(incidents) == 1:
-        facts = [f"{label}: {value}" for label, value in outline.facts(incidents[0])]
+        facts = [f"{label}: {value}" for label, value in wording.facts(incidents[0])]
         lines = [wording.error(incidents[0]), "", *facts]
     else:
         lines = [f"- {outline.line(incident)}" for incident in incidents[:_MOST_INCIDENTS]]

@@ -61,10 +61,11 @@ def _one(digest: Digest, incident: Incident) -> dict[str, Any]:
         **_facts(incident),
         "traceback": outline.end_of(incident.traceback, _TRACEBACK),
         "output": outline.end_of(incident.output, _OUTPUT),
-        "advice": advice if incident.ended is None else None,
+        "advice": advice,
         "commands": {
             "look": wording.look(digest, incident),
-            "replay": replay if incident.ended is None else None,
+            "replay": replay,
+            "silence": wording.silence(digest, incident),
         },
         **_place(digest),
     }
@@ -76,28 +77,28 @@ def _summary(digest: Digest) -> dict[str, Any]:
         "title": outline.subject(digest),
         "incidents": [_facts(incident) for incident in shown],
         "incidentsLeftOut": len(digest.incidents) - len(shown),
-        "commands": {"look": wording.look_at_all(digest), "replay": None},
+        "commands": {"look": wording.look_at_all(digest)},
         **_place(digest),
     }
 
 
 def _facts(incident: Incident) -> dict[str, Any]:
-    over = incident.ended is not None
+    ended = incident.ended
     return {
-        "key": incident.key,
+        "id": incident.key,
         "sequence": incident.sequence,
-        "title": outline.title(incident),
+        "title": wording.headline(incident),
         "kind": incident.kind,
         "severity": outline.severity(incident),
         "handler": _name(incident.handler),
         "eventNames": [_name(name) for name in incident.names[: wording.IDS]],
-        "eventIds": outline.ids(incident),
+        "events": outline.ids(incident),
         "count": incident.count,
         "attempts": incident.attempts,
-        "firstAt": outline.iso(incident.first),
-        "lastAt": outline.iso(incident.last),
-        "endedAt": outline.iso(incident.ended) if incident.ended is not None else None,
-        "took": outline.took(incident) / 1000 if over else None,
+        "since": outline.iso(incident.first),
+        "last": outline.iso(incident.last),
+        "ended": outline.iso(ended) if ended is not None else None,
+        "took": outline.took(incident) / 1000 if ended is not None else None,
         "error": shorten(printable(incident.error.strip(), lines=True), _ERROR),
         "fingerprint": incident.fingerprint,
     }

@@ -58,7 +58,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
     return {
         "@timestamp": outline.iso(outline.when(incident)),
         "ecs": {"version": ECS},
-        "message": f"{outline.title(incident)}: {wording.error(incident)}",
+        "message": f"{wording.headline(incident)}: {wording.error(incident)}",
         "event": _event(incident),
         "error": _error(incident),
         "service": {"name": "eventctl", "type": "eventctl"},
@@ -77,8 +77,8 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "event_names": [printable(name) for name in incident.names[: wording.IDS]],
             "output": outline.end_of(incident.output, _OUTPUT),
             "look": wording.look(digest, incident),
-            "replay": replay if incident.ended is None else None,
-            "advice": advice if incident.ended is None else None,
+            "replay": replay,
+            "advice": advice,
             "config": printable(str(digest.path)),
         },
     }

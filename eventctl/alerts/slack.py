@@ -55,7 +55,7 @@ def message(digest: Digest) -> dict[str, Any]:
 
 def _header(digest: Digest) -> Block:
     (first, *more) = digest.incidents
-    said = outline.subject(digest) if more else outline.title(first)
+    said = outline.subject(digest) if more else wording.headline(first)
     return {
         "type": "header",
         "text": _plain(shorten(f"{_SIGNS[outline.gravest(digest)]} {said}", _HEADER)),
@@ -64,9 +64,9 @@ def _header(digest: Digest) -> Block:
 
 def _one(digest: Digest, incident: Incident) -> Iterator[Block]:
     yield _rich(_text("rich_text_quote", wording.error(incident)))
-    yield {"type": "section", "fields": [_field(*each) for each in outline.facts(incident)]}
-    yield from _commands(digest)
-    if incident.ended is None and (lines := wording.traceback(incident)):
+    yield {"type": "section", "fields": [_field(*each) for each in wording.facts(incident)]}
+    yield _commands(digest)
+    if lines := wording.traceback(incident):
         end = outline.end_of("\n".join(lines[-_TRACEBACK_LINES:]), _TRACEBACK)
         yield _rich(_bold("Traceback, its end:"), _code(end))
 
@@ -77,25 +77,22 @@ def _summary(digest: Digest) -> Iterator[Block]:
         shown.append(f"and {left:,} others")
     items = [_text("rich_text_section", line) for line in shown]
     yield _rich({"type": "rich_text_list", "style": "bullet", "elements": items})
-    yield from _commands(digest)
+    yield _commands(digest)
 
 
-def _commands(digest: Digest) -> Iterator[Block]:
+def _commands(digest: Digest) -> Block:
     elements = []
     for what, command in outline.commands(digest):
         elements.append(_bold(what))
         if command:
             elements.append(_code(shorten(command, _COMMAND)))
-    if elements:
-        yield _rich(*elements)
+    return _rich(*elements)
 
 
 def _footer(digest: Digest) -> Block:
     said = f"eventctl on {wording.name(digest.host)}"
     if len(digest.incidents) == 1:
         said += f" · incident {digest.incidents[0].key}"
-        if earlier := digest.incidents[0].sequence:
-            said += f" · message {earlier + 1:,} about it"
     return {"type": "context", "elements": [_plain(shorten(said, _FIELD))]}
 
 

@@ -38,6 +38,12 @@ def one(
     return named(digest(*notices), ended=ended, sequence=sequence)
 
 
+def sample() -> Digest:
+    """Return the digest by which a channel is tried."""
+    test = replace(one().incidents[0], kind="test", handler="test", event_ids=(), names=())
+    return replace(one(), incidents=(test,))
+
+
 def many(count: int, **more: Any) -> Digest:
     """Return the digest of so many incidents, each of another handler."""
     return named(digest(*(notice(i, handler=f"h{i}", **more) for i in range(1, count + 1))))

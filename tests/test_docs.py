@@ -41,6 +41,7 @@ PLACES = {
     "retry": "[defaults.retry]\n{line}",
     "[handlers]": '[handlers.draw]\ncall = "shop:draw"\n{line}',
     "[report]": "[report]\n{line}",
+    "[[alerts]]": '[[alerts]]\nelasticsearch = "https://es:9200"\n{line}',
 }
 """Where a key of each of them stands, so that its default can be written out."""
 

@@ -38,7 +38,7 @@ class Told:
     """What came of it."""
 
     incidents: set[int] = field(default_factory=set)
-    """Those, open ones, that at least one channel was told of."""
+    """Those that at least one channel was told of, and that a person must act on."""
     accepted: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     """By the name of a channel, why it did not accept something."""
@@ -162,7 +162,7 @@ class _Work:
             else:
                 failures = 0
                 self._teller.mark_told(self, message)
-                self.told |= {case.id for _, case in message if case.ended_at is None}
+                self.told |= {case.id for _, case in message if _needs_a_person(case)}
 
     def _messages(self) -> Iterator[list[_Owed]]:
         try:
@@ -175,6 +175,10 @@ class _Work:
         yield from ([each] for each in self._owed[:FULL])
         if rest := self._owed[FULL:]:
             yield rest
+
+
+def _needs_a_person(case: Case) -> bool:
+    return case.ended_at is None and case.kind != "failed"
 
 
 def _urgency(owed: _Owed) -> tuple[bool, bool, bool, int, int, int]:

@@ -81,7 +81,6 @@ def test_a_service_that_fails_is_an_error_without_the_url(
         line = refusal(apprise.send, alert("apprise", json_url(failing)))
     finally:
         failing.close()
-    assert line.startswith("the alert could not be sent by apprise: ")
     assert "500" in line
     assert "onnection" in refusal(apprise.send, alert("apprise", json_url(failing)))
     assert capfd.readouterr() == ("", "")

@@ -53,8 +53,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
         process.feed(_COMMAND, json.dumps(message).encode("ascii"), seconds)
     except process.ProcessFailed as error:
         said = _without_url(error.said or str(error), str(alert.to))
-        line = f"the alert could not be sent by apprise: {said}"
-        raise ChannelError(shorten(printable(line), 400)) from None
+        raise ChannelError(shorten(printable(said), 400)) from None
     return []
 
 

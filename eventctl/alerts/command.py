@@ -24,8 +24,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
         process.feed(argv, document.body(digest) + b"\n", seconds)
     except process.ProcessFailed as error:
         said = _without_arguments(str(error), argv[1:])
-        line = f"the alert could not be given to {argv[0]}: {said}"
-        raise ChannelError(shorten(printable(line), 400)) from None
+        raise ChannelError(shorten(printable(f"{argv[0]}: {said}"), 400)) from None
     return []
 
 

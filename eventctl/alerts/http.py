@@ -139,8 +139,7 @@ class Server:
         """Return an error that says why, in one line without any secret."""
         for secret in self._secrets():
             said = said.replace(secret, "***")
-        line = f"the alert could not be sent to {self}: {said}"
-        return ChannelError(shorten(printable(line), 400))
+        return ChannelError(shorten(printable(f"{self}: {said}"), 400))
 
     def _connect(self, deadline: float) -> http.client.HTTPConnection:
         host, port = self._url.hostname, self._url.port

@@ -40,9 +40,7 @@ def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
         _hand_over(packet, address)
     except OSError as error:
         said = error.strerror or str(error)
-        raise ChannelError(
-            f"the alert could not be written to syslog: {printable(address)}: {said}"
-        ) from None
+        raise ChannelError(f"{printable(address)}: {said}") from None
     return []
 
 

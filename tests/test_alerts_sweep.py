@@ -60,10 +60,8 @@ def test_a_webhook_is_told_until_it_accepts_and_then_of_the_end(
     project.write(TOML + table('webhook = "${HOOK}"\nsecret = "${KEY}"'), HANDLERS)
     project.run("emit", "-q", "purchased", "A", env=env)
     said = project.run("sweep", check=1, env=env)
-    assert (
-        f"not accepted, and goes out with the next sweep: 127.0.0.1:{receiver.port}: it answered 500"
-        in said.stderr
-    )
+    failure = f"goes out with the next sweep: 127.0.0.1:{receiver.port}: it answered 500"
+    assert failure in said.stderr
     assert TOKEN not in said.stderr + said.stdout
     project.run("sweep", check=1, env=env)
     assert project.run("sweep", env=env).stderr == ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError
+from eventctl.errors import EventctlError, StateUnavailable, StoreError, StoreUnavailable
 from eventctl.locks import Claimer, StateFolder
 from eventctl.states import Delivery, NewEvent, Recorded, Result, Verdict
 from eventctl.store import record
@@ -27,8 +27,11 @@ MOST_JOBS = 4
 
 _left_open: list[Database] = []
 
+_STALLED_EVERY = 3600.0
+"""Seconds between two times that one host says that nobody sweeps."""
+
 _TOLD_EVERY = 600.0
-"""Seconds between two mails of one host that say that the store can't be reached."""
+"""Seconds between two messages of one host that say that the store can't be reached."""
 
 
 def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
@@ -47,6 +50,46 @@ def _open(config: Config) -> Database:
     return database
 
 
+def stalled(config: Config) -> str:
+    """Return words for it where no sweep has ended for as long as [sweep] stalled says, once
+    an hour on this host; else "". It looks into the store that the event was put in.
+
+    Where none has ever ended it counts since when something is due. What is asked of the
+    store are three values at the ends of an index.
+    """
+    if not _left_open:
+        return ""
+    database = _left_open[-1]
+    try:
+        row = database.query(
+            f"SELECT {database.now},"
+            " (SELECT ended_at FROM eventctl_sweep ORDER BY id DESC LIMIT 1),"
+            " (SELECT MIN(due_at) FROM eventctl_delivery WHERE due_at IS NOT NULL)"
+        )
+    except (StoreUnavailable, StoreError):
+        return ""  # the event is recorded: that the store has gone since is for the next one
+    now, ended_at, oldest_due = row or (0, None, None)
+    since = oldest_due if ended_at is None else ended_at
+    if since is None or now - since < config.sweep.stalled * 1000:
+        return ""
+    try:
+        state = StateFolder(config.store.state, config.store.group)
+        if not state.once_in("stalled", _STALLED_EVERY):
+            return ""
+    except (OSError, StateUnavailable):
+        return ""  # said each time, it would be a flood
+    minutes = (now - since) // 60_000
+    if ended_at is None:
+        return (
+            f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
+            " the line of crontab.example into crontab (this is told once an hour)"
+        )
+    return (
+        f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
+        " crontab, and does cron run? (this is told once an hour)"
+    )
+
+
 def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
     """Keep an event that the store did not take for the next sweep, and tell a person.
 
@@ -56,11 +99,11 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: f
 
     state = StateFolder(config.store.state, config.store.group)
     path = spool.write(state, event, delay)
-    if config.report.mail_to and state.once_in("emit-failed", _TOLD_EVERY):
+    if _tells(config) and state.once_in("emit-failed", _TOLD_EVERY):
         import subprocess
         import sys
 
-        # Another process, so that a slow mail server never holds the emitter up.
+        # Another process, so that a slow server never holds the emitter up.
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
@@ -72,6 +115,11 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: f
             start_new_session=True,
         )
     return path
+
+
+def _tells(config: Config) -> bool:
+    # What is printed is on the emitter's own stderr.
+    return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
 
 
 def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:

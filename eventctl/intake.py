@@ -13,6 +13,7 @@ from eventctl.spool import Spooled
 from eventctl.states import NewEvent
 from eventctl.store import record
 from eventctl.store.database import Database, Row, Transaction, marks
+from eventctl.store.incidents import OUTBOX
 from eventctl.store.settle import add_warning
 from eventctl.text import printable
 
@@ -56,7 +57,7 @@ def _set_aside(
     if target := spool.place_aside(state, spooled, where):
         # Word of it first: who dies in between has it told twice, and not never.
         what = f"{printable(str(target))}: {printable(wrong)}"
-        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what))
+        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
         spool.move_aside(spooled, target)
 
 
@@ -115,7 +116,8 @@ def _hold_row(tx: Transaction, row: Row, wrong: str) -> None:
     row_id, held = row[0], row[5]
     if held != wrong[:255]:
         tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong[:255], row_id))
-        add_warning(tx, "set aside", "outbox", f"eventctl_outbox row {row_id}: {wrong}")
+        what = f"eventctl_outbox row {row_id}: {wrong}"
+        add_warning(tx, "set aside", OUTBOX, what, OUTBOX)
 
 
 def _insert(tx: Transaction, event: NewEvent, created_at: int, due_in: int = 0) -> bool:

@@ -245,6 +245,12 @@ def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None
     return target
 
 
+def anything_aside(state: StateFolder) -> bool:
+    """Return whether anything lies in HELD or DAMAGED."""
+    folders = (state.path / FOLDER / where for where in (HELD, DAMAGED))
+    return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
+
+
 def move_aside(spooled: Spooled, target: Path) -> None:
     """Move a file there, unless another sweep has done so."""
     with suppress(FileNotFoundError):

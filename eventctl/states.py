@@ -143,12 +143,15 @@ class Verdict(NamedTuple):
     delay: int = 0
     charge: int = 1
     waited: int = 0
+    told: bool = False
+    """Whether a channel wants to be told of a failure with retries left."""
 
 
 class Notice(NamedTuple):
     """Something that a person has to be told, until a channel has accepted it.
 
-    `kind` is "exhausted", "discarded" or "held"; "late" for an event that was not
+    `kind` is "exhausted", "discarded" or "held"; "failed" for an attempt that is followed by
+    others, where a channel wants to know; "late" for an event that was not
     processed within its deadline, and which `handler` names; "set aside" for a spool file
     or outbox row that cannot become an event (`handler` says which, `event_id` is 0).
     `at` is in milliseconds since 1970, UTC; `error`, `traceback` and `output` are those
@@ -167,3 +170,6 @@ class Notice(NamedTuple):
     output: str
     cause: str = ""
     """What is the same for attempts that failed in the same way (see `cause`)."""
+    delivery_id: int | None = None
+    place: str | None = None
+    """Where something was set aside: the name of a host's state folder, or "outbox"."""

@@ -1,4 +1,4 @@
-"""One bounded pass over the store, or several: import, rescue, claim, run, finish, report."""
+"""One bounded pass over the store, or several: import, rescue, claim, run, finish, tell."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from eventctl import alerts, retry
-from eventctl.alerts import ChannelError
+from eventctl import retry
+from eventctl.alerts import intake
+from eventctl.alerts.telling import Teller, Told
 from eventctl.breaker import Breakers
 from eventctl.config.model import Config, Retry
 from eventctl.dispatch import Dispatch, Interruption, leases, start_by
@@ -16,7 +17,7 @@ from eventctl.intake import import_outbox, import_spool
 from eventctl.locks import Claimer, DeadClaimers, StateFolder
 from eventctl.pool import Pool
 from eventctl.states import Delivery, Result, Verdict
-from eventctl.store import claims, history, notices
+from eventctl.store import claims, history
 from eventctl.store.claims import Ask, Running
 from eventctl.store.database import Database
 from eventctl.store.opening import open_store
@@ -44,16 +45,14 @@ class Swept:
     """What a sweep did. `counts` are by the names of `history.COUNTS`."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    reported: int = 0
-    unreported: str = ""
-    """Why the report was not accepted, where it was not."""
+    told: Told = field(default_factory=Told)
     interrupted: int = 0
     """The signal that ended it early, or 0."""
 
     @property
     def is_good(self) -> bool:
         """Whether it ran through, and whoever had to be told of something was told."""
-        return not self.interrupted and not self.unreported
+        return not self.interrupted and not self.told.failures
 
 
 def sweep(
@@ -99,7 +98,9 @@ class Sweep:
         self._left = options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._done = Swept()
+        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._teller = Teller(config, database, self._host)
+        self._done = Swept(told=self._teller.told)
 
     def run(self) -> Swept:
         """Sweep once, or again each second for as long as the options say."""
@@ -151,7 +152,7 @@ class Sweep:
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
         self._breakers.write()
-        self._report()
+        self._tell()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, and last, one
@@ -249,18 +250,11 @@ class Sweep:
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
         known = running.handler in self._config.handlers
         policy = self._config.retry_of(running.name, running.handler) if known else Retry()
-        return retry.judge_lost(running.attempts, started, policy)
+        verdict = retry.judge_lost(running.attempts, started, policy)
+        return verdict._replace(told=self._tells_failed and started)
 
-    def _report(self) -> None:
-        found = notices.take(self._database)
-        if not found:
-            return
-        try:
-            alerts.deliver(self._config, found)
-        except ChannelError as error:
-            self._done.unreported = str(error)
-            notices.not_told(self._database, found)
-            return
-        notices.told(self._database, found)
-        self._done.reported += len(found)
-        self._done.unreported = ""
+    def _tell(self) -> None:
+        """Tell of what failed, also before this sweep, and of what was made good."""
+        intake.admit(self._config, self._database)
+        intake.settle(self._config, self._database, self._state)
+        self._teller.run()

@@ -21,10 +21,10 @@ RANKS = (
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
-        "store.statistics",
+        *("store.statistics", "store.incidents"),
         *("spool", "outbox"),
     ),
-    ("accept", "redact", "health", "store.failures"),
+    ("accept", "redact", "health", "store.failures", "store.tellings", "store.incident_views"),
     ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping"),
     ("worker", "page.*"),
     ("child",),

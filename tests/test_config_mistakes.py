@@ -28,18 +28,19 @@ MYSQL = "write mysql://user@host:3306/database"
         (
             "[sweep]\nxyz = 1",
             "sweep.xyz: is an unknown key;"
-            " known are breaker, grace, group_commit, jobs, lock and ping",
+            " known are breaker, grace, group_commit, jobs, lock, ping and "
+            "stalled",
         ),
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),
         (
             "[[alerts]]",
-            "alerts: is an unknown key; known are defaults, events, handlers, pythonpath, "
-            "redact, report, store and sweep",
+            "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, "
+            'apprise, mail, command, print and syslog; add one, such as mail = ["ops@example.com"]',
         ),
         (
             '"a b\\n" = 1',
-            '"a b\\n": is an unknown key; known are defaults, events, handlers, pythonpath, '
-            "redact, report, store and sweep",
+            '"a b\\n": is an unknown key; known are alerts, defaults, events, handlers, '
+            "pythonpath, redact, report, store and sweep",
         ),
         ('store = "x"', "store: is a string; write a table, [store]"),
         ("[[store]]", "store: is a list; write a table, [store]"),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from eventctl.config import load
-from eventctl.config.model import Config, Event, Handler, Report, Retry, Store, Sweep
+from eventctl.config.alerts import CHANNELS
+from eventctl.config.model import Alert, Config, Event, Handler, Report, Retry, Store, Sweep
 
 CHECKOUT = Path(__file__).parents[1]
 PROMISES = CHECKOUT / "docs" / "promises.md"
@@ -27,6 +28,8 @@ KEYS = {
     "[events]": set(Event._fields) - {"name"},
     "[handlers]": set(Handler._fields) - {"name"},
     "[report]": set(Report._fields),
+    # A key of its own names the channel, and says where it is.
+    "[[alerts]]": set(Alert._fields) - {"channel", "to", "report"} | {*CHANNELS, "api_key"},
 }
 """The keys of events.toml, by the heading below which docs/configuration.md has them."""
 
@@ -38,6 +41,7 @@ PLACES = {
     "retry": "[defaults.retry]\n{line}",
     "[handlers]": '[handlers.draw]\ncall = "shop:draw"\n{line}',
     "[report]": "[report]\n{line}",
+    "[[alerts]]": '[[alerts]]\nelasticsearch = "https://es:9200"\n{line}',
 }
 """Where a key of each of them stands, so that its default can be written out."""
 

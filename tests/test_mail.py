@@ -23,8 +23,9 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
-from eventctl.alerts import ChannelError, deliver, mail
-from eventctl.config.model import Config, Report, Store, Sweep
+from eventctl.alerts import ChannelError, emit_failed, mail
+from eventctl.alerts.incident import Digest
+from eventctl.config.model import Alert, Config, Report, Store, Sweep
 from tests.support import needs
 from tests.support.wait import wait_until
 from tests.test_report import TRACEBACK, digest, notice
@@ -171,6 +172,11 @@ def report(port: int, **more: Any) -> Report:
     return Report(**{**options, **more})
 
 
+def send(told: Report, digest: Digest, **options: float) -> list[str]:
+    """Mail a digest as the channel of a [report] does."""
+    return mail.send(Alert("report", "mail", told.mail_to, report=told), digest, **options)
+
+
 def with_login(port: int, certificate: Certificate, scheme: str = "smtp") -> Report:
     return report(
         port,
@@ -183,7 +189,7 @@ def with_login(port: int, certificate: Certificate, scheme: str = "smtp") -> Rep
 def refusal(told: Report, **options: float) -> str:
     """Return why the report was not accepted: one line, without the password."""
     with pytest.raises(ChannelError) as caught:
-        mail.send(told, digest(notice()), **options)
+        send(told, digest(notice()), **options)
     line = str(caught.value)
     assert line.isprintable()
     assert PASSWORD not in line
@@ -197,7 +203,7 @@ def refusal(told: Report, **options: float) -> str:
 
 def test_a_mail_has_what_every_mail_needs(serve: Serve) -> None:
     server = serve()
-    warnings = mail.send(
+    warnings = send(
         report(server.port, mail_to=(OPS, "The Boss <boss@example.com>")),
         digest(notice(42, traceback=TRACEBACK), notice(57, error="naïve ✔")),
     )
@@ -220,7 +226,7 @@ def test_a_mail_has_what_every_mail_needs(serve: Serve) -> None:
 
 def test_a_mail_is_made_of_seven_bits_and_short_lines(serve: Serve) -> None:
     server = serve()
-    mail.send(report(server.port), digest(notice(error="✔" * 2000, output="x" * 9000)))
+    send(report(server.port), digest(notice(error="✔" * 2000, output="x" * 9000)))
     content = server.envelopes[0].content
     assert isinstance(content, bytes)
     assert content.isascii()
@@ -233,7 +239,7 @@ def test_a_mail_is_made_of_seven_bits_and_short_lines(serve: Serve) -> None:
 def test_no_header_can_be_injected(serve: Serve, evil: str) -> None:
     server = serve()
     odd = notice(handler=evil, name=evil, error=evil, traceback=evil, output=evil)
-    mail.send(report(server.port), digest(odd, path=Path(f"/etc/{evil}"), host=evil))
+    send(report(server.port), digest(odd, path=Path(f"/etc/{evil}"), host=evil))
     message = server.only_mail()
     assert set(message.keys()) == {
         *("From", "To", "Subject", "Date", "Message-ID", "MIME-Version", "Content-Type"),
@@ -263,7 +269,7 @@ def test_an_address_that_is_none_is_an_error(field: str, evil: str) -> None:
 
 def test_the_subject_may_be_in_any_script(serve: Serve) -> None:
     server = serve()
-    mail.send(report(server.port), digest(notice(handler="奖品" * 30), host="wëb"))
+    send(report(server.port), digest(notice(handler="奖品" * 30), host="wëb"))
     assert "奖品" in server.only_mail()["Subject"]
     assert server.only_mail()["Subject"].endswith("on wëb")
 
@@ -274,7 +280,7 @@ def test_five_thousand_notices_are_one_small_mail(serve: Serve) -> None:
         notice(i, handler=f"h{i % 60}", traceback=TRACEBACK * 20, output="✔ a line\n" * 999)
         for i in range(5000)
     ]
-    mail.send(report(server.port), digest(*notices))
+    send(report(server.port), digest(*notices))
     (envelope,) = server.envelopes
     assert isinstance(envelope.content, bytes)
     assert len(envelope.content) < 200_000
@@ -282,14 +288,14 @@ def test_five_thousand_notices_are_one_small_mail(serve: Serve) -> None:
 
 def test_a_mailbox_of_this_host_needs_no_domain(serve: Serve) -> None:
     server = serve()
-    mail.send(report(server.port, mail_to=("Jörg <root>",)), digest(notice()))
+    send(report(server.port, mail_to=("Jörg <root>",)), digest(notice()))
     assert server.envelopes[0].rcpt_tos == ["root"]
     assert server.only_mail()["To"] == "Jörg <root>"
 
 
 def test_without_mail_from_this_host_is_the_sender(serve: Serve) -> None:
     server = serve()
-    mail.send(report(server.port, mail_from=None), digest(notice(), host="web1.example.com"))
+    send(report(server.port, mail_from=None), digest(notice(), host="web1.example.com"))
     assert server.envelopes[0].mail_from == "eventctl@web1.example.com"
 
 
@@ -298,14 +304,14 @@ def test_without_mail_from_this_host_is_the_sender(serve: Serve) -> None:
 
 def test_starttls_and_a_password(serve: Serve, certificate: Certificate) -> None:
     server = serve(auth=True, require_starttls=True, tls_context=certificate.context)
-    mail.send(with_login(server.port, certificate), digest(notice()))
+    send(with_login(server.port, certificate), digest(notice()))
     assert server.private == [True]
 
 
 @pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
 def test_tls_from_the_start(serve: Serve, certificate: Certificate) -> None:
     server = serve(auth=True, ssl_context=certificate.context, auth_require_tls=False)
-    mail.send(with_login(server.port, certificate, "smtps"), digest(notice()))
+    send(with_login(server.port, certificate, "smtps"), digest(notice()))
     assert (server.logins, len(server.envelopes)) == ([PASSWORD.encode()], 1)
 
 
@@ -354,13 +360,13 @@ def test_a_server_on_this_host_needs_no_valid_certificate(
     serve: Serve, certificate: Certificate
 ) -> None:
     server = serve(tls_context=certificate.context)
-    mail.send(report(server.port), digest(notice()))
+    send(report(server.port), digest(notice()))
     assert server.private == [False]
 
 
 def test_a_ca_file_asks_for_tls_on_this_host_too(serve: Serve, certificate: Certificate) -> None:
     server = serve(tls_context=certificate.context)
-    mail.send(report(server.port, ca_file=certificate.file), digest(notice()))
+    send(report(server.port, ca_file=certificate.file), digest(notice()))
     assert server.private == [True]
 
 
@@ -376,7 +382,7 @@ def test_half_a_login_is_an_error() -> None:
 
 def test_one_refused_recipient_is_a_warning(serve: Serve) -> None:
     server = serve({BOSS: "550 no such\tuser"})
-    (warning,) = mail.send(report(server.port, mail_to=(BOSS, OPS)), digest(notice()))
+    (warning,) = send(report(server.port, mail_to=(BOSS, OPS)), digest(notice()))
     assert warning == f"127.0.0.1:{server.port} refused the recipient {BOSS}: 550 no such user"
     assert server.envelopes[0].rcpt_tos == [OPS]
 
@@ -496,7 +502,7 @@ def program(tmp_path: Path) -> Callable[[str], Report]:
 
 
 def test_sendmail_gets_the_mail_on_stdin(program: Any, tmp_path: Path) -> None:
-    assert mail.send(program(), digest(notice(error="a\n.\nb"))) == []
+    assert send(program(), digest(notice(error="a\n.\nb"))) == []
     assert json.loads((tmp_path / "argv").read_text(encoding="utf-8")) == (
         ["-i", "-f", "eventctl@example.com", "--", OPS, BOSS]
     )
@@ -518,7 +524,7 @@ def test_sendmail_that_hangs_is_killed_with_its_children(program: Any, tmp_path:
         "child = os.fork()\nif child: (folder / 'child').write_text(str(child))\ntime.sleep(600)"
     )
     with pytest.raises(ChannelError, match="not done after 3 s"):
-        mail.send(hung, digest(notice()), total=3)
+        send(hung, digest(notice()), total=3)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))
     wait_until(lambda: not is_running(child), what="the child to be dead")
 
@@ -537,7 +543,7 @@ def test_sendmail_may_leave_a_child_behind(program: Any, tmp_path: Path) -> None
         "if child: (folder / 'child').write_text(str(child)); os._exit(0)\n"
         "time.sleep(600)"
     )
-    mail.send(quick, digest(notice()), total=10)
+    send(quick, digest(notice()), total=10)
     os.kill(int((tmp_path / "child").read_text(encoding="utf-8")), 9)
 
 
@@ -561,34 +567,21 @@ def config(told: Report, folder: Path) -> Config:
     )
 
 
-def test_deliver_mails_and_tells_refused_recipients_on_stderr(
-    serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_emit_failed_is_mailed_without_a_store(serve: Serve, tmp_path: Path) -> None:
     server = serve({BOSS: "550 no"})
-    deliver(config(report(server.port, mail_to=(OPS, BOSS)), tmp_path), [notice()])
-    assert str(tmp_path / "events.toml") in part(server.only_mail(), "plain")
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert re.fullmatch(rf"eventctl: .* refused the recipient {BOSS}: 550 no\n", said.err)
+    away = emit_failed.notice("purchased", "the store is away")
+    emit_failed.tell(config(report(server.port, mail_to=(OPS, BOSS)), tmp_path), away)
+    mailed = server.only_mail()
+    topic = "eventctl: an event could not be recorded: purchased: the store is away"
+    assert mailed["Subject"] == topic
+    assert "It waits in the spool" in " ".join(part(mailed, "plain").split())
 
 
-def test_deliver_raises_what_was_not_accepted(tmp_path: Path) -> None:
-    with pytest.raises(ChannelError):
-        deliver(config(report(needs.free_port()), tmp_path), [notice()])
+def test_emit_failed_that_is_not_accepted_is_let_be(tmp_path: Path) -> None:
+    away = emit_failed.notice("purchased", "the store is away")
+    emit_failed.tell(config(report(needs.free_port()), tmp_path), away)
 
 
-def test_deliver_prints_without_recipients(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    deliver(config(Report(), tmp_path), [notice()])
-    said = capsys.readouterr()
-    assert "1 delivery ran out of retries (lottery)" in said.out
-    assert said.err == ""
-
-
-def test_deliver_says_nothing_of_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    deliver(config(report(1), tmp_path), [])
-    deliver(config(Report(), tmp_path), [])
+def test_emit_failed_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    emit_failed.tell(config(Report(), tmp_path), emit_failed.notice("purchased", "away"))
     assert capsys.readouterr() == ("", "")

@@ -18,12 +18,13 @@ from hypothesis import strategies as st
 from eventctl.alerts import html, printed, render, wording
 from eventctl.alerts.incident import Digest, group
 from eventctl.cause import fingerprint
-from eventctl.config.model import Report
+from eventctl.config.model import Alert
 from eventctl.states import Notice
 from eventctl.text import printable, shorten
 
 NOON = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
 PATH = Path("/etc/eventctl/events.toml")
+PRINT = Alert("report", "print", "")
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/mail.py", line 41, in lottery
     connect(host)
@@ -393,14 +394,14 @@ def test_what_is_imported_for_a_printed_report_is_light() -> None:
 
 def test_the_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = digest(notice())
-    assert printed.send(Report(), report) == []
+    assert printed.send(PRINT, report) == []
     assert capsys.readouterr().out == render.text(report)
 
 
 def test_an_ascii_locale_does_not_keep_the_report_back(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    printed.send(Report(), digest(notice(error="naïve ✔")))
+    printed.send(PRINT, digest(notice(error="naïve ✔")))
     assert b"na\\xefve \\u2714" in raw.getvalue()
 
 
@@ -408,10 +409,9 @@ def test_a_full_disk_under_stdout_is_a_channel_error() -> None:
     code = """if True:
         import os, sys
         from eventctl.alerts import ChannelError, printed
-        from eventctl.config.model import Report
-        from tests.test_report import digest, notice
+        from tests.test_report import PRINT, digest, notice
         try:
-            printed.send(Report(), digest(notice()))
+            printed.send(PRINT, digest(notice()))
         except ChannelError as error:
             sys.stderr.write(str(error))
             sys.stderr.flush()

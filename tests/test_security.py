@@ -471,7 +471,13 @@ def test_what_is_in_data_harms_nobody_who_looks(hostile: tuple[Project, Mailbox]
     shown += [plan.stdout, plan.stderr]
     for text in shown:
         assert_harmless(text)
-    (mail,) = mailbox.mails()
+    mails = mailbox.mails()
+    assert mails
+    for mail in mails:
+        assert_mail_is_harmless(mail)
+
+
+def assert_mail_is_harmless(mail: str) -> None:
     message = message_from_string(mail)
     assert sorted(set(message.keys())) == sorted(
         [

@@ -76,7 +76,7 @@ def test_stage_2_alert_mailed(project: Project, tmp_path: Path) -> None:
     assert told.stdout == told.stderr == ""
     (mail,) = mailbox.mails()
     assert "To: ops@example.com" in mail
-    assert "Subject: eventctl: 1 delivery ran out of retries (lottery)" in mail
+    assert "Subject: eventctl: lottery ran out of retries: RuntimeError: the lottery is" in mail
     assert "RuntimeError: the lottery is closed" in mail
     project.run("sweep")
     assert len(mailbox.mails()) == 1

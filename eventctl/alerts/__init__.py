@@ -1,58 +1,68 @@
 """Telling a person. One file a channel, each with the same door:
 
-    send(config.report, digest) -> list of warnings, or ChannelError
+    SEPARATE: bool                          whether it takes one incident a message
+    send(alert, digest) -> list of warnings, or ChannelError
 
-A channel returns once its other end has accepted the report, and never before: what
-is accepted is marked as told, and what is not is told again by the next sweep.
+A channel returns once its other end has accepted the message, and never before: what
+is accepted is marked as told, and what is not is told again by the next sweep. To one
+that is SEPARATE a digest of several incidents is the summary of those past the tenth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from eventctl.errors import EventctlError
 
 if TYPE_CHECKING:
     from eventctl.alerts.incident import Digest
-    from eventctl.config.model import Config, Report
-    from eventctl.states import Notice
+    from eventctl.config.model import Alert
+
+_FILES = {"print": "printed"}
 
 
 class ChannelError(EventctlError):
-    """A channel did not accept the report; its text is one line without any secret."""
+    """A channel did not accept the message; its text is one line without any secret."""
 
 
-def deliver(config: Config, notices: Sequence[Notice]) -> None:
-    """Tell a person about all `notices` in one message; nothing is sent for none.
+class Channel(Protocol):
+    """The file of a channel."""
 
-    It is mailed where [report] has a mail_to, else printed on stdout, which cron mails.
-    What went wrong for a part only (one recipient of several refused) is on stderr.
-    Raises ChannelError where it was not accepted: then nobody has been told.
+    SEPARATE: bool
+
+    def send(self, alert: Alert, digest: Digest) -> list[str]:
+        """Send a message; return warnings. Raises ChannelError unless it was accepted."""
+
+
+def channel_of(alert: Alert) -> Channel:
+    """Return the file that sends what a channel is told; its imports are its own."""
+    from importlib import import_module
+
+    name = _FILES.get(alert.channel, alert.channel)
+    return cast(Channel, import_module(f"eventctl.alerts.{name}"))
+
+
+def send(alert: Alert, digest: Digest) -> list[str]:
+    """Send one message; return warnings.
+
+    Raises ChannelError where it was not accepted, whatever the reason: a fault in one
+    channel must not keep the others from being told.
     """
-    if not notices:
-        return
-    import os
-    import sys
-
-    from eventctl.alerts.incident import Digest, group
-    from eventctl.text import printable
-
-    digest = Digest(
-        incidents=tuple(group(notices)),
-        path=config.path,
-        host=os.uname().nodename,
-        handlers=frozenset(config.handlers),
-    )
-    for warning in _channel(config.report)(config.report, digest):
-        sys.stderr.write(f"eventctl: {printable(warning)}\n")
+    try:
+        return channel_of(alert).send(alert, digest)
+    except ChannelError:
+        raise
+    except ImportError as error:
+        raise ChannelError(f"the channel {alert.channel} cannot be loaded: {error}") from error
+    except Exception as error:
+        # Its text may be anything, and so hold a secret.
+        raise ChannelError(f"a fault in the channel {alert.channel} ({_place(error)})") from error
 
 
-def _channel(report: Report) -> Callable[[Report, Digest], list[str]]:
-    if report.mail_to:
-        from eventctl.alerts import mail
+def _place(error: Exception) -> str:
+    import traceback
 
-        return mail.send
-    from eventctl.alerts import printed
-
-    return printed.send
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{where}"

@@ -15,8 +15,11 @@ _COLOURS = {
     "held": "#1f5fa8",
     "set aside": "#1f5fa8",
     "late": "#8a5a00",
+    "failed": "#8a5a00",
     "emit-failed": "#b3261e",
+    "test": "#1f5fa8",
 }
+_RECOVERED = "#1e6b34"
 _SANS = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _WRAP = "overflow-wrap:anywhere;word-break:break-word"
@@ -67,17 +70,20 @@ def _top(digest: Digest) -> Iterator[str]:
 
 def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     advice, command = wording.mend(digest, incident)
-    edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {_COLOURS[incident.kind]}"
+    colour = _COLOURS[incident.kind] if incident.ended is None else _RECOVERED
+    edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {colour}"
     yield f'<div style="{edge}">'
     yield f'<h2 style="{_NAME}">{_data(wording.headline(incident))}</h2>'
-    yield f'<p style="{_LINE};color:{_COLOURS[incident.kind]}">{_data(wording.error(incident))}</p>'
+    yield f'<p style="{_LINE};color:{colour}">{_data(wording.error(incident))}</p>'
     facts = "<br>".join(f"{label}: {_data(value)}" for label, value in wording.facts(incident))
     yield f'<p style="{_LINE}">{facts}</p>'
     if look := wording.look(digest, incident):
         yield from _command("Look:", look)
     yield from _command(advice, command)
+    if silence := wording.silence(digest, incident):
+        yield from _command("To hear no more of it until it ends:", silence)
     yield from _quoted("First traceback:", wording.traceback(incident))
-    yield from _quoted("Latest output:", wording.output(incident))
+    yield from _quoted(wording.output_title(incident), wording.output(incident))
     yield "</div>"
 
 

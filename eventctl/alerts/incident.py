@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.cause import general
+from eventctl.config.model import Config
 from eventctl.states import Notice
+from eventctl.store.incidents import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +20,9 @@ class Incident:
     """Deliveries of one handler that ended in one way, for one cause as far as we can see.
 
     `first` and `last` are in milliseconds since 1970, UTC; `count` is of deliveries,
-    `event_ids` are unique and ascending, `attempts` is the most that one of them took;
-    `error` and `traceback` are the first, `output` is the latest.
+    `event_ids` are unique and ascending, and not all where there are many; `attempts` is
+    the most that one of them took; `error` and `traceback` are the first, `output` is the
+    latest.
     """
 
     kind: str
@@ -59,13 +64,62 @@ class Digest:
     handlers: frozenset[str]
 
 
+def of(case: Case, sequence: int = 0) -> Incident:
+    """Return an incident of the store, as the message about it that follows `sequence` others
+    has it.
+    """
+    return Incident(
+        kind=case.kind,
+        handler=case.handler,
+        error=case.error,
+        fingerprint=case.fingerprint,
+        first=case.opened_at,
+        last=case.last_at,
+        count=case.count,
+        event_ids=tuple(sorted(case.event_ids)),
+        names=case.names,
+        attempts=case.attempts,
+        traceback=case.traceback,
+        output=case.output,
+        key=case.key,
+        sequence=sequence,
+        ended=case.ended_at,
+    )
+
+
+def sample(config: Config) -> Digest:
+    """Return a message that says of itself that it is a test."""
+    now = int(time.time() * 1000)
+    incident = Incident(
+        kind="test",
+        handler="test",
+        error="This is a test: nothing has failed.",
+        fingerprint="test",
+        first=now,
+        last=now,
+        count=1,
+        event_ids=(),
+        names=(),
+        attempts=0,
+        traceback="",
+        output="",
+        key=os.urandom(5).hex(),
+    )
+    return Digest((incident,), config.path, os.uname().nodename, frozenset(config.handlers))
+
+
 def group(notices: Iterable[Notice]) -> list[Incident]:
     """Group by kind, handler and cause; the incident with most deliveries is first."""
-    alike: dict[str, list[Notice]] = {}
-    for notice in sorted(notices, key=lambda notice: (notice.at, notice.id)):
-        alike.setdefault(fingerprint(notice), []).append(notice)
-    incidents = [_incident(print_, members) for print_, members in alike.items()]
+    incidents = [made_of(print_, members) for print_, members in alike(notices).items()]
     return sorted(incidents, key=lambda incident: (-incident.count, incident.first))
+
+
+def alike(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
+    """Return notices by their fingerprint, each list in the order of time."""
+    found: dict[str, list[Notice]] = {}
+    for notice in sorted(notices, key=lambda notice: (notice.at, notice.id)):
+        found.setdefault(fingerprint(notice), []).append(notice)
+    return found
 
 
 def fingerprint(notice: Notice) -> str:
@@ -76,7 +130,8 @@ def fingerprint(notice: Notice) -> str:
     return hashlib.sha256("\0".join(telling).encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def _incident(print_: str, members: Sequence[Notice]) -> Incident:
+def made_of(print_: str, members: Sequence[Notice]) -> Incident:
+    """Return the incident that notices of one fingerprint make, in the order of time."""
     first, last = members[0], members[-1]
     return Incident(
         kind=first.kind,

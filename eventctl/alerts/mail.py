@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email import policy
@@ -14,11 +10,13 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import make_msgid
 
-from eventctl.alerts import ChannelError, html, render, smtp, wording
-from eventctl.alerts.incident import Digest
+from eventctl.alerts import ChannelError, html, process, render, smtp, wording
+from eventctl.alerts.incident import Digest, Incident
 from eventctl.alerts.smtp import Envelope
-from eventctl.config.model import Report
+from eventctl.config.model import Alert
 from eventctl.text import printable, shorten
+
+SEPARATE = True
 
 STEP = 5.0
 """Seconds that a server has for each answer."""
@@ -30,19 +28,23 @@ _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]*"
 _ADDRESS = re.compile(rf"({_LOCAL})(?:@({_DOMAIN}))?", re.ASCII)
 # 7 bits all through: no server on the way need be asked what else it takes.
-_POLICY = policy.SMTP.clone(cte_type="7bit")
+# Subjects stay on one line: Python would put a line of 70 letters below an empty "Subject:".
+_POLICY = policy.SMTP.clone(cte_type="7bit", max_line_length=250)
 
 
-def send(report: Report, digest: Digest, *, total: float = TOTAL, step: float = STEP) -> list[str]:
-    """Mail the report; return a warning for each recipient that was refused.
+def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = STEP) -> list[str]:
+    """Mail it as [report] says; return a warning for each recipient that was refused.
 
     `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
     unless the mail was accepted for one recipient at the least.
     """
+    report = alert.report
     host = digest.host if re.fullmatch(_DOMAIN, digest.host) else "localhost"
     sender = _address(report.mail_from or f"eventctl <eventctl@{host}>")
-    recipients = [_address(each) for each in report.mail_to]
+    recipients = [_address(each) for each in alert.to]
     message = _compose(digest, sender, recipients)
+    # The thread's name must be the same on all hosts, and a sender without mail_from is not.
+    _thread(message, digest, alert.name, sender.domain if report.mail_from else "")
     envelope = Envelope(sender.addr_spec, [each.addr_spec for each in recipients])
     if report.sendmail is not None:
         _pipe(report.sendmail, envelope, message, total)
@@ -55,15 +57,40 @@ def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> 
     message = EmailMessage(_POLICY)
     message["From"] = sender
     message["To"] = recipients
-    message["Subject"] = wording.subject(digest)
     message["Date"] = datetime.now(UTC)
-    message["Message-ID"] = make_msgid(domain=sender.domain or "localhost")
     # Keeps holiday replies from being sent, and from being answered (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(render.text(digest))
     message.add_alternative(html.page(digest), subtype="html")
     return message
+
+
+def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) -> None:
+    """Give the mail its subject, its name, and that of the one that it follows: all about one
+    incident are one thread.
+
+    The names come of the incident's key, so that one that was accepted twice can be known.
+    """
+    domain = domain or "eventctl.localhost"
+    if len(digest.incidents) != 1 or not digest.incidents[0].key:
+        message["Subject"] = wording.subject(digest)
+        message["Message-ID"] = make_msgid(domain=domain)
+        return
+    (incident,) = digest.incidents
+    topic = wording.topic(incident)
+    message["Message-ID"] = _message_id(incident, incident.sequence, channel, domain)
+    if not incident.sequence:
+        message["Subject"] = topic
+        return
+    first = _message_id(incident, 0, channel, domain)
+    message["In-Reply-To"] = message["References"] = first
+    message["Subject"] = f"{'Re' if incident.ended is None else 'Recovered'}: {topic}"
+
+
+def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:
+    asked = "".join(c for c in channel if c.isascii() and c.isalnum())
+    return f"<{incident.key}.{sequence}.{asked}@{domain}>"
 
 
 def _address(text: str) -> Address:
@@ -81,27 +108,10 @@ def _address(text: str) -> Address:
 def _pipe(program: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
     """Give the mail to a sendmail program on its stdin; exit code 0 means accepted."""
     argv = [program, "-i", "-f", envelope.sender, "--", *envelope.recipients]
-    # Files, not pipes: a program that leaves a child behind would keep a pipe open.
-    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
-        stdin.write(message.as_bytes(policy=_POLICY.clone(linesep="\n")))
-        stdin.seek(0)
-        try:
-            process = subprocess.Popen(
-                argv, stdin=stdin, stdout=said, stderr=said, start_new_session=True
-            )
-        except OSError as error:
-            raise _failed(program, error.strerror or str(error)) from None
-        try:
-            code = process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise _failed(program, f"it was not done after {timeout:g} s") from None
-        if code != 0:
-            said.seek(0)
-            words = " ".join(said.read(1000).decode("utf-8", "replace").split())
-            ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            raise _failed(program, f"{ended}: {words}" if words else ended)
+    try:
+        process.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
+    except process.ProcessFailed as error:
+        raise _failed(program, str(error)) from None
 
 
 def _failed(program: str, reason: str) -> ChannelError:

@@ -6,10 +6,12 @@ import sys
 
 from eventctl.alerts import ChannelError, render
 from eventctl.alerts.incident import Digest
-from eventctl.config.model import Report
+from eventctl.config.model import Alert
+
+SEPARATE = False
 
 
-def send(report: Report, digest: Digest) -> list[str]:
+def send(alert: Alert, digest: Digest) -> list[str]:
     """Print the report; there are never warnings.
 
     Raises ChannelError where stdout is closed or its disk is full.

@@ -45,8 +45,10 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
     ]
     if command:
         lines.append(f"     {command}")
+    if silence := wording.silence(digest, incident):
+        lines += ["   To hear no more of it until it ends:", f"     {silence}"]
     lines += _quoted("First traceback:", wording.traceback(incident))
-    lines += _quoted("Latest output:", wording.output(incident))
+    lines += _quoted(wording.output_title(incident), wording.output(incident))
     return "\n".join(lines)
 
 

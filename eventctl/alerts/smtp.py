@@ -8,20 +8,16 @@ import os
 import smtplib
 import socket
 import ssl
-import threading
 from base64 import b64encode
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import TypeVar
 
 from eventctl.alerts import ChannelError
+from eventctl.alerts.network import OutOfTime, reason, within
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.text import printable, shorten
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +26,6 @@ class Envelope:
 
     sender: str
     recipients: Sequence[str]
-
-
-class _OutOfTime(TimeoutError):
-    """The dialogue as a whole took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,7 @@ def send(
             client.close()
 
     try:
-        refused = _within(total, dialogue)
+        refused = within(total, dialogue, "smtp")
     except (smtplib.SMTPException, OSError, ValueError) as error:
         for client in clients:
             _hang_up(client)
@@ -139,29 +131,6 @@ def _is_loopback(client: smtplib.SMTP) -> bool:
     return ipaddress.ip_address(client.sock.getpeername()[0].partition("%")[0]).is_loopback
 
 
-def _within(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns; raise _OutOfTime after `seconds`, whatever it is at.
-
-    Time-outs of the socket are not enough: looking up a name has none, and a server
-    that sends a byte now and then starts each one anew.
-    """
-    future: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again by future.result
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="smtp", daemon=True).start()
-    try:
-        return future.result(seconds)
-    except TimeoutError:
-        if future.done():
-            raise
-        raise _OutOfTime(f"it was not done after {seconds:g} s") from None
-
-
 def _hang_up(client: smtplib.SMTP) -> None:
     """Make a dialogue that nobody waits for any more end at once."""
     if client.sock is not None:
@@ -182,16 +151,10 @@ def _reason(error: Exception, step: float) -> str:
             return _reply(error)
         case smtplib.SMTPServerDisconnected() if not isinstance(error.__context__, TimeoutError):
             return "it closed the connection"
-        case ssl.SSLCertVerificationError():
-            return f"its certificate is not valid: {error.verify_message}"
-        case ssl.SSLError():
-            return f"TLS failed: {error.reason or error}"
-        case _OutOfTime():
-            return str(error)
-        case TimeoutError() | smtplib.SMTPServerDisconnected():
+        case TimeoutError() | smtplib.SMTPServerDisconnected() if not isinstance(error, OutOfTime):
             return f"no answer within {step:g} s"
         case OSError():
-            return error.strerror or str(error)
+            return reason(error)
     return str(error)
 
 

@@ -22,6 +22,8 @@ IDS = 20
 _NAME_WIDTH = 60
 _ERROR_WIDTH = 300
 _LINE_WIDTH = 120
+_TOPIC_WIDTH = 80
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _TRACEBACK = (6, 22)
 _OUTPUT = (0, 12)
 _ENDED = {  # for one delivery, and for more
@@ -30,9 +32,31 @@ _ENDED = {  # for one delivery, and for more
     "held": ("is held", "are held"),
     "set aside": ("was set aside", "were set aside"),
     "late": ("is late", "are late"),
+    "failed": ("failed, and is tried again", "failed, and are tried again"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
+    "test": ("is a test", "are tests"),
+}
+_HAD = {
+    "exhausted": "had run out of retries",
+    "discarded": "had been discarded",
+    "held": "had been held",
+    "set aside": "had been set aside",
+    "late": "had been late",
+    "failed": "had failed",
+}
+_TOPIC = {
+    "exhausted": "{} ran out of retries",
+    "discarded": "{} discarded an event",
+    "held": "{} is held",
+    "set aside": "set aside in the {}",
+    "late": "{} is late",
+    "failed": "{} failed",
+    "emit-failed": "an event could not be recorded",
+    "test": "a test",
 }
 _ADVICE = {
+    "failed": "It is tried again by itself; there is nothing to do yet.",
+    "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
     "late": "It is still being retried; see what holds it up.",
     "set aside": "Mend it where the line above says; the next sweep looks again.",
     "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
@@ -46,24 +70,57 @@ def subject(digest: Digest) -> str:
     return f"eventctl: {totals(digest)} ({listed(handlers)}) on {name(digest.host)}"
 
 
+def topic(incident: Incident) -> str:
+    """Return the subject of all mails about one incident: nothing in it changes meanwhile."""
+    what = _TOPIC[incident.kind].format(name(incident.handler))
+    return f"eventctl: {what}: {shorten(error(incident), _TOPIC_WIDTH)}"
+
+
 def totals(digest: Digest) -> str:
     """Return what happened in all, as in "3 deliveries ran out of retries, 1 held"."""
     counts: Counter[str] = Counter()
     for incident in digest.incidents:
-        counts[incident.kind] += incident.count
+        if incident.ended is None:
+            counts[incident.kind] += incident.count
     kinds = [kind for kind in _ENDED if counts[kind]]
-    first = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
-    return ", ".join(
-        [first, *(f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds[1:])]
-    )
+    said = [f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds]
+    if kinds:
+        said[0] = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
+    if ended := sum(incident.ended is not None for incident in digest.incidents):
+        problems = "problem" if ended == 1 else "problems"
+        said.append(f"{ended:,} {problems} recovered")
+    return ", ".join(said)
 
 
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
-    what = _things(incident.kind, incident.count)
-    if incident.has_events and incident.kind != "late":
-        what += f" of {listed(incident.names)}"
-    return f"{name(incident.handler)}: {what} {_ended(incident.kind, incident.count)}"
+    names = incident.names if incident.has_events else ()
+    if incident.ended is not None:
+        took = lasted(incident.ended - incident.first)
+        what = _what(incident.kind, incident.count, names)
+        return f"{name(incident.handler)} recovered after {took}: {what} {_HAD[incident.kind]}"
+    return happened(incident.kind, incident.handler, incident.count, names)
+
+
+def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
+    """Return what happened, by an incident's parts; `names` are those of its events."""
+    return f"{name(handler)}: {_what(kind, count, names)} {_ended(kind, count)}"
+
+
+def _what(kind: str, count: int, names: Sequence[str]) -> str:
+    what = _things(kind, count)
+    shown = [each for each in names if each]
+    return f"{what} of {listed(shown)}" if shown and kind != "late" else what
+
+
+def lasted(milliseconds: int) -> str:
+    """Return how long something took, as in "2 h 5 min"."""
+    seconds = max(1, round(milliseconds / 1000))
+    for size, unit, smaller, part in _UNITS:
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size:,} {unit}" + (f" {rest} {part}" if rest else "")
+    return f"{seconds} s"
 
 
 def overview(digest: Digest) -> str:
@@ -88,6 +145,9 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
+    if incident.ended is not None:
+        took = lasted(incident.ended - incident.first)
+        what = f"{name(incident.handler)}: recovered after {took}"
     line = shorten(f"{what}: {error(incident)}", 90)
     return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
 
@@ -99,6 +159,8 @@ def _ended(kind: str, count: int) -> str:
 def _things(kind: str, count: int) -> str:
     if kind == "set aside":
         return "1 entry" if count == 1 else f"{count:,} entries"
+    if kind == "test":
+        return "1 message" if count == 1 else f"{count:,} messages"
     if kind in ("late", "emit-failed"):
         return "1 event" if count == 1 else f"{count:,} events"
     return _deliveries(count)
@@ -128,6 +190,11 @@ def facts(incident: Incident) -> list[tuple[str, str]]:
     """Return what else is known of an incident: times, attempts and ids, each with its label."""
     first, last = _time(incident.first), _time(incident.last)
     found = [("When", first)] if first == last else [("First", first), ("Last", last)]
+    if incident.ended is not None:
+        found.append(("Ended", _time(incident.ended)))
+    if incident.sequence:
+        times = "once" if incident.sequence == 1 else f"{incident.sequence:,} times"
+        found.append(("Told", f"{times} before"))
     if incident.attempts:
         most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
         found.append(("Attempts", most))
@@ -143,18 +210,34 @@ def _time(at: int) -> str:
 
 def _ids(incident: Incident) -> str:
     shown = ", ".join(str(each) for each in incident.event_ids[:IDS])
-    more = len(incident.event_ids) - IDS
+    more = (incident.count if len(incident.event_ids) >= IDS else 0) - IDS
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def silence(digest: Digest, incident: Incident) -> str | None:
+    """Return the command that keeps an open incident from being told again."""
+    if incident.ended is not None or not incident.key or incident.kind in ("emit-failed", "test"):
+        return None
+    return _command(digest, "ack", incident.key)
 
 
 def traceback(incident: Incident) -> list[str]:
     """Return the lines of the traceback: how it began, and where it ended."""
+    if incident.ended is not None:
+        return []
     return _excerpt(incident.traceback, *_TRACEBACK)
 
 
 def output(incident: Incident) -> list[str]:
-    """Return the last lines of the handler's output."""
+    """Return the last lines of the handler's output, or what was set aside last."""
+    if incident.ended is not None or incident.output == incident.error:
+        return []
     return _excerpt(incident.output, *_OUTPUT)
+
+
+def output_title(incident: Incident) -> str:
+    """Return what stands above the output."""
+    return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
 
 
 def _excerpt(text: str, head: int, tail: int) -> list[str]:
@@ -180,6 +263,8 @@ def look_at_all(digest: Digest) -> str:
 
 def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
+    if incident.ended is not None:
+        return "All of it was made good; there is nothing left to do.", None
     if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
     if incident.kind != "held":
@@ -205,7 +290,7 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
     handler = _option("--handler", incident.handler)
-    if len(incident.event_ids) <= IDS:
+    if len(incident.event_ids) < IDS or incident.count <= IDS:
         wanted = [str(each) for each in incident.event_ids]
         return f"{advice}:", _command(digest, "replay", *wanted, *handler)
     event = _option("--event", incident.names[0]) if len(incident.names) == 1 else []

@@ -13,8 +13,8 @@ from eventctl.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
-    "Look": ("list", "show", "stats", "check"),
-    "Mend": ("replay",),
+    "Look": ("list", "show", "alerts", "stats", "check"),
+    "Mend": ("replay", "ack"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 

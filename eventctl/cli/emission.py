@@ -66,6 +66,8 @@ def emit(
         return emission.unrun(error)
     except (StoreUnavailable, StoreError, WorkerError) as error:
         return emission.unwritten(error)
+    if words := emitter.stalled(context.config):
+        complain(words)
     return EXIT_FAILED if strict and emission.failed else EXIT_DONE
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from eventctl.config.model import Config
+    from eventctl.store.incident_views import IncidentView
     from eventctl.store.queries import AttemptView, DeliveryView, EventView
 
 _SHOWN_ATTEMPTS = 20
@@ -41,7 +42,7 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     from eventctl.redact import Redaction
-    from eventctl.store import claims, queries
+    from eventctl.store import claims, incident_views, queries
 
     with context.open() as database:
         found = queries.find(database, event)
@@ -54,6 +55,7 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
         history = redaction.history(found, history)
         found = redaction.event(found)
         now = claims.now(database)
+        incidents = incident_views.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in queries.breakers(database)}
     if as_json:
         from eventctl.cli.formats import event_json, json_text
@@ -69,6 +71,8 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
+    for incident in incidents:
+        out.print(_part_of(context, incident, now), soft_wrap=True)
     for line in _to_do(context, found):
         out.print(line, soft_wrap=True)
 
@@ -203,6 +207,23 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
         yield Text(f"  | … {len(lines) - _SHOWN_LINES:,} lines before: --json has them", "dim")
     for line in lines[-_SHOWN_LINES:]:
         yield Text.assemble(("  | ", "dim"), line)
+
+
+def _part_of(context: Context, incident: IncidentView, now: int) -> Text:
+    """Return which open incident a delivery is a part of, and whether people know of it."""
+    from rich.text import Text
+
+    from eventctl.cli.tables import span
+    from eventctl.text import printable
+
+    told = [printable(telling.channel) for telling in incident.tellings if telling.told]
+    known = f"told on {', '.join(told)}" if told else "not told yet"
+    lasts = span(max(0, now - incident.opened_at))
+    return Text.assemble(
+        "\nincident ",
+        (incident.key, "bold"),
+        f": {printable(incident.handler)}, {incident.count:,} in all, open for {lasts}, {known}",
+    )
 
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Container
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from eventctl.locks import StateFolder, SweepLock
 from eventctl.ping import Pinger
 from eventctl.states import Outcome, Result, State, Verdict
 from eventctl.text import printable
+
+if TYPE_CHECKING:
+    from eventctl.alerts.telling import Told
 
 _AN_HOUR = 3600.0
 _A_DAY = 86_400.0
@@ -61,7 +65,7 @@ def command(
     """Run what is due: what was deferred, failed, or left behind.
 
     Made for cron: it prints nothing and exits with 0 where there is nothing to tell. A
-    delivery that ran out of retries is reported, printed or mailed as [report] says,
+    delivery that ran out of retries is told on every channel of [report] and [[alerts]],
     and makes it exit with 1. While another sweep runs on this host, it steps aside.
 
     \b
@@ -105,10 +109,7 @@ def command(
         lock.release()
     if swept.is_good:
         pinger.ended()
-    if swept.unreported:
-        complain(
-            f"the report was not accepted, and goes out with the next sweep: {swept.unreported}"
-        )
+    _complain_of_channels(state, swept.told, verbose)
     if wrong := spool.exposed(state):
         left = os.geteuid() == 0
         if state.once_in("exposed", _AN_HOUR if left else _A_DAY) or verbose:
@@ -120,7 +121,21 @@ def command(
         )
     if swept.interrupted:
         return 128 + swept.interrupted
-    return EXIT_FAILED if swept.reported or swept.unreported else EXIT_DONE
+    return EXIT_FAILED if swept.told.incidents or swept.told.failures else EXIT_DONE
+
+
+def _complain_of_channels(state: StateFolder, told: Told, verbose: bool) -> None:
+    """Say which channels did not accept what they were told: at once, then once an hour."""
+    from eventctl.alerts.telling import complaint
+
+    for warning in told.warnings:
+        complain(warning)
+    for name in told.accepted - set(told.failures):
+        state.forget_once(complaint(name))
+    for name, error in told.failures.items():
+        if state.once_in(complaint(name), _AN_HOUR) or verbose:
+            what = "the report" if name == "report" else f"the alert to {name}"
+            complain(f"{what} was not accepted, and goes out with the next sweep: {error}")
 
 
 def _check(kind: str, given: str | None, known: Container[str]) -> None:

@@ -1,6 +1,7 @@
 """events.toml: found, read, checked, and made into frozen records."""
 
 from eventctl.config.model import (
+    Alert,
     Config,
     Event,
     Handler,
@@ -17,6 +18,7 @@ from eventctl.config.urls import parse_smtp
 
 __all__ = [
     "PLACES",
+    "Alert",
     "Config",
     "Event",
     "Handler",

@@ -5,11 +5,11 @@ What a file does not say is left to the records' own defaults, so `given` drops 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from eventctl.config import entries, urls
-from eventctl.config.model import Config, Event, MySQLUrl, Report, Secret, Store, Sweep
+from eventctl.config.model import Alert, Config, Event, MySQLUrl, Report, Secret, Store, Sweep
 from eventctl.config.table import Mistakes, Table, expand, given, near
 from eventctl.errors import ConfigError
 
@@ -35,11 +35,14 @@ def build(path: Path, document: dict[str, object], private: bool) -> Config:
     sweep = _sweep(root.table("sweep"), path.parent, store.state)
     handlers, events = entries.read(root, path.parent)
     redact = _redact(root, events)
-    report = _report(root.table("report"), path.parent, private)
+    channels = _alerts(root, path.parent, private)
+    report = _report(root.table("report"), path.parent, private, channels)
     root.finish()
     if mistakes.lines:
         raise ConfigError(mistakes.lines)
-    return Config(path, pythonpath, store, sweep, report, events, handlers, redact)
+    # What is mailed by whatever channel is sent as [report] says.
+    mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
+    return Config(path, pythonpath, store, sweep, report, events, handlers, redact, mailed)
 
 
 def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
@@ -106,6 +109,7 @@ def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
         breaker=table.whole("breaker", 1, _MANY),
         grace=table.duration("grace"),
         ping=_ping(table),
+        stalled=table.duration("stalled"),
     )
     table.finish()
     return Sweep(lock, **said)
@@ -134,20 +138,35 @@ def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _report(table: Table, folder: Path, private: bool) -> Report:
-    mail_to = table.texts("mail_to", 'write a list such as ["ops@example.com"]')
+def _alerts(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
+    if root.raw("alerts") is None:
+        return ()
+    from eventctl.config import alerts  # every emit would pay for it
+
+    return alerts.read(root, folder, private)
+
+
+def _report(table: Table, folder: Path, private: bool, channels: Sequence[Alert]) -> Report:
+    mail_to = table.addresses("mail_to")
     smtp = table.text("smtp")
     smtp_password = table.text("smtp_password")
     sendmail = table.text("sendmail")
+    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
     report = Report(
         tuple(mail_to or ()),
         table.text("mail_from"),
         smtp,
         Secret(smtp_password) if smtp_password else None,
-        sendmail if sendmail or smtp or not mail_to else "/usr/sbin/sendmail",
+        sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
+        **given(
+            again_after=table.duration("again_after"),
+            repeat=table.duration("repeat"),
+            print=table.flag("print"),
+        ),
     )
-    _check_addresses(table, report)
+    if report.mail_from is not None:
+        table.check_address("mail_from", report.mail_from)
     if sendmail and not sendmail.startswith("/"):
         table.mistake("sendmail", "is not a whole path", 'write it as "/usr/sbin/sendmail"')
     if smtp:
@@ -161,26 +180,26 @@ def _report(table: Table, folder: Path, private: bool) -> Report:
         if name in table and "smtp" not in table:
             table.mistake(name, "is of no use without smtp", f"{urls.SMTP_FORM}, or take it out")
     for name in ("mail_from", "smtp", "sendmail"):
-        if name in table and "mail_to" not in table:
+        if name in table and "mail_to" not in table and not mails:
             mend = 'add mail_to = ["ops@example.com"], or take it out'
             table.mistake(name, "is of no use without mail_to", mend)
+    if not report.print:
+        _check_silence(table, report, channels)
     table.finish()
     return report
 
 
+def _check_silence(table: Table, report: Report, channels: Sequence[Alert]) -> None:
+    """Note a printed report that is turned off, and nothing in its place."""
+    if report.mail_to:
+        table.mistake("print", "is of no use beside mail_to", "take it out: the report is mailed")
+    elif not any(channel.tells("exhausted") for channel in channels):
+        mend = 'add [[alerts]] that have "exhausted" in on, or take it out'
+        table.mistake("print", "is false, and nobody would be told what ran out", mend)
+
+
 def _is_written_out(value: object) -> bool:
     return bool(expand(str(value), lambda _: ""))
-
-
-def _check_addresses(table: Table, report: Report) -> None:
-    named = [("mail_to", address) for address in report.mail_to]
-    if report.mail_from is not None:
-        named.append(("mail_from", report.mail_from))
-    for name, address in named:
-        if not address.isprintable() or address.strip() != address or not address:
-            table.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
-        elif "," in address:
-            table.mistake(name, "has a comma in an address", "write one address a string")
 
 
 def _check_smtp(table: Table, smtp: str) -> None:

@@ -95,6 +95,15 @@ class Sweep(NamedTuple):
     """From SIGTERM to SIGKILL, for a handler past its timeout."""
     ping: str | None = None
     """A URL that is called after each good sweep. It is a secret."""
+    stalled: float = 600.0
+    """How long no sweep may have ended before `emit` says so."""
+
+
+KINDS = ("failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed")
+"""What an incident can be about, and what can therefore be told. "recovered", the end of
+one, can be told besides."""
+
+_HOUR, _DAY = 3600.0, 86_400.0
 
 
 class Report(NamedTuple):
@@ -107,6 +116,10 @@ class Report(NamedTuple):
     smtp_password: str | None = None
     sendmail: str | None = None
     ca_file: Path | None = None
+    again_after: float = _HOUR
+    repeat: float = _DAY
+    print: bool = True
+    """Whether it is printed where it is not mailed."""
 
 
 class Alert(NamedTuple):
@@ -120,15 +133,21 @@ class Alert(NamedTuple):
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
     """The kinds of incidents that are told."""
-    again_after: float = 3600.0
+    again_after: float = _HOUR
     """Seconds within which an incident that goes on is not told a second time."""
-    repeat: float = 86_400.0
+    repeat: float = _DAY
     """Seconds after which an incident that is still open is told again, though nothing is new."""
     secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
     ca_file: Path | None = None
     index: str = "eventctl"  # type: ignore[assignment]  # nobody looks for a value in it
     """elasticsearch: the data stream or index that documents go to."""
+    report: Report = Report()
+    """mail: the [report] that says from whom and how it is sent."""
+
+    def tells(self, kind: str) -> bool:
+        """Return whether this kind of incident, or "recovered", is told here."""
+        return kind in self.on
 
 
 class Config(NamedTuple):
@@ -143,6 +162,30 @@ class Config(NamedTuple):
     handlers: Mapping[str, Handler]
     redact: tuple[str, ...] = ()
     """Args that are never shown; see `eventctl.redact`."""
+    alerts: tuple[Alert, ...] = ()
+
+    @property
+    def channels(self) -> tuple[Alert, ...]:
+        """Where a person is told: [report], as a channel of that name, and then each of
+        [[alerts]].
+
+        What is mailed has its end in the same thread. A printed report has not: cron would
+        mail it, and there is nothing to do about it.
+        """
+        report = self.report
+        if not report.mail_to and not report.print:
+            return self.alerts
+        told = tuple(kind for kind in KINDS if kind != "failed")
+        channel = Alert(
+            "report",
+            "mail" if report.mail_to else "print",
+            report.mail_to,
+            (*told, "recovered") if report.mail_to else told,
+            again_after=report.again_after,
+            repeat=report.repeat,
+            report=report,
+        )
+        return (channel, *self.alerts)
 
     @property
     def folder(self) -> Path:

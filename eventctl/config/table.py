@@ -91,6 +91,20 @@ class Table:
                 texts.append(text)
         return texts if len(texts) == len(value) else None
 
+    def addresses(self, name: str) -> list[str] | None:
+        """Return a list of mail addresses."""
+        addresses = self.texts(name, 'write a list such as ["ops@example.com"]')
+        for address in addresses or ():
+            self.check_address(name, address)
+        return addresses
+
+    def check_address(self, name: str, address: str) -> None:
+        """Note an address that no mail could have."""
+        if not address.isprintable() or address.strip() != address or not address:
+            self.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
+        elif "," in address:
+            self.mistake(name, "has a comma in an address", "write one address a string")
+
     def path(self, name: str, folder: Path) -> Path | None:
         """Return a path; see `located`."""
         text = self.text(name)
@@ -167,6 +181,19 @@ class Table:
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
         return Table(self.mistakes, self.key_of(name), value if isinstance(value, dict) else {})
+
+    def tables(self, name: str) -> list[Table]:
+        """Return the tables of a list of them, [[name]], numbered from 1."""
+        value = self.raw(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.mistake(name, f"is {kind(value)}", f"write tables, [[{self.key_of(name)}]]")
+            return []
+        return [
+            Table(self.mistakes, f"{self.key_of(name)}[{number}]", item)
+            for number, item in enumerate(value, 1)
+        ]
 
     def finish(self) -> None:
         """Note each key that nobody asked for, with the known word that is near to it."""

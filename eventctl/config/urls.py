@@ -9,6 +9,7 @@ from eventctl.config.model import MySQLUrl, Secret
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
 WEB_FORM = "write https://hc-ping.com/UUID, or what your monitor names"
+HTTP_FORM = "write https://host/path"
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
 
 _MYSQL_PORT = 3306
@@ -90,7 +91,7 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
     return scheme == "smtps", user or None, host, port
 
 
-def check_web(url: str) -> str:
+def check_web(url: str, form: str = WEB_FORM) -> str:
     """Return an http:// or https:// URL as it is, if a request can be made of it.
 
     Raises:
@@ -98,12 +99,23 @@ def check_web(url: str) -> str:
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in _WEB_PORTS:
-        raise UrlError("is neither http:// nor https://", WEB_FORM)
+        raise UrlError("is neither https:// nor http://", form)
     if not (url.isascii() and url.isprintable()) or " " in url:
         raise UrlError("has a character that no URL has", "write it as %XX")
     host = rest.partition("#")[0].partition("?")[0].partition("/")[0].rpartition("@")[2]
-    _host(host, _WEB_PORTS[scheme.lower()], WEB_FORM)
+    _host(host, _WEB_PORTS[scheme.lower()], form)
     return url
+
+
+def parse_http(url: str) -> bool:
+    """Check `http[s]://user:password@host:port/path`; return whether it has a user in it.
+
+    Raises:
+        UrlError: it is no such URL.
+    """
+    rest = check_web(url, HTTP_FORM).partition("://")[2]
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    return not authority.startswith("@") and "@" in authority
 
 
 def has_password(url: str) -> bool:

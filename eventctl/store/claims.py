@@ -293,6 +293,8 @@ def _rescue(
         add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, moment, None, host, error)
     if verdict.state == State.FAILED:
         add_notice(tx, str(verdict.reason), running.id, moment)
+    elif verdict.told:
+        add_notice(tx, "failed", running.id, moment)
     return True
 
 

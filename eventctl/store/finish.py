@@ -103,11 +103,12 @@ def _finish_rough(
             result.traceback,
             result.output,
         )
-    if verdict.state == State.FAILED:
+    if verdict.state == State.FAILED or verdict.told:
         from eventctl.cause import fingerprint  # its patterns are compiled where they are needed
 
+        kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
         cause = fingerprint(result.error, result.traceback)
-        add_notice(tx, str(verdict.reason), delivery.id, moment, cause)
+        add_notice(tx, kind, delivery.id, moment, cause)
     elif verdict.reason in HELD and before[0] != verdict.reason:
         # What is held is looked at again each minute, and told once.
         add_notice(tx, "held", delivery.id, moment)

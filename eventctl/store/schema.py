@@ -94,11 +94,74 @@ class Notice(Table):
     subject = Text(null=True)
     error = Text(null=True)
     cause = Text(null=True)
+    place = Text(null=True)
     created_at = peewee.BigIntegerField()
     due_at = peewee.BigIntegerField(index=True)
 
     class Meta:
         table_name = "eventctl_notice"
+
+
+class Incident(Table):
+    """What went wrong in one way. `open_as` is its fingerprint while it is open: no two of
+    one fingerprint are open at a time.
+    """
+
+    id = peewee.BigAutoField()
+    key = Text(unique=True)
+    kind = Text()
+    handler = Text()
+    fingerprint = Text(index=True)
+    open_as = Text(null=True, unique=True)
+    error = Text()
+    traceback = Text()
+    output = Text()
+    names = Text()
+    event_ids = Text()
+    count = peewee.IntegerField()
+    attempts = peewee.IntegerField()
+    waits_for = peewee.BigIntegerField(default=0)
+    reported = peewee.BigIntegerField(default=0)
+    opened_at = peewee.BigIntegerField()
+    last_at = peewee.BigIntegerField()
+    ended_at = peewee.BigIntegerField(null=True)
+    silent_until = peewee.BigIntegerField(null=True)
+
+    class Meta:
+        table_name = "eventctl_incident"
+
+
+class Member(Table):
+    """What has to be made good before an incident ends: a delivery, an event, or a place."""
+
+    id = peewee.BigAutoField()
+    incident_id = peewee.BigIntegerField(index=True)
+    delivery_id = peewee.BigIntegerField(null=True, index=True)
+    event_id = peewee.BigIntegerField(null=True)
+    place = Text(null=True)
+
+    class Meta:
+        table_name = "eventctl_member"
+
+
+class Telling(Table):
+    """What one channel was told of one incident, and when it is to be told next."""
+
+    id = peewee.BigAutoField()
+    incident_id = peewee.BigIntegerField()
+    channel = Text()
+    told = Text(null=True)
+    told_at = peewee.BigIntegerField(null=True)
+    told_count = peewee.IntegerField(default=0)
+    times = peewee.IntegerField(default=0)
+    due_at = peewee.BigIntegerField(null=True)
+    lease = Text(null=True)
+    leased_until = peewee.BigIntegerField(null=True)
+    error = Text(null=True)
+
+    class Meta:
+        table_name = "eventctl_telling"
+        indexes = ((("incident_id", "channel"), True), (("channel", "due_at"), False))
 
 
 class Outbox(Table):
@@ -155,7 +218,10 @@ class Schema(Table):
         table_name = "eventctl_schema"
 
 
-TABLES = (Event, Delivery, Attempt, Notice, Outbox, Breaker, Sweep, Schema)
+TABLES = (
+    *(Event, Delivery, Attempt, Notice, Incident, Member, Telling),
+    *(Outbox, Breaker, Sweep, Schema),
+)
 
 
 def ask(database: Database, query: Any) -> list[tuple[Any, ...]]:

@@ -37,15 +37,15 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
         )
 
 
-def add_warning(tx: Transaction, kind: str, subject: str, error: str) -> None:
+def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
     """Leave word of something that a person has to be told, and that is no delivery:
-    `subject` names what it is about, such as a file.
+    `subject` is "spool" or "outbox", `place` the state folder's name or "outbox".
     """
     moment = tx.now()
     tx.execute(
-        "INSERT INTO eventctl_notice (kind, subject, error, created_at, due_at)"
-        " VALUES (?, ?, ?, ?, ?)",
-        (kind, subject, error, moment, moment),
+        "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (kind, subject, error, place, moment, moment),
     )
 
 

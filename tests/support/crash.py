@@ -201,7 +201,7 @@ def bring_to_rest(project: Project) -> str:
         assert not swept.stderr, swept
         said += swept.stdout
         open_ = "SELECT COUNT(*) FROM eventctl_delivery WHERE state IN ('pending', 'running')"
-        if not project.value(open_) and not look.count(project, "notice"):
+        if not project.value(open_) and not look.count(project, "notice") and not _owed(project):
             return said
         let_time_pass(project)
     raise AssertionError(
@@ -211,10 +211,21 @@ def bring_to_rest(project: Project) -> str:
     )
 
 
+def _owed(project: Project) -> int:
+    """Return how much is part of an incident, and was not told yet."""
+    found = project.value(
+        "SELECT COUNT(*) FROM eventctl_incident i JOIN eventctl_member m ON m.incident_id = i.id"
+        " WHERE i.ended_at IS NULL AND m.id > i.reported"
+    )
+    assert isinstance(found, int)
+    return found
+
+
 def let_time_pass(project: Project) -> None:
     """Make all due that waits for its time."""
     look.make_due(project)
     project.execute("UPDATE eventctl_notice SET due_at = 1")
+    look.make_tellings_due(project)
 
 
 def check_deliveries(project: Project, events: set[int], phantoms: set[int], lax: bool) -> None:

@@ -1,0 +1,323 @@
+"""Incidents: what went wrong in one way, from its first failure until all is made good.
+
+                    the same again                     the same again, soon
+               ┌─────────────────────┐           ┌──────────────────────────────┐
+               v                     │           v                              │
+    notices ─> open ── each member made good ──> ended ── again_after is over ──> a new one
+
+All of it is plain SQL within a caller's transaction. Whoever changes an incident writes
+its row first: two hosts that see the same failure, or its end, meet there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from eventctl.states import HELD, Notice, Reason, State, Status
+from eventctl.store.database import Database, Row, Transaction, TryAgain, marks, text_of
+
+IDS = 20
+"""How many ids of events, and names of them, an incident keeps: the first ones."""
+
+FOR_EVER = 2**53
+"""`silent_until` of an incident that is silent until it ends."""
+
+OUTBOX = "outbox"
+"""The place of what was set aside in the outbox; other places are spools."""
+
+_LONGEST_ERROR = 2000
+_LONGEST_TEXT = 100_000
+_CHUNK = 500
+
+GIVEN_UP = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
+"""Kinds that are told at least once, even where all was made good before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """An incident as the store has it. Times are in milliseconds since 1970, UTC.
+
+    `count` is of its members; `error` and `traceback` are the first, `output` the latest.
+    """
+
+    id: int
+    key: str
+    kind: str
+    handler: str
+    fingerprint: str
+    error: str
+    traceback: str
+    output: str
+    names: tuple[str, ...]
+    event_ids: tuple[int, ...]
+    count: int
+    attempts: int
+    opened_at: int
+    last_at: int
+    ended_at: int | None = None
+    silent_until: int | None = None
+
+
+_BRIEF = (
+    "id, `key`, kind, handler, fingerprint, error, '', '', names, event_ids, count, attempts,"
+    " opened_at, last_at, ended_at, silent_until"
+)
+_WHOLE = _BRIEF.replace("'', ''", "traceback, output")
+
+
+def cases(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Case]:
+    """Return incidents by their ids; without traceback and output unless `whole`."""
+    columns = _WHOLE if whole else _BRIEF
+    found: list[Case] = []
+    for start in range(0, len(ids), _CHUNK):
+        part = ids[start : start + _CHUNK]
+        found += map(
+            _case,
+            tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),
+        )
+    return found
+
+
+def _case(row: Row) -> Case:
+    incident_id, key, kind, handler, fingerprint, *texts, names, event_ids = row[:10]
+    error, traceback, output = map(text_of, texts)
+    return Case(
+        *(incident_id, key, kind, text_of(handler), fingerprint, error, traceback, output),
+        *(tuple(json.loads(names)), tuple(json.loads(event_ids)), *row[10:]),
+    )
+
+
+def find_open(tx: Transaction, fingerprint: str) -> Case | None:
+    """Return the open incident of a fingerprint, and keep others from changing it."""
+    locked = tx.execute(
+        "UPDATE eventctl_incident SET count = count WHERE open_as = ?", (fingerprint,)
+    )
+    if not locked.rowcount:
+        return None
+    found = tx.row(f"SELECT {_WHOLE} FROM eventctl_incident WHERE open_as = ?", (fingerprint,))
+    return _case(found) if found else None
+
+
+def reopen(tx: Transaction, fingerprint: str, since: int) -> Case | None:
+    """Open the last incident of a fingerprint again, if it ended after `since`."""
+    last = tx.row(
+        "SELECT id, ended_at FROM eventctl_incident WHERE fingerprint = ? ORDER BY id DESC LIMIT 1",
+        (fingerprint,),
+    )
+    if not last or last[1] is None or last[1] <= since:
+        return None
+    try:
+        tx.execute(
+            "UPDATE eventctl_incident SET open_as = ?, ended_at = NULL WHERE id = ?",
+            (fingerprint, last[0]),
+        )
+    except tx.IntegrityError as error:
+        raise TryAgain("another host has opened the same incident") from error
+    return cases(tx, [last[0]], whole=True)[0]
+
+
+def insert(tx: Transaction, case: Case) -> Case:
+    """Add an open incident under a new random key; return it with its id and key."""
+    key = os.urandom(5).hex()
+    try:
+        incident_id = tx.insert(
+            "INSERT INTO eventctl_incident (`key`, kind, handler, fingerprint, open_as, error,"
+            " traceback, output, names, event_ids, count, attempts, opened_at, last_at)"
+            f" VALUES ({marks(range(14))})",
+            (
+                *(key, case.kind, case.handler, case.fingerprint, case.fingerprint),
+                *(case.error[:_LONGEST_ERROR], case.traceback[-_LONGEST_TEXT:]),
+                *(case.output[-_LONGEST_TEXT:], _names(case), json.dumps(case.event_ids)),
+                *(case.count, case.attempts, case.opened_at, case.last_at),
+            ),
+        )
+    except tx.IntegrityError as error:
+        raise TryAgain("another host has opened the same incident") from error
+    return replace(case, id=incident_id, key=key)
+
+
+def update(tx: Transaction, case: Case) -> None:
+    """Write what an incident has grown to."""
+    tx.execute(
+        "UPDATE eventctl_incident SET output = ?, names = ?, event_ids = ?, count = ?,"
+        " attempts = ?, last_at = ? WHERE id = ?",
+        (
+            *(case.output[-_LONGEST_TEXT:], _names(case), json.dumps(case.event_ids)),
+            *(case.count, case.attempts, case.last_at, case.id),
+        ),
+    )
+
+
+def _names(case: Case) -> str:
+    return json.dumps(case.names[:IDS], ensure_ascii=False)
+
+
+def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
+    """Return the deliveries of these notices that are members already."""
+    ids = [notice.delivery_id for notice in notices if notice.delivery_id is not None]
+    found = tx.rows(
+        "SELECT delivery_id FROM eventctl_member"
+        f" WHERE delivery_id IN ({marks(ids) or 'NULL'}) AND incident_id = ?",
+        [*ids, incident_id],
+    )
+    return {row[0] for row in found}
+
+
+def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
+    """Add to an incident what its end has to wait for."""
+    rows = [
+        (incident_id, notice.delivery_id, notice.event_id or None, notice.place)
+        for notice in notices
+    ]
+    if rows:
+        tx.insert_many(
+            "INSERT INTO eventctl_member (incident_id, delivery_id, event_id, place)"
+            " VALUES (?, ?, ?, ?)",
+            rows,
+        )
+
+
+# The end. What a member waits for, by kind; `waits_for` is the first member that is not made
+# good, as far as is known: none before it has to be looked at again.
+
+_HELD = ", ".join(f"'{reason}'" for reason in HELD)
+_OVER = (
+    "CASE i.kind"
+    f" WHEN 'held' THEN d.id IS NULL OR d.state NOT IN ('{State.PENDING}', '{State.RUNNING}')"
+    f"  OR d.reason IS NULL OR d.reason NOT IN ({_HELD})"
+    f" WHEN 'late' THEN e.id IS NULL OR e.status >= {int(Status.PROCESSED)}"
+    " WHEN 'set aside' THEN m.id IS NULL"
+    f" WHEN 'failed' THEN d.id IS NULL OR d.state IN ('{State.DONE}', '{State.FAILED}')"
+    f" ELSE d.id IS NULL OR d.state = '{State.DONE}'"
+    f"  OR (d.reason IS NOT NULL AND d.reason = '{Reason.CANCELLED}') END"
+)
+_MEMBER = (
+    " LEFT JOIN eventctl_delivery d ON d.id = m.delivery_id"
+    " LEFT JOIN eventctl_event e ON e.id = m.event_id"
+)
+
+
+def moved_on(tx: Transaction) -> list[int]:
+    """Return the open incidents whose `waits_for` is made good. Costs what is open."""
+    rows = tx.rows(
+        "SELECT i.id FROM eventctl_incident i"
+        f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
+        f" WHERE i.open_as > '' AND {_OVER}"
+    )
+    return [row[0] for row in rows]
+
+
+def settle(tx: Transaction, incident_id: int) -> tuple[Case, bool] | None:
+    """End an open incident all of whose members are made good; return it, and whether it
+    is mended: of what was late or failed once, nothing was given up in the end.
+
+    Where one is not made good yet, or another host was first, it returns None.
+    """
+    locked = tx.execute(
+        "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
+    )
+    if not locked.rowcount:
+        return None
+    left = tx.row(
+        "SELECT m.id FROM eventctl_incident i"
+        f" JOIN eventctl_member m ON m.incident_id = i.id AND m.id >= i.waits_for{_MEMBER}"
+        f" WHERE i.id = ? AND NOT {_OVER} ORDER BY m.id LIMIT 1",
+        (incident_id,),
+    )
+    if left:
+        tx.execute(
+            "UPDATE eventctl_incident SET waits_for = ? WHERE id = ?", (left[0], incident_id)
+        )
+        return None
+    tx.execute(
+        "UPDATE eventctl_incident SET open_as = NULL, ended_at = ?, silent_until ="
+        " CASE WHEN silent_until >= ? THEN NULL ELSE silent_until END WHERE id = ?",
+        (tx.now(), FOR_EVER, incident_id),
+    )
+    (case,) = cases(tx, [incident_id], whole=False)
+    return case, not _gave_up(tx, case)
+
+
+def _gave_up(tx: Transaction, case: Case) -> bool:
+    given_up: dict[str, tuple[str, str | int]] = {
+        "failed": ("d.state = ?", str(State.FAILED)),
+        "late": ("e.status = ?", int(Status.FAILED)),
+    }
+    if case.kind not in given_up:
+        return False
+    where, value = given_up[case.kind]
+    found = tx.row(
+        f"SELECT m.id FROM eventctl_member m{_MEMBER} WHERE m.incident_id = ? AND {where} LIMIT 1",
+        (case.id, value),
+    )
+    return found is not None
+
+
+def set_aside(tx: Transaction) -> list[tuple[int, str]]:
+    """Return the members of open incidents that are places, each with its name."""
+    rows = tx.rows(
+        "SELECT m.id, m.place FROM eventctl_incident i"
+        " JOIN eventctl_member m ON m.incident_id = i.id"
+        " WHERE i.open_as > '' AND i.kind = 'set aside'"
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def any_row_is_held(tx: Transaction) -> bool:
+    """Return whether anything is set aside in the outbox."""
+    return tx.row("SELECT id FROM eventctl_outbox WHERE held IS NOT NULL LIMIT 1") is not None
+
+
+def leave(tx: Transaction, member_id: int) -> None:
+    """Note that nothing is set aside any more in one place."""
+    tx.execute("DELETE FROM eventctl_member WHERE id = ?", (member_id,))
+
+
+def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
+    """Return up to _CHUNK members, each with its delivery, that nobody was told of before."""
+    return [
+        (row[0], row[1])
+        for row in tx.rows(
+            "SELECT m.id, m.delivery_id FROM eventctl_incident i"
+            " JOIN eventctl_member m ON m.incident_id = i.id AND m.id > i.reported"
+            " WHERE i.id = ? ORDER BY m.id LIMIT ?",
+            (incident_id, _CHUNK),
+        )
+    ]
+
+
+def report(tx: Transaction, incident_id: int) -> None:
+    """Note, at each delivery of an incident, that a person was told of it."""
+    moment = tx.now()
+    while found := not_reported(tx, incident_id):
+        ids = [delivery_id for _, delivery_id in found if delivery_id is not None]
+        if ids:
+            tx.execute(
+                f"UPDATE eventctl_delivery SET reported_at = ? WHERE id IN ({marks(ids)})",
+                [moment, *ids],
+            )
+        tx.execute(
+            "UPDATE eventctl_incident SET reported = ? WHERE id = ?", (found[-1][0], incident_id)
+        )
+
+
+def silence(database: Database, incident_id: int, milliseconds: int | None) -> bool:
+    """Keep an open incident from being told for a while, 0 for no more; None until it ends.
+
+    Returns False where it is not open any more.
+    """
+
+    def work(tx: Transaction) -> bool:
+        until: int | None = FOR_EVER
+        if milliseconds is not None:
+            until = tx.now() + milliseconds if milliseconds else None
+        cursor = tx.execute(
+            "UPDATE eventctl_incident SET silent_until = ? WHERE id = ? AND open_as > ''",
+            (until, incident_id),
+        )
+        return bool(cursor.rowcount)
+
+    return database.transaction(work)

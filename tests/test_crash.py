@@ -177,6 +177,46 @@ def mend_store(project: Project) -> None:
     project.write(TOML, store='state = "state"')
 
 
+def untold(project: Project, serial: int) -> int:
+    """A delivery that ran out of retries, and one that ran out before, and was given up since."""
+    defer(project, ["bad", "worse"], serial)
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL,"
+        " last_error = 'ConnectionError: away' WHERE state = 'pending'"
+    )
+    project.execute("UPDATE eventctl_event SET status = 3 WHERE status = 0")
+    project.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
+        " SELECT 'exhausted', id, 1, 1 FROM eventctl_delivery WHERE reported_at IS NULL"
+        " AND reason = 'exhausted'"
+    )
+    project.run("sweep", check=None)
+    project.execute(
+        "UPDATE eventctl_delivery SET reason = 'cancelled', reported_at = NULL"
+        " WHERE handler = 'worse'"
+    )
+    project.execute(
+        "UPDATE eventctl_delivery SET reported_at = NULL WHERE handler = 'bad' AND event_id ="
+        " (SELECT MAX(id) FROM eventctl_event WHERE name = 'bad')"
+    )
+    project.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
+        " SELECT 'exhausted', MAX(id), 1, 1 FROM eventctl_delivery WHERE handler = 'bad'"
+    )
+    return 2
+
+
+def check_told(project: Project, serial: int, said: str) -> None:
+    """All that is open was told as it is now, and what was given up is over."""
+    rows = project.rows(
+        "SELECT i.handler, i.ended_at IS NULL, t.told, t.told_count = i.count, t.lease"
+        " FROM eventctl_incident i JOIN eventctl_telling t ON t.incident_id = i.id"
+    )
+    assert ("bad", 1, "open", 1, None) in rows, rows
+    assert not [row for row in rows if row[0] == "worse" and row[1]], rows
+    assert "ConnectionError: away" in said
+
+
 def check_set_aside(project: Project, serial: int, said: str) -> None:
     """What is no event is kept, and told."""
     spool = project.folder / "state" / "spool"
@@ -222,6 +262,7 @@ SCENARIOS = [
         at_rest=("spool/held/*.json", "spool/damaged/*.json"),
     ),
     Scenario("import of the outbox", ("sweep",), in_outbox, check=check_outbox),
+    Scenario("telling", ("sweep",), untold, check=check_told),
     Scenario("transactional", ("sweep",), payments, check=check_balance),
     Scenario("transactional, worker", ("sweep",), payments, victim="worker", check=check_balance),
 ]

@@ -1,0 +1,329 @@
+"""Each channel is told by itself: one that is down holds up no other, and none is told twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.channels import Post, body, fail, mend, pass_time, replay, write
+from tests.support.project import Project
+from tests.support.terminal import on_terminal, plain
+from tests.support.wait import wait_until
+
+only_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+
+ALSO_PRINTED = "\n[[alerts]]\nprint = true\n"
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Post:
+    return Post(tmp_path / "post")
+
+
+def test_a_channel_that_is_down_holds_up_no_other(project: Project, post: Post) -> None:
+    write(project, post, ALSO_PRINTED)
+    post.refuse("no room")
+    fail(project)
+    done = project.run("sweep", check=1)
+    assert "lottery: 1 delivery of purchased ran out of retries" in done.stdout
+    assert "the report was not accepted" in done.stderr
+    assert "no room" in done.stderr
+    assert project.value("SELECT reported_at FROM eventctl_delivery") is not None
+    again = project.run("sweep", check=1)
+    assert (again.stdout, again.stderr) == ("", "")
+    post.refuse("")
+    project.run("sweep", check=1)
+    assert len(post.mails()) == 1
+    assert project.run("sweep").stdout == ""
+    # When it goes down the next time, that is said at once.
+    post.refuse("no room again")
+    pass_time(project, 25)
+    done = project.run("sweep", check=1)
+    assert "no room again" in done.stderr
+
+
+@only_sqlite
+def test_one_that_hangs_holds_up_no_other(project: Project, post: Post) -> None:
+    write(project, post, ALSO_PRINTED)
+    post.hang(True)
+    fail(project)
+    sweeping = project.start("sweep")
+    told = "SELECT channel FROM eventctl_telling WHERE told IS NOT NULL"
+    wait_until(lambda: project.rows(told) == [("print",)], what="the print channel to be told")
+    assert sweeping.poll() is None
+    post.hang(False)
+    out, _ = sweeping.communicate(timeout=30)
+    assert "ran out of retries" in out
+    assert len(post.mails()) == 1
+    assert len(project.rows(told)) == 2
+
+
+def test_two_hosts_do_not_tell_twice(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    post.hang(True)
+    one = project.start("sweep")
+    wait_until(
+        lambda: project.rows("SELECT id FROM eventctl_telling WHERE lease IS NOT NULL"),
+        what="the first host to tell",
+    )
+    # The other host has a state folder of its own, and the same store.
+    text = project.config.read_text()
+    other = project.folder / "other.toml"
+    other.write_text(text.replace("[store]\n", '[store]\nstate = "other"\n'))
+    other.chmod(0o600)
+    project.run("--config", str(other), "sweep")
+    post.hang(False)
+    one.communicate(timeout=30)
+    assert len(post.mails()) == 1
+    project.run("--config", str(other), "sweep")
+    assert len(post.mails()) == 1
+
+
+def test_what_a_killed_sweep_was_telling_is_told_when_its_lease_is_over(
+    project: Project, post: Post
+) -> None:
+    write(project, post)
+    fail(project)
+    post.hang(True)
+    sweeping = project.start("sweep")
+    leased = "SELECT leased_until FROM eventctl_telling WHERE lease IS NOT NULL"
+    wait_until(lambda: project.rows(leased), what="the sweep to tell")
+    sweeping.kill()
+    sweeping.communicate(timeout=30)
+    project.run("sweep")
+    assert post.mails() == []
+    post.hang(False)
+    # Its own sendmail may still have been at it: at least once is the promise.
+    pass_time(project, 0.1)
+    project.run("sweep", check=1)
+    assert {str(mail["Message-ID"]) for mail in post.mails()} == {
+        str(post.mails()[0]["Message-ID"])
+    }
+
+
+@only_sqlite
+def test_one_message_that_is_refused_does_not_keep_others_back(
+    project: Project, tmp_path: Path
+) -> None:
+    picky = Post(tmp_path / "picky")
+    program = picky.sendmail.read_text()
+    refusal = 'if b"lottery ran" in data:\n    sys.exit("not this one")\n'
+    picky.sendmail.write_text(program.replace('if os.path.exists("refuse")', f"{refusal}if 0"))
+    write(project, picky)
+    fail(project, "A", "B")
+    fail(project, event="refunded")
+    done = project.run("sweep", check=1)
+    assert "not this one" in done.stderr
+    assert [subject.split()[1] for subject in picky.subjects()] == ["audit"]
+
+
+@only_sqlite
+def test_a_channel_that_is_not_there_is_an_error_and_no_crash(project: Project, post: Post) -> None:
+    write(project, post, '\n[[alerts]]\nslack = "https://127.0.0.1:1/s3cret"\n')
+    fail(project)
+    done = project.run("sweep", check=1)
+    assert len(post.mails()) == 1
+    assert "the alert to slack was not accepted" in done.stderr
+    assert "s3cret" not in done.stderr
+    assert "Traceback" not in done.stderr
+    shown = project.run("alerts", "--json").stdout + project.run("alerts", "test", check=1).stdout
+    assert "s3cret" not in shown
+
+
+# --- ack
+
+
+def test_what_is_acknowledged_is_silent_until_it_ends(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    project.run("sweep", check=1)
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
+    assert f"ack {key}" in body(post.mails()[0])
+    said = project.run("ack", key[:5])
+    assert said.stdout == ""
+    assert f"{key} (lottery: 1 delivery of purchased ran out of retries): silent" in said.stderr
+    fail(project, "B")
+    pass_time(project, 50)
+    project.run("sweep")
+    assert len(post.mails()) == 1
+    mend(project)
+    replay(project)
+    project.run("sweep")
+    assert [subject[:10] for subject in post.subjects()] == ["eventctl: ", "Recovered:"]
+    done = project.run("ack", key, check=2)
+    assert "has ended: there is nothing to silence" in done.stderr
+
+
+def test_silence_for_a_time_and_its_end(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    project.run("sweep", check=1)
+    key = project.run("alerts").stdout.split("\t")[0]
+    project.run("ack", key, "--for", "30h")
+    pass_time(project, 25)
+    project.run("sweep")
+    pass_time(project, 6)
+    project.run("sweep", check=1)
+    assert len(post.mails()) == 2
+    project.run("ack", key)
+    project.run("ack", key, "--undo")
+    pass_time(project, 25)
+    project.run("sweep", check=1)
+    assert len(post.mails()) == 3
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("ack",), "Missing argument"),
+        (("ack", "xyz"), "is not the id of an incident"),
+        (("ack", "abc"), "is not the id of an incident"),
+        (("ack", "abcdef"), "no incident has the id 'abcdef'"),
+        (("ack", "abcdef", "--for", "soon"), "--for: "),
+        (("ack", "abcdef", "--for", "0s"), "silences nothing"),
+        (("ack", "abcdef", "--for", "1h", "--undo"), "--for cannot go with it"),
+        (("alerts", "--kind", "worse"), "Invalid value for '--kind'"),
+        (("alerts", "tets"), "No such command"),
+        (("alerts", "test", "nobody"), "no channel 'nobody' in events.toml; there are: report"),
+    ],
+)
+def test_what_cannot_be_asked_for(
+    project: Project, post: Post, arguments: tuple[str, ...], words: str
+) -> None:
+    write(project, post)
+    done = project.run(*arguments, check=2)
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# --- eventctl alerts
+
+
+def test_alerts_lists_what_is_open_and_who_was_told(project: Project, post: Post) -> None:
+    write(project, post, ALSO_PRINTED)
+    empty = project.run("alerts")
+    assert (empty.stdout, empty.stderr) == ("", "eventctl: nothing is wrong\n")
+    assert json.loads(project.run("alerts", "--json").stdout) == []
+    post.refuse("no room")
+    fail(project, "A", "B")
+    project.run("sweep", check=1)
+    (line,) = project.run("alerts").stdout.splitlines()
+    key, state, kind, handler, since, until, count, error, told = line.split("\t")
+    assert (state, kind, handler, until, count) == ("open", "exhausted", "lottery", "", "2")
+    assert error == "RuntimeError: no luck for 'A'"
+    assert told.startswith("print 20")
+    assert since.endswith("Z")
+    (shown,) = json.loads(project.run("alerts", "--json").stdout)
+    assert (shown["id"], shown["state"], shown["events"]) == (key, "open", [1, 2])
+    by_channel = {each["channel"]: each for each in shown["told"]}
+    assert by_channel["print"]["as"] == "open"
+    assert by_channel["report"]["as"] is None
+    assert "no room" in by_channel["report"]["error"]
+    project.run("ack", key)
+    code, seen = on_terminal(project, "alerts")
+    seen = plain(seen)
+    assert code == 0
+    assert "lottery: 2 deliveries of purchased ran out of retries" in seen
+    assert "report: not told yet; last try:" in seen
+    assert "print: told, " in seen
+    assert "acknowledged: silent until it ends" in seen
+    assert project.run("alerts", "--handler", "audit").stdout == ""
+    assert f"incident {key}: lottery, 2 in all" in project.run("show", "1").stdout
+
+
+def test_alerts_lists_what_has_ended_after_what_is_open(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    project.run("sweep", check=1)
+    mend(project)
+    replay(project)
+    project.run("sweep")
+    assert project.run("alerts").stdout == ""
+    mend(project, False)
+    fail(project, event="refunded")
+    project.run("sweep", check=1)
+    lines = project.run("alerts", "--all").stdout.splitlines()
+    assert [line.split("\t")[1:4] for line in lines] == [
+        ["open", "exhausted", "audit"],
+        ["ended", "exhausted", "lottery"],
+    ]
+    assert "incident" not in project.run("show", "1").stdout
+
+
+@only_sqlite
+def test_a_sample_through_each_channel(project: Project, post: Post) -> None:
+    write(project, post, ALSO_PRINTED)
+    done = project.run("alerts", "test")
+    assert "This is a test: nothing has failed." in done.stdout
+    assert "report: accepted, in " in done.stdout
+    assert "print: accepted, in " in done.stdout
+    (mail,) = post.mails()
+    assert mail["Subject"] == "eventctl: a test: This is a test: nothing has failed."
+    assert not (project.folder / "events.db").exists()
+    post.refuse("no room")
+    done = project.run("alerts", "test", "report", check=1)
+    assert done.stdout.startswith("report: not accepted: ")
+    assert "no room" in done.stdout
+
+
+# --- nobody sweeps, and no store
+
+
+def test_emit_says_once_an_hour_that_nobody_sweeps(project: Project, post: Post) -> None:
+    write(project, post)
+    for command in (("emit", "-q", "--defer"), ("emit", "-q")):
+        assert project.run(*command, "refunded").stderr == ""
+    project.run("sweep", check=None)
+    project.execute("UPDATE eventctl_sweep SET ended_at = ended_at - 590000")
+    assert project.run("emit", "--defer", "purchased").stderr == ""
+    project.execute("UPDATE eventctl_sweep SET ended_at = ended_at - 20000")
+    done = project.run("emit", "--defer", "purchased")
+    assert done.stdout.strip().isdigit()
+    assert done.stderr.startswith("eventctl: no sweep has ended for 10 minutes")
+    assert done.stderr.count("\n") == 1
+    assert project.run("emit", "--defer", "purchased").stderr == ""
+    assert project.run("emit", "-q", "purchased").stderr == ""
+    for told in project.folder.rglob("stalled.told"):
+        told.unlink()
+    assert "no sweep has ended" in project.run("emit", "-q", "purchased").stderr
+
+
+def test_emit_says_so_where_no_sweep_has_ever_been(project: Project, post: Post) -> None:
+    write(project, post)
+    project.run("emit", "-q", "--defer", "purchased")
+    project.execute("UPDATE eventctl_delivery SET due_at = due_at - 700000")
+    done = project.run("emit", "--defer", "purchased")
+    assert "no sweep has ever ended, and something has been due for 11 minutes" in done.stderr
+
+
+@only_sqlite
+def test_every_channel_is_told_that_an_event_was_not_recorded(
+    project: Project, post: Post, tmp_path: Path
+) -> None:
+    other = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["emit-failed"]\n'
+    write(project, post, f'{other}\n[[alerts]]\nmail = ["no@example.com"]\non = ["exhausted"]\n')
+    text = project.config.read_text()
+    away = 'url = "sqlite:///nowhere/events.db"\nstate = "state"'
+    project.config.write_text(text.replace('url = "sqlite:///events.db"', away))
+    project.run("emit", "purchased")
+    wait_until(lambda: len(post.mails()) == 2, 30, "both mails")
+    assert sorted(str(mail["To"]) for mail in post.mails()) == [
+        "boss@example.com",
+        "ops@example.com",
+    ]
+
+
+def test_a_report_that_is_not_printed(project: Project, post: Post) -> None:
+    write(project, post)
+    text = project.config.read_text().replace('mail_to = ["ops@example.com"]', "print = false")
+    text += '\n[[alerts]]\nmail = ["ops@example.com"]\n'
+    project.config.write_text(text)
+    fail(project)
+    done = project.run("sweep", check=1)
+    assert (done.stdout, done.stderr) == ("", "")
+    assert len(post.mails()) == 1
+    assert [row[0] for row in project.rows("SELECT channel FROM eventctl_telling")] == ["mail"]

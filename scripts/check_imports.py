@@ -16,7 +16,7 @@ from pathlib import Path
 RANKS = (
     ("errors", "states", "text", "cause", "config.model"),
     ("retry", "config.*"),
-    ("store", "store.database", "store.drivers", "locks", "handlers", "output"),
+    ("store", "store.database", "store.drivers", "locks", "handlers", "output", "crontab", "first"),
     ("store.dialects", "store.migrations", "store.schema", "store.settle"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
@@ -29,7 +29,7 @@ RANKS = (
     ("child",),
     ("pool",),
     ("dispatch",),
-    ("emitter", "replay", "sweep"),
+    ("emitter", "replay", "sweep", "doctor.*"),
     ("api", "cli.*"),
     ("eventctl", "__main__"),
 )

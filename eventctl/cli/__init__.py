@@ -7,6 +7,7 @@ one place that turns exceptions into a line on stderr and an exit code.
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 
@@ -20,6 +21,7 @@ COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
     "Look": ("list", "show"),
     "Mend": ("replay",),
+    "Set up": ("init", "crontab", "doctor", "completion"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 
@@ -82,6 +84,10 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
+    if "_EVENTCTL_COMPLETE" in os.environ:
+        from eventctl.cli.completing import answer
+
+        return answer(cli)
     try:
         code = cli.main(arguments, prog_name="eventctl", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE

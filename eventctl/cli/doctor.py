@@ -90,11 +90,12 @@ def _show() -> Show:
         row.add_column(width=7)
         row.add_column(width=8)
         row.add_column(overflow="fold")
-        text = Text(printable(finding.text))
-        if finding.mend:
-            text.append(f"\n→ {printable(finding.mend)}", "bold")
-        row.add_row(Text(finding.level, _STYLES[finding.level]), Text(finding.check, "dim"), text)
+        level = Text(finding.level, _STYLES[finding.level])
+        row.add_row(level, Text(finding.check, "dim"), Text(printable(finding.text)))
         out.print(row)
+        if finding.mend:
+            # It is often a command: a line that the terminal breaks can still be copied whole.
+            out.print(Text(f"{'':19}→ {printable(finding.mend)}", "bold"), soft_wrap=True)
 
     return show
 

@@ -280,7 +280,7 @@ def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
     needs.root("a disk of its own")
     write(project, store='state = "disk/state"')
     (project.folder / "disk").mkdir()
-    stage = f"mount -t tmpfs -o size={size},nr_inodes=50 tmpfs disk; exec \"$@\""
+    stage = f'mount -t tmpfs -o size={size},nr_inodes=50 tmpfs disk; exec "$@"'
     lines = doctor(project, wrapper=("unshare", "--mount", "sh", "-c", stage, "sh"))
     inodes, room = (line for line in lines if line.check == "disk" and line.level != "ok")
     assert "more files can be made where the state folder lies" in inodes.text

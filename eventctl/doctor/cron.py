@@ -27,6 +27,8 @@ _SYSTEM_FOLDER = Path("/etc/cron.d")
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 
+_PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
+
 
 class Line(NamedTuple):
     """A line that sweeps: where it stands, its words, and the settings above it."""
@@ -125,11 +127,8 @@ def _is_for(line: Line, path: Path) -> bool:
     if named is None:
         # cd FOLDER && eventctl sweep, or one of the places where it is looked for anyway.
         return str(path.parent) in line.words or _is_usual(path)
-    named_path = Path(named.replace("$HOME", str(Path.home()))).expanduser()
-    try:
-        return named_path.samefile(path)
-    except OSError:
-        return named_path == path
+    meant = (named, os.path.expanduser(named), named.replace("$HOME", str(Path.home())))
+    return any(os.path.exists(each) and path.samefile(each) for each in meant)
 
 
 def _is_usual(path: Path) -> bool:
@@ -142,9 +141,7 @@ def _is_usual(path: Path) -> bool:
 def _judge(line: Line, config: Config) -> Findings:
     yield ok("cron", f"a line sweeps this file, in {line.where}")
     again = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
-    program = next(
-        (w for w in line.words if w.startswith("/") and os.path.basename(w) != "env"), None
-    )
+    program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
         yield problem("cron", f"its program {program} is not there", again)
     mailto = line.settings.get("MAILTO")

@@ -76,10 +76,14 @@ class Cron:
         paths.sort(key=lambda path: path.stat().st_mtime_ns)
         return [email.message_from_bytes(path.read_bytes()) for path in paths]
 
-    def _inside(self, *command: str, input: str | None = None) -> str:
+    def stage(self, folder: Path) -> tuple[str, ...]:
+        """Return what runs a command in a folder where this cron is, put in front of it."""
         cron = f"/proc/{self._process.pid}"
+        return ("nsenter", f"--mount={cron}/ns/mnt", f"--root={cron}/root", f"--wdns={folder}")
+
+    def _inside(self, *command: str, input: str | None = None) -> str:
         done = subprocess.run(
-            ["nsenter", f"--mount={cron}/ns/mnt", f"--root={cron}/root", *command],
+            [*self.stage(Path("/")), *command],
             input=input,
             capture_output=True,
             text=True,

@@ -1,0 +1,212 @@
+"""`eventctl doctor` on stores and mail servers that are not as they should be."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from eventctl.doctor.mysql import judge, judge_cluster
+from tests.support import needs
+from tests.support.diagnosis import Line, bad, doctor, only
+from tests.support.mariadb import PASSWORD
+from tests.support.project import Project
+
+TOML = '[events]\nbought = ["handlers:draw"]\n'
+HANDLERS = "def draw(*args):\n    pass\n"
+
+on_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+on_mariadb = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+
+
+def swept(project: Project, store: str = "") -> None:
+    """Write a project, and sweep once."""
+    project.write(TOML, HANDLERS, store=store)
+    project.run("sweep")
+
+
+@on_sqlite
+def test_a_store_that_is_no_database(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    (project.folder / "events.db").write_text("no database, but long enough to look at" * 100)
+    line = only(doctor(project, check=1), "store", "is no SQLite database")
+    assert line.level == "problem"
+
+
+@on_sqlite
+def test_a_store_that_is_damaged(project: Project) -> None:
+    swept(project)
+    with contextlib.closing(sqlite3.connect(project.folder / "events.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with (project.folder / "events.db").open("r+b") as file:
+        file.seek(0, 2)
+        pages = file.tell() // 4096
+        file.seek((pages - 2) * 4096)
+        file.write(b"\xff" * 8192)
+    found = [line for line in doctor(project, check=1) if line.check == "store"]
+    (line,) = (each for each in found if each.level == "problem")
+    assert "damaged" in line.text
+    assert "restore it from a backup" in (line.mend or "")
+
+
+@on_sqlite
+def test_a_store_that_another_process_has_locked(project: Project) -> None:
+    swept(project, store='timeout = "200ms"')
+    with contextlib.closing(
+        sqlite3.connect(project.folder / "events.db", isolation_level=None)
+    ) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        only(doctor(project, check=1), "rights", "is locked by another process")
+
+
+@on_sqlite
+def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    text = project.config.read_text().replace("sqlite:///events.db", "sqlite:///gone/events.db")
+    project.config.write_text(text)
+    line = only(doctor(project, check=1), "store", f"there is no folder {project.folder}/gone")
+    assert line.mend == f"mkdir -p {project.folder}/gone"
+
+
+@on_mariadb
+def test_a_server_that_is_not_there(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    assert project.server
+    port = needs.free_port()
+    text = project.config.read_text().replace(f":{project.server.port}/", f":{port}/")
+    project.config.write_text(text)
+    lines = doctor(project, check=1)
+    line = only(lines, "store", f"mysql 127.0.0.1:{port}/{project.database}", "cannot be reached")
+    assert "spool" in (line.mend or "")
+    assert {"handlers", "state", "disk", "spool"} <= {each.check for each in lines}
+
+
+@on_mariadb
+def test_a_wrong_password(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.config.write_text(project.config.read_text().replace(PASSWORD, "other-secret"))
+    project.config.chmod(0o600)
+    line = only(doctor(project, check=1), "store", "refuses this user")
+    assert "other-secret" not in str(doctor(project))
+    assert line.level == "problem"
+
+
+@on_mariadb
+def test_rights_that_are_missing(project: Project) -> None:
+    swept(project)
+    assert project.server
+    user = f"half_{project.database}"
+    project.server.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+    project.server.sql(
+        f"GRANT SELECT, INSERT, UPDATE ON {project.database}.* TO '{user}'@'127.0.0.1'"
+    )
+    project.server.sql(f"GRANT DELETE ON {project.database}.eventctl_event TO '{user}'@'127.0.0.1'")
+    project.config.write_text(project.config.read_text().replace("//app:", f"//{user}:"))
+    project.config.chmod(0o600)
+    refused = [line for line in doctor(project, check=1) if line.check == "rights"]
+    assert all(line.text.startswith("no DELETE on eventctl_") for line in refused)
+    tables = {line.text.split()[3] for line in refused}
+    assert "eventctl_event" not in tables
+    assert {"eventctl_delivery", "eventctl_outbox", "eventctl_sweep"} <= tables
+    for line in refused:
+        statement = (
+            (line.mend or "").partition(" TO …")[0].replace(" ON ", f" ON {project.database}.")
+        )
+        project.server.sql(f"{statement} TO '{user}'@'127.0.0.1'")
+    assert bad(doctor(project)) <= {"mail"}
+
+
+@on_mariadb
+def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
+    swept(project)
+    assert project.server
+    project.server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+    try:
+        line = only(doctor(project), "store", "innodb_flush_log_at_trx_commit is 2", "power cut")
+    finally:
+        project.server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+    assert line.level == "warning"
+    project.server.sql((line.mend or "").partition(",")[0])
+    assert "store" not in bad(doctor(project))
+
+
+@on_mariadb
+def test_a_clock_that_is_wrong(project: Project) -> None:
+    needs.faketime_library()
+    swept(project)
+    line = only(doctor(project, wrapper=("faketime", "-f", "-90s")), "clock", "behind the store's")
+    assert "is 1m30s" in line.text or "is 1m29s" in line.text
+    assert line.level == "warning"
+    lines = doctor(project, wrapper=("faketime", "-f", "+90s"))
+    only(lines, "clock", "ahead of the store's")
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "level"),
+    [
+        ({"innodb_flush_log_at_trx_commit": "0"}, "flush_log_at_trx_commit is 0", "warning"),
+        ({"innodb_flush_log_at_trx_commit": "3"}, "", ""),
+        ({"log_bin": "ON", "sync_binlog": "0"}, "sync_binlog is 0", "warning"),
+        ({"log_bin": "OFF", "sync_binlog": "0"}, "", ""),
+        ({"log_bin": "ON", "binlog_format": "STATEMENT"}, "binlog_format", "problem"),
+        ({"read_only": "ON"}, "read-only", "problem"),
+        ({"max_allowed_packet": "1000000"}, "max_allowed_packet is 1,000,000", "warning"),
+    ],
+)
+def test_what_settings_mean(settings: dict[str, str], words: str, level: str) -> None:
+    found = list(judge(settings, 1_000_000))
+    assert [each.level for each in found] == ([level] if level else [])
+    assert all(words in each.text and each.mend for each in found)
+
+
+def test_what_a_cluster_says_of_itself() -> None:
+    assert list(judge_cluster({}, {})) == []
+    status = {"wsrep_cluster_size": "3", "wsrep_local_state_comment": "Synced"}
+    (good,) = judge_cluster({"wsrep_on": "ON"}, status | {"wsrep_ready": "ON"})
+    assert (good.level, "Synced, one of 3" in good.text) == ("ok", True)
+    (ill,) = judge_cluster({"wsrep_on": "ON"}, status | {"wsrep_ready": "OFF"})
+    assert ill.level == "problem"
+
+
+@pytest.fixture
+def smtp_port() -> Iterator[int]:
+    """A mail server that takes one user's password, without TLS, and notes what it is sent."""
+
+    class Nobody:
+        async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802 - aiosmtpd's
+            raise AssertionError("doctor has sent a mail")
+
+    def login(server, session, envelope, how, data) -> AuthResult:
+        assert isinstance(data, LoginPassword)
+        return AuthResult(success=data.password == b"good", handled=False)
+
+    port = needs.free_port()
+    controller = Controller(Nobody(), hostname="127.0.0.1", port=port, authenticator=login)
+    controller.start()
+    try:
+        yield port
+    finally:
+        controller.stop()
+
+
+def mail(project: Project, url: str, more: str = "") -> list[Line]:
+    """Write a project that mails by SMTP, and ask the doctor."""
+    report = f'[report]\nmail_to = ["ops@example.com"]\nsmtp = "{url}"\n{more}\n'
+    project.write(TOML + report, HANDLERS)
+    return [line for line in doctor(project) if line.check == "mail"]
+
+
+@on_sqlite
+def test_a_mail_server(project: Project, smtp_port: int) -> None:
+    (line,) = mail(project, f"smtp://127.0.0.1:{smtp_port}")
+    assert line.text == f"to ops@example.com by 127.0.0.1:{smtp_port} (without TLS)"
+    (line,) = mail(project, f"smtp://127.0.0.1:{needs.free_port()}")
+    assert (line.level, "Connection refused" in line.text) == ("problem", True)
+    password = 'smtp_password = "good"'
+    (line,) = mail(project, f"smtp://me@127.0.0.1:{smtp_port}", password)
+    assert "offers no STARTTLS, and a password is never sent in the clear" in line.text
+    assert "mend smtp" in (line.mend or "")

@@ -155,6 +155,7 @@ def test_the_whole_way_with_a_strange_path(project: Project, cron: Cron, tmp_pat
         strange.run("init", "--yes")
         done = crontab(strange, cron, "--install", "--mailto", "ops@example.com")
         assert done.stderr.startswith("eventctl: installed for ")
+        cron.make_it_look()
         strange.run("emit", "--defer", "purchased", "a", "1")
         wait_until(lambda: strange.value("SELECT status FROM eventctl_event") == 2, 30, "cron")
         lines = doctor(strange, wrapper=cron.stage(strange.folder), check=0)

@@ -44,6 +44,27 @@ _BASH = """\
 complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
+# Unlike click's own: a comma in a description stays, and so does the order.
+_FISH = """\
+function %(complete_func)s
+    set -l words (commandline -cp | string collect)
+    set -l word (commandline -t | string collect)
+    for line in (env %(complete_var)s=fish_complete COMP_WORDS=$words COMP_CWORD=$word \\
+            %(prog_name)s 2>/dev/null)
+        set -l parts (string split -m 1 , -- $line)
+        switch $parts[1]
+            case dir
+                __fish_complete_directories $parts[2]
+            case file
+                __fish_complete_path $parts[2]
+            case plain
+                echo $parts[2]
+        end
+    end
+end
+complete --no-files --keep-order --command %(prog_name)s --arguments "(%(complete_func)s)"
+"""
+
 Complete = Callable[[click.Context, click.Parameter, str], list["CompletionItem[str]"]]
 
 
@@ -62,7 +83,8 @@ def answer(cli: click.Group) -> int:
     except Exception:  # noqa: BLE001 - a word that is not completed is all that may be seen
         return 1
     limit.cancel()
-    sys.stdout.buffer.write(found.encode("utf-8", "replace"))
+    if found:
+        sys.stdout.buffer.write(f"{found}\n".encode("utf-8", "replace"))
     return 0
 
 
@@ -74,6 +96,9 @@ def source(shell: str) -> str:
 class _Ours(ShellComplete):
     """Gives the parameters of the command that is typed what completes them."""
 
+    puts_whole_words = True
+    """Whether the shell puts what it is given in the place of --option=VALUE, not of VALUE."""
+
     def get_completions(self, args: list[str], incomplete: str) -> list[CompletionItem[str]]:
         assert isinstance(self.cli, click.Group)
         with click.Context(self.cli) as context:
@@ -82,6 +107,14 @@ class _Ours(ShellComplete):
                     _equip(word, command)
         _equip_parameters("", self.cli)
         found = super().get_completions(args, incomplete)
+        option, equals, _ = incomplete.partition("=")
+        if self.puts_whole_words and equals and option.startswith("--"):
+            found = [
+                CompletionItem(f"{option}={item.value}", item.type, item.help)
+                if item.type == "plain"
+                else item
+                for item in found
+            ]
         return [item for item in found if str(item.value).isprintable()]
 
 
@@ -217,6 +250,7 @@ class _Bash(_Ours):
 
     name = "bash"
     source_template = _BASH
+    puts_whole_words = False
 
     def get_completion_args(self) -> tuple[list[str], str]:
         words, self._word, self._quote = _words(os.environ["COMP_LINE"])
@@ -245,7 +279,7 @@ class _Zsh(_Ours, get_completion_class("zsh")):  # type: ignore[misc]  # a class
 
 
 class _Fish(_Ours, get_completion_class("fish")):  # type: ignore[misc]
-    pass
+    source_template = _FISH
 
 
 _SHELLS: Mapping[str, type[_Ours]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}

@@ -62,6 +62,10 @@ class Cron:
     def install(self, crontab: str, user: str = "root") -> None:
         """Install a user's crontab, as `crontab FILE` does; fail where it is refused."""
         self._inside("crontab", "-u", user, "-", input=crontab)
+        self.make_it_look(user)
+
+    def make_it_look(self, user: str = "root") -> None:
+        """Have cron read a user's crontab anew with its next minute."""
         # cron looks at whole seconds, and would miss a change in the second it started in.
         changed = next(self._changes)
         self._inside("touch", "-d", f"@{changed}", SPOOL, f"{SPOOL}/{user}")

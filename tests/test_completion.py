@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -163,6 +166,7 @@ def test_in_a_real_bash(project: Project) -> None:
             ["bash", "--norc", "--noprofile", "-i"],
             {**project.environment(), "TERM": "dumb", "PS1": "$ ", "INPUTRC": "/dev/null"},
         )
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 300, 0, 0))
     try:
         read_until(terminal, "$ ")
         type_in(terminal, 'eval "$(eventctl completion bash)"; echo re""ady\n', "ready\r\n$ ")

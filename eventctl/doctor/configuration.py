@@ -7,7 +7,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
@@ -21,12 +20,11 @@ def read(named: str | None) -> tuple[Config | None, list[Finding]]:
     `named` is the value of --config.
     """
     findings = [ok("program", _program())]
-    path: Path | None = None
     try:
         path = configuration.find(named)
         config = configuration.load(path)
     except ConfigError as error:
-        findings += (_mistake(line, path) for line in error.mistakes)
+        findings += (_mistake(line) for line in error.mistakes)
         return None, findings
     events, handlers = len(config.events), len(config.handlers)
     findings.append(ok("config", f"{path}: {count(events, 'event')}, {count(handlers, 'handler')}"))
@@ -50,12 +48,10 @@ def _user() -> str:
         return str(os.geteuid())
 
 
-def _mistake(line: str, path: Path | None) -> Finding:
+def _mistake(line: str) -> Finding:
     # `FILE: KEY: what is wrong; how to mend it`, and in the last part there may be a ";".
-    wrong, separator, mend = line.partition("; ")
-    if path is None and not separator:
-        return problem("config", line, "eventctl init writes a first one")
-    return problem("config", wrong, mend or "mend the file")
+    wrong, _, mend = line.partition("; ")
+    return problem("config", wrong, mend)
 
 
 def _cautions(config: Config) -> Iterator[Finding]:

@@ -33,15 +33,16 @@ MAILTO="boss@example.com"
 
 
 @pytest.fixture(scope="module")
-def cron(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cron]:
-    with running_cron(tmp_path_factory.mktemp("cron"), SPEED) as running:
-        yield running
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cron]:
+    with running_cron(tmp_path_factory.mktemp("cron"), SPEED) as cron:
+        yield cron
 
 
-@pytest.fixture(autouse=True)
-def _no_crontab(cron: Cron) -> Iterator[None]:
-    yield
-    subprocess.run([*cron.stage(Path("/")), "crontab", "-r"], capture_output=True, check=False)
+@pytest.fixture
+def cron(running: Cron) -> Iterator[Cron]:
+    """A cron for which no crontab is installed."""
+    yield running
+    subprocess.run([*running.stage(Path("/")), "crontab", "-r"], capture_output=True, check=False)
 
 
 def crontab(project: Project, cron: Cron, *options: str, check: int = 0) -> Finished:
@@ -110,6 +111,7 @@ def test_several_files_side_by_side(project: Project, cron: Cron) -> None:
     (other / "events.toml").write_text(TOML)
     crontab(project, cron, "--install", "--mailto", "ops@example.com")
     alone = listed(cron)
+    assert b"\nMAILTO=root\n# END" in (alone or b""), "the other one's mail is cron's to send"
     crontab(project, cron)  # prints only
     assert listed(cron) == alone
     project.run("--config", "other/../other/./events.toml", "crontab", "--install",

@@ -40,11 +40,12 @@ def command(
     every: str,
     repeat_for: str | None,
 ) -> None:
-    """Print the crontab lines that sweep, with absolute paths; or install them.
+    """Print the crontab lines that sweep, or install them.
 
-    --install adds them to your crontab as a block of their own, or puts them in the
-    place of the block that is there for the same events.toml. All other lines stay
-    as they are. Run it as the user that the sweep should run as.
+    All paths in them are absolute. --install adds them to your crontab as a block of
+    their own, or puts them in the place of the block that is there for the same
+    events.toml. All other lines stay as they are. Run it as the user that the sweep
+    should run as.
 
     \b
     Examples:

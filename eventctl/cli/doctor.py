@@ -26,12 +26,13 @@ Show = Callable[["Finding"], None]
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @click.pass_obj
 def command(context: Context, /, strict: bool, as_json: bool) -> int:
-    """Look at all that events have to pass through, and say how to mend what is wrong.
+    """Say what is wrong, and how to mend it.
 
-    Looked at are events.toml, the import of each handler (in a child process), the
-    store with its rights and settings, clocks, folders, disks, the spool, cron, the
-    last sweep and the mail server. Nothing is changed, and nothing is sent. Run it as
-    the user that sweeps. Below stands which event runs what.
+    It looks at all that events have to pass through: events.toml, the import of each
+    handler (in a child process), the store with its rights and settings, clocks,
+    folders, disks, the spool, cron, the last sweep and the mail server. Nothing is
+    changed, and nothing is sent. Run it as the user that sweeps. Below stands which
+    event runs what.
 
     It exits with 0 if there is no problem, 1 if there is one, and 78 if events.toml
     cannot be used. A warning alone is no problem, unless --strict makes it one.
@@ -68,7 +69,8 @@ def _shown(first: list[Finding], rest: Iterable[Finding], show: Show) -> Iterato
     for findings in (first, rest):
         for finding in findings:
             show(finding)
-            sys.stdout.flush()
+            if sys.stdout.isatty():
+                sys.stdout.flush()
             yield finding
 
 

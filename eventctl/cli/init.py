@@ -43,10 +43,10 @@ class InitError(EventctlError):
 @click.option("--smtp", metavar="URL", help="The mail server, with --mail-to.")
 @click.pass_obj
 def command(context: Context, /, folder: str, yes: bool, **options: str | None) -> None:
-    """Write a first events.toml and a handler that works, and say what to type next.
+    """Write a first events.toml, and a handler that works.
 
     FOLDER is this one if you name none; it is made if it is not there. init asks for
-    what no option says. It never writes over a file.
+    what no option says, never writes over a file, and says what to type next.
 
     \b
     Examples:

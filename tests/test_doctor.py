@@ -33,7 +33,7 @@ sendmail = "{folder}/sendmail"
 """
 
 HANDLERS = """
-print("written while it is imported")
+print("written while it is imported", flush=True)
 
 def draw(*args):
     pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from aiosmtpd.controller import Controller
@@ -13,7 +14,7 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 from eventctl.doctor.mysql import judge, judge_cluster
 from tests.support import needs
 from tests.support.diagnosis import Line, bad, doctor, only
-from tests.support.mariadb import PASSWORD
+from tests.support.mariadb import PASSWORD, MariaDB
 from tests.support.project import Project
 
 TOML = '[events]\nbought = ["handlers:draw"]\n'
@@ -132,6 +133,26 @@ def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
     assert line.level == "warning"
     project.server.sql((line.mend or "").partition(",")[0])
     assert "store" not in bad(doctor(project))
+
+
+def test_a_server_whose_binary_log_forbids_what_sweeps_do(tmp_path: Path) -> None:
+    server = MariaDB(tmp_path / "m", ["--log-bin=b", "--binlog-format=STATEMENT", "--server-id=1"])
+    try:
+        server.start()
+        project = Project(tmp_path / "project", server)
+        project.write(TOML, HANDLERS)
+        lines = [line for line in doctor(project, check=1) if line.check == "store"]
+        levels = {line.text.split()[0]: line.level for line in lines if line.level != "ok"}
+        assert levels == {"sync_binlog": "warning", "binlog_format": "problem"}
+        assert project.run("list", check=None).returncode in (74, 78), "it is as doctor says"
+        for line in lines:
+            if line.mend:
+                server.sql(line.mend.partition(" (")[0].partition(", and")[0])
+        assert "store" not in bad(doctor(project))
+        project.run("list")
+        project.close()
+    finally:
+        server.close()
 
 
 @on_mariadb

@@ -347,6 +347,14 @@ def test_what_is_mapped_to_what(project: Project) -> None:
 
 
 @sqlite
+def test_a_terminal_that_has_few_letters(project: Project) -> None:
+    write(project, events='"歓迎" = ["draw"]')
+    done = project.run("doctor", env={"PYTHONIOENCODING": "latin-1"}, check=None)
+    assert done.stderr == ""
+    assert "\n\\u6b53\\u8fce\n  draw: " in done.stdout
+
+
+@sqlite
 def test_a_name_that_would_repaint_the_terminal(project: Project) -> None:
     write(project, handlers='bad = { command = ["./\\u001b[31mx"] }')
     done = project.run("doctor", check=1)

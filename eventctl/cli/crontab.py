@@ -75,7 +75,7 @@ def command(
     if install:
         _change(old, new, dry_run, f"installed for {path}, in the crontab of {user}")
     else:
-        sys.stdout.write(block.found(new).decode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(block.found(new))  # a path need not be UTF-8
     _tell_of_variables(config, old)
 
 

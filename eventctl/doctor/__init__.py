@@ -38,7 +38,10 @@ def examine(config: Config) -> Findings:
         try:
             yield from check(config, seen)
         except (EventctlError, OSError) as error:
-            yield problem(name, f"it could not be looked at: {error}", "mend that first")
+            said = str(error)
+            if isinstance(error, OSError):
+                said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+            yield problem(name, f"it could not be looked at: {said}", "mend that first")
 
 
 def without_config() -> Findings:

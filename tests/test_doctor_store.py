@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import AuthResult, LoginPassword
+from aiosmtpd.smtp import AuthResult
 
 from eventctl.doctor.mysql import judge, judge_cluster
 from tests.support import needs
 from tests.support.diagnosis import Line, bad, doctor, only
 from tests.support.mariadb import PASSWORD, MariaDB
 from tests.support.project import Project
+from tests.test_mail import Certificate
 
 TOML = '[events]\nbought = ["handlers:draw"]\n'
 HANDLERS = "def draw(*args):\n    pass\n"
@@ -193,20 +197,20 @@ def test_what_a_cluster_says_of_itself() -> None:
     assert ill.level == "problem"
 
 
-@pytest.fixture
-def smtp_port() -> Iterator[int]:
-    """A mail server that takes one user's password, without TLS, and notes what it is sent."""
+@contextlib.contextmanager
+def mail_server(**options: Any) -> Iterator[int]:
+    """A mail server that takes one password, and no mail; yield its port."""
 
     class Nobody:
-        async def handle_DATA(self, server, session, envelope) -> str:  # noqa: N802 - aiosmtpd's
-            raise AssertionError("doctor has sent a mail")
+        async def handle_MAIL(self, *told: object) -> str:  # noqa: N802 - the name is aiosmtpd's
+            raise AssertionError("doctor has begun to send a mail")
 
-    def login(server, session, envelope, how, data) -> AuthResult:
-        assert isinstance(data, LoginPassword)
-        return AuthResult(success=data.password == b"good", handled=False)
+    def login(server: Any, session: Any, envelope: Any, how: str, data: Any) -> AuthResult:
+        return AuthResult(success=data.password == b"good-secret", handled=False)
 
     port = needs.free_port()
-    controller = Controller(Nobody(), hostname="127.0.0.1", port=port, authenticator=login)
+    options = {"authenticator": login, **options}
+    controller = Controller(Nobody(), hostname="127.0.0.1", port=port, **options)
     controller.start()
     try:
         yield port
@@ -222,12 +226,37 @@ def mail(project: Project, url: str, more: str = "") -> list[Line]:
 
 
 @on_sqlite
-def test_a_mail_server(project: Project, smtp_port: int) -> None:
-    (line,) = mail(project, f"smtp://127.0.0.1:{smtp_port}")
-    assert line.text == f"to ops@example.com by 127.0.0.1:{smtp_port} (without TLS)"
+def test_a_mail_server(project: Project) -> None:
+    with mail_server() as port:
+        (line,) = mail(project, f"smtp://127.0.0.1:{port}")
+        assert line.text == f"to ops@example.com by 127.0.0.1:{port} (without TLS)"
+        (line,) = mail(project, f"smtp://me@127.0.0.1:{port}", 'smtp_password = "good-secret"')
+        assert "offers no STARTTLS, and a password is never sent in the clear" in line.text
+        assert "mend smtp" in (line.mend or "")
     (line,) = mail(project, f"smtp://127.0.0.1:{needs.free_port()}")
     assert (line.level, "Connection refused" in line.text) == ("problem", True)
-    password = 'smtp_password = "good"'
-    (line,) = mail(project, f"smtp://me@127.0.0.1:{smtp_port}", password)
-    assert "offers no STARTTLS, and a password is never sent in the clear" in line.text
-    assert "mend smtp" in (line.mend or "")
+
+
+@on_sqlite
+def test_the_password_of_a_mail_server(project: Project, tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path, "IP:127.0.0.1")
+    trusted = f'ca_file = "{certificate.file}"\nsmtp_password = '
+    with mail_server(require_starttls=True, tls_context=certificate.context) as port:
+        url = f"smtp://me@127.0.0.1:{port}"
+        (line,) = mail(project, url, f'{trusted}"good-secret"')
+        assert line.text.endswith(f"127.0.0.1:{port} (over TLS, logged in as me)")
+        (line,) = mail(project, url, f'{trusted}"bad-secret"')
+        assert line.level == "problem"
+        assert "it refused the user or the password" in line.text
+        assert "secret" not in line.text
+        (line,) = mail(project, url, 'smtp_password = "good-secret"')
+        assert "its certificate is not valid" in line.text
+
+
+@on_sqlite
+def test_a_mail_server_that_says_nothing(project: Project) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begin = time.monotonic()
+        (line,) = mail(project, f"smtp://127.0.0.1:{silent.getsockname()[1]}")
+        assert "after 5 s" in line.text or "within 5 s" in line.text
+        assert time.monotonic() - begin < 15

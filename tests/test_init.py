@@ -6,11 +6,11 @@ import os
 import shlex
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from eventctl.first import Answers, function_of, handlers
 from tests.support import needs
 from tests.support.cron import running_cron
 from tests.support.project import Project
@@ -198,7 +198,6 @@ def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> N
     project.run("--config", str(file), "list")
 
 
-@sqlite
 @pytest.mark.parametrize(
     ("handler", "function"),
     [
@@ -212,11 +211,15 @@ def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> N
         ("shop.mail:welcome", "shop_mail_welcome"),
     ],
 )
-def test_the_functions_name(project: Project, handler: str, function: str) -> None:
-    project.run("init", "--yes", "--handler", handler)
-    sys_path = subprocess.run(
-        [sys.executable, "-c", f"import handlers; handlers.{function}"], cwd=project.folder
-    )
-    assert sys_path.returncode == 0
+def test_the_functions_name(handler: str, function: str) -> None:
+    assert function_of(handler) == function
+    text = handlers(Answers(handler=handler))
+    assert f"\ndef {function}(*args, **fields):\n" in text
+    compile(text, "handlers.py", "exec")
+
+
+@sqlite
+def test_a_handlers_name_that_is_no_word_of_pythons(project: Project) -> None:
+    project.run("init", "--yes", "--handler", "os → Ä")
     project.run("emit", "--strict", "purchased", "a", "1")
-    assert os.listdir(project.folder / f"{function}.done") == ["1.json"]
+    assert os.listdir(project.folder / f"{function_of('os → Ä')}.done") == ["1.json"]

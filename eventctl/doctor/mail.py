@@ -10,7 +10,7 @@ from eventctl.doctor.findings import Findings, Seen, ok, problem
 
 SENDMAIL = "/usr/sbin/sendmail"
 
-_PATIENCE = 5.0
+PATIENCE = 5.0
 """Seconds for the whole dialogue with the mail server."""
 
 
@@ -46,7 +46,7 @@ def _smtp(config: Config, people: str) -> Findings:
     from eventctl.alerts import ChannelError, smtp
 
     try:
-        how = smtp.probe(config.report, total=_PATIENCE, step=_PATIENCE)
+        how = smtp.probe(config.report, total=PATIENCE, step=PATIENCE)
     except ChannelError as error:
         yield problem(
             "mail",

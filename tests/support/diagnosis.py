@@ -6,7 +6,29 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tests.support.look import script
 from tests.support.project import Project
+
+TOML = """
+[events]
+bought = ["draw", "tool"]
+{events}
+[handlers]
+draw = "handlers:draw"
+tool = {{ command = ["./tool.sh"], timeout = "90s", retry = {{ attempts = 1 }} }}
+{handlers}
+[report]
+mail_to = ["ops@example.com"]
+sendmail = "{folder}/sendmail"
+{report}
+"""
+
+HANDLERS = """
+print("written while it is imported", flush=True)
+
+def draw(*args):
+    pass
+"""
 
 
 class Line(NamedTuple):
@@ -14,6 +36,14 @@ class Line(NamedTuple):
     check: str
     text: str
     mend: str | None
+
+
+def write(project: Project, *, store: str = "", **parts: str) -> None:
+    """Write a project in which all is well but what `parts` adds."""
+    texts = {"events": "", "handlers": "", "report": "", **parts}
+    project.write(TOML.format(folder=project.folder, **texts), HANDLERS, store=store)
+    for name in ("tool.sh", "sendmail"):
+        script(project.folder / name, "#!/bin/sh\nexit 0\n")
 
 
 def doctor(

@@ -16,7 +16,10 @@ from pathlib import Path
 RANKS = (
     ("errors", "states", "text", "times", "cause", "config.model"),
     ("retry", "tally", "files", "config.*"),
-    ("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
+    (
+        *("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
+        *("crontab", "first"),
+    ),
     ("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
@@ -30,7 +33,7 @@ RANKS = (
     ("child",),
     ("pool",),
     ("dispatch",),
-    ("emitter", "replay", "sweep"),
+    ("emitter", "replay", "sweep", "doctor.*"),
     ("api", "cli.*"),
     ("eventctl", "__main__"),
 )

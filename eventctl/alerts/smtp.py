@@ -49,6 +49,35 @@ class _Server:
         return [*coded, self.password]
 
 
+def probe(report: Report, *, total: float, step: float) -> str:
+    """Talk to the server as `send` does, up to the login; return who it is, and how.
+
+    Nothing is mailed. `total` and `step` are in seconds. Raises ChannelError.
+    """
+    server = _server(report)
+    clients: list[smtplib.SMTP] = []
+
+    def dialogue() -> str:
+        client = _connect(server, report, step)
+        clients.append(client)
+        try:
+            _authenticate(client, server, report)
+            private = isinstance(client.sock, ssl.SSLSocket)
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                client.quit()
+        finally:
+            client.close()
+        login = f", logged in as {printable(server.user)}" if server.user else ""
+        return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
+
+    try:
+        return _within(total, dialogue)
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        for client in clients:
+            _hang_up(client)
+        raise _error(server, _reason(error, step)) from None
+
+
 def send(
     report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
 ) -> list[str]:

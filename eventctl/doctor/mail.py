@@ -17,10 +17,15 @@ PATIENCE = 5.0
 def look(config: Config, seen: Seen) -> Findings:
     """Look at the sendmail program, or talk to the mail server as far as the password."""
     report = config.report
+    others = [alert.name for alert in config.alerts if alert.tells("exhausted")]
+    if others:
+        yield ok("mail", f"what runs out of retries is told on {', '.join(others)}")
     if not report.mail_to:
+        if not report.print:
+            return
         if _is_program(SENDMAIL):
             yield ok("mail", f"the sweep prints its report, and cron mails it by {SENDMAIL}")
-        else:
+        elif not others:
             yield problem(
                 "mail",
                 f"[report] has no mail_to, and there is no {SENDMAIL} by which cron could mail"

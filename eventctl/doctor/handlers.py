@@ -148,8 +148,7 @@ def _child(config: Config, calls: list[str], writer: int) -> NoReturn:
         # What a module prints or reads as it is imported is not ours.
         for fd, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
             os.dup2(os.open(os.devnull, flags), fd)
-        os.environ["EVENTCTL_CONFIG"] = str(config.path)
-        handlers.add_to_path(config.pythonpath)
+        handlers.settle_in(config)
         answers = {call: _load(call) for call in calls}
         with open(writer, "wb") as file:
             file.write(json.dumps(answers).encode() + b"\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -31,7 +30,7 @@ _LOOKS: dict[str, Callable[[Database], Findings]] = {"sqlite": sqlite.look, "mys
 
 def look(config: Config, seen: Seen) -> Findings:
     """Reach the store, and look at its schema, rights, settings, clock and last sweep."""
-    settings = replace(config.store, timeout=min(_PATIENCE, config.store.timeout))
+    settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
     if settings.sqlite and not settings.sqlite.exists():
         yield from sqlite.look_before(settings.sqlite)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -314,7 +315,9 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
+                    # Where the session has ended, its lock has, and the first error tells.
+                    with suppress(self.driver.Error):
+                        cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
                 raise self.translated(error) from error
 

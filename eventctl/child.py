@@ -10,13 +10,16 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventctl import output, worker
 from eventctl.config.model import Config
 from eventctl.handlers import signal_name
 from eventctl.locks import Claimer
 from eventctl.states import Delivery, Outcome, Result
+
+if TYPE_CHECKING:
+    from eventctl.follow import Follower, Heard
 
 _GLANCE = 0.05
 """Seconds between two looks at a handler's output: what it can write in it is bounded."""
@@ -35,12 +38,15 @@ _ANSWER = [str, int, str, str, str, float, bool]
 class Child:
     """One worker process, and what was sent to it."""
 
-    def __init__(self, config: Config, claimer: Claimer, chatty: bool) -> None:
+    def __init__(
+        self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
+    ) -> None:
         self._config = config
         requests, self._requests = os.pipe()
         self.answers, answers = os.pipe()
         life, self._life = os.pipe()
         self._output = output.make()
+        self._follower = _follower(self._output, heard) if heard else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
@@ -81,6 +87,8 @@ class Child:
             return False  # its end is near
         if not self.busy:
             return True  # it waits for one, and reads it whatever its size
+        if self._follower:
+            return False  # the next one would write over what is not read yet
         # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
         return len(self.sent) < self._ahead - 1 and sum(self._sizes) + size <= _PIPE
 
@@ -149,6 +157,8 @@ class Child:
         if self.running is None:
             self.sent.popleft()
             self._sizes.popleft()
+        elif self._follower:
+            self._follower.end(delivery)
         if ended is None:
             self.running = delivery
             self.has_started = True
@@ -165,6 +175,8 @@ class Child:
     def alarm(self) -> None:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
         if self.running is not None:
+            if self._follower:
+                self._follower.read(self.running)
             output.give_back(self._output)
         now = time.monotonic()
         if self._kill_at is not None:
@@ -220,10 +232,18 @@ class Child:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
+        if self.running is not None and self._follower:
+            self._follower.end(self.running)
         self._last_output = output.tail(self._output)
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
+
+
+def _follower(fd: int, heard: Heard) -> Follower:
+    from eventctl.follow import Follower  # few ask for it, and every emit would load it
+
+    return Follower(fd, heard)
 
 
 def _ended(text: bytes) -> list[Any]:

@@ -67,6 +67,11 @@ class Outcome(StrEnum):
     """It would have outlived its lease, so it was given back."""
 
 
+REHEARSED = 0
+"""The id of a delivery that is in no store: what a transactional handler does for it is
+rolled back."""
+
+
 class NewEvent(NamedTuple):
     """An event to record. `args` is JSON text, kept to the letter."""
 

@@ -115,6 +115,7 @@ def test_json_has_the_whole_event(shop: Project) -> None:
         "reason": None,
         "attempts": 1,
         "dueAt": None,
+        "paused": False,
         "lastError": None,
     }
     assert drawn.pop("dueAt").endswith("Z")

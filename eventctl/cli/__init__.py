@@ -19,7 +19,7 @@ from eventctl.text import printable
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
     "Look": ("list", "show"),
-    "Mend": ("replay",),
+    "Mend": ("replay", "cancel", "pause", "resume", "rehearse"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 

@@ -148,10 +148,11 @@ def _count_due(context: Context) -> int:
     """Return how much there is to do, for who watches a terminal; else 0."""
     if not sys.stderr.isatty():
         return 0
-    from eventctl.store import claims
+    from eventctl.store import claims, mending
 
     with context.open() as database:
-        return claims.count_due(database)
+        paused = mending.count_paused(database, mending.Pauses(database).all, claims.now(database))
+        return claims.count_due(database) - paused
 
 
 def _teller(verbose: bool, bar: ProgressBar) -> Callable[[Result, Verdict], None]:

@@ -38,7 +38,8 @@ class Ask:
 
     `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
     handler is not in it is held. `start_by`, a reading of CLOCK_BOOTTIME, goes into each
-    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave.
+    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave,
+    `skip_events` are events whose deliveries to leave.
     """
 
     token: str
@@ -51,6 +52,7 @@ class Ask:
     handler: str | None = None
     event: str | None = None
     ids: tuple[int, ...] = ()
+    skip_events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,14 @@ def _candidates(tx: Transaction, ask: Ask) -> list[Row]:
         join = " JOIN eventctl_event e ON e.id = d.event_id"
         where.append("e.name = ?")
         values.append(ask.event)
+    if ask.skip_events:
+        # As a join, for which both databases look each event up by its id.
+        join += (
+            " LEFT JOIN eventctl_event p ON p.id = d.event_id"
+            f" AND p.name IN ({marks(ask.skip_events)})"
+        )
+        where.append("p.id IS NULL")
+        values[:0] = ask.skip_events
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids

@@ -113,7 +113,17 @@ _TABLES = (
     "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES,)
+_PAUSE = (
+    """CREATE TABLE IF NOT EXISTS eventctl_pause (
+        kind VARCHAR(8) NOT NULL,
+        name {name} NOT NULL,
+        paused_at BIGINT NOT NULL,
+        why TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    ){end}""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _PAUSE)
 
 VERSION = len(STEPS)
 

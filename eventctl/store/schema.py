@@ -127,6 +127,19 @@ class Breaker(Table):
         table_name = "eventctl_breaker"
 
 
+class Pause(Table):
+    """A handler or an event that is not run until it is resumed; `kind` says which."""
+
+    kind = Text()
+    name = Text()
+    paused_at = peewee.BigIntegerField()
+    why = Text()
+
+    class Meta:
+        table_name = "eventctl_pause"
+        primary_key = peewee.CompositeKey("kind", "name")
+
+
 class Sweep(Table):
     """One sweep, and what it did."""
 
@@ -155,7 +168,7 @@ class Schema(Table):
         table_name = "eventctl_schema"
 
 
-TABLES = (Event, Delivery, Attempt, Notice, Outbox, Breaker, Sweep, Schema)
+TABLES = (Event, Delivery, Attempt, Notice, Outbox, Breaker, Pause, Sweep, Schema)
 
 
 def ask(database: Database, query: Any) -> list[tuple[Any, ...]]:

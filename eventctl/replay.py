@@ -55,8 +55,9 @@ def reopen_all(
     for start in range(0, len(planned), BATCH):
         batch = planned[start : start + BATCH]
         due_at = _turns(base, interval, start, [delivery.id for delivery in batch])
-        for state, attempts in sorted({(each.state, each.attempts) for each in batch}):
-            ids = [d.id for d in batch if (d.state, d.attempts) == (state, attempts)]
+        attempts = {delivery.id: delivery.attempts for delivery in batch}
+        for state in sorted({delivery.state for delivery in batch}):
+            ids = [delivery.id for delivery in batch if delivery.state == state]
             reopened += reopen(database, ids, State(state), attempts, due_at)
         progress(len(batch))
     return reopened

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import os
 import shlex
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -14,8 +12,9 @@ import click
 from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.cli.filters import name as a_name
+from eventctl.cli.probe import Probe, argv
 from eventctl.config.units import parse_duration
-from eventctl.errors import EXIT_DONE, EXIT_FAILED, EventctlError, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.states import Delivery, Outcome, Result, State
 from eventctl.text import printable
 
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 _HALF = "half-way"
 _KILLS = 3
 """How often it is tried to kill a handler that ends before it can be."""
-
-_PROBE_TIMEOUT = 60.0
-"""Seconds."""
 
 
 def _kill(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
@@ -44,20 +40,6 @@ def _kill(context: click.Context, option: click.Parameter, value: str | None) ->
     if not seconds:
         raise click.BadParameter("it can be killed after some time only, such as 500ms")
     return seconds
-
-
-def _command(
-    context: click.Context, option: click.Parameter, value: str | None
-) -> list[str] | None:
-    if value is None:
-        return None
-    try:
-        argv = shlex.split(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{value!r} is no command: {error}") from None
-    if not argv:
-        raise click.BadParameter("it is empty")
-    return argv
 
 
 @click.command()
@@ -76,7 +58,7 @@ def _command(
 @click.option(
     "--probe",
     metavar="COMMAND",
-    callback=_command,
+    callback=argv,
     help="A command, without a shell, that shows what the handler has done: it must show the same"
     " after the first run and after the last.",
 )
@@ -119,7 +101,7 @@ def command(
 
     heard = teller(context.config, _write_line)
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
-        play = _Play(rehearsal, found, handler, probe)
+        play = _Play(rehearsal, found, handler, Probe(probe, found, handler) if probe else None)
         play.run(twice, kill)
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
@@ -186,14 +168,13 @@ class _Play:
     """The runs, one after another, and what is said of them."""
 
     def __init__(
-        self, rehearsal: Rehearsal, event: EventView, handler: str, probe: list[str] | None
+        self, rehearsal: Rehearsal, event: EventView, handler: str, probe: Probe | None
     ) -> None:
         self._rehearsal = rehearsal
         self._event = event
         self._handler = handler
         self._probe = probe
         self._number = 0
-        self._seen: tuple[int, str] | None = None
         self._failed = False
 
     @property
@@ -221,7 +202,9 @@ class _Play:
         result, _ = self._rehearsal.run()
         self._tell(result)
         if self._probe and not self._over:
-            self._compare(self._probe)
+            for line in self._probe.look(self._number):
+                _write(line)
+            self._failed = self._probe.differs
         return result.took / 1000
 
     def _killed(self, after: float, tries: int) -> bool:
@@ -255,54 +238,6 @@ class _Play:
         for line in result.traceback.splitlines():
             _write(f"  {printable(line)}")
         self._failed |= result.outcome != Outcome.SUCCEEDED
-
-    def _compare(self, argv: list[str]) -> None:
-        """Run the probe; from the second time on, tell whether it still shows the same."""
-        shown = self._ask(argv)
-        if self._seen is None:
-            self._seen = (self._number, shown)
-            return
-        number, before = self._seen
-        if shown == before:
-            _write(f"probe: the same after run {number} and after run {self._number}")
-            return
-        self._failed = True
-        _write(f"probe: NOT the same after run {number} and after run {self._number}")
-        for line in difflib.unified_diff(
-            before.splitlines(),
-            shown.splitlines(),
-            f"after run {number}",
-            f"after run {self._number}",
-            lineterm="",
-        ):
-            _write(f"  {printable(line)}")
-
-    def _ask(self, argv: list[str]) -> str:
-        environment = os.environ | {
-            "EVENTCTL_ID": str(self._event.id),
-            "EVENTCTL_KEY": self._event.key,
-            "EVENTCTL_NAME": self._event.name,
-            "EVENTCTL_HANDLER": self._handler,
-        }
-        try:
-            done = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                env=environment,
-                timeout=_PROBE_TIMEOUT,
-                check=False,
-            )
-        except OSError as error:
-            raise UsageError(f"the probe {argv[0]!r} cannot be run: {error.strerror}") from error
-        except subprocess.TimeoutExpired:
-            raise EventctlError(f"the probe ran for longer than {_PROBE_TIMEOUT:g} s") from None
-        if done.returncode:
-            said = done.stderr.decode("utf-8", "backslashreplace").strip().splitlines()
-            raise EventctlError(
-                f"the probe exited with {done.returncode}{f': {said[-1]}' if said else ''}"
-            )
-        return done.stdout.decode("utf-8", "backslashreplace")
 
 
 def _seconds(seconds: float) -> str:

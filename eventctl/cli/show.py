@@ -226,7 +226,10 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         option = f" --handler {shlex.quote(one)}" if one and printable(one) == one else ""
         them = "it" if len(failed) == 1 else "them"
         yield Text()
-        yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
+        if all(delivery.reason == Reason.CANCELLED for delivery in failed):
+            yield Text(f"To have the next sweep run {them} after all:")
+        else:
+            yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
         yield Text(f"  {context.prog} replay {event.id}{option}", "bold")
     for delivery in held:
         yield Text()

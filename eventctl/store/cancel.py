@@ -25,28 +25,33 @@ def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> lis
 
 
 def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
-    among = f"id IN ({marks(delivery_ids)})"
-    event_ids = [
-        row[0]
-        for row in tx.rows(
-            f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} AND state = ?"
-            " ORDER BY event_id",
-            [*delivery_ids, str(state)],
-        )
-    ]
+    rows = tx.rows(
+        "SELECT id, event_id FROM eventctl_delivery"
+        f" WHERE id IN ({marks(delivery_ids)}) AND state = ? AND (reason IS NULL OR reason <> ?)",
+        [*delivery_ids, str(state), str(Reason.CANCELLED)],
+    )
+    if not rows:
+        return []
+    ids = [row[0] for row in rows]
+    event_ids = sorted({row[1] for row in rows})
     lock_events(tx, event_ids)
-    # Who claims locks no event first: only what this statement has changed was ours to take.
+    # Who claims locks no event first, so some of it may be running by now.
     tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = NULL, claim = NULL,"
-        f" alone = 0 WHERE {among} AND state = ?",
-        [str(State.FAILED), str(Reason.CANCELLED), *delivery_ids, str(state)],
+        f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",
+        [str(State.FAILED), str(Reason.CANCELLED), *ids, str(state)],
     )
-    rows = tx.rows(
-        f"SELECT id FROM eventctl_delivery WHERE {among} AND state = ? AND reason = ? ORDER BY id",
-        [*delivery_ids, str(State.FAILED), str(Reason.CANCELLED)],
-    )
-    ids = [row[0] for row in rows]
-    if ids:
-        tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
+    cancelled = [
+        row[0]
+        for row in tx.rows(
+            f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
+            " AND state = ? AND reason = ? ORDER BY id",
+            [*ids, str(State.FAILED), str(Reason.CANCELLED)],
+        )
+    ]
+    if cancelled:
+        tx.execute(
+            f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(cancelled)})", cancelled
+        )
     settle(tx, event_ids, troubled=True)
-    return ids
+    return cancelled

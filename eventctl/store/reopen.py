@@ -16,14 +16,15 @@ def reopen(
     database: Database,
     delivery_ids: Sequence[int],
     state: State,
-    attempts: int | None = None,
+    attempts: Mapping[int, int] | None = None,
     due_at: Mapping[int, int] | None = None,
 ) -> list[int]:
     """Make deliveries due, with all of their attempts before them; return their ids.
 
-    What is not in `state` any more, or has not as many `attempts` behind it where that is
-    said, is left alone. The history of attempts stays. `due_at` has, by id, when each is
-    due, in milliseconds since 1970; without it they are due now. Takes up to BATCH ids.
+    What is not in `state` any more is left alone, and so is, where `attempts` says by id
+    how many are behind each, what has had others since. The history of attempts stays.
+    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are
+    due now. Takes up to BATCH ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []
@@ -34,14 +35,11 @@ def _reopen(
     tx: Transaction,
     delivery_ids: Sequence[int],
     state: State,
-    attempts: int | None,
+    attempts: Mapping[int, int] | None,
     due_at: Mapping[int, int] | None,
 ) -> list[int]:
     among = f"id IN ({marks(delivery_ids)}) AND state = ?"
-    wanted: list[object] = [*delivery_ids, str(state)]
-    if attempts is not None:
-        among += " AND attempts = ?"
-        wanted.append(attempts)
+    wanted = [*delivery_ids, str(state)]
     event_ids = [
         row[0]
         for row in tx.rows(
@@ -50,8 +48,8 @@ def _reopen(
         )
     ]
     lock_events(tx, event_ids)
-    rows = tx.rows(f"SELECT id FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
-    ids = [row[0] for row in rows]
+    rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
+    ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]
     if ids:
         due, moments = "?", [tx.now()]
         if due_at is not None:

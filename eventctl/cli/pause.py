@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def command(
     if running:
         said += f"; {running:,} that run already go on"
     complain(said)
-    complain(f"to run it again: {context.prog} resume {shown}")
+    complain(f"to run it again: {context.prog} resume {shlex.quote(shown)}")
     return EXIT_DONE
 
 

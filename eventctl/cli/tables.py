@@ -6,6 +6,7 @@ take no markup.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -147,6 +148,6 @@ def pause_line(pause: PauseView, now: int) -> Text:
     why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
     return Text.assemble(
         (printable(pause.name), "bold"),
-        f" is paused: for {span(now - pause.paused_at)} this {printable(pause.kind)}'s deliveries"
-        f" have been waiting, until eventctl resume {printable(pause.name)}{why}",
+        f" is paused{why}: for {span(now - pause.paused_at)} this {printable(pause.kind)}'s"
+        f" deliveries have been waiting for eventctl resume {shlex.quote(printable(pause.name))}",
     )

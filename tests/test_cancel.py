@@ -148,3 +148,24 @@ def test_against_a_sweep_each_delivery_is_run_or_cancelled(project: Project) -> 
     )
     assert project.value(wrong) == 0
     fire.assert_nothing_claimed(project)
+
+
+@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+def test_what_is_claimed_in_the_same_instant_is_left_alone(project: Project) -> None:
+    fire.write(project, {"ok": '"handlers:ok"'})
+    fire.defer(project, "ok")
+    assert project.server
+    claimer = project.server.connect(project.database)
+    cursor = claimer.cursor()
+    cursor.execute("BEGIN")
+    cursor.execute("UPDATE eventctl_delivery SET state = 'running', claim = 'a.b.c'")
+    cancel = project.start("cancel", "1")
+    waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    wait_until(lambda: project.value(waits), what="the cancel to meet the claim")
+    cursor.execute("COMMIT")
+    claimer.close()
+    _, err = cancel.communicate(timeout=30)
+    assert cancel.returncode == 1
+    assert err == "eventctl: cancelled 0 deliveries (1 delivery had moved on meanwhile)\n"
+    assert stands(project) == {"ok": ("running", None)}
+    assert look.status(project) == 0

@@ -300,6 +300,9 @@ def test_a_delivery_that_has_moved_on_since_the_plan_is_left_alone(shop: Project
         rows = to_replay(database, Selection(handlers=("lottery",)))
         assert [row.delivery.id for row in rows if row.acts] == [2, 4]
         shop.execute("UPDATE eventctl_delivery SET state = 'done' WHERE id = 2")
+        shop.execute("UPDATE eventctl_delivery SET attempts = 9 WHERE id = 4")
+        assert replay.reopen_all(database, rows, lambda count: None) == []
+        shop.execute("UPDATE eventctl_delivery SET attempts = 1 WHERE id = 4")
         assert replay.reopen_all(database, rows, lambda count: None) == [4]
     assert states(shop)[1] == "lottery done"
 

@@ -72,11 +72,12 @@ def command(
     why: str | None,
     as_json: bool,
 ) -> int:
-    """Stop running a handler, or all handlers of an event; list what is paused.
+    """Stop running a handler or an event; list what is paused.
 
-    NAME is a handler or an event. Its events are recorded as ever, and its deliveries
-    wait and lose no attempts: neither sweep nor emit nor replay --now runs them, until
-    eventctl resume NAME. What runs already goes on, and deadlines are not put off.
+    NAME is a handler, or an event, which stands for all of its handlers. Events are
+    recorded as ever, and the deliveries wait and lose no attempts: neither sweep nor
+    emit nor replay --now runs them, until eventctl resume NAME. What runs already
+    goes on, and deadlines are not put off.
     Without NAME, pause lists what is paused: kind, name, since when (UTC), and why.
 
     \b

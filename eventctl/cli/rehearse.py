@@ -74,7 +74,7 @@ def command(
     probe: list[str] | None,
     yes: bool,
 ) -> int:
-    """Run a handler again for a recorded event, to see that this does no harm.
+    """Run a handler again, to see that this does no harm.
 
     HANDLER is run for real, for the event with this ID or key: what it does is done
     again. The store is left as it is: the delivery stands as it stood, and no attempt is

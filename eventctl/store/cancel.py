@@ -32,9 +32,9 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
     )
     if not rows:
         return []
-    ids = [row[0] for row in rows]
-    event_ids = sorted({row[1] for row in rows})
-    lock_events(tx, event_ids)
+    event_of: dict[int, int] = dict(rows)
+    ids = list(event_of)
+    lock_events(tx, sorted(set(event_of.values())))
     # Who claims locks no event first, so some of it may be running by now.
     tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = NULL, claim = NULL,"
@@ -53,5 +53,5 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
         tx.execute(
             f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(cancelled)})", cancelled
         )
-    settle(tx, event_ids, troubled=True)
+    settle(tx, sorted({event_of[each] for each in cancelled}), troubled=True)
     return cancelled

@@ -24,6 +24,9 @@ from eventctl.store.reopen import BATCH, reopen
 _SLACK = 1000
 """Milliseconds by which the clocks of this host and the store may come apart at a slow rate."""
 
+_BURST = 0.1
+"""Seconds' worth of a high rate that may start at once: each claim takes its time."""
+
 Progress = Callable[[int], None]
 """Called with how many were looked at since the last time."""
 
@@ -166,7 +169,10 @@ class _Run:
         self._pauses = Watch(database)
         self._cutoff = claims.now(database)
         self.breakers.look(self._cutoff)
-        self._pace = Pace(interval, pool.jobs, time.monotonic()) if interval else None
+        self._pace = None
+        if interval:
+            burst = max(pool.jobs, int(_BURST / interval))
+            self._pace = Pace(interval, burst, time.monotonic())
         self.dispatch = Dispatch(config, database, claimer, pool, interruption, self._note)
         self.held = 0
 

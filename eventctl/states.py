@@ -5,6 +5,7 @@
                   ├─retry, release───┤                  │
                   ├─rescue, hold─────┤                  │
                   │                  └─give up─> failed │
+                  ├────────────cancel─────────────^     │
                   └───────────reopen────────────┴───────┘
 
 Each arrow is one statement in `store.claims`, conditional on where it starts.

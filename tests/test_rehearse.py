@@ -264,3 +264,17 @@ def test_ctrl_c_ends_it_with_its_handler(shop: Project) -> None:
     assert "run 1: lost" in out
     assert "run 2" not in out
     assert everything(shop) == before
+
+
+@sqlite_only
+def test_kill_9_of_it_takes_its_handler_along_and_leaves_nothing(shop: Project) -> None:
+    before = everything(shop)
+    gate = Gate(shop.folder / "gate")
+    process = shop.start("rehearse", "slow", "2", "--yes")
+    with gate.somebody_waits():
+        children = [int(line) for line in (shop.folder / "children").read_text().split()]
+        fire.kill(process)
+        fire.wait_until_dead(children)
+    assert shop.run("sweep").stdout == ""
+    shop.execute("DELETE FROM eventctl_sweep")
+    assert everything(shop) == before

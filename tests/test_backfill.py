@@ -113,6 +113,7 @@ def _cells(line: str) -> list[str]:
     return line.split("\t")
 
 
+@sqlite_only
 def test_more_than_one_is_asked_for(shop: Project) -> None:
     done = shop.run("replay", "--backfill", "audit", check=2)
     assert "would add 3 deliveries to audit" in done.stderr
@@ -127,9 +128,8 @@ def test_more_than_one_is_asked_for(shop: Project) -> None:
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
+def test_bad_usage_adds_nothing(shop: Project) -> None:
+    for args, said in (
         (("audti",), "no handler 'audti' in"),
         (("unused",), "names the handler 'unused': add it there, or say --event"),
         (("audit", "--handler", "coupon"), "--handler, --include-done and --save cannot"),
@@ -139,13 +139,12 @@ def test_more_than_one_is_asked_for(shop: Project) -> None:
         (("audit", "--plan", "plan.json"), "--plan runs what is in its file"),
         (("audit", "--rate", "fast"), "no rate, such as 10/s"),
         (("audit", "--rate", "0/s"), "no rate, such as 10/s"),
-    ],
-)
-def test_bad_usage_adds_nothing(shop: Project, args: tuple[str, ...], said: str) -> None:
-    assert said in shop.run("replay", "--backfill", *args, "--yes", check=2).stderr
+    ):
+        assert said in shop.run("replay", "--backfill", *args, "--yes", check=2).stderr
     assert pairs(shop) == []
 
 
+@sqlite_only
 def test_now_runs_them_and_a_rate_spreads_them_out(shop: Project) -> None:
     done = shop.run("replay", "--backfill", "audit", "1", "--now")
     assert "ran 1 delivery: 1 succeeded" in done.stderr

@@ -160,8 +160,11 @@ def test_what_is_claimed_in_the_same_instant_is_left_alone(project: Project) -> 
     cursor.execute("BEGIN")
     cursor.execute("UPDATE eventctl_delivery SET state = 'running', claim = 'a.b.c'")
     cancel = project.start("cancel", "1")
-    waits = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
-    wait_until(lambda: project.value(waits), what="the cancel to meet the claim")
+    stuck = (
+        "SELECT COUNT(*) FROM information_schema.processlist"
+        " WHERE db = ? AND info LIKE 'UPDATE eventctl_delivery%'"
+    )
+    wait_until(lambda: project.value(stuck, project.database), what="the cancel to meet the claim")
     cursor.execute("COMMIT")
     claimer.close()
     _, err = cancel.communicate(timeout=30)

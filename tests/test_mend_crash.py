@@ -13,7 +13,7 @@ import pytest
 from tests.support.crash_at import sitecustomize
 from tests.support.project import Project
 
-MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "6"))
+MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "4"))
 """At how many of its steps a command is killed, evenly spread; 0: at all of them."""
 
 COUNT = 1100

@@ -108,6 +108,7 @@ def test_an_open_breaker_does_not_probe_what_is_paused(project: Project) -> None
     assert sum(fire.runs_of(project).values()) == sum(before.values()) + 1
 
 
+@sqlite_only
 def test_what_runs_goes_on_and_a_sweep_under_way_takes_no_more(project: Project) -> None:
     code = "import os, time\ndef ok():\n    if os.path.exists('slow'):\n        time.sleep(0.02)\n"
     fire.write(project, {"ok": '"handlers:ok"'}, code=code)
@@ -126,6 +127,7 @@ def test_what_runs_goes_on_and_a_sweep_under_way_takes_no_more(project: Project)
     fire.assert_all_processed(project, 200)
 
 
+@sqlite_only
 def test_what_waits_for_it_is_shown(shop: Project) -> None:
     shop.run("pause", "audit", "--why", "their\x1b[31m maintenance")
     fire.defer(shop, "bought")

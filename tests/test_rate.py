@@ -9,6 +9,8 @@ from tests.support import look
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
+sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+
 TOML = """
 [sweep]
 jobs = 2
@@ -95,6 +97,7 @@ def test_sweeps_run_them_as_each_is_due(shop: Project) -> None:
     assert look.notes(shop) == ["A"]
 
 
+@sqlite_only
 def test_now_paces_the_runs(shop: Project) -> None:
     done = shop.run("replay", "--status", "failed", "--yes", "--now", "--rate", "20/s")
     assert "ran 6 deliveries: 6 succeeded" in done.stderr
@@ -104,6 +107,7 @@ def test_now_paces_the_runs(shop: Project) -> None:
     assert starts[-1] - starts[0] >= 3 * 0.05
 
 
+@sqlite_only
 def test_what_is_not_run_yet_is_due_in_turn_and_not_at_once(shop: Project) -> None:
     replay = shop.start("replay", "--status", "failed", "--yes", "--now", "--rate", "1/h")
     wait_until(lambda: len(look.notes(shop)) == 1, what="the first one")

@@ -91,6 +91,7 @@ def shop(project: Project) -> Project:
     project.run("emit", "-q", "--key", "order-7", "purchased", "user A", "secret-4711")
     project.run("emit", "-q", "other")
     project.execute("DELETE FROM booking")
+    project.execute("DELETE FROM eventctl_notice")
     (project.folder / "quick").unlink()
     (project.folder / "bad").unlink()
     return project
@@ -106,6 +107,7 @@ def claimers(project: Project) -> list[str]:
     return [str(path) for path in project.folder.glob("*.state/claims/*")]
 
 
+@sqlite_only
 def test_once_shows_how_it_ended_and_what_it_wrote(shop: Project) -> None:
     before = everything(shop)
     done = shop.run("rehearse", "good", "order-7", "--yes")
@@ -134,6 +136,7 @@ def test_twice_and_a_probe_tell_the_idempotent_from_the_rest(shop: Project) -> N
     assert everything(shop) == before
 
 
+@sqlite_only
 def test_kill_ends_it_half_way_and_runs_it_again(shop: Project) -> None:
     before = everything(shop)
     done = shop.run("rehearse", "good", "1", "--kill", "--yes", "--probe", "sh -c 'ls good.*'")
@@ -227,9 +230,8 @@ def test_what_a_sweep_may_run_is_not_run_beside_it(shop: Project) -> None:
 
 
 @sqlite_only
-@pytest.mark.parametrize(
-    ("args", "said"),
-    [
+def test_bad_usage_is_one_error(shop: Project) -> None:
+    for args, said in (
         (("god", "1"), "no handler 'god' in"),
         (("good", "9"), "no event has the id or key '9'"),
         (("good", "1", "--probe", "true"), "say --twice or --kill"),
@@ -238,10 +240,8 @@ def test_what_a_sweep_may_run_is_not_run_beside_it(shop: Project) -> None:
         (("good", "1", "--twice", "--probe", "'"), "is no command"),
         (("good", "1", "--twice", "--probe", ""), "it is empty"),
         (("good", "1", "--twice", "--probe", "no-such-program"), "cannot be run: No such file"),
-    ],
-)
-def test_bad_usage_is_one_error(shop: Project, args: tuple[str, ...], said: str) -> None:
-    assert said in shop.run("rehearse", *args, "--yes", check=2).stderr
+    ):
+        assert said in shop.run("rehearse", *args, "--yes", check=2).stderr
 
 
 @sqlite_only

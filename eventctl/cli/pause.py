@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from eventctl.store.database import Database
     from eventctl.store.pauses import Kind
 
+_LONGEST_WHY = 1000
+
 
 def which(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options that say what a NAME is, where it is a handler's and an event's."""
@@ -120,9 +122,6 @@ def _check(why: str | None) -> None:
         raise UsageError("--why is not UTF-8 text") from None
     if why is not None and len(why) > _LONGEST_WHY:
         raise UsageError(f"--why has {_LONGEST_WHY:,} characters at the most, not {len(why):,}")
-
-
-_LONGEST_WHY = 1000
 
 
 def _list(context: Context, database: Database, as_json: bool) -> int:

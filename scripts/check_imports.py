@@ -20,14 +20,8 @@ RANKS = (
     ("store.dialects", "store.migrations", "store.schema", "store.settle", "store.pauses"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
-        *(
-            "store.cancel",
-            "store.backfill",
-            "store.breakers",
-            "store.notices",
-            "store.history",
-            "store.queries",
-        ),
+        *("store.breakers", "store.notices", "store.history", "store.queries"),
+        *("store.cancel", "store.backfill"),
         *("spool", "outbox"),
     ),
     ("accept", "redact", "store.mending"),

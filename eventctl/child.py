@@ -10,7 +10,7 @@ import signal
 import time
 from collections import deque
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eventctl import board, output, worker
 from eventctl.board import Board
@@ -18,6 +18,9 @@ from eventctl.config.model import Config
 from eventctl.handlers import signal_name
 from eventctl.locks import Claimer
 from eventctl.states import Delivery, Outcome, Result
+
+if TYPE_CHECKING:
+    from eventctl.follow import Follower, Heard
 
 _GLANCE = 0.05
 """Seconds between two looks at a handler's output: what it can write in it is bounded."""
@@ -44,7 +47,9 @@ _ANSWER = [str, int, str, str, str, float, bool]
 class Child:
     """One worker process, and what was sent to it: the first of it is what it runs."""
 
-    def __init__(self, config: Config, claimer: Claimer, chatty: bool) -> None:
+    def __init__(
+        self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
+    ) -> None:
         self._config = config
         requests, self._requests = os.pipe()
         self._room = _room(self._requests)
@@ -52,6 +57,7 @@ class Child:
         life, self._life = os.pipe()
         self._output = output.make()
         self._board = Board()
+        self._follower = _follower(self._output, heard) if heard else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
@@ -90,6 +96,8 @@ class Child:
         """Send it up to `most` of a queue, as many as it should have ahead."""
         if self.verdict or self._requests < 0:
             return  # its end is near
+        if self._follower:
+            most = min(most, 1 - len(self.sent))  # the next one would write over what is not read
         while most > 0 and queue and len(self.sent) < self._ahead:
             request = worker.request(queue[0])
             # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
@@ -173,6 +181,8 @@ class Child:
             self.has_answered = True
             delivery = self.sent.popleft()
             self._bytes -= self._sizes.popleft()
+            if self._follower:
+                self._follower.end(delivery)
             if how <= board.LONGEST:
                 results.append(Result(delivery, Outcome.SUCCEEDED, how))
                 most = max(1, _AHEAD // how) if how else _MOST_AHEAD
@@ -201,6 +211,8 @@ class Child:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
         since = self._board.running_since if self.sent else None
         if since is not None:
+            if self._follower:
+                self._follower.read(self.sent[0])
             output.give_back(self._output)
         now = time.monotonic()
         if self._kill_at is not None:
@@ -256,6 +268,8 @@ class Child:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
+        if self.running is not None and self._follower:
+            self._follower.end(self.running)
         self._last_output = output.tail(self._output)
         for fd in self.parent_ends:
             if fd >= 0:
@@ -268,6 +282,12 @@ def _room(pipe: int) -> int:
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
     # A pipe is pages, and what is written begins a new one where it doesn't fit.
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
+
+
+def _follower(fd: int, heard: Heard) -> Follower:
+    from eventctl.follow import Follower  # few ask for it, and every emit would load it
+
+    return Follower(fd, heard)
 
 
 def _ended(text: bytes) -> list[Any]:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from eventctl.child import Child, how
 from eventctl.config.model import Config
@@ -14,11 +15,22 @@ from eventctl.errors import WorkerError
 from eventctl.locks import Claimer
 from eventctl.states import Delivery, Outcome, Result
 
+if TYPE_CHECKING:
+    from eventctl.follow import Heard
+
 
 class Pool:
     """Up to `jobs` worker processes, each with the deliveries that were sent to it."""
 
-    def __init__(self, config: Config, claimer: Claimer, jobs: int, chatty: bool = False) -> None:
+    def __init__(
+        self,
+        config: Config,
+        claimer: Claimer,
+        jobs: int,
+        chatty: bool = False,
+        heard: Heard | None = None,
+    ) -> None:
+        self._heard = heard
         self._config = config
         self._claimer = claimer
         self.jobs = jobs
@@ -63,6 +75,11 @@ class Pool:
     def busy(self) -> bool:
         """Whether anything is being run, waits to be, or has ended untold."""
         return bool(self._queue or self._results) or any(w.busy for w in self._workers)
+
+    @property
+    def started(self) -> bool:
+        """Whether a handler runs, as far as its worker has said."""
+        return any(w.running for w in self._workers)
 
     def withdraw(self) -> list[Delivery]:
         """Take back what no worker has been sent yet."""
@@ -154,7 +171,7 @@ class Pool:
             each.flush()
 
     def _fork(self) -> None:
-        self._workers.append(Child(self._config, self._claimer, self._chatty))
+        self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
 
     def _hear(self, each: Child) -> None:
         # Dead or alive before its last words are read, or they could be missed.

@@ -41,6 +41,14 @@ class Hidden(NamedTuple):
             text = text.replace(value, MASK)
         return text
 
+    def cut_line(self, line: str) -> str:
+        """Do the same with one line of a text: a value may go on over several of them."""
+        for value in self.values:
+            for part in value.splitlines():
+                if len(part) >= _SHORTEST:
+                    line = line.replace(part, MASK)
+        return line
+
 
 class Redaction:
     """What events.toml hides. False where it hides nothing."""

@@ -2,40 +2,33 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from eventctl.breaker import Breakers
 from eventctl.config.model import Config
 from eventctl.dispatch import Dispatch, Interruption, leases, start_by
+from eventctl.follow import Heard
 from eventctl.locks import Claimer, StateFolder
+from eventctl.pace import Pace, spread
+from eventctl.plan import PlanRow
 from eventctl.pool import Pool
 from eventctl.states import Delivery, Outcome, Result, State, Verdict
-from eventctl.store import claims, queries
+from eventctl.store import backfill, cancel, claims
 from eventctl.store.claims import Ask
 from eventctl.store.database import Database
-from eventctl.store.queries import DeliveryView, EventView, Selection
+from eventctl.store.pauses import Watch
 from eventctl.store.reopen import BATCH, reopen
 
+_SLACK = 1000
+"""Milliseconds by which the clocks of this host and the store may come apart at a slow rate."""
 
-class Fate(StrEnum):
-    """What a replay does with a delivery, and why not if it leaves it alone."""
+_BURST = 0.1
+"""Seconds' worth of a high rate that may start at once: each claim takes its time."""
 
-    RUN = "run"
-    DONE = "already done, not run"
-    RUNNING = "running, left alone"
-    WAITING = "waits for the sweep"
-    OTHER = "not asked for"
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRow:
-    """One delivery of an event that was selected."""
-
-    event: str
-    delivery: DeliveryView
-    fate: Fate
+Progress = Callable[[int], None]
+"""Called with how many were looked at since the last time."""
 
 
 @dataclass(slots=True)
@@ -51,80 +44,70 @@ class Ran:
     """The signal that ended it early, or 0."""
 
 
-def plan(
-    database: Database, selection: Selection, *, include_done: bool = False, limit: int = 0
-) -> list[PlanRow]:
-    """Return the deliveries of the selected events, each with what a replay does with it.
-
-    Run are those that failed or are held, of the selection's handlers if it has any.
-    Events come in the order of their ids. Without ids in the selection they are those
-    that have something to run, the newest `limit` of them (0: all).
-    """
-    if selection.ids:
-        chunks = [
-            Selection(ids=selection.ids[start : start + BATCH])
-            for start in range(0, len(selection.ids), BATCH)
-        ]
-    else:
-        states = (State.FAILED, State.DONE) if include_done else (State.FAILED,)
-        chunks = [
-            Selection(
-                statuses=selection.statuses,
-                events=selection.events,
-                handlers=selection.handlers,
-                since=selection.since,
-                until=selection.until,
-                states=states,
-                held=True,
-            )
-        ]
-    events = [
-        event
-        for chunk in chunks
-        for page in queries.pages(database, chunk, limit, brief=True)
-        for event in page
-    ]
-    return [
-        PlanRow(event.name, delivery, _fate(delivery, selection.handlers, include_done))
-        for event in sorted(events, key=_by_id)
-        for delivery in event.deliveries
-    ]
-
-
-def _by_id(event: EventView) -> int:
-    return event.id
-
-
-def _fate(delivery: DeliveryView, handlers: Sequence[str], include_done: bool) -> Fate:
-    asked_for = not handlers or delivery.handler in handlers
-    if delivery.state == State.DONE and not (include_done and asked_for):
-        return Fate.DONE
-    if not asked_for:
-        return Fate.OTHER
-    if delivery.state == State.RUNNING:
-        return Fate.RUNNING
-    if delivery.state == State.PENDING and not delivery.held:
-        return Fate.WAITING
-    return Fate.RUN
-
-
 def reopen_all(
-    database: Database, rows: Sequence[PlanRow], progress: Callable[[int], None]
+    database: Database, rows: Sequence[PlanRow], progress: Progress, interval: float = 0.0
 ) -> list[int]:
     """Re-open what the plan says is to run; return the ids of what was re-opened.
 
-    A delivery that has moved on since it was planned is left alone. `progress` is called
-    with how many were looked at since the last time.
+    A delivery that has moved on since it was planned is left alone. With an `interval`,
+    in seconds, they are due one after another.
     """
-    planned = [row.delivery for row in rows if row.fate == Fate.RUN]
+    planned = [row.delivery for row in rows if row.acts]
+    base = claims.now(database)
     reopened: list[int] = []
     for start in range(0, len(planned), BATCH):
         batch = planned[start : start + BATCH]
+        due_at = _turns(base, interval, start, [delivery.id for delivery in batch])
+        attempts = {delivery.id: delivery.attempts for delivery in batch}
         for state in sorted({delivery.state for delivery in batch}):
             ids = [delivery.id for delivery in batch if delivery.state == state]
-            reopened += reopen(database, ids, State(state))
+            reopened += reopen(database, ids, State(state), attempts, due_at)
         progress(len(batch))
     return reopened
+
+
+def cancel_all(database: Database, rows: Sequence[PlanRow], progress: Progress) -> set[int]:
+    """Cancel what the plan says; return the ids of what was cancelled.
+
+    A delivery that has moved on since it was planned is left alone.
+    """
+    planned = [row.delivery for row in rows if row.acts]
+    cancelled: set[int] = set()
+    for start in range(0, len(planned), cancel.BATCH):
+        batch = planned[start : start + cancel.BATCH]
+        for state in sorted({delivery.state for delivery in batch}):
+            ids = [delivery.id for delivery in batch if delivery.state == state]
+            cancelled.update(cancel.cancel(database, ids, State(state)))
+        progress(len(batch))
+    return cancelled
+
+
+def backfill_all(
+    database: Database,
+    event_ids: Sequence[int],
+    handler: str,
+    progress: Progress,
+    interval: float = 0.0,
+) -> list[int]:
+    """Give a handler events of the past; return the ids of the deliveries that were added.
+
+    An event that has a delivery to it by now is left alone. With an `interval`, in
+    seconds, they are due one after another.
+    """
+    base = claims.now(database)
+    added: list[int] = []
+    for start in range(0, len(event_ids), backfill.BATCH):
+        batch = list(event_ids[start : start + backfill.BATCH])
+        due_at = _turns(base, interval, start, batch)
+        added += backfill.add(database, batch, handler, due_at)
+        progress(len(batch))
+    return added
+
+
+def _turns(base: int, interval: float, start: int, ids: Sequence[int]) -> dict[int, int] | None:
+    if not interval:
+        return None
+    return {each: spread(base, interval, start + n) for n, each in enumerate(ids)}
 
 
 def run_now(
@@ -132,17 +115,22 @@ def run_now(
     database: Database,
     delivery_ids: Sequence[int],
     told: Callable[[Result, Verdict], None],
+    *,
+    interval: float = 0.0,
+    heard: Heard | None = None,
 ) -> Ran:
     """Run deliveries that were re-opened, each once; `told` is called with each end.
 
-    As in a sweep a handler that keeps failing is not run on and on.
+    As in a sweep a handler that keeps failing is not run on and on. With an `interval`,
+    in seconds, they are started one after another at that rate. `heard` is called with
+    each line that a handler writes, while it runs.
     """
     claimer = Claimer(StateFolder(config.store.state, config.store.group))
-    pool = Pool(config, claimer, config.sweep.jobs)
+    pool = Pool(config, claimer, config.sweep.jobs, heard=heard)
     clean = False
     with Interruption() as interruption:
         try:
-            run = _Run(config, database, claimer, pool, interruption, delivery_ids, told)
+            run = _Run(config, database, claimer, pool, interruption, delivery_ids, told, interval)
             run.dispatch.run(run.claim)
             run.breakers.write()
             clean = not database.was_cut
@@ -166,9 +154,11 @@ class _Run:
         interruption: Interruption,
         delivery_ids: Sequence[int],
         told: Callable[[Result, Verdict], None],
+        interval: float,
     ) -> None:
         self._database = database
         self._claimer = claimer
+        self._interruption = interruption
         self._told = told
         self._leases = leases(config)
         self._chunks = [
@@ -176,8 +166,13 @@ class _Run:
             for start in range(0, len(delivery_ids), BATCH)
         ]
         self.breakers = Breakers(database, config.sweep.breaker)
+        self._pauses = Watch(database)
         self._cutoff = claims.now(database)
         self.breakers.look(self._cutoff)
+        self._pace = None
+        if interval:
+            burst = max(pool.jobs, int(_BURST / interval))
+            self._pace = Pace(interval, burst, time.monotonic())
         self.dispatch = Dispatch(config, database, claimer, pool, interruption, self._note)
         self.held = 0
 
@@ -188,6 +183,19 @@ class _Run:
 
     def claim(self, wanted: int) -> list[Delivery]:
         """Claim the next of them: one for a handler whose breaker is open, then the rest."""
+        if self._pace is None:
+            return self._claim(wanted)
+        while not (allowed := self._pace.allowed(time.monotonic())):
+            if self.dispatch.pool.busy or self._interruption.signal or not self.unclaimed:
+                return []
+            self._interruption.wait(self._pace.wait(time.monotonic()))
+        # They were made due one after another, each by the time at which it is allowed.
+        self._cutoff = claims.now(self._database) + _SLACK
+        claimed = self._claim(min(wanted, allowed))
+        self._pace.started(len(claimed))
+        return claimed
+
+    def _claim(self, wanted: int) -> list[Delivery]:
         self.breakers.write()
         while probe := self.breakers.next_probe():
             if found := self._take(1, handler=probe):
@@ -195,6 +203,7 @@ class _Run:
         return self._take(wanted)
 
     def _take(self, wanted: int, handler: str | None = None) -> list[Delivery]:
+        paused = self._pauses.now()
         for chunk in self._chunks:
             if not chunk:
                 continue
@@ -206,9 +215,10 @@ class _Run:
                     cutoff=self._cutoff,
                     start_by=start_by(),
                     leases=self._leases,
-                    skip=() if handler else self.breakers.open,
+                    skip=(*(() if handler else self.breakers.open), *paused.handlers),
                     handler=handler,
                     ids=tuple(chunk),
+                    skip_events=paused.events,
                 ),
             )
             self.held += claimed.held

@@ -5,6 +5,7 @@
                   ├─retry, release───┤                  │
                   ├─rescue, hold─────┤                  │
                   │                  └─give up─> failed │
+                  ├────────────cancel─────────────^     │
                   └───────────reopen────────────┴───────┘
 
 Each arrow is one statement in `store.claims`, conditional on where it starts.
@@ -66,6 +67,11 @@ class Outcome(StrEnum):
     """The args are not JSON; the handler was never started."""
     NOT_STARTED = "not started"
     """It would have outlived its lease, so it was given back."""
+
+
+REHEARSED = 0
+"""The id of a delivery that is in no store: what a transactional handler does for it is
+rolled back."""
 
 
 class NewEvent(NamedTuple):

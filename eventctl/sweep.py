@@ -21,6 +21,7 @@ from eventctl.store import claims, history
 from eventctl.store.claims import Ask, Running
 from eventctl.store.database import Database
 from eventctl.store.opening import open_store
+from eventctl.store.pauses import Watch
 
 _RESCUED_AT_ONCE = 500
 _PASS = 1.0
@@ -94,6 +95,7 @@ class Sweep:
         self._host = os.uname().nodename
         self._leases = leases(config)
         self._breakers = Breakers(database, config.sweep.breaker)
+        self._pauses = Watch(database)
         self._cutoff = 0
         self._left = options.limit
         self._held = 0
@@ -184,6 +186,7 @@ class Sweep:
         handler: str | None = None,
         skip: tuple[str, ...] = (),
     ) -> list[Delivery]:
+        paused = self._pauses.now()
         limit = wanted if self._left is None else min(wanted, self._left)
         while limit:
             claimed = claims.claim(
@@ -195,9 +198,10 @@ class Sweep:
                     start_by=start_by(),
                     leases=self._leases,
                     alone=alone,
-                    skip=skip,
+                    skip=(*skip, *paused.handlers),
                     handler=handler or self._options.handler,
                     event=self._options.event,
+                    skip_events=paused.events,
                 ),
             )
             self._held += claimed.held

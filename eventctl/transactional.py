@@ -13,7 +13,7 @@ import time
 from eventctl import handlers
 from eventctl.config.model import Config, Handler
 from eventctl.handlers import End
-from eventctl.states import Delivery, Outcome, Result, State, Verdict
+from eventctl.states import REHEARSED, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.database import Database, Transaction
 from eventctl.store.dialects import database
 from eventctl.store.finish import finish_in
@@ -67,6 +67,8 @@ class Exact:
                 " current().connection is committed when it returns",
             )
             raise _RolledBack from None
+        if delivery.id == REHEARSED:
+            raise _RolledBack
         took = int((time.monotonic() - begin) * 1000)
         result = Result(delivery, Outcome.SUCCEEDED, took)
         if finish_in(tx, [(result, Verdict(State.DONE))], os.uname().nodename):

@@ -15,25 +15,31 @@ from pathlib import Path
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
     ("errors", "states", "text", "times", "cause", "config.model"),
-    ("retry", "tally", "files", "config.*"),
+    ("retry", "tally", "files", "pace", "config.*"),
     (
         *("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
-        *("crontab", "first"),
+        *("crontab", "first", "follow"),
     ),
-    ("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
+    (
+        *("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
+        "store.pauses",
+    ),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
-        *("store.statistics", "store.incidents"),
+        *("store.statistics", "store.incidents", "store.cancel", "store.backfill"),
         *("spool", "outbox"),
     ),
-    ("accept", "redact", "health", "store.failures", "store.tellings", "store.incident_views"),
-    ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping"),
-    ("worker", "page.*"),
+    (
+        *("accept", "redact", "health", "store.failures", "store.tellings"),
+        *("store.incident_views", "store.mending"),
+    ),
+    ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping", "plan"),
+    ("worker", "page.*", "planfile"),
     ("child",),
     ("pool",),
     ("dispatch",),
-    ("emitter", "replay", "sweep", "doctor.*"),
+    ("emitter", "replay", "rehearse", "sweep", "doctor.*"),
     ("api", "cli.*"),
     ("eventctl", "__main__"),
 )

@@ -109,6 +109,7 @@ def test_json_has_the_whole_event(shop: Project) -> None:
         "args": ["user A", "5000"],
     }
     assert given.pop("doneAt").endswith("Z")
+    assert (given.pop("paused"), drawn.pop("paused")) == (False, False)
     assert given == {
         "handler": "giveCoupon",
         "state": "done",

@@ -23,7 +23,8 @@ from eventctl import retry
 from eventctl.config.model import Retry, Store
 from eventctl.config.urls import parse_mysql
 from eventctl.states import Delivery, NewEvent, Outcome, Result, State
-from eventctl.store import claims, migrations, record
+from eventctl.store import backfill, claims, migrations, record
+from eventctl.store.cancel import cancel
 from eventctl.store.claims import Ask, Running
 from eventctl.store.dialects import database
 from eventctl.store.finish import finish
@@ -246,6 +247,25 @@ class Protocol(World):
         assert reopen(self.actors[actor].store, ids, state) == self.model.reopen(ids, state)
         for delivery in ids:
             self.forget_ended(delivery)
+
+    @precondition(lambda self: self.model.deliveries)
+    @rule(actor=ACTORS, data=st.data())
+    def cancel(self, actor: int, data: st.DataObject) -> None:
+        ids = data.draw(st.lists(st.sampled_from(sorted(self.model.deliveries)), unique=True))
+        state = data.draw(st.sampled_from([State.PENDING, State.PENDING, *State]))
+        expected = self.model.cancel(ids, state) if state in ("pending", "failed") else []
+        assert cancel(self.actors[actor].store, ids, state) == expected
+
+    @precondition(lambda self: self.model.troubled and self.model.to_run() < MOST_OPEN)
+    @rule(actor=ACTORS, handler=st.sampled_from(["quick", "slow"]), data=st.data())
+    def backfill(self, actor: int, handler: str, data: st.DataObject) -> None:
+        store = self.actors[actor].store
+        events = data.draw(st.lists(st.sampled_from(sorted(self.model.troubled)), unique=True))
+        lacking = self.model.lacking(events, handler)
+        added = backfill.add(store, events, handler)
+        assert len(added) == len(lacking)
+        for delivery, event in zip(added, lacking, strict=True):
+            self.model.backfill(event, handler, delivery)
 
 
 @contextmanager

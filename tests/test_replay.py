@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventctl import config, replay
-from eventctl.replay import Fate
+from eventctl.plan import to_replay
 from eventctl.states import NewEvent
 from eventctl.store import record
 from eventctl.store.opening import open_store
@@ -297,9 +297,12 @@ def test_now_gives_back_what_it_has_not_started_when_it_is_stopped(shop: Project
 
 def test_a_delivery_that_has_moved_on_since_the_plan_is_left_alone(shop: Project) -> None:
     with open_store(config.load(shop.config)) as database:
-        rows = replay.plan(database, Selection(handlers=("lottery",)))
-        assert [row.delivery.id for row in rows if row.fate == Fate.RUN] == [2, 4]
+        rows = to_replay(database, Selection(handlers=("lottery",)))
+        assert [row.delivery.id for row in rows if row.acts] == [2, 4]
         shop.execute("UPDATE eventctl_delivery SET state = 'done' WHERE id = 2")
+        shop.execute("UPDATE eventctl_delivery SET attempts = 9 WHERE id = 4")
+        assert replay.reopen_all(database, rows, lambda count: None) == []
+        shop.execute("UPDATE eventctl_delivery SET attempts = 1 WHERE id = 4")
         assert replay.reopen_all(database, rows, lambda count: None) == [4]
     assert states(shop)[1] == "lottery done"
 

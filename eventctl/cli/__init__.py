@@ -14,7 +14,7 @@ from eventctl.text import printable
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
     "Look": ("list", "show", "alerts", "stats", "check"),
-    "Mend": ("replay", "ack"),
+    "Mend": ("replay", "cancel", "pause", "resume", "ack", "rehearse"),
     "Set up": ("init", "crontab", "doctor", "completion"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""

@@ -14,12 +14,13 @@ def show_due(context: Context, event: str | None, handler: str | None, limit: in
     from rich.text import Text
 
     from eventctl.cli import tables
-    from eventctl.store import claims, queries
+    from eventctl.store import claims, mending, queries
     from eventctl.text import printable
 
     with context.open() as database:
         now = claims.now(database)
         due = queries.due(database, now, event, handler, (limit or SHOWN) + 1)
+        pauses = mending.Pauses(database)
     table = tables.plain_table("event", "name", "handler", "attempt", "due")
     for name, delivery in due[: limit or SHOWN]:
         table.add_row(
@@ -27,7 +28,8 @@ def show_due(context: Context, event: str | None, handler: str | None, limit: in
             Text(printable(name)),
             Text(printable(delivery.handler)),
             str(delivery.attempts + 1),
-            tables.ago(delivery.due_at or now, now),
+            tables.ago(delivery.due_at or now, now)
+            + (", paused" if pauses.of(name, delivery.handler) else ""),
         )
     if not due:
         complain("nothing is due")

@@ -60,6 +60,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
         "reason": delivery.reason,
         "attempts": delivery.attempts,
         "dueAt": iso(delivery.due_at),
+        "paused": delivery.paused,
         "doneAt": iso(delivery.done_at),
         "took": _seconds(delivery.took),
         "lastError": delivery.last_error,

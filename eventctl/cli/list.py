@@ -54,7 +54,7 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
       eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
     """
     from eventctl.redact import Redaction
-    from eventctl.store import claims, queries
+    from eventctl.store import claims, mending, queries
 
     form = form or ("table" if sys.stdout.isatty() else "text")
     with context.open() as database:
@@ -63,13 +63,14 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
         redaction = Redaction(context.config.redact)
         # Args that are cut short are no JSON, in which something could be hidden.
         brief = form == "table" and not redaction
+        pauses = mending.Pauses(database)
         pages = (
-            [redaction.event(event) for event in page]
+            [redaction.event(pauses.mark(event)) for event in page]
             for page in queries.pages(database, wanted, limit, brief=brief)
         )
         if form == "table":
             shown = _print_table(context.config, pages, now)
-            _print_breakers(queries.breakers(database), now)
+            _print_waits(queries.breakers(database), pauses.all, now)
         else:
             shown = _FORMS[form](pages)
         if not shown:
@@ -227,13 +228,15 @@ def _left(config: Config, event: EventView, now: int) -> Any:
     )
 
 
-def _print_breakers(breakers: list[Any], now: int) -> None:
-    from eventctl.cli.tables import breaker_line, console
+def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
+    from eventctl.cli.tables import breaker_line, console, pause_line
 
-    if breakers:
+    if breakers or pauses:
         sys.stdout.flush()
         err = console(sys.stderr)
         err.print()
+        for pause in pauses:
+            err.print(pause_line(pause, now))
         for breaker in breakers:
             err.print(breaker_line(breaker, now))
 

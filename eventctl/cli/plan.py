@@ -1,4 +1,4 @@
-"""What a replay would do, delivery by delivery."""
+"""What a replay or a cancel would do, delivery by delivery."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from eventctl.config.model import Config
-    from eventctl.replay import PlanRow
+    from eventctl.plan import PlanRow
 
 _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""
@@ -60,7 +60,6 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
     from rich.text import Text
 
     from eventctl.cli.tables import plain_table
-    from eventctl.replay import Fate
 
     table = plain_table("id", "event", "handler", "what", "last error")
     cells = [
@@ -69,7 +68,7 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
             Text(printable(row.event)),
             Text(printable(row.delivery.handler)),
             _what(config, row),
-            Text(printable(row.delivery.last_error or "") if row.fate == Fate.RUN else ""),
+            Text(printable(row.delivery.last_error or "") if row.acts else ""),
         )
         for row in rows
     ]
@@ -81,7 +80,7 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
     table.columns[-1].width = max(_LEAST_ERROR, left)
     table.columns[0].justify = "right"
     for row, shown in zip(rows, cells, strict=True):
-        table.add_row(*shown, style=None if row.fate == Fate.RUN else "dim")
+        table.add_row(*shown, style=None if row.acts else "dim")
     return table
 
 
@@ -89,9 +88,8 @@ def _what(config: Config, row: PlanRow) -> Text:
     from rich.text import Text
 
     from eventctl.cli.tables import counted
-    from eventctl.replay import Fate
 
-    if row.fate != Fate.RUN:
+    if not row.acts:
         return Text(row.fate)
     delivery = row.delivery
     why = Text(" held: " if delivery.held else " ").append(
@@ -99,4 +97,4 @@ def _what(config: Config, row: PlanRow) -> Text:
     )
     if delivery.attempts:
         why.append(f" {counted(config, row.event, delivery)}")
-    return Text.assemble(("run", "bold cyan"), why)
+    return Text.assemble((row.fate, "bold cyan"), why)

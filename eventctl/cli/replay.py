@@ -5,41 +5,64 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import complain
+from eventctl.cli import complain, mend
 from eventctl.cli.context import Context
-from eventctl.cli.filters import filters, names, selection
+from eventctl.cli.filters import filters, names
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
-from eventctl.states import Result, State, Verdict
+from eventctl.pace import parse_rate
+from eventctl.text import printable
 
 if TYPE_CHECKING:
-    from eventctl.replay import PlanRow
+    from eventctl.plan import PlanRow
     from eventctl.store.database import Database
 
-_TOLD = 10
-"""How many failures of a run at once are told one by one."""
+
+def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
+    try:
+        return parse_rate(value) if value is not None else 0.0
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, callback=names)
 @filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
 @click.option("--include-done", is_flag=True, help="Run again what is done, too.")
+@click.option("--backfill", metavar="HANDLER", help="Give this handler the events that it lacks.")
 @click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
+@click.option("--save", metavar="FILE", help="With --dry-run: write the plan to this file.")
+@click.option("--plan", metavar="FILE", help="Run exactly what was saved in this file.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
 @click.option("--now", is_flag=True, help="Run them at once, not with the next sweep.")
+@click.option(
+    "--rate",
+    "interval",
+    metavar="N/s",
+    callback=_interval,
+    help="Run so many a second at the most, or a minute (N/m), or an hour (N/h).",
+)
+@click.option(
+    "-v", "--verbose", is_flag=True, help="With --now: tell each end, and what is written, live."
+)
 @click.pass_obj
 def command(
     context: Context,
     /,
     ids: tuple[str, ...],
     include_done: bool,
+    backfill: str | None,
     dry_run: bool,
+    save: str | None,
+    plan: str | None,
     yes: bool,
     now: bool,
+    interval: float,
+    verbose: bool,
     limit: int,
     **chosen: Any,
 ) -> int:
@@ -51,134 +74,151 @@ def command(
     left alone. With --handler only deliveries to that handler are re-opened.
     Where it is more than one delivery, replay asks first.
 
+    With --backfill a new handler is given the past events: each that events.toml
+    maps to it by now, and that has no delivery to it.
+
     \b
     Examples:
       eventctl replay 42
-      eventctl replay 42 --handler lottery --now
+      eventctl replay 42 --handler lottery --now -v
       eventctl replay --status failed --event purchased --since 2h --dry-run
-      eventctl replay --handler lottery --yes
+      eventctl replay --handler lottery --dry-run --save monday.json
+      eventctl replay --plan monday.json --rate 10/s --yes
+      eventctl replay --backfill audit --since 30d --dry-run
     """
-    from eventctl.store import claims, queries
+    _check(save=save, dry_run=dry_run, verbose=verbose, now=now)
+    asked = bool(ids or limit or any(chosen.values()))
+    if plan is not None and (asked or include_done or backfill is not None or save is not None):
+        raise UsageError("--plan runs what is in its file: neither ids nor filters can go with it")
+    if backfill is not None:
+        if include_done or save is not None or chosen["handlers"]:
+            raise UsageError(
+                "--backfill names its handler, and adds what is not there yet:"
+                " --handler, --include-done and --save cannot go with it"
+            )
+        from eventctl.cli.backfill import Backfill
 
-    others = [name for name, value in chosen.items() if value and name != "handlers"]
-    if ids and (others or limit):
-        raise UsageError(
-            "replay takes ids or filters, not both; with ids only --handler narrows down further"
-        )
-    if not (ids or others or chosen["handlers"]):
-        raise UsageError(
-            "replay needs to know what: give ids, or filters such as --status failed --since 2h;"
-            " --dry-run shows what would run"
-        )
+        with context.open() as database:
+            filling = Backfill(context, database, backfill, ids, limit, chosen)
+            return filling.show() if dry_run else filling.run(yes, now, interval, verbose)
+    if plan is None:
+        mend.check_asked("replay", ids, chosen, limit)
     with context.open() as database:
-        wanted = selection(claims.now(database), **chosen)
-        if ids:
-            known = queries.ids_of(database, ids)
-            unknown = [each for each in ids if each not in known]
-            if unknown:
-                raise UsageError(f"no event has the id or key {', '.join(map(repr, unknown[:5]))}")
-            wanted = replace(wanted, ids=tuple(sorted(set(known.values()))))
-        from eventctl import replay
-
-        rows = replay.plan(database, wanted, include_done=include_done, limit=limit)
-        to_run = [row for row in rows if row.fate == replay.Fate.RUN]
-        _tell_idle(wanted.ids, rows)
+        if plan is not None:
+            rows = _saved(database, Path(plan))
+        else:
+            rows = _selected(database, ids, limit, chosen, include_done)
+        to_run = [row for row in rows if row.acts]
         if dry_run:
-            return _show_plan(context, database, rows, to_run)
+            _show(context, database, rows, to_run)
+            if save is not None:
+                _save(database, Path(save), rows, _filters(ids, limit, chosen, include_done))
+            return EXIT_DONE
         if not to_run:
             if not ids:
                 complain("nothing to replay: no delivery that matches has failed or is held")
             return EXIT_DONE
-        if not _agreed(context, database, to_run, yes):
+        _warn(context, database, to_run)
+        if not mend.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
-        reopened = _reopen(database, rows)
+        reopened = _reopen(database, rows, interval)
         if now:
-            return _run_now(context, database, reopened)
-        missed = len(to_run) - len(reopened)
-        complain(
-            f"re-opened {_deliveries(len(reopened))}{_moved_on(missed)}; the next sweep runs"
-            f" {'it' if len(reopened) == 1 else 'them'}"
-        )
+            from eventctl.cli.run_now import run_now
+
+            return run_now(context, database, reopened, interval=interval, verbose=verbose)
+        _tell(len(reopened), len(to_run) - len(reopened), interval)
         return EXIT_DONE
 
 
-def _deliveries(count: int) -> str:
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+def _check(*, save: str | None, dry_run: bool, verbose: bool, now: bool) -> None:
+    if save is not None and not dry_run:
+        raise UsageError("--save writes what --dry-run shows: it goes with it")
+    if verbose and not now:
+        raise UsageError("-v tells what --now runs: without it, the sweep runs them")
 
 
-def _events(rows: Sequence[PlanRow]) -> str:
-    count = len({row.delivery.event_id for row in rows})
-    return "1 event" if count == 1 else f"{count:,} events"
+def _selected(
+    database: Database, ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
+) -> list[PlanRow]:
+    from eventctl.plan import to_replay
+
+    wanted = mend.selected(database, ids, chosen)
+    rows = to_replay(database, wanted, include_done=include_done, limit=limit)
+    mend.tell_idle(wanted.ids, rows, "re-open")
+    return rows
 
 
-def _moved_on(missed: int) -> str:
-    return f" ({_deliveries(missed)} had moved on meanwhile)" if missed else ""
+def _saved(database: Database, path: Path) -> list[PlanRow]:
+    from eventctl import planfile
+    from eventctl.plan import of_saved
+
+    planned_at, planned = planfile.load(path, database)
+    rows = of_saved(database, planned)
+    complain(f"the plan of {printable(planned_at)} has {mend.deliveries(len(planned))}")
+    mend.tell_rows([row for row in rows if not row.acts], "have moved on, and are left alone")
+    return rows
 
 
-def _show_plan(
+def _filters(
+    ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
+) -> dict[str, Any]:
+    """Return what was asked for, in the words of the options, for who reads a saved plan."""
+    return {
+        "ids": list(ids),
+        "status": [status.name.lower() for status in chosen["statuses"]],
+        "event": list(chosen["events"]),
+        "handler": list(chosen["handlers"]),
+        "since": chosen["since"],
+        "until": chosen["until"],
+        "limit": limit,
+        "includeDone": include_done,
+    }
+
+
+def _save(database: Database, path: Path, rows: Sequence[PlanRow], filters: dict[str, Any]) -> None:
+    from eventctl import planfile
+    from eventctl.cli.formats import iso
+    from eventctl.plan import planned_of
+    from eventctl.store import claims
+
+    now = claims.now(database)
+    for end in ("since", "until"):
+        moment = filters[end]
+        filters[end] = moment and iso(moment(now))
+    planned = planned_of(rows)
+    planfile.save(path, database, iso(now) or "", filters, planned)
+    complain(
+        f"the plan is in {printable(str(path))}; to run it:"
+        f" eventctl replay --plan {printable(str(path))}"
+    )
+
+
+def _show(
     context: Context, database: Database, rows: Sequence[PlanRow], to_run: Sequence[PlanRow]
-) -> int:
+) -> None:
     from eventctl.cli import plan
-    from eventctl.replay import Fate
 
     plan.show(context.config, rows)
     sys.stdout.flush()
-    left: Counter[str] = Counter(row.fate for row in rows if row.fate != Fate.RUN)
-    complain(
-        f"would run {_deliveries(len(to_run))} of {_events(to_run)}"
-        + "".join(f"; {count:,} {fate}" for fate, count in left.items())
-    )
+    complain(f"would run {mend.both(to_run)}{mend.left_alone(rows)}")
     _warn(context, database, to_run)
-    return EXIT_DONE
-
-
-def _tell_idle(ids: Sequence[int], rows: Sequence[PlanRow]) -> None:
-    """Tell of the events that were named and have nothing to re-open, and why."""
-    from eventctl.replay import Fate
-    from eventctl.text import printable
-
-    active = {row.delivery.event_id for row in rows if row.fate == Fate.RUN}
-    idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
-    for row in rows:
-        if row.delivery.event_id in idle:
-            idle[row.delivery.event_id].append(f"{printable(row.delivery.handler)} {row.fate}")
-    for event_id, why in list(idle.items())[:_TOLD]:
-        complain(f"event {event_id}: nothing to re-open ({'; '.join(why) or 'no deliveries'})")
-    if len(idle) > _TOLD:
-        complain(f"and {len(idle) - _TOLD:,} more events with nothing to re-open")
-
-
-def _agreed(context: Context, database: Database, to_run: Sequence[PlanRow], yes: bool) -> bool:
-    """Ask where more than one delivery is to run, and return the answer."""
-    _warn(context, database, to_run)
-    if yes or len(to_run) == 1:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would re-open {_deliveries(len(to_run))} of {_events(to_run)}, and there is no"
-            " terminal to ask on: look with --dry-run, then say --yes"
-        )
-    from eventctl.text import printable
-
-    counts = Counter((row.delivery.handler, row.event) for row in to_run)
-    for (handler, event), count in counts.most_common():
-        complain(f"{count:,} × {printable(handler)} of {printable(event)}")
-    question = f"Re-open {_deliveries(len(to_run))} of {_events(to_run)}?"
-    return click.confirm(question, err=True)
 
 
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
-    """Tell what will not come of it: handlers that are gone, and those known to fail."""
-    from eventctl.store import queries
-    from eventctl.text import printable
+    """Tell what will not come of it: handlers that are gone, that fail, or that are paused."""
+    from eventctl.store import mending, queries
 
     counts = Counter(row.delivery.handler for row in to_run)
     for handler in sorted(set(counts) - set(context.config.handlers)):
         complain(
             f"{printable(handler)} is not in {context.config.path}: its"
-            f" {_deliveries(counts[handler])} would be held again"
+            f" {mend.deliveries(counts[handler])} would be held again"
         )
+    events = {row.event for row in to_run}
+    for pause in mending.Pauses(database).all:
+        if pause.name in (counts if pause.kind == "handler" else events):
+            complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
     for breaker in queries.breakers(database):
         if breaker.handler in counts:
             complain(
@@ -187,48 +227,21 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
             )
 
 
-def _reopen(database: Database, rows: Sequence[PlanRow]) -> list[int]:
+def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> list[int]:
     from eventctl import replay
     from eventctl.cli.progress import ProgressBar
 
-    total = sum(row.fate == replay.Fate.RUN for row in rows)
+    total = sum(row.acts for row in rows)
     with ProgressBar("re-opening", total) as bar:
-        return replay.reopen_all(database, rows, bar.advance)
+        return replay.reopen_all(database, rows, bar.advance, interval)
 
 
-def _run_now(context: Context, database: Database, delivery_ids: Sequence[int]) -> int:
-    from eventctl import replay
-    from eventctl.cli.progress import ProgressBar
-
-    unsuccessful: list[tuple[Result, Verdict]] = []
-
-    def told(result: Result, verdict: Verdict) -> None:
-        if verdict.state != State.DONE and len(unsuccessful) < _TOLD:
-            unsuccessful.append((result, verdict))
-        bar.advance()
-
-    with ProgressBar("running", len(delivery_ids)) as bar:
-        ran = replay.run_now(context.config, database, delivery_ids, told)
-    for end in unsuccessful:
-        complain(_told(*end))
-    counts = {"succeeded": 0, **ran.counts}
-    said = [f"{count:,} {word}" for word, count in counts.items() if count or word == "succeeded"]
-    if ran.left:
-        said.append(f"{ran.left:,} left to the next sweep")
-    complain(f"ran {_deliveries(sum(counts.values()))}: {', '.join(said)}")
-    if ran.interrupted:
-        return 128 + ran.interrupted
-    succeeded = counts["succeeded"] == len(delivery_ids)
-    return EXIT_DONE if succeeded else EXIT_FAILED
-
-
-def _told(result: Result, verdict: Verdict) -> str:
+def _tell(reopened: int, missed: int, interval: float) -> None:
     from eventctl.cli.tables import span
 
-    delivery = result.delivery
-    line = f"{delivery.handler} of {delivery.name} {delivery.event_id}: {result.outcome}"
-    if result.error:
-        line += f": {result.error}"
-    if verdict.state == State.PENDING and not verdict.reason:
-        line += f"; runs again in {span(verdict.delay)}"
-    return line
+    what = f"re-opened {mend.deliveries(reopened)}{mend.moved_on(missed)}"
+    if interval and reopened > 1:
+        last = span(int((reopened - 1) * interval * 1000))
+        complain(f"{what}; sweeps run them as each is due, the last one in {last}")
+    else:
+        complain(f"{what}; the next sweep runs {'it' if reopened == 1 else 'them'}")

@@ -42,7 +42,7 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     from eventctl.redact import Redaction
-    from eventctl.store import claims, incident_views, queries
+    from eventctl.store import claims, incident_views, mending, queries
 
     with context.open() as database:
         found = queries.find(database, event)
@@ -53,7 +53,8 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
         history = queries.attempts(database, [delivery.id for delivery in found.deliveries])
         redaction = Redaction(context.config.redact)
         history = redaction.history(found, history)
-        found = redaction.event(found)
+        pauses = mending.Pauses(database)
+        found = redaction.event(pauses.mark(found))
         now = claims.now(database)
         incidents = incident_views.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in queries.breakers(database)}
@@ -62,12 +63,17 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
 
         sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
         return
-    from eventctl.cli.tables import breaker_line, console
+    from eventctl.cli.tables import breaker_line, console, pause_line
 
     out = console()
     page = _Page(context.config, found, history, now)
     for line in page.lines(out.width):
         out.print(line, soft_wrap=True)
+    waits = {
+        p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
+    }
+    for pause in waits:
+        out.print(pause_line(pause, now), soft_wrap=True)
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
@@ -153,6 +159,8 @@ class _Page:
             said.append(f"at {utc(delivery.done_at)} UTC")
             if delivery.took is not None:
                 said.append(f"took {span(delivery.took)}")
+        elif delivery.paused:
+            said.append("paused")
         elif delivery.state == State.PENDING and delivery.due_at is not None:
             what = "looked at again" if delivery.held else "next"
             if delivery.due_at > self._now:
@@ -239,7 +247,10 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         option = f" --handler {shlex.quote(one)}" if one and printable(one) == one else ""
         them = "it" if len(failed) == 1 else "them"
         yield Text()
-        yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
+        if all(delivery.reason == Reason.CANCELLED for delivery in failed):
+            yield Text(f"To have the next sweep run {them} after all:")
+        else:
+            yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
         yield Text(f"  {context.prog} replay {event.id}{option}", "bold")
     for delivery in held:
         yield Text()

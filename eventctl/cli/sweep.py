@@ -97,6 +97,8 @@ def command(
     try:
         if not lock.acquire(time.time()):
             return _step_aside(state, lock, verbose)
+        if verbose:
+            _tell_paused(context)
         with ProgressBar("sweeping", 0 if verbose else _count_due(context)) as bar:
             swept = sweep.sweep(config, options, _teller(verbose, bar), pinger.passed)
         state.forget_once("store")
@@ -167,10 +169,20 @@ def _count_due(context: Context) -> int:
     """Return how much there is to do, for who watches a terminal; else 0."""
     if not sys.stderr.isatty():
         return 0
-    from eventctl.store import claims
+    from eventctl.store import claims, mending
 
     with context.open() as database:
-        return claims.count_due(database)
+        paused = mending.count_paused(database, mending.Pauses(database).all, claims.now(database))
+        return claims.count_due(database) - paused
+
+
+def _tell_paused(context: Context) -> None:
+    from eventctl.store import mending
+
+    with context.open() as database:
+        for each in mending.Pauses(database).all:
+            why = f" ({printable(each.why)})" if each.why else ""
+            complain(f"the {each.kind} {printable(each.name)} is paused{why}")
 
 
 def _teller(verbose: bool, bar: ProgressBar) -> Callable[[Result, Verdict], None]:

@@ -6,6 +6,7 @@ take no markup.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, TextIO
 
@@ -20,6 +21,7 @@ from eventctl.times import span as span
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
+    from eventctl.store.mending import PauseView
     from eventctl.store.queries import BreakerView, DeliveryView
 
 _STATUS_STYLES = {
@@ -91,6 +93,8 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
     if delivery.state == State.RUNNING:
         return shown.append(" running", "cyan")
     tries = f" {counted(config, name, delivery)}" if delivery.attempts else ""
+    if delivery.paused:
+        return shown.append(f"{tries} paused", "magenta")
     when = "due" if delivery.due_at is None or delivery.due_at <= now else "in "
     if when == "in ":
         when += span(delivery.due_at - now if delivery.due_at else 0)
@@ -122,4 +126,14 @@ def breaker_line(breaker: BreakerView, now: int) -> Text:
         (printable(breaker.handler), "bold"),
         f" keeps failing: for {span(now - breaker.opened_at)} its deliveries have been waiting"
         f" without losing attempts, and each sweep tries one ({error})",
+    )
+
+
+def pause_line(pause: PauseView, now: int) -> Text:
+    """Return what a pause means for its handler or event."""
+    why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
+    return Text.assemble(
+        (printable(pause.name), "bold"),
+        f" is paused{why}: for {span(now - pause.paused_at)} this {printable(pause.kind)}'s"
+        f" deliveries have been waiting for eventctl resume {shlex.quote(printable(pause.name))}",
     )

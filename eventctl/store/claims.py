@@ -35,7 +35,8 @@ class Ask(NamedTuple):
 
     `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
     handler is not in it is held. `start_by`, a reading of CLOCK_BOOTTIME, goes into each
-    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave.
+    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave,
+    `skip_events` are events whose deliveries to leave.
     """
 
     token: str
@@ -48,6 +49,7 @@ class Ask(NamedTuple):
     handler: str | None = None
     event: str | None = None
     ids: tuple[int, ...] = ()
+    skip_events: tuple[str, ...] = ()
 
 
 class Claimed(NamedTuple):
@@ -195,6 +197,9 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
     if ask.event is not None:
         where.append("e.name = ?")
         values.append(ask.event)
+    if ask.skip_events:
+        where.append(f"(e.name IS NULL OR e.name NOT IN ({marks(ask.skip_events)}))")
+        values += ask.skip_events
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids

@@ -170,7 +170,17 @@ _INCIDENTS = (
     "CREATE INDEX eventctl_telling_due ON eventctl_telling (channel, due_at)",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS)
+_PAUSE = (
+    """CREATE TABLE IF NOT EXISTS eventctl_pause (
+        kind VARCHAR(8) NOT NULL,
+        name {name} NOT NULL,
+        paused_at BIGINT NOT NULL,
+        why TEXT NOT NULL,
+        PRIMARY KEY (kind, name)
+    ){end}""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE)
 
 VERSION = len(STEPS)
 

@@ -55,6 +55,8 @@ class DeliveryView:
     took: int | None
     done_at: int | None
     last_error: str | None
+    paused: bool = False
+    """Whether it waits since its handler or its event is paused (`store.mending` marks it)."""
 
     @property
     def held(self) -> bool:
@@ -103,7 +105,7 @@ class BreakerView:
     error: str
 
 
-_DELIVERY = (
+DELIVERY = (
     Delivery.id,
     Delivery.event_id,
     Delivery.handler,
@@ -142,7 +144,7 @@ def _page(
     database: Database, selection: Selection, last: EventView | None, limit: int, brief: bool
 ) -> list[EventView]:
     query = _events(brief)
-    for condition in _conditions(selection):
+    for condition in conditions(selection):
         query = query.where(condition)
     if last is not None:
         # In this form both databases go on in the index where the last page ended.
@@ -161,21 +163,22 @@ def _events(brief: bool) -> Any:
     )
 
 
-def _conditions(selection: Selection) -> list[Any]:
-    conditions: list[Any] = []
+def conditions(selection: Selection) -> list[Any]:
+    """Return what a query of events has to ask for."""
+    wanted: list[Any] = []
     if selection.ids:
-        conditions.append(Event.id.in_(selection.ids))
+        wanted.append(Event.id.in_(selection.ids))
     if selection.statuses:
-        conditions.append(Event.status.in_(selection.statuses))
+        wanted.append(Event.status.in_(selection.statuses))
     if selection.events:
-        conditions.append(Event.name.in_(selection.events))
+        wanted.append(Event.name.in_(selection.events))
     if selection.since is not None:
-        conditions.append(Event.created_at >= selection.since)
+        wanted.append(Event.created_at >= selection.since)
     if selection.until is not None:
-        conditions.append(Event.created_at < selection.until)
+        wanted.append(Event.created_at < selection.until)
     if selection.handlers or selection.states or selection.held:
-        conditions.append(fn.EXISTS(_deliveries_that_match(selection)))
-    return conditions
+        wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
+    return wanted
 
 
 def _deliveries_that_match(selection: Selection) -> Any:
@@ -195,7 +198,7 @@ def _deliveries_that_match(selection: Selection) -> Any:
 
 def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[EventView]:
     query = (
-        Delivery.select(*_DELIVERY)
+        Delivery.select(*DELIVERY)
         .where(Delivery.event_id.in_([event.id for event in page]))
         .order_by(Delivery.id)
     )
@@ -252,7 +255,7 @@ def due(
 ) -> list[tuple[str, DeliveryView]]:
     """Return what is due by `now`, with its event's name, as a sweep would claim it."""
     query = (
-        Delivery.select(Event.name, *_DELIVERY)
+        Delivery.select(Event.name, *DELIVERY)
         .join(Event, on=(Event.id == Delivery.event_id))
         .where(Delivery.due_at <= now, Delivery.state == State.PENDING)
         .order_by(Delivery.due_at, Delivery.id)

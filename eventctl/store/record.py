@@ -54,12 +54,15 @@ def record_claimed(
     """Record one event whose deliveries are claimed at once, by `claim`.
 
     `leases` has, by handler, how long its claim lasts, in milliseconds. Returns
-    with no deliveries where the event's key was there already.
+    with no deliveries where the event's key was there already, and without those that
+    are paused: these are left to the sweep.
     """
+    from eventctl.store import pauses
 
     def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
         now = tx.now()
         recorded = insert(tx, event, now, due_in=leases, claim=claim)
+        pauses.leave(tx, event, recorded.id, claim, now)
         # By claim, and not by `new`: a commit whose answer was lost is ours all the same.
         rows = tx.rows(
             "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from eventctl.states import State
 from eventctl.store.database import Database, Transaction, marks
@@ -12,18 +12,32 @@ BATCH = 500
 """How many deliveries one transaction reopens."""
 
 
-def reopen(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
-    """Make deliveries due now, with all of their attempts before them; return their ids.
+def reopen(
+    database: Database,
+    delivery_ids: Sequence[int],
+    state: State,
+    attempts: Mapping[int, int] | None = None,
+    due_at: Mapping[int, int] | None = None,
+) -> list[int]:
+    """Make deliveries due, with all of their attempts before them; return their ids.
 
-    What is not in `state` any more is left alone. The history of attempts stays. Takes
-    up to BATCH ids.
+    What is not in `state` any more is left alone, and so is, where `attempts` says by id
+    how many are behind each, what has had others since. The history of attempts stays.
+    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are
+    due now. Takes up to BATCH ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []
-    return database.transaction(lambda tx: _reopen(tx, delivery_ids, state))
+    return database.transaction(lambda tx: _reopen(tx, delivery_ids, state, attempts, due_at))
 
 
-def _reopen(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
+def _reopen(
+    tx: Transaction,
+    delivery_ids: Sequence[int],
+    state: State,
+    attempts: Mapping[int, int] | None,
+    due_at: Mapping[int, int] | None,
+) -> list[int]:
     among = f"id IN ({marks(delivery_ids)}) AND state = ?"
     wanted = [*delivery_ids, str(state)]
     event_ids = [
@@ -34,14 +48,18 @@ def _reopen(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
         )
     ]
     lock_events(tx, event_ids)
-    rows = tx.rows(f"SELECT id FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
-    ids = [row[0] for row in rows]
+    rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
+    ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]
     if ids:
+        due, moments = "?", [tx.now()]
+        if due_at is not None:
+            due = f"CASE id {'WHEN ? THEN ? ' * len(ids)}END"
+            moments = [value for each in ids for value in (each, due_at[each])]
         tx.execute(
-            "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = ?, claim = NULL,"
+            f"UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = {due}, claim = NULL,"
             " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL,"
             f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
-            [str(State.PENDING), tx.now(), *ids, str(state)],
+            [str(State.PENDING), *moments, *ids, str(state)],
         )
         # A report that has not gone out yet would tell of what is being mended.
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)

@@ -190,6 +190,19 @@ class Breaker(Table):
         table_name = "eventctl_breaker"
 
 
+class Pause(Table):
+    """A handler or an event that is not run until it is resumed; `kind` says which."""
+
+    kind = Text()
+    name = Text()
+    paused_at = peewee.BigIntegerField()
+    why = Text()
+
+    class Meta:
+        table_name = "eventctl_pause"
+        primary_key = peewee.CompositeKey("kind", "name")
+
+
 class Sweep(Table):
     """One sweep, and what it did."""
 
@@ -220,7 +233,7 @@ class Schema(Table):
 
 TABLES = (
     *(Event, Delivery, Attempt, Notice, Incident, Member, Telling),
-    *(Outbox, Breaker, Sweep, Schema),
+    *(Outbox, Breaker, Pause, Sweep, Schema),
 )
 
 

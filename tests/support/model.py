@@ -29,6 +29,7 @@ LEGAL = {
     ("running", "failed"),
     ("done", "pending"),
     ("failed", "pending"),
+    ("pending", "failed"),  # cancelled by a person
 }
 """The changes of a delivery's state that one step may make."""
 
@@ -188,6 +189,29 @@ class Model:
             for notice in [n for n in self.notices if n[1] == i]:
                 del self.notices[notice]
         return reopened
+
+    def cancel(self, ids: Iterable[int], state: str) -> list[int]:
+        """Return what a person has given up, and nobody is told of."""
+        found = [self.deliveries[i] for i in sorted(ids)]
+        cancelled = [d for d in found if d.state == state and d.reason != "cancelled"]
+        for delivery in cancelled:
+            delivery.state, delivery.reason = "failed", "cancelled"
+            delivery.due_at, delivery.alone = None, False
+            self.troubled[delivery.event] = True
+            for notice in [n for n in self.notices if n[1] == delivery.id]:
+                del self.notices[notice]
+        return [delivery.id for delivery in cancelled]
+
+    def lacking(self, events: Iterable[int], handler: str) -> list[int]:
+        """Return which of these events have no delivery to a handler."""
+        there = {d.event for d in self.deliveries.values() if d.handler == handler}
+        return sorted(set(events) - there)
+
+    def backfill(self, event: int, handler: str, delivery: int) -> None:
+        """An event of the past is given to a handler: it is due now."""
+        if self.status(event) >= 2:
+            self.troubled[event] = True
+        self.deliveries[delivery] = ModelDelivery(delivery, event, handler, self.now)
 
     def status(self, event: int) -> int:
         """Return where an event stands: what its deliveries say."""

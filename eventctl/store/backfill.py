@@ -1,0 +1,72 @@
+"""Give a handler events of the past: deliveries that were not expected when these were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from eventctl.states import State
+from eventctl.store.database import Database, Transaction, TryAgain, marks
+from eventctl.store.settle import lock_events, settle
+
+BATCH = 500
+"""How many events one transaction gives to the handler."""
+
+
+def add(
+    database: Database,
+    event_ids: Sequence[int],
+    handler: str,
+    due_at: Mapping[int, int] | None = None,
+) -> list[int]:
+    """Add a pending delivery to `handler` to each event that has none; return the new ids.
+
+    `due_at` has, by event's id, when each is due, in milliseconds since 1970; without it
+    they are due now. What an event is recorded to expect stays as it is. Takes up to
+    BATCH events.
+    """
+    if not event_ids:
+        return []
+    return database.transaction(lambda tx: _add(tx, event_ids, handler, due_at))
+
+
+def _add(
+    tx: Transaction, event_ids: Sequence[int], handler: str, due_at: Mapping[int, int] | None
+) -> list[int]:
+    # A second backfill of the same waits here, and then sees what this one has added.
+    lock_events(tx, event_ids)
+    rows = tx.rows(
+        f"SELECT e.id FROM eventctl_event e WHERE e.id IN ({marks(event_ids)}) AND NOT EXISTS"
+        " (SELECT 1 FROM eventctl_delivery d WHERE d.event_id = e.id AND d.handler = ?)"
+        " ORDER BY e.id",
+        [*event_ids, handler],
+    )
+    lacking = [row[0] for row in rows]
+    if not lacking:
+        return []
+    moment = tx.now()
+    try:
+        tx.insert_many(
+            "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim)"
+            " VALUES (?, ?, ?, ?, ?)",
+            [
+                (
+                    event_id,
+                    handler,
+                    str(State.PENDING),
+                    due_at[event_id] if due_at else moment,
+                    None,
+                )
+                for event_id in lacking
+            ],
+        )
+    except tx.IntegrityError as error:
+        raise TryAgain("another process adds deliveries to the same events") from error
+    settle(tx, lacking, troubled=False)
+    return [
+        row[0]
+        for row in tx.rows(
+            f"SELECT id FROM eventctl_delivery WHERE event_id IN ({marks(lacking)})"
+            " AND handler = ? ORDER BY id",
+            [*lacking, handler],
+        )
+    ]

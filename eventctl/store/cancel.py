@@ -1,0 +1,57 @@
+"""Cancel's part of the claim protocol: what waits or failed is given up by a person."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventctl.states import Reason, State
+from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.settle import lock_events, settle
+
+BATCH = 500
+"""How many deliveries one transaction cancels."""
+
+
+def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
+    """Make deliveries failed, with the reason that they are cancelled; return their ids.
+
+    What is not in `state` any more, pending or failed, is left alone. Nobody is told, not
+    even of what had failed before and was not told yet. The history of attempts stays as
+    it is. Takes up to BATCH ids.
+    """
+    if not delivery_ids or state not in (State.PENDING, State.FAILED):
+        return []
+    return database.transaction(lambda tx: _cancel(tx, delivery_ids, state))
+
+
+def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
+    rows = tx.rows(
+        "SELECT id, event_id FROM eventctl_delivery"
+        f" WHERE id IN ({marks(delivery_ids)}) AND state = ? AND (reason IS NULL OR reason <> ?)",
+        [*delivery_ids, str(state), str(Reason.CANCELLED)],
+    )
+    if not rows:
+        return []
+    event_of: dict[int, int] = dict(rows)
+    ids = list(event_of)
+    lock_events(tx, sorted(set(event_of.values())))
+    # Who claims locks no event first, so some of it may be running by now.
+    tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = NULL, claim = NULL,"
+        f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",
+        [str(State.FAILED), str(Reason.CANCELLED), *ids, str(state)],
+    )
+    cancelled = [
+        row[0]
+        for row in tx.rows(
+            f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
+            " AND state = ? AND reason = ? ORDER BY id",
+            [*ids, str(State.FAILED), str(Reason.CANCELLED)],
+        )
+    ]
+    if cancelled:
+        tx.execute(
+            f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(cancelled)})", cancelled
+        )
+    settle(tx, sorted({event_of[each] for each in cancelled}), troubled=True)
+    return cancelled

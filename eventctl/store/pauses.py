@@ -1,0 +1,117 @@
+"""What a person has paused: handlers and events that are not run until they are resumed.
+
+Their events are recorded all the same, and their deliveries wait, without losing attempts.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from typing import NamedTuple
+
+from eventctl.states import NewEvent, State
+from eventctl.store.database import Database, Transaction, TryAgain, marks
+
+_AGAIN = 1.0
+"""Seconds after which a process that works on looks again."""
+
+
+class Kind(StrEnum):
+    """What can be paused."""
+
+    HANDLER = "handler"
+    EVENT = "event"
+
+
+class Paused(NamedTuple):
+    """The names of what is paused."""
+
+    handlers: tuple[str, ...] = ()
+    events: tuple[str, ...] = ()
+
+
+class Watch:
+    """What is paused, as a process sees it that runs deliveries for as long as an hour."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._paused = Paused()
+        self._again_at = 0.0
+
+    def now(self) -> Paused:
+        """Return what is paused; it is read from the store once in a second at the most."""
+        if time.monotonic() >= self._again_at:
+            self._paused = paused(self._database)
+            self._again_at = time.monotonic() + _AGAIN
+        return self._paused
+
+
+def paused(database: Database) -> Paused:
+    """Return what is paused now."""
+    rows = database.transaction(
+        lambda tx: tx.rows("SELECT kind, name FROM eventctl_pause ORDER BY kind, name")
+    )
+    return Paused(
+        handlers=tuple(name for kind, name in rows if kind == Kind.HANDLER),
+        events=tuple(name for kind, name in rows if kind == Kind.EVENT),
+    )
+
+
+def leave(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
+    """Leave those deliveries of a new event to the sweep that are paused, and not to `claim`."""
+    if not event.expected:
+        return
+    rows = tx.rows(
+        "SELECT kind, name FROM eventctl_pause"
+        f" WHERE kind = ? AND name = ? OR kind = ? AND name IN ({marks(event.expected)})",
+        [str(Kind.EVENT), event.name, str(Kind.HANDLER), *event.expected],
+    )
+    if not rows:
+        return
+    all_of_them = any(kind == Kind.EVENT for kind, _ in rows)
+    handlers = event.expected if all_of_them else [name for _, name in rows]
+    tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, claim = NULL, due_at = ?"
+        f" WHERE event_id = ? AND claim = ? AND handler IN ({marks(handlers)})",
+        [str(State.PENDING), now, event_id, claim, *handlers],
+    )
+
+
+def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
+    """Pause a handler or an event; return whether it was not paused before.
+
+    What is paused already stays so since then; with a `why`, that is its new reason.
+    """
+
+    def work(tx: Transaction) -> bool:
+        row = tx.row(
+            "SELECT why FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name)
+        )
+        if row is None:
+            try:
+                tx.execute(
+                    "INSERT INTO eventctl_pause (kind, name, paused_at, why) VALUES (?, ?, ?, ?)",
+                    (str(kind), name, tx.now(), why or ""),
+                )
+            except tx.IntegrityError as error:
+                raise TryAgain("another process pauses the same") from error
+        elif why is not None:
+            tx.execute(
+                "UPDATE eventctl_pause SET why = ? WHERE kind = ? AND name = ?",
+                (why, str(kind), name),
+            )
+        return row is None
+
+    return database.transaction(work)
+
+
+def resume(database: Database, kind: Kind, name: str) -> bool:
+    """Have it run again, from the next sweep on; return whether it was paused."""
+    cursor = database.transaction(
+        lambda tx: (
+            tx.execute(
+                "DELETE FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name)
+            ).rowcount
+        )
+    )
+    return bool(cursor)

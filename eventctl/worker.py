@@ -161,7 +161,8 @@ class _Worker:
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
-            end, written = handlers.run(handler, delivery), False
+            source = self._config.store.source
+            end, written = handlers.run(handler, delivery, source=source), False
         took = int((time.monotonic() - begin) * 1000)
         self._stage.flush()
         self._answer(delivery, end, took, written)

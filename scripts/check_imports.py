@@ -15,7 +15,7 @@ from pathlib import Path
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
     ("errors", "states", "text", "cause", "config.model"),
-    ("retry", "config.*"),
+    ("retry", "config.*", "cloudevents"),
     ("store", "store.database", "store.drivers", "locks", "handlers", "output"),
     ("store.dialects", "store.migrations", "store.schema", "store.settle"),
     (

@@ -106,6 +106,7 @@ class Sweep:
                 self._pass(begin + self._options.max_time)
                 if self._is_over(begin, next_pass):
                     break
+            self._keep()
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held
@@ -234,6 +235,13 @@ class Sweep:
         known = running.handler in self._config.handlers
         policy = self._config.retry_of(running.name, running.handler) if known else Retry()
         return retry.judge_lost(running.attempts, started, policy)
+
+    def _keep(self) -> None:
+        """Delete what [store] keep no longer keeps, now that all else is done."""
+        if self._config.store.keep is not None and not self._interruption.signal:
+            from eventctl import prune
+
+            prune.keep_to_limit(self._config, self._database, self._state)
 
     def _report(self) -> None:
         found = notices.take(self._database)

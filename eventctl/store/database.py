@@ -183,6 +183,31 @@ class Database(ABC):
 
         return self._persist(run)
 
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one query by itself, outside of a transaction, so that it holds up no writer;
+        return all of its rows.
+        """
+
+        def run() -> list[Row]:
+            cursor = self.connection.cursor()
+            try:
+                cursor.execute(self.translate(sql), parameters)
+                return list(cursor.fetchall())
+            finally:
+                cursor.close()
+
+        return self._persist(run)
+
+    def room(self) -> tuple[int, int] | None:
+        """Return the size of the store's file and how much of it is free, in bytes; None
+        where a server sees to that.
+        """
+        return None
+
+    def vacuum(self) -> None:
+        """Give what is free in the store's file back to the disk, where `room` has one."""
+        return
+
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for another reason than others' work."""
         with self.lock:

@@ -106,6 +106,18 @@ class SqliteDatabase(Database):
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         return self.transaction(work)
 
+    def room(self) -> tuple[int, int] | None:
+        page, pages, free = (
+            self.read(f"PRAGMA {name}")[0][0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return page * pages, page * free
+
+    def vacuum(self) -> None:
+        self.read("VACUUM")
+        # What VACUUM has written lies in the WAL file until then.
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 class MySQLDatabase(Database):
     """MySQL 8, MariaDB 10.6 and later, and what speaks their protocol."""

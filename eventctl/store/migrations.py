@@ -113,7 +113,19 @@ _TABLES = (
     "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES,)
+_KEEP = (
+    # A row for each copy that was begun: at its source, and at its target.
+    """CREATE TABLE IF NOT EXISTS eventctl_copy (
+        token VARCHAR(64) NOT NULL PRIMARY KEY,
+        is_source SMALLINT NOT NULL,
+        other_side TEXT NOT NULL,
+        last_event BIGINT NOT NULL,
+        begun_at BIGINT NOT NULL,
+        verified_at BIGINT
+    ){end}""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _KEEP)
 
 VERSION = len(STEPS)
 

@@ -21,9 +21,9 @@ RANKS = (
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
-        *("store.pruning", "spool", "outbox"),
+        *("store.pruning", "store.whole", "spool", "outbox"),
     ),
-    ("accept", "redact", "prune", "archive"),
+    ("accept", "redact", "prune", "archive", "copying"),
     ("alerts.*", "breaker", "intake", "transactional"),
     ("worker",),
     ("child",),

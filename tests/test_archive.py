@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
-import random
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +12,21 @@ import pytest
 from eventctl.archive import Archive
 from eventctl.errors import UsageError
 from tests.support import past
-from tests.support.crash_at import sitecustomize
 from tests.support.look import count
 from tests.support.past import archived, ids, readable
-from tests.support.project import Finished, Project
+from tests.support.project import Project
+from tests.support.steps import killed_at, some
 
 EVENTS = 150  # three transactions: 50, 100 and what came late
-POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "5")) or 10_000
 
 
-def pruned_to(project: Project, step: int) -> tuple[Finished, list[str]]:
-    """Prune, killed at a step (0: none); return how it ended, and its steps."""
-    log = project.folder / "steps.log"
-    log.unlink(missing_ok=True)
-    driver = "mysql" if project.server else "sqlite"
-    plan = {"step": step, "victim": "main", "driver": driver, "log": str(log)}
-    folder = str(Path(sitecustomize.__file__).parent)
-    done = project.run(
-        *("prune", "--older-than", "90d", "--archive", "a.jsonl.gz"),
-        env={"PYTHONPATH": folder, "CRASH_AT": json.dumps(plan)},
-        check=None,
-    )
-    return done, log.read_text("ascii").splitlines()
+PRUNE = ("prune", "--older-than", "90d", "--archive", "a.jsonl.gz")
 
 
 def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> None:
     past.write(project)
     past.record(project, EVENTS)
-    done, steps = pruned_to(project, 0)
-    assert done.returncode == 0, done
+    _, steps = killed_at(project, 0, *PRUNE)
     path = project.folder / "a.jsonl.gz"
     assert len(archived(path)) == EVENTS
     # What is deleted is on the disk before: no statement deletes while a write is not synced.
@@ -52,14 +36,12 @@ def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> N
         deletes += "before DELETE" in step_taken
         assert synced or "before DELETE" not in step_taken, steps
     assert deletes >= 6
-    chosen = sorted(random.Random(7).sample(range(1, len(steps) + 1), min(POINTS, len(steps))))
-    for step in chosen:
+    for step in some(steps):
         path.unlink(missing_ok=True)
         before = ids(project)
         past.record(project, EVENTS - len(before))
         before = ids(project)
-        done, taken = pruned_to(project, step)
-        assert done.returncode == -9, (step, done)
+        _, taken = killed_at(project, step, *PRUNE)
         there, kept = set(ids(project)), {event["id"] for event in readable(path)}
         assert there | kept == set(before), f"lost at {taken[-1]}"
         assert set(past.ids(project, "delivery", "event_id")) == there, taken[-1]
@@ -69,7 +51,7 @@ def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> N
         )
         assert orphans == 0, taken[-1]
         # The next one goes on behind what is whole, whatever was torn.
-        project.run("prune", "--older-than", "90d", "--archive", "a.jsonl.gz", "-q")
+        project.run(*PRUNE, "-q")
         assert {event["id"] for event in archived(path)} == set(before), taken[-1]
         assert count(project, "event") == 0
 

@@ -16,6 +16,7 @@ from tests.support import past
 from tests.support.look import count
 from tests.support.past import ids
 from tests.support.project import Project
+from tests.support.steps import killed_at, some
 
 KEEP = 'keep = "90d"\nstate = "state"\n'
 SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
@@ -36,6 +37,22 @@ def test_a_sweep_deletes_what_keep_has_outlived_and_is_silent(project: Project) 
     assert project.value("SELECT status FROM eventctl_event WHERE id = 123") == 2
     assert set(ids(project, "attempt", "delivery_id")) == {5, 6, 7, 8, 241, 242, 243, 244}
     assert ids(project, "sweep") == [3, 4]
+
+
+def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project) -> None:
+    past.write(project, KEEP)
+    past.record(project, 120)
+    _, steps = killed_at(project, 0, "sweep")
+    past.nothing_left(project)
+    first = next(n for n, step in enumerate(steps) if "DELETE FROM eventctl_attempt" in step)
+    for step in some(steps[first:], 3):
+        past.record(project, 120 - count(project, "event"))
+        _, taken = killed_at(project, first + step, "sweep")
+        there = set(ids(project))
+        assert set(ids(project, "delivery", "event_id")) == there, taken[-1]
+        deliveries = set(ids(project, "delivery"))
+        assert set(ids(project, "attempt", "delivery_id")) == deliveries, taken[-1]
+    project.run("sweep")
 
 
 @SQLITE

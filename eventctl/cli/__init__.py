@@ -20,7 +20,7 @@ COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
     "Look": ("list", "show"),
     "Mend": ("replay",),
-    "Keep": ("prune",),
+    "Keep": ("prune", "copy"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 

@@ -110,6 +110,8 @@ class Database(ABC):
     row_lock: str
     now_query: str
     begin: str
+    snapshot: tuple[str, ...]
+    """Statements that begin a transaction which reads the store as it is now, to its end."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -203,6 +205,14 @@ class Database(ABC):
         where a server sees to that.
         """
         return None
+
+    @abstractmethod
+    def next_id(self, table: str) -> int:
+        """Return the id that the next row of a table will have at the least."""
+
+    @abstractmethod
+    def raise_next_id(self, table: str, least: int) -> None:
+        """Let the next row of a table have this id at the least."""
 
     def vacuum(self) -> None:
         """Give what is free in the store's file back to the disk, where `room` has one."""

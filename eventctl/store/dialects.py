@@ -34,6 +34,7 @@ class SqliteDatabase(Database):
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
     now_query = "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
     begin = "BEGIN IMMEDIATE"
+    snapshot = ("BEGIN",)
 
     def __init__(self, store: Store) -> None:
         import sqlite3
@@ -113,6 +114,21 @@ class SqliteDatabase(Database):
         )
         return page * pages, page * free
 
+    def next_id(self, table: str) -> int:
+        rows = self.read("SELECT seq + 1 FROM sqlite_sequence WHERE name = ?", (table,))
+        return int(rows[0][0]) if rows else 1
+
+    def raise_next_id(self, table: str, least: int) -> None:
+        def work(tx: Transaction) -> None:
+            there = tx.row("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+            if there is None:
+                tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, 0))
+            tx.execute(
+                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = ?", (least - 1, table)
+            )
+
+        self.transaction(work)
+
     def vacuum(self) -> None:
         self.read("VACUUM")
         # What VACUUM has written lies in the WAL file until then.
@@ -127,6 +143,10 @@ class MySQLDatabase(Database):
     # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
     now_query = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
+    snapshot = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
 
     BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait
     GONE_CODES = frozenset(
@@ -230,6 +250,19 @@ class MySQLDatabase(Database):
             connection.close()
             raise
         return connection
+
+    def next_id(self, table: str) -> int:
+        ((known, there),) = self.read(
+            "SELECT (SELECT auto_increment FROM information_schema.tables"
+            "  WHERE table_schema = DATABASE() AND table_name = ?),"
+            f" (SELECT MAX(id) + 1 FROM {table})",
+            (table,),
+        )
+        return max(known or 1, there or 1)  # MySQL 8 may know a number of a day ago
+
+    def raise_next_id(self, table: str, least: int) -> None:
+        if self.next_id(table) < least:
+            self.read(f"ALTER TABLE {table} AUTO_INCREMENT = {int(least)}")
 
     def _check_files(self) -> None:
         # Both drivers pass over an option file that is not there, and go on without it.

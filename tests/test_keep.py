@@ -133,15 +133,17 @@ def test_what_is_old_and_not_over_is_not_looked_at_again_and_again(
 
 def test_what_changes_after_it_was_found_is_left_alone(project: Project) -> None:
     past.write(project)
-    past.record(project, 3)
+    past.record(project, 4)
     with open_store(config.load(project.config)) as database:
         wanted = Wanted(2**50)
         found = pruning.look(database, wanted, Place(), 10)
-        project.run("replay", "2", "--include-done", "--yes")
-        project.run("sweep", "--handler", "ok")
+        project.run("replay", "2", "--include-done", "--yes", "--now")  # over again, and not as
+        project.run("replay", "3", "--include-done", "--yes")  # it was archived; not over at all
         project.execute("UPDATE eventctl_event SET status = 2")  # even where the status lies
-        assert pruning.remove(database, wanted, found) == [1, 3]
-        assert ids(project, "delivery") == [3, 4]
+        assert pruning.remove(database, wanted, found) == [1, 4]
+        found = pruning.look(database, wanted, Place(), 10)
+        assert pruning.remove(database, wanted, found) == [2]
+        assert ids(project, "delivery") == [5, 6]
 
 
 @pytest.mark.parametrize("project", ["mariadb"], indirect=True)

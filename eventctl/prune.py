@@ -131,8 +131,8 @@ def prune_sweeps(database: Database, cutoff: int, pruned: Pruned) -> None:
 def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) -> None:
     """Delete what belongs to events or deliveries that are gone. It reads whole tables."""
     for kind in BELONGINGS:
-        last = pruning.largest_id(database, kind.table)
-        for first in range(1, last + 1, _LOOKED_AT):
+        there = pruning.ids_of(database, kind.table)
+        for first in there[::_LOOKED_AT]:
             ids = pruning.orphans(database, kind, first, first + _LOOKED_AT - 1)
             if not dry_run:
                 pruning.remove_rows(database, kind.table, ids)

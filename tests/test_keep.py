@@ -45,7 +45,7 @@ def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project
     _, steps = killed_at(project, 0, "sweep")
     past.nothing_left(project)
     first = next(n for n, step in enumerate(steps) if "DELETE FROM eventctl_attempt" in step)
-    for step in some(steps[first:], 3):
+    for step in some(steps[first:]):
         past.record(project, 120 - count(project, "event"))
         _, taken = killed_at(project, first + step, "sweep")
         there = set(ids(project))

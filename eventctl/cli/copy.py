@@ -155,10 +155,10 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
 def _tell_plan(copied: Copied, target: str) -> None:
     for table in copied.tables:
         removed = f", and {table.removed:,} there taken out" if table.removed else ""
-        complain(f"{table.name}: {table.written:,} of {table.rows:,} rows to be copied{removed}")
+        complain(f"{table.name}: {table.written:,} of {_rows(table.rows)} to be copied{removed}")
     _tell_damaged(copied)
     if copied.changed:
-        complain(f"would write {copied.changed:,} rows to {target}; nothing was written")
+        complain(f"would write {_rows(copied.changed)} to {target}; nothing was written")
     else:
         complain("nothing to copy: the target has all of it")
 
@@ -168,15 +168,12 @@ def _verify(copy: Copy, config: Config, total: int) -> int:
 
     with ProgressBar("verifying", 2 * total) as bar:
         copied = copy.verify(bar.advance)
-    for table in copied.tables:
-        cells = (table.name, str(table.rows), str(table.written), table.digest)
-        sys.stdout.write("\t".join((*cells, "same" if table.same else "DIFFERS")) + "\n")
-    sys.stdout.flush()
+    _print_tables(copied)
     _tell_damaged(copied)
     for table in copied.tables:
         if not table.same:
             complain(
-                f"{table.name} is not the same on both sides: {table.rows:,} rows here,"
+                f"{table.name} is not the same on both sides: {_rows(table.rows)} here,"
                 f" {table.target_rows:,} at the target; somebody else writes to the target: see"
                 " that nobody does, and run it again"
             )
@@ -184,16 +181,46 @@ def _verify(copy: Copy, config: Config, total: int) -> int:
         return EXIT_FAILED
     rows = sum(table.rows for table in copied.tables)
     if copied.changed:
-        complain(f"copied {copied.changed:,} rows; all {rows:,} rows are the same on both sides")
+        complain(f"copied {_rows(copied.changed)}; all {_rows(rows)} are the same on both sides")
     if copied.has_changed:
         complain("the source has changed meanwhile: run it again, and it takes over the rest")
     elif not copied.changed:
-        complain(f"nothing more to copy: all {rows:,} rows are the same on both sides")
+        complain(f"nothing more to copy: all {_rows(rows)} are the same on both sides")
         complain(
-            f"in events.toml, change [store] url, and keep the spool and the locks where they are:"
+            "in events.toml, change [store] url, and keep the spool and the locks where they are:"
             f' state = "{config.store.state}"'
         )
     return EXIT_DONE
+
+
+def _print_tables(copied: Copied) -> None:
+    """Print how both sides compare: a table on a terminal, in a pipe a line for each table."""
+    cells = [
+        (
+            table.name,
+            str(table.rows),
+            str(table.written),
+            table.digest,
+            "same" if table.same else "DIFFERS",
+        )
+        for table in copied.tables
+    ]
+    if not sys.stdout.isatty():
+        sys.stdout.write("".join("\t".join(row) + "\n" for row in cells))
+        sys.stdout.flush()
+        return
+    from eventctl.cli.tables import console, plain_table
+
+    shown = plain_table("table", "rows", "copied", "sha-256", "both sides")
+    for column in shown.columns[1:3]:
+        column.justify = "right"
+    for name, rows, written, digest, same in cells:
+        shown.add_row(name, f"{int(rows):,}", f"{int(written):,}", digest[:16], same)
+    console().print(shown)
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count:,} rows"
 
 
 def _tell_damaged(copied: Copied) -> None:

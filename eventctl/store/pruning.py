@@ -14,7 +14,7 @@ from eventctl.states import State, Status
 from eventctl.store.belongings import DELIVERY, Belonging, delete, of_events
 from eventctl.store.database import Database, Transaction, marks
 
-_SWEEPS = 500
+_SWEEPS = 100
 
 
 class Place(NamedTuple):
@@ -152,9 +152,10 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
     return len(ids)
 
 
-def largest_id(database: Database, table: str) -> int:
-    """Return the largest id of a table, 0 where it is empty."""
-    return int(database.read(f"SELECT COALESCE(MAX(id), 0) FROM {table}")[0][0])
+def ids_of(database: Database, table: str) -> range:
+    """Return the ids that a table may have, from its first row's to its last row's."""
+    ((first, last),) = database.read(f"SELECT MIN(id), MAX(id) FROM {table}")
+    return range(first or 1, (last or 0) + 1)
 
 
 def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[int]:

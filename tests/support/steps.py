@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.crash_at import sitecustomize
 from tests.support.project import Finished, Project
 
-POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "5")) or 10_000
+POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "4")) or 10_000
 """At how many of its steps a command is killed; with `make crash` at all of them."""
 
 
@@ -42,7 +42,7 @@ def killed_at(
     return done, log.read_text("ascii").splitlines()
 
 
-def some(steps: list[str], count: int = POINTS) -> list[int]:
-    """Return the numbers of so many of a command's steps, at random, and always the same."""
+def some(steps: list[str]) -> list[int]:
+    """Return the numbers of POINTS of a command's steps, at random, and always the same."""
     numbers = range(1, len(steps))
-    return sorted(random.Random(7).sample(numbers, min(count, len(numbers))))
+    return sorted(random.Random(7).sample(numbers, min(POINTS, len(numbers))))

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support.crash_at import sitecustomize
 from tests.support.project import Finished, Project
 
-POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "4")) or 10_000
+POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "3")) or 10_000
 """At how many of its steps a command is killed; with `make crash` at all of them."""
 
 

@@ -101,7 +101,8 @@ def test_nobody_waits_for_it(project: Project) -> None:
     past.write(project, store='timeout = "2s"\n')
     past.record(project, 1500)
     with Emits(project, "meanwhile", "--defer", "bought") as emits:
-        project.run("prune", "--older-than", "90d", "--yes", "--archive", "a.jsonl.gz", "-q")
+        done = project.run("prune", "--older-than", "90d", "--yes", "--archive", "a.jsonl.gz", "-q")
+    assert (done.stdout, done.stderr) == ("", "")
     assert len(archived(project.folder / "a.jsonl.gz")) == 1500
     assert count(project, "event") == len(emits.acknowledged) > 1
     assert set(emits.said) == {""}  # none went into the spool

@@ -211,11 +211,11 @@ def _print_tables(copied: Copied) -> None:
         return
     from eventctl.cli.tables import console, plain_table
 
-    shown = plain_table("table", "rows", "copied", "sha-256", "both sides")
+    shown = plain_table("table", "rows", "copied", "sha-256", "check")
     for column in shown.columns[1:3]:
         column.justify = "right"
     for name, rows, written, digest, same in cells:
-        shown.add_row(name, f"{int(rows):,}", f"{int(written):,}", digest[:16], same)
+        shown.add_row(name, f"{int(rows):,}", f"{int(written):,}", digest[:8], same)
     console().print(shown)
 
 

@@ -32,7 +32,8 @@ soak: .venv/.tests
 
 crash: .venv/.tests
 	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 $(BIN)/pytest -q -rP -n $(WORKERS) \
-		--dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py tests/test_model.py)
+		--dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py tests/test_model.py \
+		tests/test_archive.py tests/test_copy.py tests/test_keep.py)
 
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests

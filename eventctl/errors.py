@@ -48,6 +48,12 @@ class StateUnavailable(StoreUnavailable):
     """The state folder cannot be written: what needs no lock may go on without it."""
 
 
+class ArchiveError(EventctlError):
+    """The archive cannot be written: what is not in it is not deleted."""
+
+    exit_code = EXIT_NOT_RECORDED
+
+
 class WorkerError(EventctlError):
     """Workers die before they start anything: nothing can be run on this host."""
 

@@ -82,8 +82,13 @@ def load(call: str) -> Callable[..., Any]:
     return found  # type: ignore[no-any-return]  # callable() has just said so
 
 
-def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
-    """Run a handler for one delivery, and return how that ended. Never raises."""
+def run(
+    handler: Handler, delivery: Delivery, connection: Any = None, source: str = "/eventctl"
+) -> End:
+    """Run a handler for one delivery, and return how that ended. Never raises.
+
+    `source` is that of the CloudEvent which a command is given that asks for one.
+    """
     try:
         args = json.loads(delivery.args)
         if not isinstance(args, list | dict):
@@ -92,7 +97,8 @@ def run(handler: Handler, delivery: Delivery, connection: Any = None) -> End:
         return End(Outcome.UNDECODABLE, f"its args cannot be decoded: {error}")
     try:
         if handler.command:
-            return _run_command(handler.command, delivery, args)
+            cloud = source if handler.format == "cloudevents" else None
+            return _run_command(handler.command, delivery, args, cloud)
         assert handler.call is not None
         _run_call(handler.call, delivery, args, connection)
         return End(Outcome.SUCCEEDED)
@@ -127,16 +133,34 @@ def _await(result: Any) -> None:
     asyncio.run(wait())
 
 
-def _run_command(command: tuple[str, ...], delivery: Delivery, args: Any) -> End:
-    event = {
-        "id": delivery.event_id,
-        "key": delivery.key,
-        "eventName": delivery.name,
-        "createAt": _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z",
-        "args": args,
-        "handler": delivery.handler,
-        "attempt": delivery.attempt,
-    }
+def _run_command(
+    command: tuple[str, ...], delivery: Delivery, args: Any, source: str | None
+) -> End:
+    created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
+    event: dict[str, Any]
+    if source is not None:
+        from eventctl import cloudevents
+
+        event = cloudevents.write(
+            source,
+            delivery.key,
+            delivery.name,
+            created_at,
+            args,
+            id=str(delivery.event_id),
+            handler=delivery.handler,
+            attempt=delivery.attempt,
+        )
+    else:
+        event = {
+            "id": delivery.event_id,
+            "key": delivery.key,
+            "eventName": delivery.name,
+            "createAt": created_at,
+            "args": args,
+            "handler": delivery.handler,
+            "attempt": delivery.attempt,
+        }
     environment = {
         **_environment(),
         "EVENTCTL_ID": str(delivery.event_id),

@@ -125,6 +125,7 @@ class Sweep:
                     break
                 if self._passed and self._done.is_good:
                     self._passed()
+            self._keep()
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held
@@ -262,3 +263,10 @@ class Sweep:
         intake.admit(self._config, self._database)
         intake.settle(self._config, self._database, self._state)
         self._teller.run()
+
+    def _keep(self) -> None:
+        """Delete what [store] keep no longer keeps, now that all else is done."""
+        if self._config.store.keep is not None and not self._interruption.signal:
+            from eventctl import prune
+
+            prune.keep_to_limit(self._config, self._database, self._state)

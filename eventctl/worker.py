@@ -130,6 +130,7 @@ class _Worker:
         self._started = started
         self._chatty = chatty
         self._folder = str(config.folder)
+        self._source = config.store.source
         self._stage = Stage(ends.output)
         self._exact = Exact(config)
         self._pid = os.getpid()
@@ -177,7 +178,7 @@ class _Worker:
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
-            end, written = handlers.run(handler, delivery), False
+            end, written = handlers.run(handler, delivery, source=self._source), False
         now = time.monotonic()
         took = int((now - begin) * 1000)
         if os.getpid() != self._pid:

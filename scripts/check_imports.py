@@ -15,24 +15,24 @@ from pathlib import Path
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
     ("errors", "states", "text", "times", "cause", "config.model"),
-    ("retry", "tally", "files", "pace", "config.*"),
+    ("retry", "tally", "files", "pace", "config.*", "cloudevents"),
     (
         *("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
         *("crontab", "first", "follow"),
     ),
     (
         *("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
-        "store.pauses",
+        *("store.pauses", "store.belongings"),
     ),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
         *("store.statistics", "store.incidents", "store.cancel", "store.backfill"),
-        *("spool", "outbox"),
+        *("store.pruning", "store.whole", "spool", "outbox"),
     ),
     (
         *("accept", "redact", "health", "store.failures", "store.tellings"),
-        *("store.incident_views", "store.mending"),
+        *("store.incident_views", "store.mending", "prune", "archive", "copying"),
     ),
     ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping", "plan"),
     ("worker", "page.*", "planfile"),

@@ -120,7 +120,8 @@ def tell_of_all(project: Project) -> None:
 
 
 def test_the_past_costs_a_sweep_nothing(project: Project) -> None:
-    project.write('[events]\nbought = ["handlers:draw"]', "def draw():\n    pass\n")
+    toml = '[events]\nbought = ["handlers:draw"]'
+    project.write(toml, "def draw():\n    pass\n", store='keep = "90d"')
     live_through(project, 100)
     cost_of_a_sweep(project)  # the first one makes what is made once
     young = cost_of_a_sweep(project)

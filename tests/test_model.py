@@ -23,11 +23,12 @@ from eventctl import retry
 from eventctl.config.model import Retry, Store
 from eventctl.config.urls import parse_mysql
 from eventctl.states import Delivery, NewEvent, Outcome, Result, State
-from eventctl.store import backfill, claims, migrations, record
+from eventctl.store import backfill, claims, migrations, pruning, record
 from eventctl.store.cancel import cancel
 from eventctl.store.claims import Ask, Running
 from eventctl.store.dialects import database
 from eventctl.store.finish import finish
+from eventctl.store.pruning import Place, Wanted
 from eventctl.store.reopen import reopen
 from tests.support.mariadb import MariaDB
 from tests.support.model import ATTEMPTS, DELAY, FACTOR
@@ -238,6 +239,25 @@ class Protocol(World):
         if taken:
             self.forget_ended(running.id)
         return taken
+
+    @precondition(lambda self: len(self.model.troubled) > MOST_OPEN)
+    @rule(host=HOSTS, failed=st.booleans())
+    def prune(self, host: str, failed: bool) -> None:
+        """The oldest event of which no late-comer may still write how it ended."""
+        wanted, store = Wanted(2**50, failed), self.stores[host]
+        in_hand = {delivery for actor in self.actors for delivery in actor.holds}
+        in_hand |= {running.id for lost in self.lost.values() for running in lost}
+        found = [
+            old
+            for old in pruning.look(store, wanted, Place(), 1000)
+            if not in_hand & {delivery.id for delivery in self.of(old.id)}
+        ]
+        assert len(found) <= len(self.model.troubled)
+        may_go = [old.id for old in found if self.model.may_go(old.id, failed)]
+        found = [old for old in found if old.id not in may_go[1:]]
+        assert pruning.remove(store, wanted, found) == may_go[:1]
+        for event in may_go[:1]:
+            self.model.forget(event)
 
     @precondition(lambda self: self.model.over())
     @rule(actor=ACTORS, data=st.data())

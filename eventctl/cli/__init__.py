@@ -15,6 +15,7 @@ COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
     "Look": ("list", "show", "alerts", "stats", "check"),
     "Mend": ("replay", "cancel", "pause", "resume", "ack", "rehearse"),
+    "Keep": ("prune", "copy"),
     "Set up": ("init", "crontab", "doctor", "completion"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from eventctl import accept
+from eventctl import accept, cloudevents
 from eventctl.cli import complain
 from eventctl.cli.progress import ProgressBar
 from eventctl.config.model import Config
@@ -78,6 +78,9 @@ def _event(config: Config, line: bytes) -> NewEvent:
         raise UsageError(f"not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise UsageError('not an object, such as {"name": "purchased", "args": ["user A", 5000]}')
+    if "specversion" in fields:
+        event = cloudevents.read(fields, config.store.source)
+        return accept.accept(config, event[0], accept.encode(event[1]), event[2])
     if unknown := fields.keys() - _FIELDS:
         raise UsageError(f"unknown field {sorted(unknown)[0]!r}: there are name, args and key")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")

@@ -28,7 +28,8 @@ from eventctl.errors import UsageError
 @click.option(
     "--batch",
     metavar="FILE",
-    help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}; - is stdin.',
+    help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}, or'
+    " CloudEvents; - is stdin.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if a handler failed.")
 @click.option(

@@ -52,6 +52,25 @@ def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -
     return shown
 
 
+def cloudevent(event: EventView, source: str) -> dict[str, Any]:
+    """Return an event as a CloudEvent; args that are not JSON are text in it."""
+    from eventctl import cloudevents
+
+    decoded = _decoded(event.args)
+    shown = cloudevents.write(
+        source,
+        event.key,
+        event.name,
+        iso(event.created_at) or "",
+        decoded[0] if decoded else event.args,
+        id=str(event.id),
+        status=status_name(event.status),
+        expected=len(expected(event)),
+        done=len(done(event)),
+    )
+    return shown if decoded else shown | {"datacontenttype": "text/plain"}
+
+
 def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": delivery.id,

@@ -34,7 +34,7 @@ _WIDEST_NAME = 24
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["table", "json", "jsonl", "csv", "text"]),
+    type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
     help="Without it: a table on a terminal, text in a pipe.",
 )
 @click.pass_obj
@@ -45,7 +45,8 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
     handlers done/expected, args, with tabs between them and control characters
     escaped. JSON has all of an event and its deliveries; args that are not JSON
     are null there, and their text is in argsRaw. A cell of CSV that a spreadsheet
-    would take for a formula begins with an apostrophe.
+    would take for a formula begins with an apostrophe. CloudEvents are version 1.0,
+    one on a line, as emit --batch reads them.
 
     \b
     Examples:
@@ -71,6 +72,8 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
         if form == "table":
             shown = _print_table(context.config, pages, now)
             _print_waits(queries.breakers(database), pauses.all, now)
+        elif form == "cloudevents":
+            shown = _print_cloudevents(pages, context.config.store.source)
         else:
             shown = _FORMS[form](pages)
         if not shown:
@@ -87,6 +90,12 @@ def _print_jsonl(pages: Pages) -> int:
     from eventctl.cli.formats import event_json, json_text
 
     return _write(json_text(event_json(event)) for event in _each(pages))
+
+
+def _print_cloudevents(pages: Pages, source: str) -> int:
+    from eventctl.cli.formats import cloudevent, json_text
+
+    return _write(json_text(cloudevent(event, source)) for event in _each(pages))
 
 
 def _print_json(pages: Pages) -> int:

@@ -69,10 +69,20 @@ def _store(table: Table, folder: Path, private: bool) -> Store:
         timeout=table.duration("timeout"),
         max_args=table.size("max_args"),
         ssl=ssl,
+        keep=table.duration("keep"),
+        source=_source(table) or urls.default_source(mysql),
     )
     state = table.path("state", folder) or beside
     table.finish()
     return Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
+
+
+def _source(table: Table) -> str | None:
+    source = table.text("source")
+    if source is not None and not urls.is_reference(source):
+        mend = 'write one such as "/shop/db1" or "https://example.com/shop"'
+        table.mistake("source", "is no URI reference", mend)
+    return source
 
 
 def _database(table: Table, folder: Path, private: bool) -> tuple[Path | None, MySQLUrl | None]:

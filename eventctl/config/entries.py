@@ -37,6 +37,7 @@ class _Handlers:
         timeout: float | None = None,
         retry: dict[str, Any] | None = None,
         transactional: bool = False,
+        form: str | None = None,
     ) -> None:
         """Make a handler, with the defaults for what it does not say itself."""
         self.own[name] = {**self.retry, **(retry or {})}
@@ -47,7 +48,7 @@ class _Handlers:
             command,
             retry=policy,
             transactional=transactional,
-            **given(timeout=timeout or self.timeout),
+            **given(timeout=timeout or self.timeout, format=form),
         )
 
 
@@ -95,8 +96,10 @@ def _read_handler(table: Table, name: str, handlers: _Handlers, folder: Path) ->
     timeout = own.duration("timeout")
     retry = _read_retry(own)
     transactional = own.flag("transactional")
-    handlers.add(name, call, command, timeout, retry, bool(transactional))
-    if _is_dotted(table, name, own, ("call", "command", "timeout", "retry", "transactional")):
+    form = own.choice("format", ("eventctl", "cloudevents"))
+    handlers.add(name, call, command, timeout, retry, bool(transactional), form)
+    known = ("call", "command", "timeout", "retry", "transactional", "format")
+    if _is_dotted(table, name, own, known):
         return
     own.finish()
     if "call" in own and "command" in own:
@@ -106,6 +109,9 @@ def _read_handler(table: Table, name: str, handlers: _Handlers, folder: Path) ->
     elif transactional and "command" in own:
         mend = "take it out; only a call can share the store's transaction"
         own.mistake("transactional", "belongs to a call, and this is a command", mend)
+    if form == "cloudevents" and "call" in own:
+        mend = "take it out; only a command is given the event as JSON"
+        own.mistake("format", "belongs to a command, and this is a call", mend)
 
 
 def _call(table: Table, name: str) -> str | None:

@@ -40,6 +40,8 @@ class Handler(NamedTuple):
     timeout: float = 300.0
     retry: Retry = Retry()
     transactional: bool = False
+    format: str = "eventctl"
+    """What a command has on its stdin: "eventctl"'s own JSON, or "cloudevents"."""
 
 
 class Event(NamedTuple):
@@ -80,6 +82,10 @@ class Store(NamedTuple):
     ssl: str = "preferred"
     """"preferred", "required" (refuse a server without TLS) or "verify" (its name too)."""
     ssl_ca: Path | None = None
+    keep: float | None = None
+    """How long a processed event is kept; None: for ever."""
+    source: str = "/eventctl"
+    """The `source` of its events where they are written as CloudEvents."""
 
 
 class Sweep(NamedTuple):

@@ -4,6 +4,8 @@ what is mistaken about a URL may be that a piece of its password stands elsewher
 
 from __future__ import annotations
 
+import os
+
 from eventctl.config.model import MySQLUrl, Secret
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
@@ -15,6 +17,9 @@ SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db f
 _MYSQL_PORT = 3306
 _WEB_PORTS = {"http": 80, "https": 443}
 _SMTP_PORTS = {"smtp": 25, "smtps": 465}
+_REFERENCE = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%"
+)
 
 
 class UrlError(ValueError):
@@ -116,6 +121,20 @@ def parse_http(url: str) -> bool:
     rest = check_web(url, HTTP_FORM).partition("://")[2]
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     return not authority.startswith("@") and "@" in authority
+
+
+def default_source(mysql: MySQLUrl | None) -> str:
+    """Return the `source` of a store's events as CloudEvents, where events.toml has none.
+
+    What is the same on all hosts of the store: its database's name, or this host's name.
+    """
+    name = mysql.database if mysql else os.uname().nodename
+    return f"/eventctl/{name if is_reference(name) else encoded(name)}"
+
+
+def is_reference(text: str) -> bool:
+    """Return whether a text has nothing in it but what a URI reference may have (RFC 3986)."""
+    return bool(text) and _REFERENCE.issuperset(text)
 
 
 def has_password(url: str) -> bool:

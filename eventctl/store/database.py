@@ -118,6 +118,8 @@ class Database(ABC):
     by_index: str
     """After a table's name, has a query read it by the index that is put in for {}."""
     begin: str
+    snapshot: tuple[str, ...]
+    """Statements that begin a transaction which reads the store as it is now, to its end."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -190,6 +192,39 @@ class Database(ABC):
                 cursor.close()
 
         return self._persist(run)
+
+    def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Run one query by itself, outside of a transaction, so that it holds up no writer;
+        return all of its rows.
+        """
+
+        def run() -> list[Row]:
+            cursor = self.connection.cursor()
+            try:
+                cursor.execute(self.translate(sql), parameters)
+                return list(cursor.fetchall())
+            finally:
+                cursor.close()
+
+        return self._persist(run)
+
+    def room(self) -> tuple[int, int] | None:
+        """Return the size of the store's file and how much of it is free, in bytes; None
+        where a server sees to that.
+        """
+        return None
+
+    @abstractmethod
+    def next_id(self, table: str) -> int:
+        """Return the id that the next row of a table will have at the least."""
+
+    @abstractmethod
+    def raise_next_id(self, table: str, least: int) -> None:
+        """Let the next row of a table have this id at the least."""
+
+    def vacuum(self) -> None:
+        """Give what is free in the store's file back to the disk, where `room` has one."""
+        return
 
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for another reason than others' work."""

@@ -36,6 +36,7 @@ class SqliteDatabase(Database):
     now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
     by_index = "INDEXED BY {}"
     begin = "BEGIN IMMEDIATE"
+    snapshot = ("BEGIN",)
 
     def __init__(self, store: Store) -> None:
         import sqlite3
@@ -108,6 +109,33 @@ class SqliteDatabase(Database):
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         return self.transaction(work)
 
+    def room(self) -> tuple[int, int] | None:
+        page, pages, free = (
+            self.read(f"PRAGMA {name}")[0][0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return page * pages, page * free
+
+    def next_id(self, table: str) -> int:
+        rows = self.read("SELECT seq + 1 FROM sqlite_sequence WHERE name = ?", (table,))
+        return int(rows[0][0]) if rows else 1
+
+    def raise_next_id(self, table: str, least: int) -> None:
+        def work(tx: Transaction) -> None:
+            there = tx.row("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+            if there is None:
+                tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, 0))
+            tx.execute(
+                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = ?", (least - 1, table)
+            )
+
+        self.transaction(work)
+
+    def vacuum(self) -> None:
+        self.read("VACUUM")
+        # What VACUUM has written lies in the WAL file until then.
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 class MySQLDatabase(Database):
     """MySQL 8, MariaDB 10.6 and later, and what speaks their protocol."""
@@ -118,30 +146,16 @@ class MySQLDatabase(Database):
     # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
+    snapshot = (
+        "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+        "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    )
 
     BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait
-    GONE_CODES = frozenset(
-        {
-            0,
-            1040,
-            1047,
-            1053,
-            1080,
-            1152,
-            1158,
-            1159,
-            1160,
-            1161,
-            1180,
-            1181,
-            1184,
-            1203,
-            1226,
-            1317,
-            1927,
-        }
-        | {2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031}
-    )
+    GONE_CODES = frozenset({
+        *(0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1203, 1226),
+        *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
+    })  # fmt: skip
     UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
     REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
 
@@ -221,6 +235,19 @@ class MySQLDatabase(Database):
             connection.close()
             raise
         return connection
+
+    def next_id(self, table: str) -> int:
+        ((known, there),) = self.read(
+            "SELECT (SELECT auto_increment FROM information_schema.tables"
+            "  WHERE table_schema = DATABASE() AND table_name = ?),"
+            f" (SELECT MAX(id) + 1 FROM {table})",
+            (table,),
+        )
+        return max(known or 1, there or 1)  # MySQL 8 may know a number of a day ago
+
+    def raise_next_id(self, table: str, least: int) -> None:
+        if self.next_id(table) < least:
+            self.read(f"ALTER TABLE {table} AUTO_INCREMENT = {int(least)}")
 
     def _check_files(self) -> None:
         # Both drivers pass over an option file that is not there, and go on without it.

@@ -166,6 +166,7 @@ _INCIDENTS = (
     "CREATE INDEX eventctl_incident_alike ON eventctl_incident (fingerprint)",
     "CREATE INDEX eventctl_member_incident ON eventctl_member (incident_id)",
     "CREATE INDEX eventctl_member_delivery ON eventctl_member (delivery_id)",
+    "CREATE INDEX eventctl_member_event ON eventctl_member (event_id)",
     "CREATE UNIQUE INDEX eventctl_telling_pair ON eventctl_telling (incident_id, channel)",
     "CREATE INDEX eventctl_telling_due ON eventctl_telling (channel, due_at)",
 )
@@ -180,7 +181,19 @@ _PAUSE = (
     ){end}""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE)
+_KEEP = (
+    # A row for each copy that was begun: at its source, and at its target.
+    """CREATE TABLE IF NOT EXISTS eventctl_copy (
+        token VARCHAR(64) NOT NULL PRIMARY KEY,
+        is_source SMALLINT NOT NULL,
+        other_side TEXT NOT NULL,
+        last_event BIGINT NOT NULL,
+        begun_at BIGINT NOT NULL,
+        verified_at BIGINT
+    ){end}""",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP)
 
 VERSION = len(STEPS)
 

@@ -14,7 +14,7 @@ def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
     Two hosts that finish two handlers of one event at the same instant wait for each
     other here, and the second one sees what the first did. On a cluster whose hosts
     do not share row locks, this is the write that its certification compares. A SQLite
-    transaction has no one to meet.
+    transaction has no one to meet: there `settle` notes that something has changed.
     """
     if event_ids and not tx.alone:
         tx.execute(
@@ -24,14 +24,15 @@ def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
 
 
 def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None:
-    """Set events' status to what their deliveries say."""
+    """Set events' status to what their deliveries say, and note that something has changed."""
     if event_ids:
         tx.execute(
             "UPDATE eventctl_event SET status = CASE (SELECT COALESCE(MAX("
             "  CASE d.state WHEN ? THEN 2 WHEN ? THEN 0 ELSE 1 END), 0)"
             "  FROM eventctl_delivery d WHERE d.event_id = eventctl_event.id)"
             " WHEN 2 THEN 3 WHEN 0 THEN 2"
-            " ELSE CASE WHEN status >= 2 OR ? THEN 1 ELSE status END END"
+            " ELSE CASE WHEN status >= 2 OR ? THEN 1 ELSE status END END,"
+            " revision = revision + 1"
             f" WHERE id IN ({marks(event_ids)})",
             [str(State.FAILED), str(State.DONE), troubled, *event_ids],
         )

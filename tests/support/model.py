@@ -213,6 +213,22 @@ class Model:
             self.troubled[event] = True
         self.deliveries[delivery] = ModelDelivery(delivery, event, handler, self.now)
 
+    def may_go(self, event: int, failed: bool) -> bool:
+        """Return whether an event may be pruned: it is over, and nobody has to be told of it."""
+        deliveries = [d for d in self.deliveries.values() if d.event == event]
+        untold = {delivery for _, delivery in self.notices}
+        allowed = ("done", "failed") if failed else ("done",)
+        return all(d.state in allowed and d.id not in untold for d in deliveries)
+
+    def forget(self, event: int) -> None:
+        """It was pruned, with all that belongs to it."""
+        gone = {d.id for d in self.deliveries.values() if d.event == event}
+        for delivery in gone:
+            del self.deliveries[delivery]
+        self.history = [each for each in self.history if each[0] not in gone]
+        self.keys = {key: number for key, number in self.keys.items() if number != event}
+        del self.troubled[event]
+
     def status(self, event: int) -> int:
         """Return where an event stands: what its deliveries say."""
         states = {d.state for d in self.deliveries.values() if d.event == event}

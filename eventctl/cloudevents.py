@@ -1,0 +1,97 @@
+"""Events in the form of CloudEvents 1.0 (JSON), the field's standard for interchange.
+
+    {"specversion": "1.0", "id": KEY, "source": "/shop", "type": "purchased",
+     "time": "2026-11-23T01:11:11.000Z", "datacontenttype": "application/json",
+     "data": ["user A", 5000], "eventctlid": "42", "eventctlstatus": "processed", …}
+
+What is eventctl's own goes into extension attributes: their names are of small letters and
+digits, and their values are texts, whole numbers of 32 bits, or truth values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventctl.errors import UsageError
+
+VERSION = "1.0"
+
+_LONGEST_KEY = 191
+_EXTENSION = "eventctl"
+
+
+def write(
+    source: str, key: str, name: str, created_at: str, data: Any, **about: str | int
+) -> dict[str, Any]:
+    """Return an event as a CloudEvent. `created_at` is a time as RFC 3339 has it.
+
+    `about` is what else is told of it, each by a word of small letters.
+    """
+    return {
+        "specversion": VERSION,
+        "id": key,
+        "source": source,
+        "type": name,
+        "time": created_at,
+        "datacontenttype": "application/json",
+        "data": data,
+        **{f"{_EXTENSION}{word}": value for word, value in about.items()},
+    }
+
+
+def read(fields: dict[str, Any], own_source: str) -> tuple[str, list[Any] | dict[str, Any], str]:
+    """Return name, args and key of the event that a CloudEvent is for us.
+
+    An object is args by name, a list args in order, and any other data the only one. Id and
+    source together identify a CloudEvent: of `own_source` the id is the key again. Other
+    attributes are passed over.
+
+    Raises UsageError where it is none of version 1.0, or its data is binary.
+    """
+    if fields.get("specversion") != VERSION:
+        raise UsageError(
+            f"a CloudEvent of specversion {fields.get('specversion')!r}; only {VERSION!r} is read"
+        )
+    source, identity, name = (_text(fields, attribute) for attribute in ("source", "id", "type"))
+    if fields.get("data_base64") is not None:
+        raise UsageError('a CloudEvent with binary data ("data_base64"); only JSON data is read')
+    return name, _args(fields), _key(source, identity, own_source)
+
+
+def _text(fields: dict[str, Any], attribute: str) -> str:
+    value = fields.get(attribute)
+    if not isinstance(value, str) or not value:
+        raise UsageError(f'a CloudEvent must have "{attribute}", a string that is not empty')
+    return value
+
+
+def _args(fields: dict[str, Any]) -> list[Any] | dict[str, Any]:
+    if "data" not in fields:
+        return []
+    data = fields["data"]
+    if not _is_json(fields.get("datacontenttype")) and not isinstance(data, str):
+        raise UsageError(
+            f"a CloudEvent whose data is no string, as its datacontenttype"
+            f" {fields['datacontenttype']!r} asks for"
+        )
+    return data if isinstance(data, list | dict) else [data]
+
+
+def _is_json(content_type: Any) -> bool:
+    if content_type is None:
+        return True
+    if not isinstance(content_type, str):
+        raise UsageError('a CloudEvent whose "datacontenttype" is no string')
+    subtype = content_type.partition(";")[0].strip().lower().partition("/")[2]
+    return subtype == "json" or subtype.endswith("+json")
+
+
+def _key(source: str, identity: str, own_source: str) -> str:
+    # No source has a space in it, so that no two pairs make the same key.
+    key = identity if source == own_source else f"{source} {identity}"
+    if len(key) <= _LONGEST_KEY and key.isprintable() and key == key.strip():
+        return key
+    from hashlib import sha256
+
+    digest = sha256(f"{source} {identity}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"cloudevent-{digest}"

@@ -1,0 +1,58 @@
+"""What belongs to an event, in one place: it goes when the event goes.
+
+Whoever adds a table that names an event or a delivery adds it here; a test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eventctl.store.database import Transaction, marks
+
+EVENT = "eventctl_event"
+DELIVERY = "eventctl_delivery"
+
+AT_ONCE = 500
+"""How many ids one statement names."""
+
+
+class Belonging(NamedTuple):
+    """Rows of `table` belong to the row of `owner` whose id is in their `column`."""
+
+    table: str
+    column: str
+    owner: str
+
+
+BELONGINGS = (
+    Belonging(DELIVERY, "event_id", EVENT),
+    Belonging("eventctl_attempt", "delivery_id", DELIVERY),
+    Belonging("eventctl_notice", "event_id", EVENT),
+    Belonging("eventctl_notice", "delivery_id", DELIVERY),
+    Belonging("eventctl_member", "event_id", EVENT),
+    Belonging("eventctl_member", "delivery_id", DELIVERY),
+)
+"""Each owner stands before what belongs to it."""
+
+
+def of_events(tx: Transaction, event_ids: Sequence[int]) -> dict[str, list[int]]:
+    """Return the ids of all that is there of these events, by table, the owners first."""
+    found: dict[str, list[int]] = {EVENT: list(event_ids)}
+    for table, column, owner in BELONGINGS:
+        ids = found.setdefault(table, [])
+        for part in parts(found[owner]):
+            rows = tx.rows(f"SELECT id FROM {table} WHERE {column} IN ({marks(part)})", part)
+            ids += [row[0] for row in rows]
+    return found
+
+
+def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:
+    """Delete rows by their ids: so MySQL locks these, and nothing beside them."""
+    for part in parts(ids):
+        tx.execute(f"DELETE FROM {table} WHERE id IN ({marks(part)})", part)
+
+
+def parts(ids: Sequence[int]) -> list[Sequence[int]]:
+    """Return ids in parts of AT_ONCE."""
+    return [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

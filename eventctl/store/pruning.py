@@ -1,0 +1,215 @@
+"""What is old and over: found by reading alone, and deleted in short transactions.
+
+An event may be pruned whose status says that it is over, whose deliveries all are, and of
+which nobody still has to be told. It is deleted only as it was when it was found: whoever
+changes a delivery raises its event's revision first (see `store.settle.lock_events`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eventctl.states import State, Status
+from eventctl.store.belongings import DELIVERY, Belonging, delete, of_events
+from eventctl.store.database import Database, Transaction, marks
+
+_SWEEPS = 100
+
+
+class Place(NamedTuple):
+    """Where in the order of their age the looking has come to: behind this event."""
+
+    created_at: int = -1
+    id: int = 0
+
+
+class Wanted(NamedTuple):
+    """What is to be pruned: created before `cutoff`, in milliseconds since 1970.
+
+    `failed` adds those of which a delivery failed to those that are processed.
+    """
+
+    cutoff: int
+    failed: bool = False
+
+    @property
+    def statuses(self) -> list[int]:
+        return [int(Status.PROCESSED), int(Status.FAILED)][: 1 + self.failed]
+
+    @property
+    def states(self) -> list[str]:
+        return [str(State.DONE), str(State.FAILED)][: 1 + self.failed]
+
+
+class Old(NamedTuple):
+    """An event that was created before the cutoff, as it was found."""
+
+    id: int
+    created_at: int
+    status: int
+    revision: int
+
+    @property
+    def place(self) -> Place:
+        return Place(self.created_at, self.id)
+
+
+class Sum(NamedTuple):
+    """How many events may be pruned, and when the first and the last were created."""
+
+    events: int
+    oldest: int | None
+    newest: int | None
+
+
+def look(database: Database, wanted: Wanted, behind: Place, limit: int) -> list[Old]:
+    """Return the next `limit` old events behind a place, whatever their status.
+
+    They come in the order of the index of created_at, so that no more of them is read.
+    """
+    rows = database.read(
+        "SELECT id, created_at, status, revision FROM eventctl_event"
+        # Without the zero SQLite reads all ids from there on, by the primary key.
+        " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id + 0 > ?)"
+        " ORDER BY created_at, id LIMIT ?",
+        (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
+    )
+    return [Old(*row) for row in rows]
+
+
+def count(database: Database, wanted: Wanted) -> Sum:
+    """Return what there is to prune. It reads all that is old."""
+    ((events, oldest, newest),) = database.read(
+        "SELECT COUNT(*), MIN(created_at), MAX(created_at) FROM eventctl_event e"
+        f" WHERE created_at < ? AND status IN ({marks(wanted.statuses)})"
+        " AND NOT EXISTS (SELECT 1 FROM eventctl_delivery d WHERE d.event_id = e.id"
+        f"  AND d.state NOT IN ({marks(wanted.states)}))"
+        " AND id NOT IN (SELECT d.event_id FROM eventctl_notice n"
+        "  JOIN eventctl_delivery d ON d.id = n.delivery_id)"
+        " AND NOT EXISTS (SELECT 1 FROM eventctl_member m"
+        "  JOIN eventctl_incident i ON i.id = m.incident_id"
+        "  WHERE m.event_id = e.id AND i.open_as IS NOT NULL)",
+        [wanted.cutoff, *wanted.statuses, *wanted.states],
+    )
+    return Sum(events, oldest, newest)
+
+
+def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+    """Delete events with all that belongs to them, in one transaction; return their ids.
+
+    Left alone is what has changed since it was found, what another process has locked, and
+    what is not over.
+    """
+    return database.transaction(lambda tx: _remove(tx, wanted, found)) if found else []
+
+
+def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+    before = {old.id: (old.status, old.revision) for old in found}
+    ids = sorted(before)
+    locked = tx.rows(
+        f"SELECT id, status, revision FROM eventctl_event WHERE id IN ({marks(ids)}){tx.lock}", ids
+    )
+    same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
+    if not same:
+        return []
+    left = {row[0] for row in _not_over(tx, wanted, same)}
+    left.update(row[0] for row in _not_told(tx, same))
+    over = [event for event in same if event not in left]
+    for table, belonging in reversed(of_events(tx, over).items()):
+        delete(tx, table, belonging)
+    return over
+
+
+def _not_over(tx: Transaction, wanted: Wanted, ids: list[int]) -> list[tuple[int, ...]]:
+    return tx.rows(
+        f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({marks(ids)})"
+        f" AND state NOT IN ({marks(wanted.states)})",
+        [*ids, *wanted.states],
+    )
+
+
+def _not_told(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
+    """Return the events of which a person is still to be told, or that an open incident is
+    about. That one that is over was late is told to nobody.
+    """
+    untold = tx.rows(
+        "SELECT d.event_id FROM eventctl_notice n JOIN eventctl_delivery d ON d.id = n.delivery_id"
+        f" WHERE d.event_id IN ({marks(ids)})",
+        ids,
+    )
+    return untold + tx.rows(
+        "SELECT m.event_id FROM eventctl_member m JOIN eventctl_incident i ON i.id = m.incident_id"
+        f" WHERE m.event_id IN ({marks(ids)}) AND i.open_as IS NOT NULL",
+        ids,
+    )
+
+
+def remove_sweeps(database: Database, cutoff: int) -> int:
+    """Delete some of the rows of sweeps that began before the cutoff, never the last one's;
+    return how many. Fewer than some: no more are old.
+    """
+    oldest = database.read(
+        "SELECT id, started_at FROM eventctl_sweep"
+        " WHERE id < (SELECT MAX(id) FROM eventctl_sweep) ORDER BY id LIMIT ?",
+        (_SWEEPS,),
+    )
+    ids = [row[0] for row in oldest if row[1] < cutoff]
+    if ids:
+        database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
+    return len(ids)
+
+
+def remove_incidents(database: Database, cutoff: int) -> int:
+    """Delete some of the incidents that ended before the cutoff, with all that is known of
+    them; return how many. Fewer than some: no more are old.
+    """
+    rows = database.read(
+        "SELECT id FROM eventctl_incident WHERE ended_at < ? ORDER BY id LIMIT ?",
+        (cutoff, _SWEEPS),
+    )
+    ids = [row[0] for row in rows]
+    if ids:
+        database.transaction(lambda tx: _remove_incidents(tx, ids))
+    return len(ids)
+
+
+def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
+    # One may be open again meanwhile: whoever opens it has written its row.
+    over = tx.rows(
+        f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
+        + tx.lock,
+        ids,
+    )
+    ended = [row[0] for row in over]
+    for table in ("eventctl_member", "eventctl_telling"):
+        for incident in ended:
+            rows = tx.rows(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
+            delete(tx, table, [row[0] for row in rows])
+    delete(tx, "eventctl_incident", ended)
+
+
+def ids_of(database: Database, table: str) -> range:
+    """Return the ids that a table may have, from its first row's to its last row's."""
+    ((first, last),) = database.read(f"SELECT MIN(id), MAX(id) FROM {table}")
+    return range(first or 1, (last or 0) + 1)
+
+
+def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[int]:
+    """Return the ids from `first` to `last` whose owner is gone: somebody has deleted it by
+    hand. Deliveries that are running are none.
+    """
+    table, column, owner = kind
+    not_running = " AND c.state <> 'running'" if table == DELIVERY else ""
+    rows = database.read(
+        f"SELECT c.id FROM {table} c LEFT JOIN {owner} o ON o.id = c.{column}"
+        f" WHERE c.id BETWEEN ? AND ? AND c.{column} IS NOT NULL AND o.id IS NULL{not_running}",
+        (first, last),
+    )
+    return [row[0] for row in rows]
+
+
+def remove_rows(database: Database, table: str, ids: Sequence[int]) -> None:
+    """Delete rows by their ids, in one transaction."""
+    if ids:
+        database.transaction(lambda tx: delete(tx, table, ids))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.channels import Post, body, fail, mend, pass_time, replay, write
+from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
@@ -80,6 +80,40 @@ def test_two_hosts_do_not_tell_twice(project: Project, post: Post) -> None:
     assert len(post.mails()) == 1
     project.run("--config", str(other), "sweep")
     assert len(post.mails()) == 1
+
+
+def test_hosts_that_see_the_same_failure_make_one_incident_of_it(
+    project: Project, post: Post
+) -> None:
+    write(project, post)
+    text = project.config.read_text()
+    configs = []
+    for host in ("one", "two", "three"):
+        configs.append(project.folder / f"{host}.toml")
+        configs[-1].write_text(text.replace("[store]\n", f'[store]\nstate = "{host}"\n'))
+        configs[-1].chmod(0o600)
+    # More than one transaction takes in, so that all three are at it.
+    many_failed(project, 2500)
+    sweeps = [project.start("--config", str(config), "sweep") for config in configs]
+    for sweeping in sweeps:
+        _, err = sweeping.communicate(timeout=60)
+        assert err == ""
+    assert project.rows("SELECT count FROM eventctl_incident") == [(2500,)]
+    assert project.value("SELECT COUNT(*) FROM eventctl_member") == 2500
+
+
+def test_a_channel_that_asks_for_a_kind_no_more_is_told_no_more(
+    project: Project, post: Post
+) -> None:
+    boss = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["{}", "recovered"]\n'
+    write(project, post, boss.format("exhausted"))
+    fail(project)
+    project.run("sweep", check=1)
+    write(project, post, boss.format("held"))
+    pass_time(project, 25)
+    project.run("sweep", check=1)
+    assert [mail["To"] for mail in post.mails()].count("boss@example.com") == 1
+    assert project.rows("SELECT channel FROM eventctl_telling WHERE due_at IS NULL") == [("mail",)]
 
 
 def test_what_a_killed_sweep_was_telling_is_told_when_its_lease_is_over(

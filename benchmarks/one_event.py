@@ -48,17 +48,22 @@ def one_sqlite(bench: Bench) -> Race:
             Contender(
                 "huey, SqliteHuey",
                 lambda: peer("huey", "huey_one.py"),
-                "WAL, FULL; a crash of the worker loses the task",
+                "WAL, FULL; no result kept for None; a crash of the worker loses the task",
             ),
             Contender(
                 "persist-queue, SQLiteAckQueue",
                 lambda: peer("persistqueue", "persist_one.py"),
-                "WAL, FULL; not acknowledged: given again",
+                "WAL, FULL; no result; not acknowledged: given again",
+            ),
+            Contender(
+                "django-tasks-db, SQLite",
+                lambda: peer("django", "django_one.py"),
+                "WAL, FULL; result kept; a crash leaves it running for ever",
             ),
             Contender(
                 "celery, filesystem broker",
                 lambda: peer("celery", "celery_one.py"),
-                "a file without fsync; a power cut loses it",
+                "a file without fsync; no result here; a power cut loses it",
             ),
         ],
         goals=[

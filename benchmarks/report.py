@@ -56,6 +56,7 @@ def machine(seconds: float, server: str) -> str:
             ("huey", "huey"),
             ("persistqueue", "persist-queue"),
             ("celery", "celery"),
+            ("django", "django-tasks-db"),
             ("huey", "peewee"),
             ("eventctl", "mysqlclient"),
         )

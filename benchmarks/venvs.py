@@ -15,6 +15,7 @@ PEERS = {
     "huey": ("huey>=3,<4", "peewee", "mysqlclient"),
     "persistqueue": ("persist-queue>=1,<2",),
     "celery": ("celery>=5.4,<6",),
+    "django": ("django-tasks-db>=0.13,<1", "django-tasks"),
 }
 
 

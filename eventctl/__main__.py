@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -12,6 +13,9 @@ def main() -> NoReturn:
     from eventctl.cli import run
     from eventctl.errors import EXIT_NOT_RECORDED
 
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # What the terminal's charset has not got is shown escaped, and ends no command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

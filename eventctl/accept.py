@@ -21,11 +21,11 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     `args` is the JSON text of a list or an object. Raises UsageError where the name is
     not in events.toml, the args are too large, or the key is none that can be stored.
     """
-    if not isinstance(name, str) or not isinstance(key, str | None):
+    if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
     if name not in config.events:
         raise UsageError(_unknown(config, name))
-    size = len(args.encode("utf-8", "surrogatepass"))
+    size = len(args if args.isascii() else args.encode("utf-8", "surrogatepass"))
     if size > config.store.max_args:
         raise UsageError(
             f"the args of {name} have {size:,} bytes, and [store] max_args allows"
@@ -35,7 +35,9 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
         _check_key(key)
     known = config.events[name]
     deadline = None if known.deadline is None else int(known.deadline * 1000)
-    return NewEvent(name, args, key or new_key(), known.handlers, deadline)
+    if key is None:
+        return NewEvent(name, args, new_key(), known.handlers, deadline, has_new_key=True)
+    return NewEvent(name, args, key, known.handlers, deadline)
 
 
 def _check_key(key: str) -> None:

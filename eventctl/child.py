@@ -110,9 +110,16 @@ class Child:
         except BrokenPipeError:
             return  # it is dead: its answers will end, and what was sent comes back
 
+    def dismiss(self) -> None:
+        """Have it end once it has run what it was sent."""
+        if self._requests >= 0:
+            os.close(self._requests)
+            self._requests = -1
+
     def halt(self) -> None:
         """Have it give back what it was sent and has not started, and then end."""
-        self._retire()
+        self._board.halt()
+        self.dismiss()
 
     @property
     def next_alarm(self) -> float:
@@ -150,11 +157,11 @@ class Child:
             if delivery_id.isdigit():
                 self._said[int(delivery_id)] = ended
             elif line:
-                self._retire()
+                self.halt()
         if len(self._heard) > _LONGEST_LINE or len(self._said) > board.SIZE:
             self._heard = b""
             self._said.clear()
-            self._retire()
+            self.halt()
         return bool(data)
 
     def look(self, results: list[Result]) -> None:
@@ -183,19 +190,12 @@ class Child:
             result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
         except ValueError:
             # The handler has got at the pipe. What else it says is worth nothing.
-            self._retire()
+            self.halt()
             return Result(delivery, Outcome.LOST, error="its worker process gave garbled answers")
         if self.verdict and result.outcome != Outcome.SUCCEEDED:
             outcome, error = self.verdict
             return result._replace(outcome=outcome, error=error)
         return result
-
-    def _retire(self) -> None:
-        """Let it finish what it runs, and no more: it is not fit for others."""
-        self._board.halt()
-        if self._requests >= 0:
-            os.close(self._requests)
-            self._requests = -1
 
     def alarm(self) -> None:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
@@ -244,7 +244,7 @@ class Child:
 
     def close(self) -> None:
         """Let it end by itself, since it is idle; then end what its handlers left behind."""
-        self._retire()
+        self.halt()
         poll = select.poll()
         poll.register(self.death, select.POLLIN)
         # It is only ever late where somebody has stopped it; reap() kills it then.

@@ -215,4 +215,9 @@ def _run(
     from eventctl.dispatch import Dispatch
 
     dispatch = Dispatch(config, database, claimer, pool, interruption, told)
+    if len(deliveries) <= pool.jobs:
+        # Each worker has one, and may end while the result is written.
+        pool.submit(deliveries)
+        pool.dismiss()
+        deliveries = []
     dispatch.run(lambda wanted: [], claimed=deliveries)

@@ -70,6 +70,11 @@ class Pool:
         self._queue.clear()
         return withdrawn
 
+    def dismiss(self) -> None:
+        """Have workers end once they have run what they were sent: nothing more comes."""
+        for each in self._workers:
+            each.dismiss()
+
     def halt(self) -> None:
         """Have workers give back what they were sent ahead; they end with what they run."""
         for each in self._workers:

@@ -77,6 +77,8 @@ class NewEvent(NamedTuple):
     expected: tuple[str, ...]
     deadline: int | None = None
     """Milliseconds from when it was created, after which a person is told that it is late."""
+    has_new_key: bool = False
+    """Whether the key was made for it just now, so that no other event can have it."""
 
 
 class Recorded(NamedTuple):

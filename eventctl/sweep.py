@@ -49,14 +49,26 @@ class Swept:
     interrupted: int = 0
     """The signal that ended it early, or 0."""
 
+    @property
+    def is_good(self) -> bool:
+        """Whether it ran through, and whoever had to be told of something was told."""
+        return not self.interrupted and not self.told.failures
+
 
 def sweep(
-    config: Config, options: Options, told: Callable[[Result, Verdict], None] | None = None
+    config: Config,
+    options: Options,
+    told: Callable[[Result, Verdict], None] | None = None,
+    passed: Callable[[], None] | None = None,
 ) -> Swept:
-    """Sweep under this host's lock, which the caller holds."""
+    """Sweep under this host's lock, which the caller holds.
+
+    `told` is called with the end of each attempt, `passed` after each good pass that
+    another one follows.
+    """
     state = StateFolder(config.store.state, config.store.group)
     with Interruption() as interruption, open_store(config) as database:
-        return Sweep(config, options, state, database, interruption, told).run()
+        return Sweep(config, options, state, database, interruption, told, passed).run()
 
 
 class Sweep:
@@ -70,6 +82,7 @@ class Sweep:
         database: Database,
         interruption: Interruption,
         told: Callable[[Result, Verdict], None] | None,
+        passed: Callable[[], None] | None = None,
     ) -> None:
         self._config = config
         self._options = options
@@ -77,6 +90,7 @@ class Sweep:
         self._database = database
         self._interruption = interruption
         self._told = told
+        self._passed = passed
         self._host = os.uname().nodename
         self._leases = leases(config)
         self._breakers = Breakers(database, config.sweep.breaker)
@@ -107,6 +121,8 @@ class Sweep:
                 self._pass(begin + self._options.max_time)
                 if self._is_over(begin, next_pass):
                     break
+                if self._passed and self._done.is_good:
+                    self._passed()
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held

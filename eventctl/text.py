@@ -7,6 +7,12 @@ make a line read as something else than it says.
 
 from __future__ import annotations
 
+from functools import cache
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from json import JSONEncoder
+
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _LINE_BREAKERS = (0x2028, 0x2029)
 _BIDI_OVERRIDES = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -43,14 +49,20 @@ def json_text(value: object) -> str:
 
     Bytes that were no UTF-8 are lone surrogates in Python, and escapes in JSON.
     """
-    import json
-
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return json.dumps(value)
+    text = _encoder().encode(value)
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return _encoder(ascii=True).encode(value)
     return text
+
+
+@cache
+def _encoder(ascii: bool = False) -> JSONEncoder:
+    from json import JSONEncoder  # few who show text have values to encode
+
+    return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
 def shorten(text: str, width: int) -> str:

@@ -14,23 +14,26 @@ from pathlib import Path
 # Rank 0 first. `name.*` is a package whose modules may import one another.
 # `eventctl` itself, the public face, is what users import: nothing in here does.
 RANKS = (
-    ("errors", "states", "text", "cause", "config.model"),
-    ("retry", "config.*"),
-    ("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
-    ("store.dialects", "store.migrations", "store.schema", "store.settle"),
+    ("errors", "states", "text", "times", "cause", "config.model"),
+    ("retry", "tally", "files", "config.*"),
+    (
+        *("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
+        *("crontab", "first"),
+    ),
+    ("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
     (
         *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
         *("store.breakers", "store.notices", "store.history", "store.queries"),
-        *("store.incidents",),
+        *("store.statistics", "store.incidents"),
         *("spool", "outbox"),
     ),
-    ("accept", "redact", "store.tellings", "store.incident_views"),
-    ("alerts.*", "breaker", "intake", "transactional"),
-    ("worker",),
+    ("accept", "redact", "health", "store.failures", "store.tellings", "store.incident_views"),
+    ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping"),
+    ("worker", "page.*"),
     ("child",),
     ("pool",),
     ("dispatch",),
-    ("emitter", "replay", "sweep"),
+    ("emitter", "replay", "sweep", "doctor.*"),
     ("api", "cli.*"),
     ("eventctl", "__main__"),
 )

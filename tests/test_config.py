@@ -293,14 +293,14 @@ def test_find_says_where_it_looked(places, monkeypatch):
         find(None)
     assert caught.value.mistakes == [
         "no events.toml, looked for at ./events.toml, ~/.config/eventctl/events.toml and "
-        "/no/such/events.toml; write one (the README has a first one), or name it with "
+        "/no/such/events.toml; write one (eventctl init does), or name it with "
         "--config or $EVENTCTL_CONFIG"
     ]
 
 
 def test_find_says_which_of_the_two_named_a_file_that_is_not_there(places, monkeypatch):
     (places[0] / "events.toml").touch()
-    mend = "name a file that is there, or write it (the README has a first one)"
+    mend = "name a file that is there, or write it (eventctl init does)"
     with pytest.raises(ConfigError) as caught:
         find("no.toml")
     assert str(caught.value) == f"--config: no.toml: No such file or directory; {mend}"

@@ -27,7 +27,8 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[sweep]\njob = 1", 'sweep.job: is an unknown key; did you mean "jobs"?'),
         (
             "[sweep]\nxyz = 1",
-            "sweep.xyz: is an unknown key; known are breaker, grace, group_commit, jobs, lock and "
+            "sweep.xyz: is an unknown key;"
+            " known are breaker, grace, group_commit, jobs, lock, ping and "
             "stalled",
         ),
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),

@@ -8,12 +8,19 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
-_TAIL = 1000
-"""Bytes of what a program said last that tell why it failed."""
+_TAIL, _TOLD = 1000, 250
+"""Bytes that are read of what a program said last, and characters of it that are told."""
 
 
 class ProcessFailed(Exception):
-    """A program did not accept what it was given; its text says why."""
+    """A program did not accept what it was given; its text says why.
+
+    `said` is the end of what it wrote, on one line.
+    """
+
+    def __init__(self, why: str, said: str = "") -> None:
+        super().__init__(f"{why}: {said}" if said else why)
+        self.said = said
 
 
 def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
@@ -40,5 +47,6 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
         if code != 0:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
             words = " ".join(said.read().decode("utf-8", "replace").split())
+            words = words if len(words) <= _TOLD else f"…{words[1 - _TOLD :]}"
             ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
-            raise ProcessFailed(f"{ended}: {words}" if words else ended)
+            raise ProcessFailed(ended, words)

@@ -9,15 +9,18 @@ import smtplib
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
+from typing import TypeVar
 
 from eventctl.alerts import ChannelError
 from eventctl.alerts.network import OutOfTime, reason, within
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.text import printable, shorten
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,21 @@ class _Server:
         return [*coded, self.password]
 
 
+def probe(report: Report, *, total: float, step: float) -> str:
+    """Talk to the server as `send` does, up to the login; return who it is, and how.
+
+    Nothing is mailed. `total` and `step` are in seconds. Raises ChannelError.
+    """
+    server = _server(report)
+
+    def look(client: smtplib.SMTP) -> str:
+        private = isinstance(client.sock, ssl.SSLSocket)
+        login = f", logged in as {printable(server.user)}" if server.user else ""
+        return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
+
+    return _talk(server, report, look, total, step)
+
+
 def send(
     report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
 ) -> list[str]:
@@ -58,31 +76,46 @@ def send(
     unless the server accepted the mail, for one recipient at the least.
     """
     server = _server(report)
-    clients: list[smtplib.SMTP] = []
 
-    def dialogue() -> dict[str, tuple[int, bytes]]:
-        client = _connect(server, report, step)
-        clients.append(client)
-        try:
-            _authenticate(client, server, report)
-            refused = client.send_message(message, envelope.sender, envelope.recipients)
-            # It is accepted by now: how the server takes its leave changes nothing.
-            with contextlib.suppress(smtplib.SMTPException, OSError):
-                client.quit()
-            return refused
-        finally:
-            client.close()
+    def hand_over(client: smtplib.SMTP) -> dict[str, tuple[int, bytes]]:
+        return client.send_message(message, envelope.sender, envelope.recipients)
 
-    try:
-        refused = within(total, dialogue, "smtp")
-    except (smtplib.SMTPException, OSError, ValueError) as error:
-        for client in clients:
-            _hang_up(client)
-        raise _error(server, _reason(error, step)) from None
+    refused = _talk(server, report, hand_over, total, step)
     return [
         _clean(server, f"{server} refused the recipient {recipient}: {_answer(*answer)}")
         for recipient, answer in refused.items()
     ]
+
+
+def _talk(
+    server: _Server,
+    report: Report,
+    work: Callable[[smtplib.SMTP], T],
+    total: float,
+    step: float,
+) -> T:
+    """Connect, log in, and return what `work` returns. Raises ChannelError."""
+    clients: list[smtplib.SMTP] = []
+
+    def dialogue() -> T:
+        client = _connect(server, report, step)
+        clients.append(client)
+        try:
+            _authenticate(client, server, report)
+            result = work(client)
+            # The work is done by now: how the server takes its leave changes nothing.
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                client.quit()
+            return result
+        finally:
+            client.close()
+
+    try:
+        return within(total, dialogue, "smtp")
+    except (smtplib.SMTPException, OSError, ValueError) as error:
+        for client in clients:
+            _hang_up(client)
+        raise _error(server, _reason(error, step)) from None
 
 
 def _server(report: Report) -> _Server:

@@ -13,8 +13,9 @@ from eventctl.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
-    "Look": ("list", "show", "alerts"),
+    "Look": ("list", "show", "alerts", "stats", "check"),
     "Mend": ("replay", "ack"),
+    "Set up": ("init", "crontab", "doctor", "completion"),
 }
 """The commands, by what a person is doing. Each is `command` in the file of its name."""
 

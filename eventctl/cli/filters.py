@@ -31,7 +31,7 @@ def _statuses(
     return tuple(by_word[value.lower()] for value in values)
 
 
-def _moment(context: click.Context, option: click.Parameter, value: str | None) -> Moment | None:
+def moment(context: click.Context, option: click.Parameter, value: str | None) -> Moment | None:
     """Read a duration back from now, or a date and time."""
     if value is None:
         return None
@@ -85,12 +85,12 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             help="Only events that have a delivery to this handler.",
         ),
         click.option(
-            "--since", metavar="WHEN", callback=_moment,
+            "--since", metavar="WHEN", callback=moment,
             help="Only events from then on: a duration back from now (2h, 1h30m, 7d), or a date"
             " and time (2026-11-23, 2026-11-23T01:11+09:00), UTC unless it says otherwise.",
         ),
         click.option(
-            "--until", metavar="WHEN", callback=_moment,
+            "--until", metavar="WHEN", callback=moment,
             help="Only events before then, written in the same way.",
         ),
         click.option(

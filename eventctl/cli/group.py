@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
 
@@ -72,6 +73,10 @@ def cli(ctx: click.Context, config: str | None) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Raises what a command raises."""
+    if "_EVENTCTL_COMPLETE" in os.environ:
+        from eventctl.cli.completing import answer
+
+        return answer(cli)
     try:
         code = cli.main(arguments, prog_name="eventctl", standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE

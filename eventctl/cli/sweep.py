@@ -17,6 +17,7 @@ from eventctl.cli.progress import ProgressBar
 from eventctl.config import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable, UsageError
 from eventctl.locks import StateFolder, SweepLock
+from eventctl.ping import Pinger
 from eventctl.states import Outcome, Result, State, Verdict
 from eventctl.text import printable
 
@@ -91,12 +92,13 @@ def command(
         chatty=verbose,
     )
     state = StateFolder(config.store.state, config.store.group)
+    pinger = Pinger(config.sweep.ping if event is handler is None else None, state, complain)
     lock = SweepLock(state, config.sweep.lock)
     try:
         if not lock.acquire(time.time()):
             return _step_aside(state, lock, verbose)
         with ProgressBar("sweeping", 0 if verbose else _count_due(context)) as bar:
-            swept = sweep.sweep(config, options, _teller(verbose, bar))
+            swept = sweep.sweep(config, options, _teller(verbose, bar), pinger.passed)
         state.forget_once("store")
     except (StoreUnavailable, StoreError) as error:
         # Cron mails what is said here, each minute: once an hour is loud enough.
@@ -105,6 +107,8 @@ def command(
         return error.exit_code
     finally:
         lock.release()
+    if swept.is_good:
+        pinger.ended()
     _complain_of_channels(state, swept.told, verbose)
     if wrong := spool.exposed(state):
         left = os.geteuid() == 0

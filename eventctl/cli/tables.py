@@ -16,6 +16,7 @@ from rich.text import Text
 from eventctl.cli.formats import iso, status_name
 from eventctl.states import Outcome, Reason, State, Status
 from eventctl.text import printable, shorten
+from eventctl.times import span as span
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
@@ -33,8 +34,6 @@ _STATE_STYLES = {
     State.DONE: "green",
     State.FAILED: "bold red",
 }
-
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
 
 
 class _Console(Console):
@@ -103,19 +102,6 @@ def counted(config: Config, name: str, delivery: DeliveryView) -> str:
     if delivery.handler not in config.handlers:
         return str(delivery.attempts)
     return f"{delivery.attempts}/{config.retry_of(name, delivery.handler).attempts}"
-
-
-def span(milliseconds: int) -> str:
-    """Return a span of time in one or two units, as in "1h 5m", "12s" or "45ms"."""
-    left = abs(milliseconds)
-    if left < 1000:
-        return f"{left}ms"
-    parts: list[str] = []
-    for size, unit in _UNITS:
-        if left >= size or parts:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return " ".join(part for part in parts[:2] if not part.startswith("0"))
 
 
 def ago(at: int, now: int) -> str:

@@ -108,10 +108,20 @@ def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
         group_commit=table.duration("group_commit", zero=True),
         breaker=table.whole("breaker", 1, _MANY),
         grace=table.duration("grace"),
+        ping=_ping(table),
         stalled=table.duration("stalled"),
     )
     table.finish()
     return Sweep(lock, **said)
+
+
+def _ping(table: Table) -> Secret | None:
+    url = table.text("ping")
+    try:
+        return None if url is None else Secret(urls.check_web(url))
+    except urls.UrlError as error:
+        table.mistake("ping", error.wrong, error.mend)
+        return None
 
 
 def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:

@@ -93,6 +93,8 @@ class Sweep(NamedTuple):
     """Failures in a row after which a handler's other deliveries wait."""
     grace: float = 5.0
     """From SIGTERM to SIGKILL, for a handler past its timeout."""
+    ping: str | None = None
+    """A URL that is called after each good sweep. It is a secret."""
     stalled: float = 600.0
     """How long no sweep may have ended before `emit` says so."""
 

@@ -43,7 +43,7 @@ def find(option: str | None = None) -> Path:
             return path.absolute()
     raise ConfigError(
         f"no events.toml, looked for at {looked[0]}, {looked[1]} and {looked[2]}; "
-        "write one (the README has a first one), or name it with --config or $EVENTCTL_CONFIG"
+        "write one (eventctl init does), or name it with --config or $EVENTCTL_CONFIG"
     )
 
 
@@ -77,7 +77,7 @@ def _named(by: str, text: str) -> Path:
     try:
         path.stat()
     except (OSError, ValueError) as error:
-        mend = "name a file that is there, or write it (the README has a first one)"
+        mend = "name a file that is there, or write it (eventctl init does)"
         raise _mistake(by, f"{text}: {_reason(error)}", mend) from None
     return path.absolute()
 

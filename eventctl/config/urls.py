@@ -8,10 +8,12 @@ from eventctl.config.model import MySQLUrl, Secret
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"
+WEB_FORM = "write https://hc-ping.com/UUID, or what your monitor names"
 HTTP_FORM = "write https://host/path"
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
 
 _MYSQL_PORT = 3306
+_WEB_PORTS = {"http": 80, "https": 443}
 _SMTP_PORTS = {"smtp": 25, "smtps": 465}
 
 
@@ -89,21 +91,31 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
     return scheme == "smtps", user or None, host, port
 
 
+def check_web(url: str, form: str = WEB_FORM) -> str:
+    """Return an http:// or https:// URL as it is, if a request can be made of it.
+
+    Raises:
+        UrlError: it is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.lower() not in _WEB_PORTS:
+        raise UrlError("is neither https:// nor http://", form)
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise UrlError("has a character that no URL has", "write it as %XX")
+    host = rest.partition("#")[0].partition("?")[0].partition("/")[0].rpartition("@")[2]
+    _host(host, _WEB_PORTS[scheme.lower()], form)
+    return url
+
+
 def parse_http(url: str) -> bool:
     """Check `http[s]://user:password@host:port/path`; return whether it has a user in it.
 
     Raises:
         UrlError: it is no such URL.
     """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("http", "https"):
-        raise UrlError("is neither https:// nor http://", HTTP_FORM)
-    if not url.isprintable() or " " in url:
-        raise UrlError("has a space or a control character in it", HTTP_FORM)
+    rest = check_web(url, HTTP_FORM).partition("://")[2]
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
-    login, at, host = authority.rpartition("@")
-    _host(host, 80, HTTP_FORM)
-    return bool(at and login)
+    return not authority.startswith("@") and "@" in authority
 
 
 def has_password(url: str) -> bool:

@@ -115,6 +115,8 @@ class Database(ABC):
     """What locks rows in a SELECT; "" where `begin` locks the whole database."""
     now: str
     """The SQL expression of the database's own time, in milliseconds since 1970, UTC."""
+    by_index: str
+    """After a table's name, has a query read it by the index that is put in for {}."""
     begin: str
 
     def __init__(self, store: Store) -> None:

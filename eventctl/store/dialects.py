@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -33,6 +34,7 @@ class SqliteDatabase(Database):
     dialect = "sqlite"
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
     now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    by_index = "INDEXED BY {}"
     begin = "BEGIN IMMEDIATE"
 
     def __init__(self, store: Store) -> None:
@@ -112,6 +114,7 @@ class MySQLDatabase(Database):
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
+    by_index = "FORCE INDEX ({})"
     # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
@@ -312,7 +315,9 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
+                    # Where the session has ended, its lock has, and the first error tells.
+                    with suppress(self.driver.Error):
+                        cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
                 raise self.translated(error) from error
 

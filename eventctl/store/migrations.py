@@ -16,6 +16,7 @@ _WORDS = {
         "text": "TEXT",
         "end": "",
         "where_due": " WHERE due_at IS NOT NULL",
+        "where_reason": " WHERE reason IS NOT NULL",
         "now": "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER))",
     },
     "mysql": {
@@ -24,6 +25,7 @@ _WORDS = {
         "text": "LONGTEXT",
         "end": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
         "where_due": "",
+        "where_reason": "",
         "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
     },
 }
@@ -113,6 +115,9 @@ _TABLES = (
     "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
 )
 
+# What is held or failed is found without a look at all that went well.
+_REASON = ("CREATE INDEX eventctl_delivery_reason ON eventctl_delivery (reason){where_reason}",)
+
 _INCIDENTS = (
     """CREATE TABLE IF NOT EXISTS eventctl_incident (
         id {id},
@@ -165,7 +170,7 @@ _INCIDENTS = (
     "CREATE INDEX eventctl_telling_due ON eventctl_telling (channel, due_at)",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _INCIDENTS)
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS)
 
 VERSION = len(STEPS)
 

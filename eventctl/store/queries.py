@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import fn
 
-from eventctl.states import HELD, State
+from eventctl.states import HELD, State, Status
 from eventctl.store.database import Database
 from eventctl.store.schema import Attempt, Breaker, Delivery, Event, ask
 
@@ -263,6 +263,21 @@ def due(
     if handler is not None:
         query = query.where(Delivery.handler == handler)
     return [(name, DeliveryView(*rest)) for name, *rest in ask(database, query)]
+
+
+def newest(
+    database: Database, prefix: str, limit: int, among: int = 2000
+) -> list[tuple[int, str, int, int]]:
+    """Return id, name, status and creation of the newest events, those that failed first.
+
+    Only the newest `among` are looked at, so that the answer is quick; of these, those
+    whose id begins with `prefix`.
+    """
+    query = Event.select(Event.id, Event.name, Event.status, Event.created_at)
+    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(among)
+    found = [row for row in ask(database, query) if str(row[0]).startswith(prefix)]
+    found.sort(key=lambda row: row[2] != Status.FAILED)
+    return found[:limit]
 
 
 def any_events(database: Database) -> bool:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from eventctl.states import Delivery, NewEvent, Recorded, State, Status
 from eventctl.store.database import Database, Transaction, TryAgain, marks
@@ -29,11 +30,12 @@ BULK = 1000
 
 def new_key() -> str:
     """Return a new UUIDv7 (RFC 9562): 48 bits of milliseconds, the rest random."""
-    value = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    digits = f"{value:032x}"
-    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    chance = int.from_bytes(os.urandom(10), "big")
+    digits = f"{int(time.time() * 1000):012x}"
+    version = 0x7000 | chance >> 68
+    variant = 0x8000 | chance >> 52 & 0x3FFF
+    rest = chance & 0xFFFF_FFFF_FFFF
+    return f"{digits[:8]}-{digits[8:]}-{version:04x}-{variant:04x}-{rest:012x}"
 
 
 def record(database: Database, event: NewEvent, delay: float = 0.0) -> Recorded:
@@ -98,7 +100,8 @@ def insert(
 
     `due_in` is in milliseconds from `created_at`: one for all handlers, or by handler.
     """
-    row = (event.key, event.name, event.args, _expected(event), int(Status.EMITTED), created_at)
+    expected = _expected(event.expected)
+    row = (event.key, event.name, event.args, expected, int(Status.EMITTED), created_at)
     try:
         event_id = tx.insert(_EVENT, row)
     except tx.IntegrityError:
@@ -152,19 +155,20 @@ def record_many(
 
 def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[Recorded]:
     now = tx.now()
-    before = _ids_of_keys(tx, events)
+    before = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
     fresh: dict[str, NewEvent] = {}
     for event in events:
         if event.key not in before:
             fresh.setdefault(event.key, event)
     ordered = list(fresh.values())
-    rows = [(e.key, e.name, e.args, _expected(e), int(Status.EMITTED), now) for e in ordered]
+    emitted = int(Status.EMITTED)
+    rows = [(e.key, e.name, e.args, _expected(e.expected), emitted, now) for e in ordered]
     try:
         tx.insert_many(_EVENT, rows)
     except tx.IntegrityError as error:
         # Another process has recorded one of the keys since we looked.
         raise TryAgain("another process records events of the same keys") from error
-    ids = before | _ids_of_keys(tx, ordered)
+    ids = before | _ids_of_inserted(tx, ordered)
     due = now + due_in
     pending = str(State.PENDING)
     tx.insert_many(
@@ -180,6 +184,15 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     return recorded
 
 
+def _ids_of_inserted(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
+    """Return the ids that these events were given, which were inserted just now."""
+    if not tx.alone or not events:
+        return _ids_of_keys(tx, events)
+    # Where nobody else can have inserted anything in between, they follow one another.
+    last = int(tx.rows("SELECT MAX(id) FROM eventctl_event")[0][0])
+    return {event.key: last - back for back, event in enumerate(reversed(events))}
+
+
 def _ids_of_keys(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
     if not events:
         return {}
@@ -189,5 +202,6 @@ def _ids_of_keys(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
     )
 
 
-def _expected(event: NewEvent) -> str:
-    return json.dumps(event.expected, ensure_ascii=False)
+@cache
+def _expected(handlers: tuple[str, ...]) -> str:
+    return json.dumps(handlers, ensure_ascii=False)

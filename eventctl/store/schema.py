@@ -50,7 +50,7 @@ class Delivery(Table):
     event_id = peewee.BigIntegerField()
     handler = Text()
     state = Text()
-    reason = Text(null=True)
+    reason = Text(null=True, index=True)
     attempts = peewee.IntegerField(default=0)
     due_at = peewee.BigIntegerField(null=True)
     claim = Text(null=True)

@@ -62,6 +62,10 @@ class Cron:
     def install(self, crontab: str, user: str = "root") -> None:
         """Install a user's crontab, as `crontab FILE` does; fail where it is refused."""
         self._inside("crontab", "-u", user, "-", input=crontab)
+        self.make_it_look(user)
+
+    def make_it_look(self, user: str = "root") -> None:
+        """Have cron read a user's crontab anew with its next minute."""
         # cron looks at whole seconds, and would miss a change in the second it started in.
         changed = next(self._changes)
         self._inside("touch", "-d", f"@{changed}", SPOOL, f"{SPOOL}/{user}")
@@ -76,10 +80,14 @@ class Cron:
         paths.sort(key=lambda path: path.stat().st_mtime_ns)
         return [email.message_from_bytes(path.read_bytes()) for path in paths]
 
-    def _inside(self, *command: str, input: str | None = None) -> str:
+    def stage(self, folder: Path) -> tuple[str, ...]:
+        """Return what runs a command in a folder where this cron is, put in front of it."""
         cron = f"/proc/{self._process.pid}"
+        return ("nsenter", f"--mount={cron}/ns/mnt", f"--root={cron}/root", f"--wdns={folder}")
+
+    def _inside(self, *command: str, input: str | None = None) -> str:
         done = subprocess.run(
-            ["nsenter", f"--mount={cron}/ns/mnt", f"--root={cron}/root", *command],
+            [*self.stage(Path("/")), *command],
             input=input,
             capture_output=True,
             text=True,

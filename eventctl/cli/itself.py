@@ -1,0 +1,36 @@
+"""How this very eventctl is called, by a person in a shell and by cron."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+
+def argv() -> list[str]:
+    """Return the absolute argv of this program, for who has another PATH and folder."""
+    called = sys.argv[0]
+    if os.path.basename(called) == "eventctl" and (found := shutil.which(called)):
+        return [os.path.abspath(found)]
+    # -P: what lies in the folder that it is started in must not be taken for eventctl.
+    return [sys.executable, "-P", "-m", "eventctl"]
+
+
+def typed() -> str:
+    """Return what a person types in this shell: the name alone where PATH has this program."""
+    itself = argv()
+    on_path = shutil.which("eventctl")
+    if len(itself) == 1 and on_path and os.path.samefile(on_path, itself[0]):
+        return "eventctl"
+    return shlex.join(itself)
+
+
+def tidy(path: Path) -> Path:
+    """Return an absolute path without "." and "..", so that one file has one name."""
+    short = Path(os.path.abspath(path))
+    try:
+        return short if short.samefile(path) else path
+    except OSError:
+        return short

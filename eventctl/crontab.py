@@ -1,0 +1,190 @@
+"""The user's crontab, and eventctl's own block in it, between a BEGIN and an END line.
+
+    # BEGIN eventctl /home/you/shop/events.toml
+    MAILTO=ops@example.com
+    * * * * *  /opt/eventctl/bin/eventctl --config /home/you/shop/events.toml sweep
+    # …
+    MAILTO=you
+    # END eventctl /home/you/shop/events.toml
+
+A crontab is bytes here: what is not ours stays as it is, whatever its encoding.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+from eventctl.errors import EventctlError, UsageError
+
+PATH = "/usr/bin:/bin"
+"""The PATH that cron gives to its jobs."""
+
+_PATIENCE = 10.0
+"""Seconds that the crontab program has; it needs milliseconds."""
+
+_MAILTO = re.compile(rb"""^[ \t]*(?:MAILTO|"MAILTO"|'MAILTO')[ \t]*=.*$""", re.M)
+
+_AS_BEFORE = b"# MAILTO holds for every line below it; below this block it is as it was:\n"
+
+
+class CrontabError(EventctlError):
+    """The crontab cannot be read or written."""
+
+
+def read() -> bytes:
+    """Return the user's crontab, as `crontab -l` prints it; b"" where there is none.
+
+    Raises CrontabError.
+    """
+    done = _run("-l")
+    if done.returncode == 0:
+        return done.stdout
+    if b"no crontab for" in done.stderr:
+        return b""
+    raise _refused("crontab -l", done)
+
+
+def write(content: bytes) -> None:
+    """Make this the user's crontab; an empty one is removed. Raises CrontabError."""
+    done = _run("-", content) if content else _run("-r")
+    if done.returncode != 0:
+        raise _refused("crontab -" if content else "crontab -r", done)
+
+
+def _run(argument: str, content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            ["crontab", argument],
+            input=content or b"",
+            capture_output=True,
+            timeout=_PATIENCE,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise CrontabError(
+            "there is no crontab program here: install cron (apt-get install cron), or have"
+            " something else run the sweep each minute, such as a systemd timer"
+        ) from None
+    except OSError as error:
+        raise CrontabError(f"crontab {argument}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise CrontabError(f"crontab {argument} did not end within {_PATIENCE:g} s") from None
+
+
+def _refused(command: str, done: subprocess.CompletedProcess[bytes]) -> CrontabError:
+    said = " ".join((done.stderr or done.stdout).decode("utf-8", "replace").split())
+    return CrontabError(f"{command} failed: {said or f'exit code {done.returncode}'}")
+
+
+def schedule(every: float) -> str:
+    """Return the five fields for a job that runs each `every` seconds.
+
+    Raises UsageError where cron cannot do that evenly.
+    """
+    minutes, rest = divmod(every, 60)
+    hours = minutes / 60
+    if rest == 0:
+        if minutes == 1:
+            return "* * * * *"
+        if 1 < minutes < 60 and 60 % minutes == 0:
+            return f"*/{minutes:.0f} * * * *"
+        if hours == 1:
+            return "0 * * * *"
+        if 1 < hours < 24 and 24 % hours == 0:
+            return f"0 */{hours:.0f} * * *"
+        if hours == 24:
+            return "0 0 * * *"
+    raise UsageError(
+        "--every: cron can only divide an hour or a day evenly: write 1m, 2m, 5m, 10m, 15m, 20m,"
+        " 30m, 1h, 2h, 6h, 12h or 1d (for seconds there is --for 55s)"
+    )
+
+
+def job(fields: str, argv: list[str]) -> str:
+    """Return the line that runs a command, the arguments quoted for the shell and for cron.
+
+    Raises UsageError for a line break, which no crontab can hold.
+    """
+    # A bare % would end the command there, and what follows would be its stdin.
+    return f"{fields}  {_one_line(shlex.join(argv))}".replace("%", "\\%")
+
+
+def _one_line(text: str) -> str:
+    if "\n" in text:
+        raise UsageError("a crontab cannot hold a path with a line break in it: rename the folder")
+    return text
+
+
+class Block:
+    """The block of one events.toml, which its path marks."""
+
+    def __init__(self, config: Path) -> None:
+        marked = os.fsencode(_one_line(str(config)))
+        self._begin = b"# BEGIN eventctl " + marked + b"\n"
+        self._end = b"# END eventctl " + marked + b"\n"
+
+    def installed(self, crontab: bytes, lines: list[str], mailto: str | None, user: str) -> bytes:
+        """Return a crontab with this block: where it stood before, else at the end.
+
+        MAILTO holds for every line below it, in this block or not. So after ours it is
+        set back to what it was: by a line above, or by cron, which mails to `user`.
+        """
+        before, _, after = self._parts(crontab)
+        inner = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
+        if mailto is not None:
+            said = _MAILTO.findall(before)
+            back = said[-1].strip() if said else b"MAILTO=" + os.fsencode(user)
+            inner = b"MAILTO=" + mailto.encode() + b"\n" + inner + _AS_BEFORE + back + b"\n"
+        if before and not before.endswith(b"\n"):
+            before += b"\n"
+        return before + self._begin + inner + self._end + after
+
+    def removed(self, crontab: bytes) -> bytes:
+        """Return a crontab without this block, the rest as it was to the byte."""
+        before, _, after = self._parts(crontab)
+        return before + after
+
+    def found(self, crontab: bytes) -> bytes:
+        """Return this block as it stands in a crontab, b"" where it does not."""
+        return self._parts(crontab)[1]
+
+    def _parts(self, crontab: bytes) -> tuple[bytes, bytes, bytes]:
+        """Return what stands before the block, the block itself, and what stands after it.
+
+        Raises CrontabError where one of the two marks is missing or stands twice.
+        """
+        lines = crontab.splitlines(keepends=True)
+        begins = [at for at, line in enumerate(lines) if line.rstrip() + b"\n" == self._begin]
+        ends = [at for at, line in enumerate(lines) if line.rstrip() + b"\n" == self._end]
+        if not begins and not ends:
+            return crontab, b"", b""
+        if len(begins) != 1 or len(ends) != 1 or ends < begins:
+            raise CrontabError(
+                "the crontab has not one BEGIN and, below it, one END line of this block: mend it"
+                f" by hand (crontab -e) at {self._begin.decode(errors='replace').strip()!r}"
+            )
+        first, last = begins[0], ends[0]
+        return (
+            b"".join(lines[:first]),
+            b"".join(lines[first : last + 1]),
+            b"".join(lines[last + 1 :]),
+        )
+
+
+def unset(names: list[str], crontab: bytes) -> list[str]:
+    """Return those of these variables that neither the crontab nor /etc/environment sets."""
+    try:
+        common = Path("/etc/environment").read_bytes()
+    except OSError:
+        common = b""
+    text = crontab + b"\n" + common
+    return [
+        name
+        for name in names
+        if not re.search(rb"""^[ \t]*(?:export )?["']?%b["']?[ \t]*=""" % name.encode(), text, re.M)
+    ]

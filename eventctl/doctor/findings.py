@@ -1,0 +1,69 @@
+"""What a check finds: a line with its level, and how to mend it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and may one day not, or not as a person expects."""
+    PROBLEM = "problem"
+    """Something does not work."""
+
+
+class Finding(NamedTuple):
+    """One line. `check` says in a word what was looked at; `mend` is empty where all is well."""
+
+    level: Level
+    check: str
+    text: str
+    mend: str = ""
+
+
+Findings = Iterator[Finding]
+
+
+@dataclass(slots=True)
+class Seen:
+    """What one check has seen and a later one needs."""
+
+    swept_ago: float | None = None
+    """Seconds since the last sweep ended; None where there is none, or no store."""
+
+
+def ok(check: str, text: str) -> Finding:
+    """Return that all is well."""
+    return Finding(Level.OK, check, text)
+
+
+def warning(check: str, text: str, mend: str) -> Finding:
+    """Return that something is not as it should be."""
+    return Finding(Level.WARNING, check, text, mend)
+
+
+def problem(check: str, text: str, mend: str) -> Finding:
+    """Return that something does not work."""
+    return Finding(Level.PROBLEM, check, text, mend)
+
+
+def spell(seconds: float) -> str:
+    """Return a duration as events.toml has it, in two units at the most: "1h30m", "500ms"."""
+    left = round(seconds * 1000)
+    parts: list[str] = []
+    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")):
+        if left >= size and len(parts) < 2:
+            parts.append(f"{left // size}{unit}")
+            left %= size
+    return "".join(parts) or "0s"
+
+
+def count(number: int, thing: str) -> str:
+    """Return "1 event", "2 events"."""
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

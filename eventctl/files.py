@@ -1,0 +1,57 @@
+"""Files that others read while they are written: each is whole, old or new, at any instant."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from eventctl.errors import EventctlError
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put `text` at `path`, in the place of what is there; it survives a power cut.
+
+    What was there keeps its rights; a new file has those that the umask leaves. Raises
+    EventctlError where it cannot be written: what was there is then there still.
+    """
+    target = Path(os.path.realpath(path))
+    draft = target.parent / f".{target.name}.{os.urandom(4).hex()}.tmp"
+    try:
+        mode = _mode(target)
+        fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
+        try:
+            with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
+                if mode is not None:
+                    os.fchmod(fd, mode)
+                file.write(text)
+                file.flush()
+                os.fsync(fd)
+            os.rename(draft, target)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(draft)
+            raise
+        _sync(target.parent)
+    except OSError as error:
+        raise EventctlError(f"{path} cannot be written ({error.strerror})") from error
+
+
+def _mode(target: Path) -> int | None:
+    """Return the rights of what is there; a device or a folder must not be replaced."""
+    try:
+        status = target.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise EventctlError(f"{target} is no plain file: name one that may be replaced")
+    return stat.S_IMODE(status.st_mode)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

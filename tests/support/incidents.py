@@ -1,0 +1,88 @@
+"""Incidents as a channel is given them, and the channel's own record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from eventctl.alerts import ChannelError
+from eventctl.alerts.incident import Digest
+from eventctl.config.model import Alert
+from tests.test_report import NOON, TRACEBACK, digest, notice
+
+KEY = "0f3c9a7b12de4481"
+ERROR = "ConnectionRefusedError: [Errno 111] Connection refused"
+HOUR = 3_600_000
+TOKEN = "T0KEN-that-nobody-may-see"
+
+
+def alert(channel: str, to: str | tuple[str, ...], **more: Any) -> Alert:
+    """Return the record of one [[alerts]] table."""
+    return Alert(name=f"the {channel}", channel=channel, to=to, **more)
+
+
+def one(
+    ended: int | None = None,
+    sequence: int = 0,
+    events: tuple[int, int, int] = (42, 57, 91),
+    **more: Any,
+) -> Digest:
+    """Return the digest of one incident of three deliveries; `more` is of each notice."""
+    facts = {"error": ERROR, "traceback": TRACEBACK, "output": "trying db1\nfailed\n", **more}
+    times = (NOON, NOON + 1500, NOON)
+    notices = [notice(event, at=at, **facts) for event, at in zip(events, times, strict=True)]
+    return named(digest(*notices), ended=ended, sequence=sequence)
+
+
+def sample() -> Digest:
+    """Return the digest by which a channel is tried."""
+    test = replace(one().incidents[0], kind="test", handler="test", event_ids=(), names=())
+    return replace(one(), incidents=(test,))
+
+
+def many(count: int, **more: Any) -> Digest:
+    """Return the digest of so many incidents, each of another handler."""
+    return named(digest(*(notice(i, handler=f"h{i}", **more) for i in range(1, count + 1))))
+
+
+def named(found: Digest, key: str = KEY, **more: Any) -> Digest:
+    """Return a digest whose incidents have a key each, and what else they should have."""
+    incidents = [
+        replace(incident, key=f"{key}{number or ''}", **more)
+        for number, incident in enumerate(found.incidents)
+    ]
+    return replace(found, incidents=tuple(incidents))
+
+
+def refusal(send: Any, told: Alert, about: Digest | None = None, **options: Any) -> str:
+    """Return why a message was not accepted: one printable line, short, without a secret."""
+    with pytest.raises(ChannelError) as caught:
+        send(told, about or one(), **options)
+    line = str(caught.value)
+    assert line.isprintable()
+    assert len(line) <= 400
+    assert TOKEN not in line
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    return line
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+
+
+def read(body: bytes) -> Any:
+    """Read a body that has to be JSON in ASCII."""
+    assert body.isascii()
+    return json.loads(body)

@@ -163,7 +163,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ('webhook = "https:///path"', "alerts[1].webhook: names no host; write https://host/path"),
         (
             'webhook = "https://a b/"',
-            "alerts[1].webhook: has a space or a control character in it; write https://host/path",
+            "alerts[1].webhook: has a character that no URL has; write it as %XX",
         ),
         (
             'slack = "http://hooks.example.com/s3cret"',

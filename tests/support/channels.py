@@ -34,6 +34,8 @@ lottery = "handlers:lottery"
 audit = "handlers:audit"
 """
 
+ALSO_PRINTED = "\n[[alerts]]\nprint = true\n"
+
 HANDLERS = """
 from pathlib import Path
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import look
-from tests.support.channels import Post, body, fail, mend, pass_time, replay, write
+from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
 from tests.support.project import Project
 
 TOPIC = "eventctl: lottery ran out of retries: RuntimeError: no luck for 'A'"
@@ -149,18 +149,7 @@ def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, 
 
 def test_five_thousand_failures_are_one_message(project: Project, post: Post) -> None:
     write(project, post)
-    project.run("sweep")
-    lines = "".join(json.dumps({"name": "purchased"}) + "\n" for _ in range(5000))
-    project.run("emit", "-q", "--defer", "--batch", "-", input=lines)
-    # As if all of them had been run: that takes long, and is not what is looked at here.
-    project.execute(
-        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL,"
-        " attempts = 1, last_error = 'RuntimeError: no luck'"
-    )
-    project.execute(
-        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
-        " SELECT 'exhausted', id, 1000, 1 FROM eventctl_delivery"
-    )
+    many_failed(project, 5000)
     sweep(project, 1)
     (mail,) = post.mails()
     assert "lottery: 5,000 deliveries of purchased ran out of retries" in body(mail)

@@ -75,7 +75,7 @@ class Teller:
             self._take_note(work, hangs=thread.is_alive())
 
     def _take(self, channel: Alert, lease: str) -> list[_Owed]:
-        return self._database.transaction(lambda tx: tellings.take(tx, channel.name, lease))
+        return self._database.transaction(lambda tx: tellings.take(tx, channel, lease))
 
     def _take_note(self, work: _Work, *, hangs: bool) -> None:
         name = work.channel.name

@@ -32,7 +32,7 @@ _ENDED = {  # for one delivery, and for more
     "held": ("is held", "are held"),
     "set aside": ("was set aside", "were set aside"),
     "late": ("is late", "are late"),
-    "failed": ("failed, and is tried again", "failed, and are tried again"),
+    "failed": ("failed and is tried again", "failed and are tried again"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
     "test": ("is a test", "are tests"),
 }

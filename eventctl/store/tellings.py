@@ -103,10 +103,11 @@ def owe(
             tx.execute("UPDATE eventctl_telling SET due_at = ? WHERE id = ?", (due, telling.id))
 
 
-def take(tx: Transaction, channel: str, lease: str) -> list[tuple[Telling, Case]]:
+def take(tx: Transaction, channel: Alert, lease: str) -> list[tuple[Telling, Case]]:
     """Take what a channel is to be told now, in no order, under a `lease` of its own.
 
-    What a person has asked to be silent is left, but its end is not.
+    What a person has asked to be silent is left, but its end is not. What the channel does
+    not ask for any more is owed no longer.
     """
     now = tx.now()
     rows = tx.rows(
@@ -116,18 +117,30 @@ def take(tx: Transaction, channel: str, lease: str) -> list[tuple[Telling, Case]
         " AND (t.leased_until IS NULL OR t.leased_until <= ?)"
         " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
-        (channel, now, now, now, MOST),
+        (channel.name, now, now, now, MOST),
     )
     tellings = {row[1]: Telling(*row) for row in rows}
-    ids = [telling.id for telling in tellings.values()]
+    found = [(tellings[case.id], case) for case in cases(tx, list(tellings), whole=False)]
+    owed = [each for each in found if _is_wanted(channel, *each)]
+    unwanted = [telling.id for telling, case in found if not _is_wanted(channel, telling, case)]
+    _set(tx, "due_at = NULL", [], unwanted)
+    ids = [telling.id for telling, _ in owed]
+    _set(tx, "lease = ?, leased_until = ?", [lease, now + LEASE], ids)
+    return owed
+
+
+def _is_wanted(channel: Alert, telling: Telling, case: Case) -> bool:
+    if case.ended_at is not None and telling.told is not None:
+        return channel.tells("recovered")
+    return channel.tells(case.kind)
+
+
+def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         tx.execute(
-            f"UPDATE eventctl_telling SET lease = ?, leased_until = ? WHERE id IN ({marks(part)})",
-            [lease, now + LEASE, *part],
+            f"UPDATE eventctl_telling SET {what} WHERE id IN ({marks(part)})", [*values, *part]
         )
-    found = cases(tx, list(tellings), whole=False)
-    return [(tellings[case.id], case) for case in found]
 
 
 def new_lease() -> str:

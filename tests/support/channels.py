@@ -7,6 +7,7 @@ matters here is who is told what and when, and not how.
 from __future__ import annotations
 
 import email
+import json
 import sys
 from email import policy
 from email.message import EmailMessage
@@ -32,6 +33,8 @@ refunded = ["audit"]
 lottery = "handlers:lottery"
 audit = "handlers:audit"
 """
+
+ALSO_PRINTED = "\n[[alerts]]\nprint = true\n"
 
 HANDLERS = """
 from pathlib import Path
@@ -113,6 +116,21 @@ def fail(project: Project, *users: str, event: str = "purchased") -> None:
     """Emit events whose handlers fail, one for each user."""
     for user in users or ("A",):
         project.run("emit", "-q", event, user)
+
+
+def many_failed(project: Project, count: int) -> None:
+    """Make it look as if so many events had been run, and had failed for good."""
+    project.run("sweep")
+    lines = "".join(json.dumps({"name": "purchased"}) + "\n" for _ in range(count))
+    project.run("emit", "-q", "--defer", "--batch", "-", input=lines)
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL,"
+        " attempts = 1, last_error = 'RuntimeError: no luck'"
+    )
+    project.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
+        " SELECT 'exhausted', id, 1000, 1 FROM eventctl_delivery"
+    )
 
 
 def mend(project: Project, mended: bool = True) -> None:

@@ -43,6 +43,9 @@ doomed = ["doomed"]
 first = "handlers:at_random"
 second = "handlers:at_random"
 doomed = "handlers:doomed"
+
+[report]
+again_after = "1ms"
 """
 
 HANDLERS = """

@@ -81,7 +81,7 @@ def test_what_waits_is_held_or_failed_is_given_up(shop: Project) -> None:
     assert look.delivery(shop, "fail")[1:4] == ("pending", None, 0)
 
 
-def test_nobody_is_told_of_what_was_cancelled_before_it_was_told(shop: Project) -> None:
+def test_what_is_cancelled_ends_its_incident(shop: Project) -> None:
     mailbox = look.Mailbox(shop.folder / "mail")
     toml = shop.config.read_text()
     report = f'\n[report]\nmail_to = ["ops@example.com"]\nsendmail = "{mailbox.sendmail}"\n'
@@ -89,13 +89,18 @@ def test_nobody_is_told_of_what_was_cancelled_before_it_was_told(shop: Project) 
     shop.run("replay", "1", "--handler", "dead")
     mailbox.refuse(True)
     shop.run("sweep", "--event", "all", check=1)
-    notices = "SELECT COUNT(*) FROM eventctl_notice"
-    assert shop.value(notices) == 1
+    still_open = (
+        "SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NULL AND handler = 'dead'"
+    )
+    assert shop.value(still_open) == 1
     shop.run("cancel", "1", "--handler", "dead")
-    assert shop.value(notices) == 0
     mailbox.refuse(False)
     shop.run("sweep", "--event", "all")
-    assert mailbox.mails() == []
+    assert shop.value(still_open) == 0
+    # What ran out of retries is told once at the least, also where it is over by then.
+    assert len(mailbox.mails()) == 1
+    shop.run("sweep", "--event", "all")
+    assert len(mailbox.mails()) == 1
 
 
 def test_what_is_running_is_left_alone_and_named(shop: Project) -> None:

@@ -73,6 +73,10 @@ def test_the_first_crontab_and_none_again(project: Project, cron: Cron) -> None:
         == (
             f"# BEGIN eventctl {project.config}\n"
             f"* * * * *  {sys.executable} -P -m eventctl --config {project.config} sweep\n"
+            f"# * * * * *  {sys.executable} -P -m eventctl --config {project.config} check"
+            f" --prometheus {project.folder}/eventctl.prom\n"
+            f"# */10 * * * *  {sys.executable} -P -m eventctl --config {project.config} stats"
+            f" --html {project.folder}/stats.html\n"
             f"# END eventctl {project.config}\n"
         ).encode()
     )

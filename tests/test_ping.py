@@ -85,7 +85,9 @@ def test_what_is_no_whole_or_no_good_sweep_does_not_call(shop: Project, monitor:
     for args in (("--dry-run",), ("--event", "bought", "--max-time", "0"), ("--handler", "draw")):
         shop.run("sweep", *args, env=SET, check=None)
     shop.config.write_text(
-        shop.config.read_text() + '[report]\nmail_to = ["a@b"]\nsendmail = "/bin/false"\n'
+        shop.config.read_text()
+        + '[report]\nmail_to = ["a@b"]\nsendmail = "/bin/false"\n'
+        + 'again_after = "1ms"\n'
     )
     shop.run("emit", "-q", "bought", env=SET)
     assert "the report was not accepted" in sweep(shop, check=1)

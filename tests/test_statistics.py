@@ -143,17 +143,22 @@ def test_they_find_what_is_there(project: Project, database: Database) -> None:
     )
 
 
-def test_a_store_of_before_gets_the_index_and_a_step_that_broke_off_runs_again(
-    project: Project, database: Database
+def test_a_store_of_before_gets_what_is_new_and_a_step_that_broke_off_runs_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trouble(project)
-    table = " ON eventctl_delivery" if project.server else ""
-    project.execute(f"DROP INDEX eventctl_delivery_reason{table}")
+    project.write('[events]\nbought = ["handlers:draw"]')
+    settings = config.load(project.config)
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "STEPS", migrations.STEPS[:1])
+        before.setattr(migrations, "VERSION", 1)
+        open_store(settings).close()
+    assert project.value("SELECT MAX(version) FROM eventctl_schema") == 1
     for _ in range(2 if project.server else 1):
-        project.execute("DELETE FROM eventctl_schema WHERE version = ?", migrations.VERSION)
-        with open_store(config.load(project.config)) as upgraded:
+        with open_store(settings) as upgraded:
             assert migrations.version(upgraded) == migrations.VERSION
-            assert sum(statistics.failed(upgraded).values()) == RECENT
+            assert statistics.failed(upgraded) == {}
+        if project.server:
+            project.execute("DELETE FROM eventctl_schema WHERE version > 1")
 
 
 @pytest.mark.parametrize("project", ["sqlite"], indirect=True)

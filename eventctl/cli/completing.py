@@ -12,7 +12,6 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +191,7 @@ def ids(
     store = _config(context).store
     if store.sqlite and not store.sqlite.exists():
         return []  # to look would make it
-    with database(replace(store, timeout=_PATIENCE / 2)) as opened:
+    with database(store._replace(timeout=_PATIENCE / 2)) as opened:
         found = queries.newest(opened, incomplete, _SHOWN)
     chosen = context.params.get(parameter.name or "")
     already = chosen if isinstance(chosen, tuple) else ()

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eventctl import crontab
-from eventctl.cli import COMMANDS, complain, itself
+from eventctl.cli import complain, itself
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
@@ -141,14 +141,13 @@ def _lines(config: Config, path: Path, every: str, repeat_for: str | None) -> li
         if _seconds("--for", repeat_for) >= interval:
             raise UsageError(f"--for must be over before the next sweep starts, in {every}")
         sweep += ["--for", repeat_for]
-    lines = [crontab.job(fields, sweep)]
-    known = [name for names in COMMANDS.values() for name in names]
-    if "check" in known:
-        lines.append(f"# {crontab.job('*/10 * * * *', [*program, 'check'])}")
-    if "stats" in known:
-        page = str(path.with_name("stats.html"))
-        lines.append(f"# {crontab.job('*/10 * * * *', [*program, 'stats', '--html', page])}")
-    return lines
+    metrics = [*program, "check", "--prometheus", str(path.with_name("eventctl.prom"))]
+    page = [*program, "stats", "--html", str(path.with_name("stats.html"))]
+    return [
+        crontab.job(fields, sweep),
+        f"# {crontab.job('* * * * *', metrics)}",
+        f"# {crontab.job('*/10 * * * *', page)}",
+    ]
 
 
 def _seconds(option: str, text: str) -> float:

@@ -163,6 +163,7 @@ _INCIDENTS = (
     "ALTER TABLE eventctl_notice ADD COLUMN place VARCHAR(16)",
     "CREATE UNIQUE INDEX eventctl_incident_key ON eventctl_incident (`key`)",
     "CREATE UNIQUE INDEX eventctl_incident_open ON eventctl_incident (open_as)",
+    "CREATE INDEX eventctl_incident_ended ON eventctl_incident (ended_at)",
     "CREATE INDEX eventctl_incident_alike ON eventctl_incident (fingerprint)",
     "CREATE INDEX eventctl_member_incident ON eventctl_member (incident_id)",
     "CREATE INDEX eventctl_member_delivery ON eventctl_member (delivery_id)",

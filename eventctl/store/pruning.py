@@ -165,7 +165,7 @@ def remove_incidents(database: Database, cutoff: int) -> int:
     them; return how many. Fewer than some: no more are old.
     """
     rows = database.read(
-        "SELECT id FROM eventctl_incident WHERE ended_at < ? ORDER BY id LIMIT ?",
+        "SELECT id FROM eventctl_incident WHERE ended_at < ? ORDER BY ended_at LIMIT ?",
         (cutoff, _SWEEPS),
     )
     ids = [row[0] for row in rows]

@@ -63,13 +63,18 @@ def _garbage(project: Project) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _aside(project: Project) -> Iterator[None]:
-    """Keep the real file elsewhere meanwhile; its connections are closed by now."""
-    database, kept = project.folder / "events.db", project.folder / "events.kept"
-    if database.exists():
-        database.rename(kept)
+    """Keep the real files elsewhere meanwhile; their connections are closed by now."""
+    kept = project.folder / "kept"
+    kept.mkdir()
+    for file in project.folder.glob("events.db*"):
+        if file.is_file():  # not the state folder
+            file.rename(kept / file.name)
     yield
-    if kept.exists():
-        kept.rename(database)
+    for file in project.folder.glob("events.db-*"):
+        file.unlink()
+    for file in kept.iterdir():
+        file.rename(project.folder / file.name)
+    kept.rmdir()
 
 
 @contextlib.contextmanager

@@ -98,11 +98,6 @@ class Bench:
         database = self.server.new_database() if mariadb else None
         return Project(self, self.new_folder(name), database, more)
 
-    def knows(self, command: str) -> bool:
-        """Whether this eventctl has a command."""
-        done = subprocess.run([self.command, command, "--help"], capture_output=True, check=False)
-        return done.returncode == 0
-
     def seconds(self, command: Sequence[object], folder: Path) -> float:
         """Run a process to its end; return how long that took, its start included."""
         with open(folder / "stderr", "wb+") as stderr:

@@ -83,8 +83,7 @@ def history(bench: Bench, mariadb: bool) -> Iterator[Race]:
     both = {f"{past} events": aged, "1,000 events": young}
     yield pair("list", "list (the last 50)", 1.5, each(both, "list"))
     yield pair("show", "show", 1.5, each(both, "show", "500"))
-    if bench.knows("stats"):
-        yield pair("stats", "stats --since 1d", 1.5, each(both, "stats", "--since", "1d"))
+    yield pair("stats", "stats --since 1d", 1.5, each(both, "stats", "--since", "1d"))
 
 
 def history_sqlite(bench: Bench) -> Iterator[Race]:

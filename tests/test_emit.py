@@ -6,8 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
 
 import pytest
@@ -227,37 +225,3 @@ def test_what_cannot_be_asked_for_changes_nothing(
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
     assert not (project.folder / "events.db").exists()
-
-
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-def test_emit_imports_nothing_heavy(project: Project) -> None:
-    project.write(TOML, HANDLERS)
-    child = """
-import sys
-from eventctl.cli import run
-code = run(["emit", "--defer", "purchased", "x"])
-print(code, *sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", child],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    event_id, told = done.stdout.splitlines()
-    code, *modules = told.split()
-    assert (event_id, code, done.stderr) == ("1", "0", "")
-    heavy = {"peewee", "playhouse", "rich", "logging", "asyncio", "ssl", "email", "subprocess"}
-    heavy |= {
-        "tempfile",
-        "multiprocessing",
-        "concurrent",
-        "http",
-        "urllib.request",
-        "typing_extensions",
-    }
-    heavy |= {"MySQLdb", "pymysql", "psycopg", "psycopg2"}
-    assert "sqlite3" in modules
-    assert not heavy & set(modules)

@@ -115,6 +115,8 @@ print(code, *sys.modules)
         (["emit", "-q", "--detach", "bought", "x"], HEAVY | CLICK),
         (["emit", "-q", "--batch", "batch.jsonl"], HEAVY),
         (["sweep"], HEAVY),
+        (["check"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
+        (["stats", "--json"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
         (["list"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
     ],
 )
@@ -124,6 +126,7 @@ def test_a_command_loads_what_it_needs_and_no_more(
     project.write(TOML, HANDLERS)
     (project.folder / "batch.jsonl").write_text('{"name": "bought"}\n')
     project.run("emit", "--defer", "bought", "x")
+    project.run("sweep")
     done = subprocess.run(
         [sys.executable, "-P", "-c", LOADED, *args],
         cwd=project.folder,

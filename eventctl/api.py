@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -130,10 +131,9 @@ def _warn_if_stalled(settings: Config, store: Database) -> None:
     if words := emitter.stalled(settings, store):
         import warnings
 
-        try:
+        # Where a filter makes errors of warnings: this event is recorded all the same.
+        with contextlib.suppress(StalledWarning):
             warnings.warn(words, StalledWarning, stacklevel=3)
-        except StalledWarning:
-            pass  # a filter makes errors of warnings, but this event is recorded
 
 
 def _run(settings: Config, event: NewEvent) -> int | None:

@@ -207,9 +207,9 @@ def _write_page(
 ) -> None:
     from eventctl import page
     from eventctl.files import write_whole
-    from eventctl.page.needs import needs_a_person
+    from eventctl.page.needs import look
 
-    needs = needs_a_person(context.config, database)
+    needs = look(context.config, database, tally.window, seen.now)
     write_whole(path, page.page(needs, seen, tally))
 
 

@@ -275,7 +275,8 @@ def resume(digest: Digest, kind: str, name: str) -> str | None:
     """Return the command that runs again what is paused; None where it could not be typed."""
     if printable(name) != name:
         return None
-    return _command(digest, "resume", f"--{kind}", "--", name)
+    end_of_options = ["--"] if name.startswith("-") else []
+    return _command(digest, "resume", f"--{kind}", *end_of_options, name)
 
 
 def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:

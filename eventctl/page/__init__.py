@@ -117,13 +117,19 @@ def _tiles(found: dict[str, Finding], seen: Health) -> Iterator[str]:
     yield _tile(
         "Open incidents",
         f"{sum(seen.incidents.values()):,}",
-        untold.text if seen.untold else _kinds(seen.incidents),
+        _untold(seen) or _kinds(seen.incidents),
         max(untold.level, Level.WARNING if seen.incidents else Level.OK),
     )
     yield _tile("Circuit breakers open", f"{len(seen.breakers)}", open_, level)
     names = wording.listed([pause.name for pause in seen.paused]) or "nothing waits for a person"
     yield _tile("Paused", f"{len(seen.paused)}", names, found["paused"].level)
     yield "</ul>"
+
+
+def _untold(seen: Health) -> str:
+    """Return which channels did not accept something, if a sweep has tried."""
+    refusing = [each.channel for each in seen.untold if each.error]
+    return f"not accepted by {wording.listed(refusing)}" if refusing else ""
 
 
 def _kinds(open_: dict[str, int]) -> str:

@@ -142,7 +142,7 @@ def ended(needs: Needs) -> Iterator[str]:
     if not found.count or found.mean is None:
         return
     yield "<section><h2>Ended incidents</h2>"
-    yield '<table class="cards" role="table"><thead role="rowgroup">'
+    yield '<table class="cards ended" role="table"><thead role="rowgroup">'
     yield head("What", "Error", "Ended (UTC)", "After")
     yield '</thead><tbody role="rowgroup">'
     for each in found.latest:

@@ -124,7 +124,7 @@ def _untold(health: Health) -> str:
     text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"
     text += f" for {span(health.now - first.since)}"
     if first.error:
-        text += f" ({shorten(printable(first.error), 100)})"
+        text += f" ({shorten(printable(first.error), 200)})"
     if others:
         text += f", nor have {len(others):,} channels more" if others[1:] else ", nor has another"
     return text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from eventctl.config.model import Config
 from eventctl.doctor.findings import Findings, count, ok, problem, spell
 from eventctl.store import claims, statistics
@@ -21,8 +23,9 @@ def look(config: Config, opened: Database) -> Findings:
         yield problem(
             "alerts",
             f"{name} has not accepted {count(each.count, 'alert')} for"
-            f" {spell((now - each.since) / 1000)}: {printable(each.error or '')}",
-            f"mend that, and try it: eventctl alerts test {name}; the next sweep sends what waits",
+            f" {spell(round((now - each.since) / 1000))}: {printable(each.error or '')}",
+            f"mend that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
+            " sends what waits",
         )
     if not refused:
         yield ok(

@@ -114,7 +114,7 @@ def owe_new_channels(database: Database, channels: Sequence[Alert]) -> None:
 
     def work(tx: Transaction) -> None:
         now = tx.now()
-        for incident_id, number in tx.rows(sql, values):
+        for incident_id, number in sorted(tx.rows(sql, values)):
             is_open = tx.execute(
                 "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''",
                 (incident_id,),
@@ -141,7 +141,7 @@ def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
             f" WHERE i.open_as > '' AND i.kind IN ({marks(kinds) or 'NULL'}) AND t.id IS NULL"
         )
         values += [channel.name, *kinds]
-    return f"{' UNION ALL '.join(parts)} ORDER BY 1, 2", values
+    return " UNION ALL ".join(parts), values
 
 
 def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None:

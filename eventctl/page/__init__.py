@@ -121,7 +121,7 @@ def _tiles(found: dict[str, Finding], seen: Health) -> Iterator[str]:
         max(untold.level, Level.WARNING if seen.incidents else Level.OK),
     )
     yield _tile("Circuit breakers open", f"{len(seen.breakers)}", open_, level)
-    names = wording.listed([pause.name for pause in seen.paused]) or "nothing waits for a person"
+    names = wording.listed([pause.name for pause in seen.paused]) or "nothing is paused"
     yield _tile("Paused", f"{len(seen.paused)}", names, found["paused"].level)
     yield "</ul>"
 

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from eventctl.api import emit
-    from eventctl.errors import ConfigError, Discard, EventctlError, RetryLater, UsageError
+    from eventctl.errors import (
+        ConfigError,
+        Discard,
+        EventctlError,
+        RetryLater,
+        StalledWarning,
+        UsageError,
+    )
     from eventctl.handlers import Current, current
 
 __version__ = "0.1.0"
@@ -24,6 +31,7 @@ __all__ = [
     "Discard",
     "EventctlError",
     "RetryLater",
+    "StalledWarning",
     "UsageError",
     "current",
     "emit",

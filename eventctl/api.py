@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,13 @@ from eventctl import accept, emitter, outbox
 from eventctl import config as configuration
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError, StoreError, StoreUnavailable, UsageError
+from eventctl.errors import (
+    EventctlError,
+    StalledWarning,
+    StoreError,
+    StoreUnavailable,
+    UsageError,
+)
 from eventctl.states import NewEvent
 from eventctl.store import record
 from eventctl.store.database import Database
@@ -29,6 +37,11 @@ os.register_at_fork(after_in_child=_after_fork_in_child)
 
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
+_looked_at: dict[str, float] = {}
+"""When it was last looked whether sweeps end, by configuration."""
+
+_LOOK_EVERY = 60.0
+"""Seconds between two such looks of one process."""
 
 
 def emit(
@@ -56,6 +69,9 @@ def emit(
     Where the store can't be reached, the event goes into the spool, the next sweep
     records it, and None is returned.
 
+    If no sweep has ended for [sweep] stalled, it warns of that (StalledWarning), once an
+    hour on each host.
+
     Raises UsageError where the event or its args cannot be recorded, ConfigError where
     events.toml cannot be used, and StoreUnavailable where not even the spool can be
     written.
@@ -79,10 +95,13 @@ def emit(
     if run:
         return _run(settings, event)
     try:
-        return record.record(_store(settings), event, seconds).id
+        store = _store(settings)
+        recorded = record.record(store, event, seconds)
     except (StoreUnavailable, StoreError) as error:
         emitter.put_in_spool(settings, event, error, seconds)
         return None
+    _warn_if_stalled(settings, store)
+    return recorded.id
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
@@ -100,6 +119,21 @@ def _store(settings: Config) -> Database:
         if path not in _stores:
             _stores[path] = open_store(settings)
         return _stores[path]
+
+
+def _warn_if_stalled(settings: Config, store: Database) -> None:
+    path = str(settings.path)
+    now = time.monotonic()
+    with _lock:
+        if now - _looked_at.get(path, -_LOOK_EVERY) < _LOOK_EVERY:
+            return
+        _looked_at[path] = now
+    if words := emitter.stalled(settings, store):
+        import warnings
+
+        # Where a filter makes errors of warnings: this event is recorded all the same.
+        with contextlib.suppress(StalledWarning):
+            warnings.warn(words, StalledWarning, stacklevel=3)
 
 
 def _run(settings: Config, event: NewEvent) -> int | None:

@@ -50,16 +50,18 @@ def _open(config: Config) -> Database:
     return database
 
 
-def stalled(config: Config) -> str:
+def stalled(config: Config, database: Database | None = None) -> str:
     """Return words for it where no sweep has ended for as long as [sweep] stalled says, once
-    an hour on this host; else "". It looks into the store that the event was put in.
+    an hour on this host; else "". It looks into `database`, or the store that `defer` or
+    `emit` put its event in.
 
     Where none has ever ended it counts since when something is due. What is asked of the
     store are three values at the ends of an index.
     """
-    if not _left_open:
-        return ""
-    database = _left_open[-1]
+    if database is None:
+        if not _left_open:
+            return ""
+        database = _left_open[-1]
     try:
         row = database.query(
             f"SELECT {database.now},"
@@ -147,10 +149,10 @@ def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) ->
     return interruption.signal
 
 
-def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> None:
+def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> str:
     """Record an event and call `recorded`; its handlers run on in the background.
 
-    A forked process takes the claim over, and holds its lock.
+    A forked process takes the claim over, and holds its lock. Returns what `stalled` says.
     """
     from eventctl.dispatch import Interruption
     from eventctl.pool import Pool
@@ -158,8 +160,9 @@ def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> None:
     claimer = Claimer(StateFolder(config.store.state, config.store.group))
     with open_store(config) as database:
         deliveries = _record_claimed(config, database, event, claimer, recorded)
+        words = stalled(config, database)
     if os.fork():
-        return
+        return words
     status = 1
     try:
         os.setsid()

@@ -58,6 +58,10 @@ class WorkerError(EventctlError):
     """Workers die before they start anything: nothing can be run on this host."""
 
 
+class StalledWarning(UserWarning):
+    """No sweep has ended for as long as [sweep] stalled says: nothing is retried."""
+
+
 class Discard(Exception):
     """Raised by a handler: give this delivery up at once, without further retries."""
 

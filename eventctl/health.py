@@ -12,8 +12,9 @@ from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable
 from eventctl.store import claims, queries, statistics
 from eventctl.store.database import Database
-from eventctl.store.queries import BreakerView
-from eventctl.store.statistics import Backlog, LastSweep
+from eventctl.store.pauses import Kind, Paused
+from eventctl.store.queries import BreakerView, PauseView
+from eventctl.store.statistics import Backlog, LastSweep, Untold
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,12 @@ class Health:
     """By handler, deliveries that failed and need a person."""
     breakers: list[BreakerView]
     spool: Waiting
-    outbox_held: int = 0
+    outbox_held: int
+    incidents: dict[str, int]
+    """By kind, how many are open."""
+    untold: list[Untold]
+    """By channel, what it has not accepted yet, the oldest first."""
+    paused: list[PauseView]
 
     @property
     def sweep_age(self) -> int | None:
@@ -51,6 +57,11 @@ class Health:
         return 0 if oldest is None else max(0, self.now - oldest)
 
     @property
+    def longest_untold(self) -> int:
+        """For how many milliseconds a channel has not accepted something; 0 where all have."""
+        return max((self.now - each.since for each in self.untold), default=0)
+
+    @property
     def held(self) -> int:
         """How many deliveries, outbox rows and spool files wait for a person to mend them."""
         return sum(self.backlog.held.values()) + self.outbox_held + self.spool.set_aside
@@ -59,14 +70,25 @@ class Health:
 def look(config: Config, database: Database) -> Health:
     """Return how well all is now. Raises StateUnavailable where the spool can't be read."""
     now = claims.now(database)
+    pauses = queries.pauses(database)
     return Health(
         now=now,
         sweep=statistics.last_sweep(database),
-        backlog=statistics.backlog(database, now),
+        backlog=statistics.backlog(database, now, _names(pauses)),
         failed=statistics.failed(database),
         breakers=queries.breakers(database),
         spool=_spool(config),
         outbox_held=statistics.held_in_outbox(database),
+        incidents=statistics.open_incidents(database),
+        untold=statistics.untold(database, [each.name for each in config.channels], now),
+        paused=pauses,
+    )
+
+
+def _names(pauses: list[PauseView]) -> Paused:
+    return Paused(
+        handlers=tuple(each.name for each in pauses if each.kind == Kind.HANDLER),
+        events=tuple(each.name for each in pauses if each.kind == Kind.EVENT),
     )
 
 

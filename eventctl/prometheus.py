@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from eventctl.config.model import KINDS
 from eventctl.health import Health
+from eventctl.store.pauses import Kind
 from eventctl.text import printable
 
 Samples = Mapping[tuple[tuple[str, str], ...], float]
 """Values by their labels, each a pair of name and value."""
+
+_KINDS = [kind for kind in KINDS if kind != "emit-failed"]
+"""Each has a value, 0 too: what is not there can't be compared."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -70,6 +75,22 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
         {(): health.spool.oldest / 1000},
     )
     yield (
+        "eventctl_incidents_open",
+        "Incidents of which something is not made good yet.",
+        {(("kind", kind),): float(health.incidents.get(kind, 0)) for kind in _KINDS},
+    )
+    yield "eventctl_untold", "Alerts that a channel has not accepted yet.", _untold(health)
+    yield (
+        "eventctl_untold_oldest_seconds",
+        "For how long the oldest of them has been waiting.",
+        {(): health.longest_untold / 1000},
+    )
+    yield (
+        "eventctl_paused",
+        "Handlers and events that are paused.",
+        {(("kind", str(kind)),): float(_count(health, kind)) for kind in Kind},
+    )
+    yield (
         "eventctl_breakers_open",
         "Circuit breakers that are open.",
         {(): float(len(health.breakers))},
@@ -92,6 +113,14 @@ def _backlog(health: Health) -> Samples:
         for handler, count in by_handler.items():
             found[(("handler", handler), ("state", state))] = float(count)
     return found
+
+
+def _untold(health: Health) -> Samples:
+    return {(("channel", each.channel),): float(each.count) for each in health.untold} or {(): 0.0}
+
+
+def _count(health: Health, kind: Kind) -> int:
+    return sum(each.kind == kind for each in health.paused)
 
 
 def _by_handler(counts: Mapping[str, int]) -> Samples:

@@ -102,6 +102,7 @@ class Sweep:
         self._probes_alone: list[str] = []
         self._tells_failed = any(channel.tells("failed") for channel in config.channels)
         self._teller = Teller(config, database, self._host)
+        self._introduced = False
         self._done = Swept(told=self._teller.told)
 
     def run(self) -> Swept:
@@ -262,6 +263,9 @@ class Sweep:
         """Tell of what failed, also before this sweep, and of what was made good."""
         intake.admit(self._config, self._database)
         intake.settle(self._config, self._database, self._state)
+        if not self._introduced:  # events.toml is the same in each pass
+            intake.introduce(self._config, self._database)
+            self._introduced = True
         self._teller.run()
 
     def _keep(self) -> None:

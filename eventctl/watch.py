@@ -5,11 +5,12 @@ A value is judged as Nagios plugins do: above its limit is too much.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from eventctl.health import Health
+from eventctl.store.queries import PauseView
 from eventctl.text import printable, shorten
 from eventctl.times import span
 
@@ -46,8 +47,10 @@ LIMITS: Mapping[str, Limits] = {
     "failed": Limits(0, 100),
     "held": Limits(0, None),
     "spool": Limits(300, 3600),
+    "untold": Limits(900, None),
+    "paused": Limits(None, None),
 }
-"""The defaults, by what they are about; those of sweep, due and spool are in seconds."""
+"""The defaults, by what they are about; those of sweep, due, spool and untold are in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Finding
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
         _found("held", health.held, "", limits, f"{health.held:,} held, for a person to mend"),
         _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
+        _found("untold", health.longest_untold / 1000, "s", limits, _untold(health)),
+        _found("paused", len(health.paused), "", limits, _paused(health.paused)),
     ]
 
 
@@ -109,6 +114,28 @@ def _failed(failed: Mapping[str, int]) -> str:
     if count == 1:
         return f"1 delivery has failed and needs a person ({named})"
     return f"{count:,} deliveries failed and need a person ({named}{more})"
+
+
+def _untold(health: Health) -> str:
+    if not health.untold:
+        return "all has been told"
+    first, *others = health.untold
+    what = "an alert" if first.count == 1 else f"{first.count:,} alerts"
+    text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"
+    text += f" for {span(health.now - first.since)}"
+    if first.error:
+        text += f" ({shorten(printable(first.error), 200)})"
+    if others:
+        text += f", nor have {len(others):,} channels more" if others[1:] else ", nor has another"
+    return text
+
+
+def _paused(paused: Sequence[PauseView]) -> str:
+    if not paused:
+        return "nothing is paused"
+    names = [shorten(printable(each.name), 40) for each in paused[:3]]
+    more = f" and {len(paused) - 3:,} more" if len(paused) > 3 else ""
+    return f"paused: {', '.join(names)}{more}"
 
 
 def _spool(files: int, oldest: int) -> str:

@@ -68,7 +68,15 @@ def test_all_is_well(well: Project) -> None:
     assert level == "OK"
     assert re.fullmatch(r"last sweep \S+ ago, backlog 0, nothing has failed", words)
     assert float(values.pop("sweep")) < 60
-    assert values == {"due": "0", "backlog": "0", "failed": "0", "held": "0", "spool": "0"}
+    assert values == {
+        "due": "0",
+        "backlog": "0",
+        "failed": "0",
+        "held": "0",
+        "spool": "0",
+        "untold": "0",
+        "paused": "0",
+    }
 
 
 def sweep_ended(project: Project, seconds_ago: int) -> None:

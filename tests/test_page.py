@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -87,12 +88,14 @@ def fill(project: Project) -> None:
     make_due(project)
     project.run("sweep", check=1)
     project.execute("UPDATE eventctl_event SET created_at = created_at - id * 7200000")
+    names = json.dumps(["long" * 40, HOSTILE])
+    project.execute("UPDATE eventctl_incident SET names = ? WHERE handler = 'draw'", names)
+    project.run("emit", "-q", "refunded")
     project.execute("UPDATE eventctl_event SET name = ? WHERE id = 2", HOSTILE)
-    project.execute("UPDATE eventctl_event SET name = ? WHERE id = 3", "long" * 40)
     project.execute("UPDATE eventctl_delivery SET handler = ? WHERE id = 3", HOSTILE)
     project.execute("INSERT INTO eventctl_breaker VALUES (?, 1, 1, ?)", "draw", HOSTILE)
     # What is recorded was hidden by what events.toml said then; what is shown, by what it says.
-    project.execute("UPDATE eventctl_delivery SET last_error = 'no 4111 1111' WHERE id = 1")
+    project.execute("UPDATE eventctl_incident SET error = 'no 4111 1111' WHERE handler = 'draw'")
     project.execute(
         "UPDATE eventctl_delivery SET state = 'pending', reason = 'unknown handler', due_at = 1"
         " WHERE handler = 'draw' AND event_id = 5"
@@ -119,8 +122,11 @@ def test_a_browser_shows_it_on_a_phone_and_at_a_desk(
         lightness = sum(map(int, re.findall(r"\d+", seen["background"])))
         assert (lightness < 200) == dark
         for words in (
-            "draw: 59 deliveries of longlong",
-            "What needs a person",
+            "draw: 61 deliveries of longlong",
+            "Open incidents",
+            "report: told, ",
+            f"eventctl --config {shop.config} ack ",
+            "In no incident",
             "<script>alert(1)</script>",
             r"\x1b[31m\u202e&amp;",
             f"eventctl --config {shop.config} replay",
@@ -137,7 +143,9 @@ def test_a_browser_shows_it_where_there_is_nothing_yet(shop: Project, tmp_path: 
     for width, seen in look(page, tmp_path).items():
         assert seen["scrolls"] <= width, seen["wide"]
         assert seen["faint"] == []
-        assert "Nothing has failed, and nothing is held." in seen["text"]
+        assert "No incident is open." in seen["text"]
+        assert "In no incident" not in seen["text"]
+        assert "Ended incidents" not in seen["text"]
         assert "No event was created in this time." in seen["text"]
         assert "never" in seen["text"]
 

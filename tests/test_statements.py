@@ -79,6 +79,7 @@ def test_each_statement_of_a_sweep_has_an_index_to_go_by(project: Project) -> No
     project.execute(
         "INSERT INTO eventctl_outbox (name, args) VALUES ('bought', '[]'), ('nothing', '[]')"
     )
+    project.write(TOML + "[[alerts]]\nprint = true\n", HANDLERS)
     first = statements(project, "sweep", "--limit", "35", code=1)
     project.execute(
         "UPDATE eventctl_delivery SET claim = 'another.host.claim', state = 'running', due_at = 1"
@@ -87,6 +88,7 @@ def test_each_statement_of_a_sweep_has_an_index_to_go_by(project: Project) -> No
     second = statements(project, "sweep")
     seen = dict.fromkeys(first + second)
     assert any("rescued" in each for each in seen)
+    assert any("UNION ALL" in each for each in seen)  # two channels, one of them new
     found = {each: scanned(project, each) - SMALL for each in seen}
     assert {each: tables for each, tables in found.items() if tables} == {}
 

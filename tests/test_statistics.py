@@ -11,17 +11,22 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventctl import config
-from eventctl.page.needs import needs_a_person
+from eventctl.page import needs as page_needs
 from eventctl.store import claims, failures, migrations, statistics
 from eventctl.store.database import Database
 from eventctl.store.opening import open_store
+from eventctl.store.pauses import Paused
 from eventctl.store.reading import read
+from eventctl.tally import Window
 from tests.support.project import Project
 
 A_DAY = 86_400_000
 PAST = 8_000
 RECENT = 20
-TABLES = {"eventctl_event", "eventctl_delivery", "eventctl_attempt", "eventctl_sweep"}
+TABLES = {
+    *("eventctl_event", "eventctl_delivery", "eventctl_attempt"),
+    *("eventctl_sweep", "eventctl_incident"),
+}
 
 
 @pytest.fixture
@@ -76,7 +81,10 @@ def asked(database: Database) -> dict[str, Callable[[], object]]:
         "events": lambda: list(statistics.events(database, now - A_DAY, now + 1)),
         "count": lambda: statistics.count_events(database, now - A_DAY, now + 1),
         "first": lambda: statistics.first_event(database),
-        "backlog": lambda: statistics.backlog(database, now),
+        "backlog": lambda: statistics.backlog(database, now, Paused()),
+        "backlog by event": lambda: statistics.backlog(database, now, Paused((), ("x", "y"))),
+        "incidents": lambda: statistics.open_incidents(database),
+        "untold": lambda: statistics.untold(database, ["report", "slack"], now),
         "failed": lambda: statistics.failed(database),
         "unsolved": lambda: failures.unsolved(database),
         "last sweep": lambda: statistics.last_sweep(database),
@@ -123,7 +131,7 @@ def test_they_find_what_is_there(project: Project, database: Database) -> None:
     live_through(project, 3, days_ago=30)
     trouble(project)
     now = claims.now(database)
-    found = statistics.backlog(database, now)
+    found = statistics.backlog(database, now, Paused())
     # Each event has a delivery to draw and one to give: the last half of them has failed.
     assert sum(found.pending.values()) == RECENT - 1
     assert found.held == {"handlers:give": 1}
@@ -136,8 +144,9 @@ def test_they_find_what_is_there(project: Project, database: Database) -> None:
     }
     kinds = [notice.kind for notice in failures.unsolved(database)]
     assert (kinds.count("exhausted"), kinds.count("held")) == (RECENT, 1)
-    digest = needs_a_person(config.load(project.config), database)
-    assert sum(incident.count for incident in digest.incidents) == RECENT + 1
+    window = Window.of(now - A_DAY, now + 1, 10)
+    needs = page_needs.look(config.load(project.config), database, window, now)
+    assert sum(incident.count for incident in needs.others.incidents) == RECENT + 1
     assert statistics.first_event(database) == project.value(
         "SELECT MIN(created_at) FROM eventctl_event"
     )
@@ -168,8 +177,15 @@ def test_each_query_reads_an_index_on_sqlite(project: Project, database: Databas
         "count": {"eventctl_event_created"},
         "first": {"eventctl_event_created"},
         "backlog": {"eventctl_delivery_due"},
+        "backlog by event": {"eventctl_delivery_due"},
+        "incidents": {"eventctl_incident_open"},
+        "untold": {"eventctl_telling_due"},
         "failed": {"eventctl_delivery_reason"},
-        "unsolved": {"eventctl_delivery_reason", "eventctl_attempt_delivery"},
+        "unsolved": {
+            "eventctl_delivery_reason",
+            "eventctl_attempt_delivery",
+            "eventctl_member_delivery",
+        },
         "last sweep": set(),
     }
     for what, work in asked(database).items():
@@ -208,6 +224,6 @@ def test_each_query_reads_an_index_on_mariadb(
         ((sql, parameters),) = said
         for row in read(database, f"EXPLAIN {sql}", parameters):
             table, kind, key = row[2], row[3], row[5]
-            if table in TABLES - {"eventctl_sweep"} | {"d", "a"}:
+            if table in TABLES - {"eventctl_sweep"} | {"d", "a", "t", "m"}:
                 assert kind not in ("ALL", "index"), (what, row)
                 assert key, (what, row)

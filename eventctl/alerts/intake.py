@@ -104,6 +104,11 @@ def _output(tx: Transaction, group: Sequence[Notice]) -> str:
     return notices.last_words(tx, group[-1].delivery_id)[1]
 
 
+def introduce(config: Config, database: Database) -> None:
+    """Owe what is open to channels that are new in events.toml."""
+    tellings.owe_new_channels(database, config.channels)
+
+
 def settle(config: Config, database: Database, state: StateFolder) -> None:
     """End the incidents of which all was made good, and owe their end to those who were told."""
     ids = database.transaction(lambda tx: _moved_on(tx, state))

@@ -261,6 +261,24 @@ def look_at_all(digest: Digest) -> str:
     return _command(digest, "list", "--status", "failed")
 
 
+def look_at_incidents(digest: Digest) -> str:
+    """Return the command that lists the open incidents."""
+    return _command(digest, "alerts")
+
+
+def unsilence(digest: Digest, incident: Incident) -> str:
+    """Return the command that has an acknowledged incident told again."""
+    return _command(digest, "ack", incident.key, "--undo")
+
+
+def resume(digest: Digest, kind: str, name: str) -> str | None:
+    """Return the command that runs again what is paused; None where it could not be typed."""
+    if printable(name) != name:
+        return None
+    end_of_options = ["--"] if name.startswith("-") else []
+    return _command(digest, "resume", f"--{kind}", *end_of_options, name)
+
+
 def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
     if incident.ended is not None:

@@ -174,7 +174,7 @@ def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
     """Return what a person reads of an incident. `channels` are those of events.toml."""
     from rich.text import Text
 
-    from eventctl.alerts import wording
+    from eventctl.alerts import account, wording
     from eventctl.cli.tables import span, utc
     from eventctl.text import printable
 
@@ -192,8 +192,8 @@ def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
     ]
     shown += [_told(telling, incident, now, channels) for telling in incident.tellings]
     if not incident.tellings:
-        shown.append(Text("  no channel wants to be told of this kind", "dim"))
-    if silence := _silence(incident, now):
+        shown.append(Text(f"  {account.NOBODY}", "dim"))
+    if silence := account.silence(incident, now, lambda until: f"for another {span(until - now)}"):
         shown.append(Text(f"  {silence}", "yellow"))
     return shown
 
@@ -201,32 +201,16 @@ def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
 def _told(telling: TellingView, incident: IncidentView, now: int, channels: set[str]) -> Text:
     from rich.text import Text
 
+    from eventctl.alerts import account
     from eventctl.cli.tables import ago
-    from eventctl.text import printable
 
-    name = printable(telling.channel)
-    if telling.told_at is None:
-        text = Text(f"  {name}: not told yet" if incident.is_open else f"  {name}: not told")
-    else:
-        times = "" if telling.times < 2 else f", {telling.times} times in all"
-        what = "told of its end" if telling.told == "ended" else "told"
-        text = Text(f"  {name}: {what}, {ago(telling.told_at, now)}{times}")
-    if telling.error:
-        text.append(f"; last try: {printable(telling.error)}", "red")
+    text = Text(f"  {account.told(telling, incident, now, lambda at: ago(at, now))}")
     if telling.channel not in channels:
+        # Nothing is tried any more.
         text.append(" (not in this events.toml)", "dim")
+    elif refusal := account.refusal(telling):
+        text.append(f"; {refusal}", "red")
     return text
-
-
-def _silence(incident: IncidentView, now: int) -> str:
-    from eventctl.cli.tables import span
-    from eventctl.store.incidents import FOR_EVER
-
-    until = incident.silent_until
-    if not incident.is_open or until is None or until <= now:
-        return ""
-    left = "until it ends" if until >= FOR_EVER else f"for another {span(until - now)}"
-    return f"acknowledged: silent {left}"
 
 
 @command.command("test")

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 
-from eventctl import accept, cloudevents
+from eventctl import accept, cloudevents, emitter
 from eventctl.cli import complain
 from eventctl.cli.progress import ProgressBar
 from eventctl.config.model import Config
@@ -43,6 +43,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
                 if not quiet:
                     sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
                     sys.stdout.flush()
+            words = emitter.stalled(config, database)
     except (StoreUnavailable, StoreError) as error:
         # A batch is a file that is still there: it needs no spool, but the truth.
         if done:
@@ -51,6 +52,8 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
             again = "nothing of it is recorded: run it"
         complain(f"{error}; {again} again")
         return EXIT_NOT_RECORDED
+    if words:
+        complain(words)
     return EXIT_DONE
 
 

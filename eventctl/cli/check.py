@@ -21,6 +21,8 @@ _MEANS = {
     "failed": ("N", "more deliveries than this have failed and need a person"),
     "held": ("N", "more deliveries, outbox rows and spool files than this are held"),
     "spool": ("TIME", "a file has been in this host's spool for longer than this"),
+    "untold": ("TIME", "a channel has not accepted an alert for longer than this"),
+    "paused": ("N", "more handlers and events than this are paused"),
 }
 _OFF = "off"
 
@@ -105,10 +107,13 @@ def command(context: Context, /, prometheus: Path | None, **given: float | None)
 
 def _words(found: list[Finding], level: Level) -> str:
     """Return what is wrong, the worst first, or that all is well."""
+    # It is nothing wrong by itself, and may be why something else is.
+    paused = [each.text for each in found if each.name == "paused" and each.value]
     if level == Level.OK:
-        return ", ".join(each.text for each in found if each.name in ("sweep", "backlog", "failed"))
+        well = [each.text for each in found if each.name in ("sweep", "backlog", "failed")]
+        return ", ".join(well + paused)
     wrong = sorted((each for each in found if each.level), key=lambda each: -each.level)
-    return "; ".join(each.text for each in wrong)
+    return "; ".join(dict.fromkeys([each.text for each in wrong] + paused))
 
 
 def _perfdata(finding: Finding) -> str:

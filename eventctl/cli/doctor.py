@@ -30,9 +30,9 @@ def command(context: Context, /, strict: bool, as_json: bool) -> int:
 
     It looks at all that events have to pass through: events.toml, the import of each
     handler (in a child process), the store with its rights and settings, clocks,
-    folders, disks, the spool, cron, the last sweep and the mail server. Nothing is
-    changed, and nothing is sent. Run it as the user that sweeps. Below stands which
-    event runs what.
+    folders, disks, the spool, cron, the last sweep, the mail server, and what channels
+    have not accepted. Nothing is changed, and nothing is sent. Run it as the user that
+    sweeps. Below stands which event runs what.
 
     It exits with 0 if there is no problem, 1 if there is one, and 78 if events.toml
     cannot be used. A warning alone is no problem, unless --strict makes it one.

@@ -53,11 +53,12 @@ def emit(
     text = accept.check(json_args) if json_args is not None else accept.encode(args)
     event = accept.accept(context.config, name, text, key)
     emission = _Emission(context.config, event, quiet, seconds(delay))
+    words = ""
     try:
         if defer or delay is not None:
             emission.recorded(emitter.defer(context.config, event, seconds(delay)))
         elif detach:
-            emitter.detach(context.config, event, emission.recorded)
+            words = emitter.detach(context.config, event, emission.recorded)
         else:
             signal = emitter.emit(context.config, event, emission.recorded, emission.told)
             if signal:
@@ -66,7 +67,7 @@ def emit(
         return emission.unrun(error)
     except (StoreUnavailable, StoreError, WorkerError) as error:
         return emission.unwritten(error)
-    if words := emitter.stalled(context.config):
+    if words := words or emitter.stalled(context.config):
         complain(words)
     return EXIT_FAILED if strict and emission.failed else EXIT_DONE
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from eventctl.cli.tables import breaker_line, console, plain_table
+from eventctl.cli.tables import breaker_line, console, pause_line, plain_table
 from eventctl.text import printable
 from eventctl.times import brief, minute, span
 from eventctl.watch import Level, judge
@@ -51,6 +51,8 @@ def show(tally: Tally, seen: Health) -> None:
     out.print(_health_line(seen))
     for breaker in seen.breakers:
         out.print(breaker_line(breaker, seen.now))
+    for pause in seen.paused:
+        out.print(pause_line(pause, seen.now))
 
 
 def _table(
@@ -100,7 +102,11 @@ def _health_line(seen: Health) -> Text:
     shown = [
         each for each in judge(seen) if each.name in ("sweep", "backlog", "failed") or each.level
     ]
-    return Text(", ").join(Text(each.text, _STYLES[each.level]) for each in shown)
+    parts = [Text(each.text, _STYLES[each.level]) for each in shown]
+    if count := sum(seen.incidents.values()):
+        open_ = "1 incident is" if count == 1 else f"{count:,} incidents are"
+        parts.append(Text(f"{open_} open (eventctl alerts)", "yellow"))
+    return Text(", ").join(parts)
 
 
 def _number(count: int, style: str = "") -> Text:

@@ -15,7 +15,7 @@ from eventctl.states import State, Status
 from eventctl.text import printable
 
 if TYPE_CHECKING:
-    from eventctl.store.queries import AttemptView, DeliveryView, EventView
+    from eventctl.store.queries import AttemptView, DeliveryView, EventView, PauseView
 
 _NOT_SHOWN_RAW = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -100,6 +100,16 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
             if attempt.delivery_id == delivery.id
         ]
     return shown
+
+
+def pause_fields(pause: PauseView) -> dict[str, Any]:
+    """Return what is paused as JSON has it."""
+    return {
+        "kind": pause.kind,
+        "name": pause.name,
+        "pausedAt": iso(pause.paused_at),
+        "why": pause.why,
+    }
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

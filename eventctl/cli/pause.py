@@ -131,15 +131,7 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     found = mending.Pauses(database).all
     now = claims.now(database)
     if as_json:
-        rows = [
-            {
-                "kind": each.kind,
-                "name": each.name,
-                "pausedAt": formats.iso(each.paused_at),
-                "why": each.why,
-            }
-            for each in found
-        ]
+        rows = [formats.pause_fields(each) for each in found]
         sys.stdout.write(formats.json_text(rows, indent=2) + "\n")
     elif not found:
         complain("nothing is paused")

@@ -133,7 +133,7 @@ def _tally(database: Database, window: Window) -> Tally:
 
 
 def _json(tally: Tally, seen: Health) -> dict[str, Any]:
-    from eventctl.cli.formats import iso
+    from eventctl.cli.formats import iso, pause_fields
 
     window = tally.window
     sweep = seen.sweep
@@ -160,7 +160,9 @@ def _json(tally: Tally, seen: Health) -> dict[str, Any]:
         "lastSweep": seen.sweep_age / 1000 if seen.sweep_age is not None else None,
         "lastSweepAt": iso(sweep.ended_at) if sweep else None,
         "needAPerson": sum(seen.failed.values()),
+        "incidents": sum(seen.incidents.values()),
         "breakers": [breaker.handler for breaker in seen.breakers],
+        "paused": [pause_fields(pause) for pause in seen.paused],
     }
 
 
@@ -205,9 +207,9 @@ def _write_page(
 ) -> None:
     from eventctl import page
     from eventctl.files import write_whole
-    from eventctl.page.needs import needs_a_person
+    from eventctl.page.needs import look
 
-    needs = needs_a_person(context.config, database)
+    needs = look(context.config, database, tally.window, seen.now)
     write_whole(path, page.page(needs, seen, tally))
 
 

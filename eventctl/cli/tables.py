@@ -21,8 +21,7 @@ from eventctl.times import span as span
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
-    from eventctl.store.mending import PauseView
-    from eventctl.store.queries import BreakerView, DeliveryView
+    from eventctl.store.queries import BreakerView, DeliveryView, PauseView
 
 _STATUS_STYLES = {
     Status.EMITTED: "cyan",

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from eventctl.config.model import Config
-from eventctl.doctor import mysql, sqlite
+from eventctl.doctor import channels, mysql, sqlite
 from eventctl.doctor.findings import Findings, Seen, ok, problem, spell, warning
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store import claims, migrations
@@ -73,6 +73,8 @@ def _examine(config: Config, opened: Database, seen: Seen) -> Findings:
     yield from _clock(there - (before + after) / 2, after - before)
     if version:
         yield from _sweeps(config, opened, seen)
+    if version == migrations.VERSION:
+        yield from channels.look(config, opened)
 
 
 class _Undo(Exception):

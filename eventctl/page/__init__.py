@@ -11,12 +11,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from eventctl.alerts import wording
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.config.model import KINDS
 from eventctl.health import Health
-from eventctl.page import tables
+from eventctl.page import incidents, tables
+from eventctl.page.needs import Needs
 from eventctl.page.plots import bar, data, stacked
 from eventctl.tally import STEPS, Figures, Tally
-from eventctl.text import shorten
 from eventctl.times import brief, minute, second, span
 from eventctl.watch import Finding, Level, judge
 
@@ -42,17 +42,18 @@ _ICON = (
 _COLOURS = {Level.OK: "#23733f", Level.WARNING: "#e0a030", Level.CRITICAL: "#c0281f"}
 
 
-def page(needs: Digest, seen: Health, tally: Tally) -> str:
+def page(needs: Needs, seen: Health, tally: Tally) -> str:
     """Return the whole page as one HTML document."""
     found = {each.name: each for each in judge(seen)}
     worst = max(each.level for each in found.values())
-    title = f"Events on {wording.name(needs.host)}"
+    title = f"Events on {wording.name(needs.open.host)}"
     icon = quote(_ICON.format(_COLOURS[worst]))
     body = (
         _head(title, seen, tally),
         _tiles(found, seen),
-        _needs(needs),
-        _breakers(seen),
+        incidents.current(needs),
+        incidents.waiting(needs, seen),
+        incidents.ended(needs),
         _over_time(tally),
         _by_event(tally),
         _by_handler(tally),
@@ -78,9 +79,9 @@ def page(needs: Digest, seen: Health, tally: Tally) -> str:
     )
 
 
-def _summary(needs: Digest, worst: Level) -> str:
-    if needs.incidents:
-        return wording.totals(needs)
+def _summary(needs: Needs, worst: Level) -> str:
+    if needs.all.incidents:
+        return wording.totals(needs.all)
     return "All is well" if worst == Level.OK else worst.name.capitalize()
 
 
@@ -112,8 +113,29 @@ def _tiles(found: dict[str, Finding], seen: Health) -> Iterator[str]:
         max(found[name].level for name in ("due", "backlog", "held", "spool")),
     )
     yield _tile("Need a person", f"{failed:,}", _most(seen.failed), found["failed"].level)
+    untold = found["untold"]
+    yield _tile(
+        "Open incidents",
+        f"{sum(seen.incidents.values()):,}",
+        _untold(seen) or _kinds(seen.incidents),
+        max(untold.level, Level.WARNING if seen.incidents else Level.OK),
+    )
     yield _tile("Circuit breakers open", f"{len(seen.breakers)}", open_, level)
+    names = wording.listed([pause.name for pause in seen.paused]) or "nothing is paused"
+    yield _tile("Paused", f"{len(seen.paused)}", names, found["paused"].level)
     yield "</ul>"
+
+
+def _untold(seen: Health) -> str:
+    """Return which channels did not accept something, if a sweep has tried."""
+    refusing = [each.channel for each in seen.untold if each.error]
+    return f"not accepted by {wording.listed(refusing)}" if refusing else ""
+
+
+def _kinds(open_: dict[str, int]) -> str:
+    """Return how many incidents of each kind there are."""
+    kinds = [f"{open_[kind]:,} {kind}" for kind in KINDS if open_.get(kind)]
+    return ", ".join(kinds) or "nothing is wrong"
 
 
 def _most(failed: dict[str, int]) -> str:
@@ -127,55 +149,6 @@ def _tile(label: str, value: str, words: str, level: Level) -> str:
         f'<li class="tile {level.name.lower()}"><span class="soft">{label}</span>'
         f'<b>{data(value)}</b><span class="soft">{data(words)}</span></li>'
     )
-
-
-def _needs(needs: Digest) -> Iterator[str]:
-    yield "<section><h2>What needs a person</h2>"
-    if not needs.incidents:
-        yield '<p class="card">Nothing has failed, and nothing is held.</p></section>'
-        return
-    for incident in needs.incidents[: wording.FULL]:
-        yield from _incident(needs, incident)
-    brief_lines, uncounted = wording.rest(needs)
-    if brief_lines:
-        yield '<div class="card"><h3>Also</h3><ul>'
-        yield from (f"<li>{data(line)}</li>" for line in brief_lines)
-        yield f"</ul><p>{data(uncounted)}</p>"
-        yield from _command("All that failed:", wording.look_at_all(needs))
-        yield "</div>"
-    yield "</section>"
-
-
-def _incident(needs: Digest, incident: Incident) -> Iterator[str]:
-    facts = "; ".join(f"{label.lower()} {value}" for label, value in wording.facts(incident))
-    yield f'<div class="card incident {incident.kind}"><h3>{data(wording.headline(incident))}</h3>'
-    yield f'<p class="error">{data(wording.error(incident))}</p>'
-    yield f'<p class="soft">{data(facts)}</p>'
-    if look := wording.look(needs, incident):
-        yield from _command("Look:", look)
-    yield from _command(*wording.mend(needs, incident))
-    yield "</div>"
-
-
-def _command(title: str, command: str | None) -> Iterator[str]:
-    yield f'<p class="label">{data(title)}</p>'
-    if command:
-        yield f"<pre>{data(command)}</pre>"
-
-
-def _breakers(seen: Health) -> Iterator[str]:
-    if not seen.breakers:
-        return
-    yield "<section><h2>Open circuit breakers</h2>"
-    for each in seen.breakers:
-        yield f'<div class="card incident held"><h3>{data(wording.name(each.handler))}</h3>'
-        yield f'<p class="error">{data(shorten(each.error, 300))}</p>'
-        yield (
-            f'<p class="soft">It keeps failing: for {span(seen.now - each.opened_at)} its'
-            " deliveries have been waiting without losing attempts, and each sweep tries"
-            " one.</p></div>"
-        )
-    yield "</section>"
 
 
 def _over_time(tally: Tally) -> Iterator[str]:
@@ -268,9 +241,9 @@ def _bars(
     yield "</dl></figure>"
 
 
-def _foot(needs: Digest) -> Iterator[str]:
+def _foot(needs: Needs) -> Iterator[str]:
     yield (
         '<footer><p class="soft">p50 and p95: within this time half, or 95 of 100, were done,'
         " from when the event was created. MTTR: the mean time from a delivery's first failure"
-        f" until it was done. Configuration: {data(str(needs.path))}</p></footer>"
+        f" until it was done. Configuration: {data(str(needs.open.path))}</p></footer>"
     )

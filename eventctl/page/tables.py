@@ -29,7 +29,7 @@ def over_time(tally: Tally) -> Iterator[str]:
     """Yield the events over time as a table, the bars without any left out."""
     layers = tally.by_status
     yield '<details><summary>As a table</summary><table role="table"><thead role="rowgroup">'
-    yield _row("From (UTC)", *(name.capitalize() for name in layers))
+    yield head("From (UTC)", *(name.capitalize() for name in layers))
     yield '</thead><tbody role="rowgroup">'
     for number in range(tally.window.bars):
         counts = [values[number] for values in layers.values()]
@@ -45,14 +45,14 @@ def _table(
 ) -> Iterator[str]:
     # The roles are there for readers that lose them where CSS makes cards of the rows.
     yield '<table class="cards" role="table"><thead role="rowgroup">'
-    yield _row(title, *(head for head, _, _ in columns), plot)
+    yield head(title, *(name for name, _, _ in columns), plot)
     yield '</thead><tbody role="rowgroup">'
     for name, figures in _most_telling(by_name):
         yield f'<tr role="row"><th role="rowheader" scope="row">{data(name)}</th>'
-        for head, text, style in columns:
+        for column, text, style in columns:
             shown = text(figures)
             marked = f' class="{style}"' if style and shown not in ("0", "–", "0%") else ""
-            yield f'<td role="cell" data-label="{head}"{marked}>{shown}</td>'
+            yield f'<td role="cell" data-label="{column}"{marked}>{shown}</td>'
         some = any(figures.over_time)
         drawn = spark(figures.over_time, css, f"{plot}, {name}") if some else "none"
         yield f'<td role="cell" class="spark" data-label="{plot}">{drawn}</td></tr>'
@@ -68,7 +68,8 @@ def _most_telling(by_name: Mapping[str, Figures]) -> list[tuple[str, Figures]]:
     return found
 
 
-def _row(*heads: str) -> str:
+def head(*heads: str) -> str:
+    """Return the row that names a table's columns."""
     cells = "".join(f'<th role="columnheader" scope="col">{head}</th>' for head in heads)
     return f'<tr role="row">{cells}</tr>'
 

@@ -1,4 +1,4 @@
-"""What has failed or is held, and waits for a person: found by the index of `reason`."""
+"""What has failed or is held, and is in no open incident: found by the index of `reason`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,19 @@ _UNSOLVED = (
     "  (SELECT MAX(a.ended_at) FROM eventctl_attempt a WHERE a.delivery_id = d.id),"
     "  e.created_at, 0)"
     " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
+    f" WHERE d.reason IN ({marks(_REASONS)})"
+    # What is a part of an open incident is told with it. That an attempt failed is another one.
+    " AND NOT EXISTS (SELECT 1 FROM eventctl_member m {member_delivery}"
+    "  JOIN eventctl_incident i ON i.id = m.incident_id"
+    "  WHERE m.delivery_id = d.id AND i.open_as > '' AND i.kind <> 'failed')"
     # The zero keeps both databases from walking the primary key, past all that went well.
-    f" WHERE d.reason IN ({marks(_REASONS)}) ORDER BY d.id + 0 DESC LIMIT {MOST}"
+    f" ORDER BY d.id + 0 DESC LIMIT {MOST}"
 )
 
 
 def unsolved(database: Database) -> list[Notice]:
-    """Return each delivery that waits for a person, in the form that reports are made from.
+    """Return each delivery that waits for a person and that no open incident is about, in the
+    form that incidents are made from.
 
     `id` is the delivery's; `at` is when it was last tried; there is no traceback.
     """

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from peewee import fn
+
 from eventctl.store.database import Database
 from eventctl.store.schema import Incident, Member, Telling, ask
 
@@ -50,6 +52,19 @@ class IncidentView:
         """Whether something of it is not made good yet."""
         return self.ended_at is None
 
+    def is_silent(self, now: int) -> bool:
+        """Whether a person has asked to hear no more of it, for now. `now` is in milliseconds."""
+        return self.is_open and self.silent_until is not None and self.silent_until > now
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The incidents that ended within a time. `mean` is how long one took, in milliseconds."""
+
+    count: int
+    mean: int | None
+    latest: tuple[IncidentView, ...]
+
 
 _COLUMNS = (
     *(Incident.id, Incident.key, Incident.kind, Incident.handler, Incident.fingerprint),
@@ -77,6 +92,18 @@ def incidents(
     if handlers:
         query = query.where(Incident.handler.in_(handlers))
     return _views(database, query.limit(limit) if limit else query)
+
+
+def ended(database: Database, since: int, until: int, limit: int) -> Ended:
+    """Return what ended from `since` to before `until` (milliseconds since 1970), and of it
+    the `limit` incidents that ended last.
+    """
+    within = (Incident.ended_at >= since) & (Incident.ended_at < until)
+    took = fn.AVG(Incident.ended_at - Incident.opened_at)
+    ((count, mean),) = ask(database, Incident.select(fn.COUNT(Incident.id), took).where(within))
+    latest = Incident.select(*_COLUMNS).where(within).order_by(Incident.ended_at.desc())
+    views = _views(database, latest.limit(limit))
+    return Ended(count, None if mean is None else int(mean), tuple(views))
 
 
 def by_key(database: Database, prefix: str) -> list[IncidentView]:

@@ -9,31 +9,27 @@ from typing import Any
 from peewee import fn
 
 from eventctl.states import State
+from eventctl.store import queries
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
-from eventctl.store.queries import DELIVERY, DeliveryView, EventView, Selection, conditions
-from eventctl.store.schema import Delivery, Event, Pause, Schema, ask
+from eventctl.store.queries import (
+    DELIVERY,
+    DeliveryView,
+    EventView,
+    PauseView,
+    Selection,
+    conditions,
+)
+from eventctl.store.schema import Delivery, Event, Schema, ask
 
 _PAGE = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class PauseView:
-    """A handler or an event that is paused. `paused_at` is in milliseconds since 1970."""
-
-    kind: str
-    name: str
-    paused_at: int
-    why: str
 
 
 class Pauses:
     """What is paused, for those who are shown what waits."""
 
     def __init__(self, database: Database) -> None:
-        query = Pause.select(Pause.kind, Pause.name, Pause.paused_at, Pause.why)
-        rows = ask(database, query.order_by(Pause.paused_at, Pause.kind, Pause.name))
-        self.all = [PauseView(*row) for row in rows]
+        self.all = queries.pauses(database)
 
     def of(self, event: str, handler: str) -> list[PauseView]:
         """Return what keeps a delivery of this event to this handler from being run."""

@@ -10,7 +10,7 @@ from peewee import fn
 
 from eventctl.states import HELD, State, Status
 from eventctl.store.database import Database
-from eventctl.store.schema import Attempt, Breaker, Delivery, Event, ask
+from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Pause, ask
 
 _FIRST_PAGE = 100
 _PAGE = 1000
@@ -103,6 +103,16 @@ class BreakerView:
     handler: str
     opened_at: int
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """A handler or an event that is paused. `paused_at` is in milliseconds since 1970."""
+
+    kind: str
+    name: str
+    paused_at: int
+    why: str
 
 
 DELIVERY = (
@@ -292,3 +302,10 @@ def breakers(database: Database) -> list[BreakerView]:
     """Return the circuit breakers that are open, the oldest first."""
     query = Breaker.select(Breaker.handler, Breaker.opened_at, Breaker.error)
     return [BreakerView(*row) for row in ask(database, query.order_by(Breaker.opened_at))]
+
+
+def pauses(database: Database) -> list[PauseView]:
+    """Return what is paused, the oldest first."""
+    query = Pause.select(Pause.kind, Pause.name, Pause.paused_at, Pause.why)
+    rows = ask(database, query.order_by(Pause.paused_at, Pause.kind, Pause.name))
+    return [PauseView(*row) for row in rows]

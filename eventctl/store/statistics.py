@@ -5,11 +5,12 @@ ask for: the events of a window by the index of `created_at`, what is left to do
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eventctl.states import HELD, Reason, State
 from eventctl.store.database import Database, Row, marks, text_of
+from eventctl.store.pauses import Paused
 from eventctl.store.reading import read
 from eventctl.tally import DeliveryRow, EventRow
 
@@ -33,6 +34,23 @@ _BACKLOG = (
     "SELECT handler, state, reason, COUNT(*), MIN(due_at) FROM eventctl_delivery {delivery_due}"
     " WHERE due_at IS NOT NULL GROUP BY handler, state, reason"
 )
+_BACKLOG_BY_EVENT = (
+    "SELECT d.handler, d.state, d.reason, COUNT(*), MIN(d.due_at),"
+    " CASE WHEN e.name IN ({events}) THEN 1 ELSE 0 END AS is_paused"
+    " FROM eventctl_delivery d {{delivery_due}} LEFT JOIN eventctl_event e ON e.id = d.event_id"
+    " WHERE d.due_at IS NOT NULL GROUP BY d.handler, d.state, d.reason, is_paused"
+)
+_INCIDENTS = (
+    "SELECT kind, COUNT(*) FROM eventctl_incident {incident_open} WHERE open_as > '' GROUP BY kind"
+)
+_UNTOLD = (
+    "SELECT t.channel, COUNT(*), MIN(t.due_at), MAX(t.error)"
+    " FROM eventctl_telling t {{telling_due}}"
+    " JOIN eventctl_incident i ON i.id = t.incident_id"
+    " WHERE t.channel IN ({channels}) AND t.due_at <= ?"
+    " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
+    " GROUP BY t.channel ORDER BY MIN(t.due_at), t.channel"
+)
 _FAILED = (
     "SELECT handler, COUNT(*) FROM eventctl_delivery {delivery_reason}"
     f" WHERE reason IN ({marks(NEEDS_A_PERSON)}) GROUP BY handler"
@@ -54,7 +72,7 @@ class Backlog:
     (pending, and waiting for a person).
 
     `oldest_due` is when the one that has been due for longest was due, in milliseconds
-    since 1970; None where none is.
+    since 1970; None where none is. What is held or paused is not due.
     """
 
     pending: dict[str, int]
@@ -66,6 +84,20 @@ class Backlog:
     def count(self) -> int:
         """How many deliveries there are in it."""
         return sum(sum(each.values()) for each in (self.pending, self.running, self.held))
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """What a channel is to be told and has not accepted yet: of how many incidents.
+
+    `since` is when the oldest of it was to be told, in milliseconds since 1970; `error` is
+    why one of them was not accepted, or None where none was tried.
+    """
+
+    channel: str
+    count: int
+    since: int
+    error: str | None
 
 
 def first_event(database: Database) -> int | None:
@@ -110,20 +142,24 @@ def _page(rows: list[Row]) -> dict[int, EventRow]:
     return page
 
 
-def backlog(database: Database, now: int) -> Backlog:
+def backlog(database: Database, now: int, paused: Paused) -> Backlog:
     """Return what is left to do, of whatever age. `now` is in milliseconds since 1970."""
+    sql = _BACKLOG
+    if paused.events:
+        sql = _BACKLOG_BY_EVENT.format(events=marks(paused.events))
     found = Backlog({}, {}, {}, None)
     oldest: list[int] = []
     held = [str(reason) for reason in HELD]
-    for handler, state, reason, count, due_at in read(database, _BACKLOG):
+    for handler, state, reason, count, due_at, *is_paused in read(database, sql, paused.events):
+        name = text_of(handler)
         if state == State.RUNNING:
             kind = found.running  # its due_at is the end of its lease
         elif reason in held:
             kind = found.held
         else:
             kind = found.pending
-            oldest += [due_at] if due_at <= now else []
-        name = text_of(handler)
+            if due_at <= now and name not in paused.handlers and is_paused != [1]:
+                oldest.append(due_at)
         kind[name] = kind.get(name, 0) + count
     return Backlog(found.pending, found.running, found.held, min(oldest, default=None))
 
@@ -132,6 +168,24 @@ def failed(database: Database) -> dict[str, int]:
     """Return, by handler, how many deliveries failed and need a person."""
     rows = read(database, _FAILED, NEEDS_A_PERSON)
     return {text_of(handler): count for handler, count in rows}
+
+
+def open_incidents(database: Database) -> dict[str, int]:
+    """Return, by kind, how many incidents are open."""
+    return {text_of(kind): count for kind, count in read(database, _INCIDENTS)}
+
+
+def untold(database: Database, channels: Sequence[str], now: int) -> list[Untold]:
+    """Return what these channels are to be told by `now` (milliseconds since 1970) and were not,
+    the oldest first. What a person has asked to be silent is not to be told.
+    """
+    if not channels:
+        return []
+    sql = _UNTOLD.format(channels=marks(channels))
+    return [
+        Untold(text_of(channel), count, since, None if error is None else text_of(error))
+        for channel, count, since, error in read(database, sql, (*channels, now, now))
+    ]
 
 
 def last_sweep(database: Database) -> LastSweep | None:

@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from eventctl.config.model import Alert
-from eventctl.store.database import Transaction, marks
+from eventctl.config.model import KINDS, Alert
+from eventctl.store.database import Database, Transaction, TryAgain, marks
 from eventctl.store.incidents import GIVEN_UP, Case, cases, report
 
 OPEN, ENDED = "open", "ended"
@@ -88,11 +88,7 @@ def owe(
         telling = known.get(channel.name)
         if telling is None:
             if channel.tells(case.kind) and case.ended_at is None:
-                tx.execute(
-                    "INSERT INTO eventctl_telling (incident_id, channel, told_count, times, due_at)"
-                    " VALUES (?, ?, 0, 0, ?)",
-                    (case.id, channel.name, now),
-                )
+                _insert(tx, case.id, channel, now)
             continue
         due = next_due(case, telling, channel, now, mended=mended)
         if case.ended_at is None and at_once:
@@ -101,6 +97,59 @@ def owe(
             due = min(due, telling.due_at)
         if due != telling.due_at:
             tx.execute("UPDATE eventctl_telling SET due_at = ? WHERE id = ?", (due, telling.id))
+
+
+def owe_new_channels(database: Database, channels: Sequence[Alert]) -> None:
+    """Owe what is open to the channels that know nothing of it: those that events.toml has not
+    had before, or that ask for its kind for the first time.
+
+    It costs what is open. Who has asked for a kind once and does so again has its telling
+    already, and hears of what comes.
+    """
+    if not channels:
+        return
+    sql, values = _unknown(channels)
+    if not database.read(sql, values):
+        return
+
+    def work(tx: Transaction) -> None:
+        now = tx.now()
+        for incident_id, number in sorted(tx.rows(sql, values)):
+            is_open = tx.execute(
+                "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''",
+                (incident_id,),
+            )
+            if is_open.rowcount:
+                try:
+                    _insert(tx, incident_id, channels[number], now)
+                except tx.IntegrityError as error:
+                    raise TryAgain("another host owes the same channel the same") from error
+
+    database.transaction(work)
+
+
+def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
+    """Return the query for open incidents that a channel wants and has no telling of, each
+    with the channel's number, and its values.
+    """
+    parts, values = [], []
+    for number, channel in enumerate(channels):
+        kinds = [kind for kind in KINDS if channel.tells(kind)]
+        parts.append(
+            f"SELECT i.id, {number} FROM eventctl_incident i LEFT JOIN eventctl_telling t"
+            " ON t.incident_id = i.id AND t.channel = ?"
+            f" WHERE i.open_as > '' AND i.kind IN ({marks(kinds) or 'NULL'}) AND t.id IS NULL"
+        )
+        values += [channel.name, *kinds]
+    return " UNION ALL ".join(parts), values
+
+
+def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None:
+    tx.execute(
+        "INSERT INTO eventctl_telling (incident_id, channel, told_count, times, due_at)"
+        " VALUES (?, ?, 0, 0, ?)",
+        (incident_id, channel.name, now),
+    )
 
 
 def take(tx: Transaction, channel: Alert, lease: str) -> list[tuple[Telling, Case]]:

@@ -216,7 +216,7 @@ def commands(bench: Bench) -> Race:
             Contender("eventctl sweep", lambda: project.sweep("commanded", count), "", count),
             Contender(
                 "limit: a bare subprocess.run loop",
-                lambda: bench.told(
+                lambda: bench.seconds(
                     [bench.python, CONTENDERS / "plain_commands.py", count], project.folder
                 ),
                 "records nothing",

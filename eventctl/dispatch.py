@@ -153,6 +153,7 @@ class Dispatch:
                 self._step()
             elif dry:
                 self.write()
+                self._forget()
                 batch = claim(wanted)
                 if not batch:
                     return
@@ -184,6 +185,7 @@ class Dispatch:
         self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
         if self._ends and time.monotonic() - self._first_end >= group:
             self.write()
+        self._forget()
 
     def end(self, result: Result) -> None:
         """Take one result: judge it, and keep it to be written with its group."""
@@ -217,7 +219,10 @@ class Dispatch:
         if self._ends:
             ends, self._ends = self._ends, []
             self.lost_claims += finish(self._database, ends, self._host)
-        if not self.pool.busy:
+
+    def _forget(self) -> None:
+        """Empty the journal, if all that was started has ended and is in the store."""
+        if not self.pool.busy and not self._ends:
             self._claimer.forget()
 
     def _stop(self) -> None:

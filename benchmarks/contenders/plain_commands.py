@@ -1,10 +1,7 @@
-"""A bare loop: run /bin/true so many times. Prints the seconds."""
+"""A bare loop: run /bin/true so many times."""
 
 import subprocess
 import sys
-import time
 
-begin = time.perf_counter()
 for _ in range(int(sys.argv[1])):
     subprocess.run(["/bin/true"], check=True)
-print(time.perf_counter() - begin)

@@ -1,9 +1,12 @@
-"""Files that others read while they are written: each is whole, old or new, at any instant."""
+"""Files that others read while they are written, each whole, old or new, at any instant; and
+files that others have written, and are closed to us.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,3 +58,19 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def closed_to_us(paths: Iterable[Path]) -> str:
+    """Return which of these files is there and not for this user to write, in words, or ""."""
+    import pwd
+
+    for path in paths:
+        with suppress(OSError):
+            owner = path.stat().st_uid
+            if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
+                try:
+                    name = pwd.getpwuid(owner).pw_name
+                except KeyError:
+                    name = str(owner)
+                return f"{path.name} belongs to {name}, and this user may not write it"
+    return ""

@@ -61,7 +61,7 @@ _LEFT_SO = {
 _ADVICE = {
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
-    "late": "It is still being retried; see what holds it up.",
+    "late": "It has not been given up: see what fails, waits or is paused.",
     "set aside": "Mend it where the line above says; the next sweep looks again.",
     "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
     " the first sweep that reaches the store records them. No further mail comes for a while.",

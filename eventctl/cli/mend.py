@@ -105,6 +105,15 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
         complain(f"and {len(rows) - TOLD:,} more that {what}")
 
 
+def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
+    """Tell what is paused of these deliveries, each by its event's and its handler's name."""
+    from eventctl.store import mending
+
+    pauses = mending.Pauses(database)
+    for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:
+        complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
+
+
 def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
     """Ask where it is about more than one delivery, and return the answer.
 

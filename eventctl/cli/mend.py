@@ -99,8 +99,8 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
     """Name deliveries that nothing was done with: the first of them, and how many more."""
     for row in rows[:TOLD]:
         delivery = row.delivery
-        what = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
-        complain(f"{what}: {row.fate}")
+        name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
+        complain(f"{name}: {row.fate}")
     if len(rows) > TOLD:
         complain(f"and {len(rows) - TOLD:,} more that {what}")
 

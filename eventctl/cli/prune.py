@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
+from eventctl.cli import complain, mend
 from eventctl.cli.context import Context
 from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -179,10 +179,10 @@ def _agreed(number: int, there: Sum, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError(
-            f"this would delete {_events(number)}, and there is no terminal to ask on:"
+            f"this would delete {mend.events(number)}, and there is no terminal to ask on:"
             " look with --dry-run, then say --yes"
         )
-    return click.confirm(f"Delete {_events(number)}{_span(there)}?", err=True)
+    return click.confirm(f"Delete {mend.events(number)}{_span(there)}?", err=True)
 
 
 def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
@@ -192,18 +192,14 @@ def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
     what = "processed or failed" if wanted.failed else "processed"
     told = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
-        complain(f"would delete {_events(there.events)}{_span(there)}: each is {told}")
+        complain(f"would delete {mend.events(there.events)}{_span(there)}: each is {told}")
     else:
         complain(f"nothing to delete: no event is {told}")
     if orphans:
         complain(f"would delete {orphans:,} rows whose event or delivery is gone")
     kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
     if kept:
-        complain(f"{_events(kept)} as old, failed, would stay; --failed deletes them, too")
-
-
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count:,} events"
+        complain(f"{mend.events(kept)} as old, failed, would stay; --failed deletes them, too")
 
 
 def _span(there: Sum) -> str:
@@ -217,15 +213,17 @@ def _span(there: Sum) -> str:
 def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
     from eventctl.cli.tables import utc
 
-    line = f"deleted {_events(done.events)} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {mend.events(done.events)} created before {utc(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        line += f"; {_events(done.left)} changed meanwhile or had still to be told of, and stayed"
+        line += (
+            f"; {mend.events(done.left)} changed meanwhile or had still to be told of, and stayed"
+        )
     if done.sweeps:
-        line += f"; {done.sweeps:,} old sweeps"
+        line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:
-        line += f"; {done.orphans:,} rows that belonged to nothing"
+        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} that belonged to nothing"
     return line
 
 

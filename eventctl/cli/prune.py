@@ -217,9 +217,8 @@ def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        line += (
-            f"; {mend.events(done.left)} changed meanwhile or had still to be told of, and stayed"
-        )
+        left = mend.events(done.left)
+        line += f"; {left} changed meanwhile or had still to be told of, and stayed"
     if done.sweeps:
         line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:

@@ -294,3 +294,26 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
         for part in ("plain", "html"):
             assert "recovered" not in body(mail, part)
             assert "made good;" not in body(mail, part)
+
+
+def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    post.refuse("down")
+    project.run("sweep", check=1)
+    mend(project)
+    replay(project)
+    project.run("sweep", check=1)
+    assert project.value("SELECT ended_at FROM eventctl_incident") is not None
+    pass_time(project, 100)
+    for command in (("prune", "--older-than", "1h", "--yes"), ("sweep",)):
+        if command == ("sweep",):
+            text = project.config.read_text()
+            project.config.write_text(text.replace("[store]\n", '[store]\nkeep = "1h"\n'))
+        project.run(*command, check=None)
+        assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 1
+    post.refuse("")
+    project.run("sweep", check=None)
+    assert post.subjects() == [TOPIC]
+    project.run("sweep")
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 0

@@ -19,6 +19,7 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
     from eventctl.archive import Archive
+    from eventctl.config.model import Config
     from eventctl.prune import Keep, Pruned
     from eventctl.store.database import Database
     from eventctl.store.pruning import Old, Sum, Wanted
@@ -103,7 +104,7 @@ def command(
         if not _agreed(number, there, yes):
             complain("nothing was deleted")
             return EXIT_FAILED
-        done = _prune(database, wanted, number, limit or 0, archive)
+        done = _prune(context.config, database, wanted, number, limit or 0, archive)
         if vacuum:
             database.vacuum()
         if not quiet:
@@ -121,7 +122,12 @@ def _seconds(text: str) -> float:
 
 
 def _prune(
-    database: Database, wanted: Wanted, number: int, limit: int, archive: Path | None
+    config: Config,
+    database: Database,
+    wanted: Wanted,
+    number: int,
+    limit: int,
+    archive: Path | None,
 ) -> Pruned:
     from eventctl import prune
     from eventctl.archive import Archive
@@ -141,7 +147,7 @@ def _prune(
         try:
             with ProgressBar("pruning", number) as bar:
                 prune.prune(database, wanted, done, limit=limit, keep=keep, progress=bar.advance)
-            prune.prune_sweeps(database, wanted.cutoff, done)
+            prune.prune_history(config, database, wanted.cutoff, done)
             prune.prune_orphans(database, done)
         except KeyboardInterrupt:
             complain(_told(done, wanted, archive))

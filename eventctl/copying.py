@@ -206,7 +206,7 @@ class Copy:
         for page in self._snapshot.pages(table):
             done.rows += len(page)
             self._note_damaged(table, page)
-            upto = page[-1][table.place] if table.numbered else None
+            upto = table.key_of(page[-1]) if table.numbered else None
             self._copy_page(table, done, page, after, upto, write)
             after = upto
             progress(len(page))
@@ -217,14 +217,14 @@ class Copy:
         self, table: Whole, done: Table, page: list[Row], after: Any, upto: Any, write: bool
     ) -> None:
         """Make the target's rows with keys from `after` to `upto` those of the page."""
-        keys = [row[table.place] for row in page]
+        keys = [table.key_of(row) for row in page]
         there: dict[Any, Row] = {}
         others = 0
         if not self._is_empty:
             there = whole.by_key(self._target, table, keys) if keys else {}
             others = whole.count_others(self._target, table, after, upto, keys)
-        rows = [row for row in page if there.get(row[table.place]) != row]
-        old = [row[table.place] for row in rows if row[table.place] in there]
+        rows = [row for row in page if there.get(table.key_of(row)) != row]
+        old = [table.key_of(row) for row in rows if table.key_of(row) in there]
         done.written += len(rows)
         done.removed += others
         if not write or not (rows or others):
@@ -254,7 +254,7 @@ class Copy:
                 continue
             except self._target.driver.Error as failure:
                 error = failure
-                where = f"{table.name}, row {row[table.place]}"
+                where = f"{table.name}, row {table.key_of(row)}"
                 return UsageError(f"the target does not take {where}: {error.args[-1]}")
         return UsageError(f"the target does not take {table.name}: {error.args[-1]}")
 
@@ -264,7 +264,7 @@ class Copy:
                 if isinstance(value, whole.Damaged):
                     self.copied.number_damaged += 1
                     if len(self.copied.damaged) < 10:
-                        key = row[table.place]
+                        key = table.key_of(row)
                         self.copied.damaged.append(f"{table.name} {key}, {column}")
 
     def verify(self, progress: Progress) -> Copied:
@@ -303,7 +303,7 @@ class _Undone(Exception):
 
 
 def _try(tx: Transaction, table: Whole, row: Row) -> None:
-    whole.replace(tx, table, [row[table.place]], [row])
+    whole.replace(tx, table, [table.key_of(row)], [row])
     raise _Undone
 
 

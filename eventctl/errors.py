@@ -54,6 +54,12 @@ class ArchiveError(EventctlError):
     exit_code = EXIT_NOT_RECORDED
 
 
+class OutputError(EventctlError):
+    """What was asked for cannot be written to stdout."""
+
+    exit_code = EXIT_NOT_RECORDED
+
+
 class WorkerError(EventctlError):
     """Workers die before they start anything: nothing can be run on this host."""
 

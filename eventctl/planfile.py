@@ -9,12 +9,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from eventctl.errors import EventctlError, UsageError
+from eventctl.errors import UsageError
+from eventctl.files import write_whole
 from eventctl.plan import Planned
 from eventctl.store import mending
 from eventctl.store.database import Database
@@ -63,16 +63,7 @@ def save(
         for each in planned
     )
     text = f'{head[:-2]},\n "deliveries": [\n  {rows}\n ]\n}}\n'
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(draft, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
-        raise EventctlError(f"the plan cannot be written to {path}: {error.strerror}") from error
+    write_whole(path, text)
 
 
 def load(path: Path, database: Database) -> tuple[str, list[Planned]]:
@@ -82,6 +73,8 @@ def load(path: Path, database: Database) -> tuple[str, list[Planned]]:
     """
     try:
         plan = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(plan, dict):
+            raise TypeError("it is no JSON object")
         version, store = plan["version"], plan["store"]
         identity, place = store["identity"], store["place"]
         planned_at, rows = plan["plannedAt"], plan["deliveries"]

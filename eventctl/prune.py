@@ -122,12 +122,16 @@ def _delete(
     return pace.note(time.monotonic() - begin)
 
 
-def prune_sweeps(database: Database, cutoff: int, pruned: Pruned) -> None:
+def prune_history(config: Config, database: Database, cutoff: int, pruned: Pruned) -> None:
     """Delete the history of sweeps that began, and incidents that ended, before the cutoff."""
     while count := pruning.remove_sweeps(database, cutoff):
         pruned.sweeps += count
-    while pruning.remove_incidents(database, cutoff):
+    while pruning.remove_incidents(database, cutoff, _channels(config)):
         continue
+
+
+def _channels(config: Config) -> list[str]:
+    return [channel.name for channel in config.channels]
 
 
 def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) -> None:
@@ -166,7 +170,7 @@ def keep_to_limit(config: Config, database: Database, state: StateFolder) -> int
     if walk != before:
         walk.write(state)
     pruning.remove_sweeps(database, wanted.cutoff)
-    pruning.remove_incidents(database, wanted.cutoff)
+    pruning.remove_incidents(database, wanted.cutoff, _channels(config))
     return pruned.events
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "elasticsearch"
 DATA_VIEW, DASHBOARD, SEARCH = "eventctl-incidents", "eventctl-dashboard", "eventctl-messages"
-OPEN, RECOVERED = 'not event.action : "recovered"', 'event.action : "recovered"'
+OPEN = 'not event.action : ("recovered" or "ended")'
+RECOVERED = 'event.action : "recovered"'
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
 _LONG_KEYWORD = {"type": "keyword", "ignore_above": 8191}
@@ -48,6 +49,7 @@ MAPPINGS: dict[str, Any] = {
     "eventctl.sequence": _LONG,
     "eventctl.count": _LONG,
     "eventctl.attempts": _LONG,
+    "eventctl.cancelled": _LONG,
     "eventctl.event_ids": _LONG,
     "eventctl.event_names": _KEYWORD,
     "eventctl.output": _TEXT,

@@ -75,6 +75,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
             "eventctl": {
                 "sequence": 2,
                 "count": 3,
+                "cancelled": 0,
                 "attempts": 8,
                 "event_ids": [42, 57, 91],
                 "event_names": ["purchased"],

@@ -159,6 +159,21 @@ def test_now_runs_them_and_a_rate_spreads_them_out(shop: Project) -> None:
     assert look.notes(shop, "audit") == ["[0]", "[1]"]
 
 
+@sqlite_only
+def test_what_is_paused_is_told_and_what_is_added_counts_as_expected(shop: Project) -> None:
+    shop.run("pause", "audit")
+    waits = "audit is paused: its deliveries wait until it is resumed"
+    assert waits in shop.run("replay", "--backfill", "audit", "--dry-run").stderr
+    done = shop.run("replay", "--backfill", "audit", "--yes", "--now", check=1)
+    assert waits in done.stderr
+    assert "ran 0 deliveries: 0 succeeded" in done.stderr
+    shop.run("resume", "audit")
+    shop.run("sweep")
+    events = shop.run("list", "--format", "cloudevents", "--event", "purchased").stdout
+    for event in map(json.loads, events.splitlines()):
+        assert (event["eventctlexpected"], event["eventctldone"]) == (2, 2)
+
+
 def test_two_backfills_emits_and_a_sweep_at_once(project: Project) -> None:
     project.write(BEFORE, "def note(*args):\n    pass\n")
     emit(project, *["purchased"] * 1300)

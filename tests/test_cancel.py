@@ -109,12 +109,25 @@ def test_what_is_running_is_left_alone_and_named(shop: Project) -> None:
     done = shop.run("cancel", "--status", "emitted", "--yes", check=1)
     assert "hold of hold 2: running, left alone" in done.stderr
     assert "once it has ended, cancel again" in done.stderr
+    done = shop.run("cancel", "2", check=1)
+    assert done.stderr.splitlines()[0] == "eventctl: hold of hold 2: running, left alone"
     done = shop.run("cancel", "1", "2", "--yes", check=1)
     assert "cancelled 3 deliveries" in done.stderr
     assert "hold of hold 2: running, left alone" in done.stderr
     fire.go(shop)
     assert sweep.wait(30) == 0
     assert stands(shop, 2) == {"hold": ("done", None)}
+
+
+@sqlite_only
+def test_of_many_that_are_running_the_first_are_named(project: Project) -> None:
+    fire.write(project, {"ok": '"handlers:ok"'})
+    for _ in range(12):
+        project.run("emit", "--defer", "-q", "ok")
+    project.execute("UPDATE eventctl_delivery SET state = 'running', claim = 'a.b.c'")
+    said = project.run("cancel", "--event", "ok", "--yes", check=1).stderr.splitlines()
+    assert [line for line in said if "running, left alone" in line] == said[:10]
+    assert said[10] == "eventctl: and 2 more that are running, and were left alone"
 
 
 @sqlite_only

@@ -265,7 +265,7 @@ def test_the_metrics_are_read_by_prometheus_own_parser(well: Project, tmp_path: 
     well.execute("UPDATE eventctl_delivery SET handler = ? WHERE id = 2", 'a "b" \\ \n é')
     well.execute("INSERT INTO eventctl_breaker VALUES ('draw', 5000, 1, 'it is down')")
     path = tmp_path / "eventctl.prom"
-    path.write_text("old")
+    path.write_text("# HELP eventctl_old")
     path.chmod(0o644)
     done = well.run("check", "--prometheus", str(path))
     assert (done.stdout, done.stderr) == ("", "")
@@ -298,9 +298,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_pat
     level, words, _ = check(well, "--prometheus", "/dev/null")
     assert (level, "is no plain file" in words) == ("UNKNOWN", True)
     old = tmp_path / "eventctl.prom"
-    old.write_text("old")
+    old.write_text("# HELP eventctl_old")
     link = tmp_path / "link.prom"
     link.symlink_to(old)
     well.run("check", "--prometheus", str(link))
     assert link.is_symlink()
-    assert old.read_text().startswith("# HELP")
+    assert "eventctl_store_up" in old.read_text()

@@ -104,7 +104,7 @@ def test_it_ends_when_all_of_it_is_good_and_not_before(project: Project, post: P
     # What a person has given up needs nobody any more.
     project.execute("UPDATE eventctl_delivery SET reason = 'cancelled' WHERE state = 'failed'")
     sweep(project)
-    assert post.subjects() == [TOPIC, f"Recovered: {TOPIC}"]
+    assert post.subjects() == [TOPIC, f"Ended: {TOPIC}"]
 
 
 def test_a_replay_that_fails_again_is_told_at_once(project: Project, post: Post) -> None:
@@ -271,3 +271,49 @@ def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post
     sweep(project)
     assert len(post.mails()) == 4
     assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NULL") == 0
+
+
+def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    fail(project, "A", event="refunded")
+    sweep(project, 1)
+    project.run("cancel", "3")
+    project.run("cancel", "1", "--handler", "lottery")
+    mend(project)
+    project.run("replay", "2")
+    sweep(project)
+    some, all_of_it = sorted(post.mails()[2:], key=lambda mail: "audit" in str(mail["Subject"]))
+    assert some["Subject"] == f"Ended: {TOPIC}"
+    text = body(some)
+    assert "2 deliveries of purchased had run out of retries, 1 cancelled by a person" in text
+    assert "1 problem ended (lottery)" in text
+    text = body(all_of_it)
+    assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
+    for mail in (some, all_of_it):
+        for part in ("plain", "html"):
+            assert "recovered" not in body(mail, part)
+            assert "made good;" not in body(mail, part)
+
+
+def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    post.refuse("down")
+    project.run("sweep", check=1)
+    mend(project)
+    replay(project)
+    project.run("sweep", check=1)
+    assert project.value("SELECT ended_at FROM eventctl_incident") is not None
+    pass_time(project, 100)
+    for command in (("prune", "--older-than", "1h", "--yes"), ("sweep",)):
+        if command == ("sweep",):
+            text = project.config.read_text()
+            project.config.write_text(text.replace("[store]\n", '[store]\nkeep = "1h"\n'))
+        project.run(*command, check=None)
+        assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 1
+    post.refuse("")
+    project.run("sweep", check=None)
+    assert post.subjects() == [TOPIC]
+    project.run("sweep")
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 0

@@ -167,7 +167,7 @@ def test_the_file_asks_for_nothing_and_what_was_emitted_is_text(shop: Project) -
 
 def test_it_is_put_in_its_place_whole(shop: Project) -> None:
     page = shop.folder / "page.html"
-    page.write_text("old")
+    page.write_text("<!DOCTYPE html>old")
     page.chmod(0o640)
     before = page.stat().st_ino
     shop.run("stats", "--html", "page.html")

@@ -58,6 +58,9 @@ def test_a_paused_handler_is_run_by_nobody_until_it_is_resumed(shop: Project) ->
     assert stands(shop) == waits
     assert "the handler audit is paused (their maintenance)" in shop.run("sweep", "-v").stderr
     # Nor does replay --now.
+    told = shop.run("replay", "2", "--now").stderr
+    assert "nothing to re-open (audit waits for the sweep)" in told
+    assert "audit is paused: its deliveries wait until it is resumed" in told
     shop.execute("UPDATE eventctl_delivery SET state = 'failed' WHERE handler = 'audit'")
     done = shop.run("replay", "--handler", "audit", "--yes", "--now", check=1)
     assert "audit is paused: its deliveries wait until it is resumed" in done.stderr

@@ -163,6 +163,6 @@ def test_a_plan_that_cannot_be_written_leaves_the_one_that_is_there(shop: Projec
         ),
         check=1,
     )
-    assert "the plan cannot be written to plan.json: No space left" in done.stderr
+    assert "plan.json cannot be written (No space left" in done.stderr
     assert (shop.folder / "plan.json").read_text() == before
     assert list(shop.folder.glob(".plan*")) == []

@@ -91,7 +91,7 @@ def test_sweeps_and_orphans_go_too(project: Project) -> None:
     done = project.run("prune", "--older-than", "90d", "--dry-run")
     assert "would delete 2 rows whose event or delivery is gone" in done.stderr
     done = project.run("prune", "--older-than", "90d")
-    assert "1 old sweeps; 3 rows that belonged to nothing" in done.stderr
+    assert "1 old sweep; 3 rows that belonged to nothing" in done.stderr
     assert ids(project, "sweep") == [2]
     assert ids(project, "delivery") == [1, 2, 4, 5, 6, 8]  # 4 runs: it is left alone
     assert ids(project, "attempt", "delivery_id") == [1, 2, 4, 5, 6, 8]

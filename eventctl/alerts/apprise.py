@@ -29,7 +29,10 @@ SECONDS = 10.0
 """Within which Apprise is loaded, and its service has accepted."""
 
 _MOST_INCIDENTS = 20
-_TYPES = {"critical": "failure", "warning": "warning", "info": "info", "recovered": "success"}
+_TYPES = {
+    **{"critical": "failure", "warning": "warning", "info": "info"},
+    **{"recovered": "success", "ended": "info"},
+}
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 # -P: no module of the folder that we happen to be in.

@@ -94,6 +94,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "eventNames": [_name(name) for name in incident.names[: wording.IDS]],
         "events": outline.ids(incident),
         "count": incident.count,
+        "cancelled": incident.cancelled,
         "attempts": incident.attempts,
         "since": outline.iso(incident.first),
         "last": outline.iso(incident.last),

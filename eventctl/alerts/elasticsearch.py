@@ -72,6 +72,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
         "eventctl": {
             "sequence": incident.sequence,
             "count": incident.count,
+            "cancelled": incident.cancelled,
             "attempts": incident.attempts,
             "event_ids": outline.ids(incident),
             "event_names": [printable(name) for name in incident.names[: wording.IDS]],
@@ -93,12 +94,13 @@ def _bulk(digest: Digest) -> bytes:
 
 
 def _event(incident: Incident) -> dict[str, Any]:
+    action = incident.kind if incident.ended is None else wording.over(incident)
     shown: dict[str, Any] = {
         "kind": "alert",
         "module": "eventctl",
         "dataset": "eventctl.incident",
-        "action": incident.kind if incident.ended is None else "recovered",
-        "outcome": "failure" if incident.ended is None else "success",
+        "action": action,
+        "outcome": "success" if action == "recovered" else "failure",
         "severity": _SEVERITIES[outline.severity(incident)],
         "start": outline.iso(incident.first),
         "id": f"{incident.key}-{incident.sequence}",

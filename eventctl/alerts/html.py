@@ -19,7 +19,7 @@ _COLOURS = {
     "emit-failed": "#b3261e",
     "test": "#1f5fa8",
 }
-_RECOVERED = "#1e6b34"
+_OVER = {"recovered": "#1e6b34", "ended": "#5a5a5a"}
 _SANS = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _WRAP = "overflow-wrap:anywhere;word-break:break-word"
@@ -70,7 +70,7 @@ def _top(digest: Digest) -> Iterator[str]:
 
 def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     advice, command = wording.mend(digest, incident)
-    colour = _COLOURS[incident.kind] if incident.ended is None else _RECOVERED
+    colour = _COLOURS[incident.kind] if incident.ended is None else _OVER[wording.over(incident)]
     edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {colour}"
     yield f'<div style="{edge}">'
     yield f'<h2 style="{_NAME}">{_data(wording.headline(incident))}</h2>'

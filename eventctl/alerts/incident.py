@@ -43,7 +43,10 @@ class Incident:
     """How many messages about it the channel has accepted before: with `key` it names this one,
     so that a retry can be known as one."""
     ended: int | None = None
-    """When all of it was made good, in milliseconds since 1970; None as long as it is open."""
+    """When all of it was made good or given up, in milliseconds since 1970; None as long as it
+    is open."""
+    cancelled: int = 0
+    """How many of its deliveries a person has given up, where it has ended."""
 
     @property
     def has_events(self) -> bool:
@@ -64,9 +67,9 @@ class Digest:
     handlers: frozenset[str]
 
 
-def of(case: Case, sequence: int = 0) -> Incident:
+def of(case: Case, sequence: int = 0, cancelled: int = 0) -> Incident:
     """Return an incident of the store, as the message about it that follows `sequence` others
-    has it.
+    has it; `cancelled` of its deliveries were given up by a person.
     """
     return Incident(
         kind=case.kind,
@@ -84,6 +87,7 @@ def of(case: Case, sequence: int = 0) -> Incident:
         key=case.key,
         sequence=sequence,
         ended=case.ended_at,
+        cancelled=cancelled,
     )
 
 

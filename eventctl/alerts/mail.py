@@ -85,7 +85,8 @@ def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) ->
         return
     first = _message_id(incident, 0, channel, domain)
     message["In-Reply-To"] = message["References"] = first
-    message["Subject"] = f"{'Re' if incident.ended is None else 'Recovered'}: {topic}"
+    begin = "Re" if incident.ended is None else wording.over(incident).capitalize()
+    message["Subject"] = f"{begin}: {topic}"
 
 
 def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:

@@ -12,6 +12,7 @@ from eventctl.alerts.incident import Digest, Incident
 from eventctl.text import printable, shorten
 
 _SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
+_GRAVEST = ("critical", "warning", "info", "ended", "recovered")
 _LINE_WIDTH = 200
 
 SILENCE = "To hear no more of it until it ends:"
@@ -25,9 +26,11 @@ def severity(incident: Incident) -> str:
 
 
 def gravest(digest: Digest) -> str:
-    """Return the severity of a message: "recovered" where nothing in it is open any more."""
-    still = {severity(each) for each in digest.incidents if each.ended is None}
-    return next((each for each in ("critical", "warning", "info") if each in still), "recovered")
+    """Return the severity of a message, or where nothing in it is open any more "recovered",
+    or "ended" if a person has cancelled some of it.
+    """
+    found = {severity(i) if i.ended is None else wording.over(i) for i in digest.incidents}
+    return next(each for each in _GRAVEST if each in found)
 
 
 def subject(digest: Digest) -> str:
@@ -36,7 +39,7 @@ def subject(digest: Digest) -> str:
         return f"{wording.headline(digest.incidents[0])} on {wording.name(digest.host)}"
     ended = sum(incident.ended is not None for incident in digest.incidents)
     left = len(digest.incidents) - ended
-    counts = [f"{left:,} open"] * bool(left) + [f"{ended:,} recovered"] * bool(ended)
+    counts = [f"{left:,} open"] * bool(left) + [f"{ended:,} ended"] * bool(ended)
     many = f"{len(digest.incidents):,} more incidents on {wording.name(digest.host)}"
     return f"{many}: {', '.join(counts)}"
 

@@ -7,6 +7,7 @@ import sys
 from eventctl.alerts import ChannelError, render
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
+from eventctl.errors import OutputError
 
 SEPARATE = False
 
@@ -22,6 +23,6 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except (OSError, ValueError) as error:
+    except (OSError, OutputError, ValueError) as error:
         raise ChannelError(f"the report could not be printed on stdout: {error}") from error
     return []

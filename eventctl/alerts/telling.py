@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from eventctl import alerts
 from eventctl.alerts import ChannelError
-from eventctl.alerts.incident import Digest, Incident, of
+from eventctl.alerts.incident import Digest, of
 from eventctl.config.model import Alert, Config
 from eventctl.store import incidents, tellings
 from eventctl.store.database import Database
@@ -95,8 +95,12 @@ class Teller:
     def digest(self, found: Sequence[_Owed]) -> Digest:
         """Return a message about these incidents, those with most to tell in full."""
         whole = {case.id: case for case in self._whole(found[:FULL])}
+        cancelled = self._cancelled([case for _, case in found if case.ended_at is not None])
         return Digest(
-            incidents=tuple(_incident(whole.get(case.id, case), t) for t, case in found),
+            incidents=tuple(
+                of(whole.get(case.id, case), telling.times, cancelled.get(case.id, 0))
+                for telling, case in found
+            ),
             path=self._config.path,
             host=self._host,
             handlers=frozenset(self._config.handlers),
@@ -111,6 +115,12 @@ class Teller:
             replace(counts[case.id], traceback=case.traceback, output=case.output) for case in read
         ]
 
+    def _cancelled(self, ended: Sequence[Case]) -> dict[int, int]:
+        ids = [case.id for case in ended]
+        if not ids:
+            return {}
+        return self._database.transaction(lambda tx: incidents.given_up_by_a_person(tx, ids))
+
     def mark_told(self, work: _Work, sent: Sequence[_Owed]) -> None:
         """Mark what a channel has accepted."""
         self._database.transaction(lambda tx: tellings.told(tx, work.channel, work.lease, sent))
@@ -119,10 +129,6 @@ class Teller:
         """Mark what it has not."""
         ids = [telling.id for telling, _ in left]
         self._database.transaction(lambda tx: tellings.not_told(tx, work.lease, ids, error))
-
-
-def _incident(case: Case, telling: Telling) -> Incident:
-    return of(case, telling.times)
 
 
 class _Work:

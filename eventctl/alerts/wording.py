@@ -54,10 +54,14 @@ _TOPIC = {
     "emit-failed": "an event could not be recorded",
     "test": "a test",
 }
+_LEFT_SO = {
+    "recovered": "All of it was made good",
+    "ended": "What was not made good is cancelled, and can be replayed",
+}
 _ADVICE = {
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
-    "late": "It is still being retried; see what holds it up.",
+    "late": "It has not been given up: see what fails, waits or is paused.",
     "set aside": "Mend it where the line above says; the next sweep looks again.",
     "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
     " the first sweep that reaches the store records them. No further mail comes for a while.",
@@ -86,20 +90,37 @@ def totals(digest: Digest) -> str:
     said = [f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds]
     if kinds:
         said[0] = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
-    if ended := sum(incident.ended is not None for incident in digest.incidents):
-        problems = "problem" if ended == 1 else "problems"
-        said.append(f"{ended:,} {problems} recovered")
+    ends = Counter(over(incident) for incident in digest.incidents if incident.ended is not None)
+    said += [f"{ends[how]:,} problem{'s' * (ends[how] != 1)} {how}" for how in sorted(ends)]
     return ", ".join(said)
+
+
+def over(incident: Incident) -> str:
+    """Return the word for how an incident is over: what a person gave up has not recovered."""
+    return "ended" if incident.cancelled else "recovered"
 
 
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
     names = incident.names if incident.has_events else ()
     if incident.ended is not None:
-        took = lasted(incident.ended - incident.first)
         what = _what(incident.kind, incident.count, names)
-        return f"{name(incident.handler)} recovered after {took}: {what} {_HAD[incident.kind]}"
+        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
     return happened(incident.kind, incident.handler, incident.count, names)
+
+
+def _end(incident: Incident) -> str:
+    assert incident.ended is not None
+    took = lasted(incident.ended - incident.first)
+    return f"{name(incident.handler)} {over(incident)} after {took}"
+
+
+def _cancelled(incident: Incident) -> str:
+    if not incident.cancelled:
+        return ""
+    if incident.cancelled < incident.count:
+        return f", {incident.cancelled:,} cancelled by a person"
+    return ", cancelled by a person"
 
 
 def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
@@ -146,8 +167,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
     if incident.ended is not None:
-        took = lasted(incident.ended - incident.first)
-        what = f"{name(incident.handler)}: recovered after {took}"
+        what = _end(incident) + _cancelled(incident)
     line = shorten(f"{what}: {error(incident)}", 90)
     return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
 
@@ -282,7 +302,7 @@ def resume(digest: Digest, kind: str, name: str) -> str | None:
 def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
     if incident.ended is not None:
-        return "All of it was made good; there is nothing left to do.", None
+        return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
     if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
     if incident.kind != "held":

@@ -104,6 +104,7 @@ class Backfill:
                 sys.stdout.write("\t".join(map(printable, cells)) + "\n")
         sys.stdout.flush()
         complain(f"would add {self._what}")
+        self._warn()
         return EXIT_DONE
 
     def _show_table(self) -> None:
@@ -121,12 +122,16 @@ class Backfill:
             table.columns[column].justify = "right"
         tables.console().print(table)
 
+    def _warn(self) -> None:
+        mend.tell_paused(self._database, [(name, self._handler) for name in self._shares])
+
     def run(self, yes: bool, now: bool, interval: float, verbose: bool) -> int:
         """Add them, once it is agreed; run them at once with `now`. Returns the exit code."""
         if not self._ids:
             complain(f"nothing to add: no event that matches lacks a delivery to {self._handler}")
             return EXIT_DONE
         lines = [f"{share.count:,} of {printable(name)}" for name, share in self._shares.items()]
+        self._warn()
         if not mend.confirmed(yes or len(self._ids) == 1, "add", self._what, lines):
             complain("nothing was changed")
             return EXIT_FAILED

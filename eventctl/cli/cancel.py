@@ -56,7 +56,8 @@ def command(
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]
         running = [row for row in rows if row.fate == Fate.RUNNING]
-        mend.tell_idle(wanted.ids, [row for row in rows if row.fate != Fate.RUNNING], "cancel")
+        theirs = {row.delivery.event_id for row in running}  # these are told by themselves
+        mend.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
             return _show(context, rows, to_do)
         if not to_do:

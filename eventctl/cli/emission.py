@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 
 from eventctl import accept, emitter
@@ -15,6 +16,7 @@ from eventctl.errors import (
     EXIT_FAILED,
     EXIT_NOT_RECORDED,
     EventctlError,
+    OutputError,
     StateUnavailable,
     StoreError,
     StoreUnavailable,
@@ -101,9 +103,15 @@ class _Emission:
     def recorded(self, recorded: Recorded) -> None:
         self._id = recorded.id
         if not self._quiet:
-            # At once: whoever reads it may count on the event, whatever comes now.
-            sys.stdout.write(f"{recorded.id}\n")
-            sys.stdout.flush()
+            try:
+                # At once: whoever reads it may count on the event, whatever comes now.
+                sys.stdout.write(f"{recorded.id}\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _print_no_more()
+            except OutputError as error:
+                complain(f"{error}; event {recorded.id} is recorded all the same")
+                _print_no_more()
 
     def told(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.SUCCEEDED:
@@ -142,6 +150,12 @@ class _Emission:
             return EXIT_NOT_RECORDED
         complain(f"{error}; the event is kept in {path}, and the next sweep records it")
         return EXIT_DONE
+
+
+def _print_no_more() -> None:
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 1)
+    os.close(null)
 
 
 def _next(verdict: Verdict) -> str:

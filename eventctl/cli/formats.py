@@ -65,7 +65,7 @@ def cloudevent(event: EventView, source: str) -> dict[str, Any]:
         decoded[0] if decoded else event.args,
         id=str(event.id),
         status=status_name(event.status),
-        expected=len(expected(event)),
+        expected=max(len(event.deliveries), len(expected(event))),
         done=len(done(event)),
     )
     return shown if decoded else shown | {"datacontenttype": "text/plain"}

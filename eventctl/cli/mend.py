@@ -99,10 +99,19 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
     """Name deliveries that nothing was done with: the first of them, and how many more."""
     for row in rows[:TOLD]:
         delivery = row.delivery
-        what = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
-        complain(f"{what}: {row.fate}")
+        name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
+        complain(f"{name}: {row.fate}")
     if len(rows) > TOLD:
         complain(f"and {len(rows) - TOLD:,} more that {what}")
+
+
+def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
+    """Tell what is paused of these deliveries, each by its event's and its handler's name."""
+    from eventctl.store import mending
+
+    pauses = mending.Pauses(database)
+    for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:
+        complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
 
 
 def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:

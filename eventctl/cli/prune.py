@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
+from eventctl.cli import complain, mend
 from eventctl.cli.context import Context
 from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 
 if TYPE_CHECKING:
     from eventctl.archive import Archive
+    from eventctl.config.model import Config
     from eventctl.prune import Keep, Pruned
     from eventctl.store.database import Database
     from eventctl.store.pruning import Old, Sum, Wanted
@@ -103,7 +104,7 @@ def command(
         if not _agreed(number, there, yes):
             complain("nothing was deleted")
             return EXIT_FAILED
-        done = _prune(database, wanted, number, limit or 0, archive)
+        done = _prune(context.config, database, wanted, number, limit or 0, archive)
         if vacuum:
             database.vacuum()
         if not quiet:
@@ -121,7 +122,12 @@ def _seconds(text: str) -> float:
 
 
 def _prune(
-    database: Database, wanted: Wanted, number: int, limit: int, archive: Path | None
+    config: Config,
+    database: Database,
+    wanted: Wanted,
+    number: int,
+    limit: int,
+    archive: Path | None,
 ) -> Pruned:
     from eventctl import prune
     from eventctl.archive import Archive
@@ -141,7 +147,7 @@ def _prune(
         try:
             with ProgressBar("pruning", number) as bar:
                 prune.prune(database, wanted, done, limit=limit, keep=keep, progress=bar.advance)
-            prune.prune_sweeps(database, wanted.cutoff, done)
+            prune.prune_history(config, database, wanted.cutoff, done)
             prune.prune_orphans(database, done)
         except KeyboardInterrupt:
             complain(_told(done, wanted, archive))
@@ -179,10 +185,10 @@ def _agreed(number: int, there: Sum, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError(
-            f"this would delete {_events(number)}, and there is no terminal to ask on:"
+            f"this would delete {mend.events(number)}, and there is no terminal to ask on:"
             " look with --dry-run, then say --yes"
         )
-    return click.confirm(f"Delete {_events(number)}{_span(there)}?", err=True)
+    return click.confirm(f"Delete {mend.events(number)}{_span(there)}?", err=True)
 
 
 def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
@@ -192,18 +198,14 @@ def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
     what = "processed or failed" if wanted.failed else "processed"
     told = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
-        complain(f"would delete {_events(there.events)}{_span(there)}: each is {told}")
+        complain(f"would delete {mend.events(there.events)}{_span(there)}: each is {told}")
     else:
         complain(f"nothing to delete: no event is {told}")
     if orphans:
         complain(f"would delete {orphans:,} rows whose event or delivery is gone")
     kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
     if kept:
-        complain(f"{_events(kept)} as old, failed, would stay; --failed deletes them, too")
-
-
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count:,} events"
+        complain(f"{mend.events(kept)} as old, failed, would stay; --failed deletes them, too")
 
 
 def _span(there: Sum) -> str:
@@ -217,15 +219,16 @@ def _span(there: Sum) -> str:
 def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
     from eventctl.cli.tables import utc
 
-    line = f"deleted {_events(done.events)} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {mend.events(done.events)} created before {utc(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        line += f"; {_events(done.left)} changed meanwhile or had still to be told of, and stayed"
+        left = mend.events(done.left)
+        line += f"; {left} changed meanwhile or had still to be told of, and stayed"
     if done.sweeps:
-        line += f"; {done.sweeps:,} old sweeps"
+        line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:
-        line += f"; {done.orphans:,} rows that belonged to nothing"
+        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} that belonged to nothing"
     return line
 
 

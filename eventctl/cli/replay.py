@@ -141,11 +141,14 @@ def _check(*, save: str | None, dry_run: bool, verbose: bool, now: bool) -> None
 def _selected(
     database: Database, ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
 ) -> list[PlanRow]:
-    from eventctl.plan import to_replay
+    from eventctl.plan import Fate, to_replay
 
     wanted = mend.selected(database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
     mend.tell_idle(wanted.ids, rows, "re-open")
+    if wanted.ids:
+        waiting = [row for row in rows if row.fate == Fate.WAITING]
+        mend.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
 
 
@@ -207,7 +210,7 @@ def _show(
 
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
     """Tell what will not come of it: handlers that are gone, that fail, or that are paused."""
-    from eventctl.store import mending, queries
+    from eventctl.store import queries
 
     counts = Counter(row.delivery.handler for row in to_run)
     for handler in sorted(set(counts) - set(context.config.handlers)):
@@ -215,10 +218,7 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
             f"{printable(handler)} is not in {context.config.path}: its"
             f" {mend.deliveries(counts[handler])} would be held again"
         )
-    events = {row.event for row in to_run}
-    for pause in mending.Pauses(database).all:
-        if pause.name in (counts if pause.kind == "handler" else events):
-            complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
+    mend.tell_paused(database, [(row.event, row.delivery.handler) for row in to_run])
     for breaker in queries.breakers(database):
         if breaker.handler in counts:
             complain(

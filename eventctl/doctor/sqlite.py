@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -42,7 +44,31 @@ def look(opened: Database) -> Findings:
             f"its journal mode is {mode}, not wal: its file system cannot share memory",
             "move it to a local disk, or use MySQL",
         )
+    yield from _shared(opened)
     yield from _quick_check(opened)
+
+
+def _shared(opened: Database) -> Findings:
+    """See that whoever may write the store may write what SQLite puts beside it, too: an emit
+    leaves that to the next sweep.
+    """
+    file, group = opened.store.sqlite, opened.store.group
+    if file is None or group is None:
+        return
+    try:
+        wanted = grp.getgrnam(group).gr_gid
+    except KeyError:
+        return  # the look at the state folder says so
+    file = file.resolve()  # SQLite's other files are beside it, and not beside a link to it
+    there, folder = file.stat(), file.parent.stat()
+    is_shared = there.st_gid == wanted and there.st_mode & stat.S_IWGRP
+    if is_shared and not (folder.st_gid == wanted and folder.st_mode & stat.S_ISGID):
+        yield problem(
+            "store",
+            f"{file.parent} does not hand the group {group} on: what one user leaves in"
+            f" {file.name}-wal is closed to the others",
+            f"chgrp {group} {file.parent} {file}*; chmod 2770 {file.parent}",
+        )
 
 
 def _quick_check(opened: Database) -> Findings:

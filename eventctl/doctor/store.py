@@ -105,6 +105,14 @@ def _rights(opened: Database) -> Findings:
         return
     if not refused:
         yield ok("rights", "SELECT, INSERT, UPDATE and DELETE on every table")
+    elif opened.store.sqlite:
+        yield problem(
+            "rights",
+            f"this user may read the file, and not write it ({said})",
+            f"run eventctl as the owner of {opened.describe()}, or let both share it: see several"
+            " users in docs/setup.md",
+        )
+        return
     for table, rights in refused.items():
         yield problem("rights", f"no {', '.join(rights)} on {table} ({said})",
                       f"GRANT {', '.join(rights)} ON {table} TO … (docs: MySQL)")  # fmt: skip

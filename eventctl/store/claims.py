@@ -7,7 +7,7 @@
    they still carry the token: to have lost a claim is normal, and is counted.
 4. `rescue` takes running ones from claimers that are dead.
 
-Whoever changes a delivery first writes its event's row (`_lock_events`): two hosts that
+Whoever changes a delivery first writes its event's row (`settle.lock_events`): two hosts that
 finish two handlers of one event at the same instant meet there, and the second one sees
 what the first did. On a cluster without shared row locks it is what certification compares.
 """

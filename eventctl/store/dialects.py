@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
@@ -21,6 +23,9 @@ from eventctl.store.database import (
 )
 
 T = TypeVar("T")
+
+_BESIDE = ("-wal", "-shm")
+"""What the names of the files end with that an emit leaves beside the store's for the sweep."""
 
 
 def database(store: Store) -> Database:
@@ -87,6 +92,16 @@ class SqliteDatabase(Database):
 
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
+            from eventctl.files import closed_to_us
+
+            # They lie beside the file, and not beside a link to it.
+            file = os.path.realpath(str(self.store.sqlite))
+            if closed := closed_to_us(Path(f"{file}{end}") for end in _BESIDE):
+                return (
+                    f"cannot be opened: {closed}; where users share the store, its folder has to"
+                    f" have mode 2770 and their group ({error})"
+                )
         mends = {
             self.driver.SQLITE_BUSY: "is locked by another process, for longer than"
             " [store] timeout",

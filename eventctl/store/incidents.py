@@ -256,6 +256,21 @@ def _gave_up(tx: Transaction, case: Case) -> bool:
     return found is not None
 
 
+def given_up_by_a_person(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
+    """Return, by incident, how many of its deliveries are cancelled, where any is."""
+    found: dict[int, int] = {}
+    for start in range(0, len(ids), _CHUNK):
+        part = ids[start : start + _CHUNK]
+        found |= dict(
+            tx.rows(
+                f"SELECT m.incident_id, COUNT(*) FROM eventctl_member m{_MEMBER}"
+                f" WHERE m.incident_id IN ({marks(part)}) AND d.reason = ? GROUP BY m.incident_id",
+                [*part, str(Reason.CANCELLED)],
+            )
+        )
+    return found
+
+
 def set_aside(tx: Transaction) -> list[tuple[int, str]]:
     """Return the members of open incidents that are places, each with its name."""
     rows = tx.rows(

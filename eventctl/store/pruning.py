@@ -160,13 +160,16 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
     return len(ids)
 
 
-def remove_incidents(database: Database, cutoff: int) -> int:
+def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
     """Delete some of the incidents that ended before the cutoff, with all that is known of
-    them; return how many. Fewer than some: no more are old.
+    them; return how many. Left alone is what one of these channels has still to be told.
     """
     rows = database.read(
-        "SELECT id FROM eventctl_incident WHERE ended_at < ? ORDER BY ended_at LIMIT ?",
-        (cutoff, _SWEEPS),
+        "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
+        " (SELECT 1 FROM eventctl_telling t WHERE t.incident_id = i.id"
+        f"  AND t.channel IN ({marks(channels) or 'NULL'}) AND t.due_at IS NOT NULL)"
+        " ORDER BY ended_at LIMIT ?",
+        (cutoff, *channels, _SWEEPS),
     )
     ids = [row[0] for row in rows]
     if ids:

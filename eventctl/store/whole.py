@@ -18,17 +18,17 @@ _PAGE_SIZE = 4_000_000
 
 
 class Whole(NamedTuple):
-    """One table. `numbered`: its key is an id; without it the table is small."""
+    """One table. `numbered`: its key is one column, an id; without it the table is small."""
 
     name: str
     columns: tuple[str, ...]
-    key: str
+    keys: tuple[str, ...]
     numbered: bool
 
-    @property
-    def place(self) -> int:
-        """Where in a row the key stands."""
-        return self.columns.index(self.key)
+    def key_of(self, row: Row) -> Any:
+        """Return a row's key: a value, or a tuple of them where it has several columns."""
+        values = tuple(row[self.columns.index(column)] for column in self.keys)
+        return values[0] if len(values) == 1 else values
 
     @property
     def listed(self) -> str:
@@ -36,11 +36,10 @@ class Whole(NamedTuple):
 
 
 def _whole(model: Any) -> Whole:
-    key = model._meta.primary_key
+    keys = tuple(field.column_name for field in model._meta.get_primary_keys())
     columns = tuple(field.column_name for field in model._meta.sorted_fields)
-    return Whole(
-        model._meta.table_name, columns, key.column_name, isinstance(key, peewee.BigAutoField)
-    )
+    numbered = isinstance(model._meta.primary_key, peewee.BigAutoField)
+    return Whole(model._meta.table_name, columns, keys, numbered)
 
 
 TABLES = tuple(
@@ -82,16 +81,15 @@ class Snapshot:
             rows = self.read(f"SELECT {table.listed} FROM {table.name}")
             if rows:
                 # Databases differ in how they sort texts.
-                yield sorted(map(written, rows), key=lambda row: str(row[table.place]))
+                yield sorted(map(written, rows), key=lambda row: str(table.key_of(row)))
             return
         last, size = -(2**63), _LEAST
         while rows := self.read(
-            f"SELECT {table.listed} FROM {table.name} WHERE {table.key} > ?"
-            f" ORDER BY {table.key} LIMIT ?",
+            f"SELECT {table.listed} FROM {table.name} WHERE id > ? ORDER BY id LIMIT ?",
             (last, size),
         ):
             yield [written(row) for row in rows]
-            last = rows[-1][table.place]
+            last = table.key_of(rows[-1])
             length = sum(len(each) for row in rows for each in row if isinstance(each, str))
             size = max(1, min(_MOST, _PAGE_SIZE // (length // len(rows) + 1)))
 
@@ -109,16 +107,23 @@ def written(row: Row) -> Row:
 
 def by_key(target: Database, table: Whole, keys: Sequence[Any]) -> dict[Any, Row]:
     """Return those rows of a table that have these keys."""
-    rows = target.read(
-        f"SELECT {table.listed} FROM {table.name} WHERE {table.key} IN ({marks(keys)})", keys
-    )
-    return {row[table.place]: written(row) for row in rows}
+    where, values = _among(table, keys)
+    rows = target.read(f"SELECT {table.listed} FROM {table.name} WHERE {where}", values)
+    return {table.key_of(row): row for row in map(written, rows)}
+
+
+def _among(table: Whole, keys: Sequence[Any]) -> tuple[str, list[Any]]:
+    """Return the condition that a row has one of these keys, and the values in it."""
+    if len(table.keys) == 1:
+        return f"`{table.keys[0]}` IN ({marks(keys)})", list(keys)
+    # Row values in an IN list are written differently by SQLite and MySQL.
+    one = " AND ".join(f"`{column}` = ?" for column in table.keys)
+    return f"({' OR '.join([one] * len(keys))})", [value for key in keys for value in key]
 
 
 def count_others(target: Database, table: Whole, after: Any, upto: Any, keys: Sequence[Any]) -> int:
-    """Return how many rows have a key from `after` (not it) to `upto` that is none of `keys`.
-
-    None stands for no bound.
+    """Return how many rows have a key that is none of `keys`, and where the table is
+    numbered from `after` (not it) to `upto`; None stands for no bound.
     """
     where, values = _others(table, after, upto, keys)
     return int(target.read(f"SELECT COUNT(*) FROM {table.name} WHERE {where}", values)[0][0])
@@ -135,21 +140,23 @@ def delete_others(
 def _others(table: Whole, after: Any, upto: Any, keys: Sequence[Any]) -> tuple[str, list[Any]]:
     where, values = ["1 = 1"], []
     if after is not None:
-        where.append(f"{table.key} > ?")
+        where.append("id > ?")
         values.append(after)
     if upto is not None:
-        where.append(f"{table.key} <= ?")
+        where.append("id <= ?")
         values.append(upto)
     if keys:
-        where.append(f"{table.key} NOT IN ({marks(keys)})")
-        values += keys
+        among, named = _among(table, keys)
+        where.append(f"NOT {among}")
+        values += named
     return " AND ".join(where), values
 
 
 def replace(tx: Transaction, table: Whole, old: Sequence[Any], rows: Sequence[Row]) -> None:
     """Put rows into a table; `old` are the keys of those that are there already."""
     if old:
-        tx.execute(f"DELETE FROM {table.name} WHERE {table.key} IN ({marks(old)})", old)
+        where, values = _among(table, old)
+        tx.execute(f"DELETE FROM {table.name} WHERE {where}", values)
     if rows:
         tx.insert_many(
             f"INSERT INTO {table.name} ({table.listed}) VALUES ({marks(table.columns)})", rows

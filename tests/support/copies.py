@@ -64,6 +64,8 @@ def live(project: Project, count: int = 30) -> None:
     project.execute("DELETE FROM eventctl_outbox WHERE args = '[\"gone\"]'")
     for handler in ("b", "B", "a b"):
         project.execute("INSERT INTO eventctl_breaker VALUES (?, 1, 2, 'down')", handler)
+    for kind, name in (("handler", "b"), ("event", "b"), ("handler", "Ä😀")):
+        project.execute("INSERT INTO eventctl_pause VALUES (?, ?, 3, 'why')", kind, name)
 
 
 def clear(target: Project) -> None:

@@ -1,0 +1,51 @@
+"""What a command writes takes the place of its own older file, and of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.project import Project
+
+TOML = """
+[events]
+purchased = ["note"]
+
+[handlers]
+note = "handlers:note"
+"""
+
+HANDLERS = """
+def note(*args):
+    pass
+"""
+
+WRITERS = {
+    "page": ("stats", "--html"),
+    "metrics": ("check", "--prometheus"),
+    "plan": ("replay", "--status", "failed", "--dry-run", "--save"),
+}
+
+
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", WRITERS.values(), ids=list(WRITERS))
+def test_neither_the_store_nor_any_other_file_is_written_over(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "purchased", "A")
+    project.run("sweep")
+    for name in ("events.db", "events.toml", "handlers.py"):
+        before = (project.folder / name).read_bytes()
+        done = project.run(*command, str(project.folder / name), check=None)
+        assert done.returncode != 0
+        said = done.stdout + done.stderr
+        assert f"{project.folder / name} is another sort of file, and is not replaced" in said
+        assert "Traceback" not in said
+        assert (project.folder / name).read_bytes() == before
+    for content in ("", None):
+        if content is not None:
+            (project.folder / "out").write_text(content)
+        for _ in range(2):
+            project.run(*command, "out")
+        (project.folder / "out").unlink()
+    assert "purchased" in project.run("list").stdout

@@ -168,6 +168,12 @@ def test_the_kill_takes_all_of_its_processes(shop: Project) -> None:
         wait_until(lambda: log() == "begin\nend\nbegin\nbegin\n", what="the third run")
         children = [int(line) for line in (shop.folder / "children").read_text().split()]
         assert not fire.is_alive(children[1])
+
+    def has_ended() -> bool:
+        gate.let_pass()  # the third run may come to the gate only now
+        return process.poll() is not None
+
+    wait_until(has_ended, what="the end of the third run")
     out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err
     assert "run 2: killed after 700ms" in out

@@ -68,3 +68,21 @@ def test_who_may_only_read_the_store_is_told_so_once(shared: Project) -> None:
     done = shared.run("doctor", wrapper=user("games"), check=1)
     assert done.stdout.count("this user may read the file, and not write it") == 1
     assert "GRANT" not in done.stdout
+
+
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+def test_a_file_that_was_moved_without_its_newest_events_is_not_begun_anew(
+    project: Project,
+) -> None:
+    project.write('[events]\nbought = ["handlers:draw"]', "def draw(*args):\n    pass\n")
+    project.run("emit", "--defer", "bought", "1")
+    store, moved = project.folder / "events.db", project.folder / "elsewhere.db"
+    store.rename(moved)
+    done = project.run("emit", "--defer", "bought", "2")
+    assert done.stdout == ""
+    assert f"is gone, and its newest events are in {store}-wal still" in done.stderr
+    assert "the next sweep records it" in done.stderr  # it is in the spool
+    assert project.run("sweep", check=78).stderr.count("\n") == 1
+    moved.rename(store)
+    project.run("sweep")
+    assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status = 2") == 2

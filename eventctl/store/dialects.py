@@ -50,6 +50,7 @@ class SqliteDatabase(Database):
         super().__init__(store)
 
     def _connect(self) -> Any:
+        self._check_file()
         connection = self.driver.connect(
             self.store.sqlite,
             timeout=self.store.timeout,
@@ -65,6 +66,17 @@ class SqliteDatabase(Database):
             raise
         return connection
 
+    def _check_file(self) -> None:
+        file = str(self.store.sqlite)
+        if not os.path.exists(file):
+            wal = f"{os.path.realpath(file)}-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                # SQLite would begin a new file, and throw away what nobody has moved into the old.
+                raise StoreError(
+                    f"the store ({file}) is gone, and its newest events are in {wal} still: move"
+                    " the file back beside that one, or both to where the file is now"
+                )
+
     def translate(self, sql: str) -> str:
         return sql
 
@@ -75,20 +87,14 @@ class SqliteDatabase(Database):
         code = getattr(error, "sqlite_errorcode", None)
         if code is None:
             return FAULT
-        meanings = {
-            self.driver.SQLITE_BUSY: BUSY,
-            self.driver.SQLITE_LOCKED: BUSY,
-            self.driver.SQLITE_PROTOCOL: BUSY,
-            self.driver.SQLITE_READONLY: UNAVAILABLE,
-            self.driver.SQLITE_IOERR: UNAVAILABLE,
-            self.driver.SQLITE_FULL: UNAVAILABLE,
-            self.driver.SQLITE_CANTOPEN: UNAVAILABLE,
-            self.driver.SQLITE_CORRUPT: UNAVAILABLE,
-            self.driver.SQLITE_NOTADB: UNAVAILABLE,
-            self.driver.SQLITE_PERM: UNAVAILABLE,
-            self.driver.SQLITE_AUTH: UNAVAILABLE,
-        }
-        return meanings.get(code & 0xFF, FAULT)
+        lite = self.driver
+        if code & 0xFF in (lite.SQLITE_BUSY, lite.SQLITE_LOCKED, lite.SQLITE_PROTOCOL):
+            return BUSY
+        unavailable = (
+            *(lite.SQLITE_READONLY, lite.SQLITE_IOERR, lite.SQLITE_FULL, lite.SQLITE_CANTOPEN),
+            *(lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB, lite.SQLITE_PERM, lite.SQLITE_AUTH),
+        )
+        return UNAVAILABLE if code & 0xFF in unavailable else FAULT
 
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -166,14 +172,6 @@ class MySQLDatabase(Database):
         "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
     )
 
-    BUSY_CODES = frozenset({1213, 1205, 1020, 3572})  # deadlock, lock wait, changed, nowait
-    GONE_CODES = frozenset({
-        *(0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1203, 1226),
-        *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
-    })  # fmt: skip
-    UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
-    REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
-
     def __init__(self, store: Store) -> None:
         self.driver = drivers.mysql()
         self._host = 0
@@ -200,29 +198,13 @@ class MySQLDatabase(Database):
         self._host = (self._host + 1) % len(self.store.mysql.hosts)
 
     def _connect_to(self, host: str, port: int) -> Any:
-        url = self.store.mysql
-        assert url is not None
-        wanted: dict[str, Any] = {
-            "host": host,
-            "port": port,
-            "user": url.user,
-            "password": url.password,
-            "database": url.database,
-            "unix_socket": url.unix_socket,
-            "read_default_file": self.store.read_default_file and str(self.store.read_default_file),
-            "connect_timeout": max(1, int(min(5, self.store.timeout))),
-            "read_timeout": self._patience + max(5, int(self.store.timeout)),
-            "write_timeout": self._patience + max(5, int(self.store.timeout)),
-            "charset": "utf8mb4",
-            # Row counts are of rows that matched, not of those that changed.
-            "client_flag": 2,
-            "autocommit": True,
-        }
-        options = {name: value for name, value in wanted.items() if value is not None}
         self._check_files()
         try:
             connection = self.driver.connect(
-                **options, **drivers.tls_options(self.store, self.driver)
+                host=host,
+                port=port,
+                **drivers.options(self.store, self._patience),
+                **drivers.tls_options(self.store, self.driver),
             )
         except self.driver.Error:
             raise
@@ -290,15 +272,8 @@ class MySQLDatabase(Database):
         return f"speaks no TLS, and {wanted} requires it: turn it on in the server"
 
     def _check_version(self, told: str) -> None:
-        # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
-        name = "MariaDB" if "mariadb" in told.lower() else "MySQL"
-        numbers = told.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
-        least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)
-        if all(number.isdigit() for number in numbers) and tuple(map(int, numbers)) < least:
-            raise StoreError(
-                f"the store ({self.describe()}) is {name} {'.'.join(numbers)}, which has no"
-                f" SKIP LOCKED: {name} {'.'.join(map(str, least))} or later is needed"
-            )
+        if least := drivers.too_old(told):
+            raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
         return _percent_style(sql)
@@ -313,15 +288,13 @@ class MySQLDatabase(Database):
         code = drivers.code(error)
         if drivers.tls_refusal(error):
             return REFUSED
-        for codes, meaning in (
-            (self.BUSY_CODES, BUSY),
-            (self.GONE_CODES, GONE),
-            (self.UNAVAILABLE_CODES, UNAVAILABLE),
-            (self.REFUSED_CODES, REFUSED),
-        ):
-            if code in codes:
-                return meaning
-        if isinstance(error, self.driver.InterfaceError):
+        if code in drivers.BUSY_CODES:
+            return BUSY
+        if code in drivers.UNAVAILABLE_CODES:
+            return UNAVAILABLE
+        if code in drivers.REFUSED_CODES:
+            return REFUSED
+        if code in drivers.GONE_CODES or isinstance(error, self.driver.InterfaceError):
             return GONE
         return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
 

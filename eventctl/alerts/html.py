@@ -90,9 +90,12 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
 def _command(title: str, command: str | None) -> Iterator[str]:
     yield f'<p style="{_LABEL}">{_data(title)}</p>'
     if command:
-        # On a phone the line is broken, but never within a flag.
-        text = _FLAG.sub(r'<span style="white-space:nowrap">\g<0></span>', _escaped(command))
-        yield f'<pre style="{_COMMAND}">{text}</pre>'
+        yield f'<pre style="{_COMMAND}">{breakable(command)}</pre>'
+
+
+def breakable(command: str) -> str:
+    """Return a command as HTML: on a phone the line is broken, but never within a flag."""
+    return _FLAG.sub(r'<span style="white-space:nowrap">\g<0></span>', _escaped(command))
 
 
 def _quoted(title: str, lines: list[str]) -> Iterator[str]:

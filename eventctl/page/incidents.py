@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eventctl.alerts import account, wording
+from eventctl.alerts.html import breakable
 from eventctl.alerts.incident import Digest, Incident
 from eventctl.health import Health
 from eventctl.page.needs import Needs
@@ -103,7 +104,7 @@ def _rest(digest: Digest, title: str, command: str) -> Iterator[str]:
 def _command(title: str, command: str | None) -> Iterator[str]:
     yield f'<p class="label">{data(title)}</p>'
     if command:
-        yield f"<pre>{data(command)}</pre>"
+        yield f"<pre>{breakable(command)}</pre>"
 
 
 def waiting(needs: Needs, seen: Health) -> Iterator[str]:

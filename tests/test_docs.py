@@ -123,6 +123,13 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert not missing
 
 
+def test_the_commands_are_described_as_they_describe_themselves() -> None:
+    from scripts import command_reference
+
+    shown = command_reference.PAGE.read_text(encoding="utf-8")
+    assert shown == command_reference.page(), "run: python -m scripts.command_reference"
+
+
 def test_the_files_of_the_architecture_are_in_the_order_of_their_ranks() -> None:
     from scripts.check_imports import entry_of
 

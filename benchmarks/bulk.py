@@ -232,4 +232,5 @@ def commands(bench: Bench) -> Race:
                 at_most=False,
             )
         ],
+        remark="Both figures are of whole processes, start and end included.",
     )

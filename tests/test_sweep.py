@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.support import fire
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, make_due, notes, status
 from tests.support.project import Project
@@ -309,3 +310,17 @@ def test_many_due_are_run_once_each(project: Project) -> None:
     assert sorted(json.loads(note)[0] for note in notes(project)) == list(range(300))
     assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status <> 2") == 0
     project.assert_never_two_at_once()
+
+
+def test_what_quick_handlers_did_is_written_while_a_slow_one_runs(project: Project) -> None:
+    # One worker has them all ahead, and says nothing more once the slow one has begun.
+    fire.write(project, {"ok": '"handlers:ok"', "hold": '"handlers:hold"'})
+    fire.defer(project, *["ok"] * 20, "hold")
+    sweep = project.start("sweep")
+    fire.wait_for_held(project, 1)
+    done = "SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'"
+    wait_until(lambda: project.value(done) == 20, what="the results of the quick ones")
+    assert sweep.poll() is None
+    fire.go(project)
+    assert sweep.communicate(timeout=30) == ("", "")
+    assert project.value(done) == 21

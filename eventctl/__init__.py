@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         StalledWarning,
         UsageError,
     )
-    from eventctl.handlers import Current, current
+    from eventctl.workers.handlers import Current, current
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ __all__ = [
     "emit",
 ]
 
-_HOMES = {"emit": "api", "current": "handlers", "Current": "handlers"}
+_HOMES = {"emit": "api", "current": "workers.handlers", "Current": "workers.handlers"}
 
 
 def __getattr__(name: str) -> object:

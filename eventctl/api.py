@@ -9,21 +9,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from eventctl import accept, emitter, outbox
 from eventctl import config as configuration
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
-from eventctl.errors import (
-    EventctlError,
-    StalledWarning,
-    StoreError,
-    StoreUnavailable,
-    UsageError,
-)
-from eventctl.states import NewEvent
-from eventctl.store import record
+from eventctl.errors import EventctlError, StalledWarning, StoreError, StoreUnavailable, UsageError
+from eventctl.intake import outbox, validation
+from eventctl.models import NewEvent
+from eventctl.run import emit as emitter
+from eventctl.store import events
+from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.opening import open_store
 
 _lock = threading.Lock()
 
@@ -88,7 +83,7 @@ def emit(
     except (TypeError, ValueError) as error:
         raise UsageError(f"delay: {error}") from error
     settings = _settings(config)
-    event = accept.accept(settings, name, accept.encode(list(args)), key)
+    event = validation.accept(settings, name, validation.encode(list(args)), key)
     if connection is not None:
         outbox.put(connection, event)
         return None
@@ -96,7 +91,7 @@ def emit(
         return _run(settings, event)
     try:
         store = _store(settings)
-        recorded = record.record(store, event, seconds)
+        recorded = events.record(store, event, seconds)
     except (StoreUnavailable, StoreError) as error:
         emitter.put_in_spool(settings, event, error, seconds)
         return None

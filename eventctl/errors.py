@@ -82,3 +82,7 @@ class RetryLater(Exception):
     def __init__(self, delay: float | str = 60) -> None:
         super().__init__(delay)
         self.delay = delay
+
+
+class ChannelError(EventctlError):
+    """A channel did not accept the message; its text is one line without any secret."""

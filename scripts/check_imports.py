@@ -1,7 +1,8 @@
-"""Check that imports inside eventctl run only to lower ranks, so that no circle can be.
+"""Check that imports inside eventctl run one way, folder by folder.
 
-Run by `make lint`. Imports inside functions count too. Prints each violation as
-file:line, and exits 1 if there is one.
+Run by `make lint`. HOUSE lists the folders from the top of the house to the bottom: a folder
+may import itself and what is below it. Imports inside functions count too. Prints each
+violation as file:line, and exits 1 if there is one.
 """
 
 from __future__ import annotations
@@ -11,94 +12,59 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Rank 0 first. `name.*` is a package whose modules may import one another.
-# `eventctl` itself, the public face, is what users import: nothing in here does.
-RANKS = (
-    ("errors", "states", "text", "times", "cause", "config.model"),
-    ("retry", "tally", "files", "pace", "config.*", "cloudevents"),
-    (
-        *("store", "store.database", "store.drivers", "locks", "handlers", "output", "board"),
-        *("crontab", "first", "follow"),
-    ),
-    (
-        *("store.dialects", "store.migrations", "store.schema", "store.settle", "store.reading"),
-        *("store.pauses", "store.belongings"),
-    ),
-    (
-        *("store.opening", "store.record", "store.claims", "store.finish", "store.reopen"),
-        *("store.breakers", "store.notices", "store.history", "store.queries"),
-        *("store.statistics", "store.incidents", "store.cancel", "store.backfill"),
-        *("store.pruning", "store.whole", "spool", "outbox"),
-    ),
-    (
-        *("accept", "redact", "health", "store.failures", "store.tellings"),
-        *("store.incident_views", "store.mending", "prune", "archive", "copying"),
-    ),
-    ("alerts.*", "breaker", "intake", "transactional", "watch", "prometheus", "ping", "plan"),
-    ("worker", "page.*", "planfile"),
-    ("child",),
-    ("pool",),
-    ("dispatch",),
-    ("emitter", "replay", "rehearse", "sweep", "doctor.*"),
-    ("api", "cli.*"),
-    ("eventctl", "__main__"),
+HOUSE = (
+    "__main__",
+    "cli",
+    "__init__",
+    "api",
+    "run",
+    "monitor",
+    "setup",
+    "alerts",
+    "workers",
+    "upkeep",
+    "intake",
+    "store",
+    "state",
+    "config",
+    "format",
+    "models",
+    "errors",
 )
 
 
-def entry_of(module: str) -> tuple[int, str] | None:
-    """Return the rank of a module (dotted, with `eventctl.`), and its entry in the table."""
-    name = module.removeprefix("eventctl.")
-    for rank, entries in enumerate(RANKS):
-        for entry in entries:
-            package = entry.removesuffix(".*")
-            if name == package or (entry != package and name.startswith(package + ".")):
-                return rank, entry
-    return None
-
-
-def module_of(file: Path, root: Path) -> str:
-    """Return the dotted name of a source file below `root`, the folder of eventctl/."""
-    parts = file.relative_to(root).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def imports_of(file: Path, module: str, known: set[str]) -> Iterator[tuple[int, str]]:
-    """Yield (line, module) for each module of `known` that the file imports."""
-    package = module if file.name == "__init__.py" else module.rpartition(".")[0]
+def imports_of(file: Path) -> Iterator[tuple[int, str]]:
+    """Yield (line, part of the house) for each import of eventctl in a file."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.split(".")[0] == "eventctl":
-                    yield node.lineno, alias.name
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield node.lineno, "."
+            continue
         elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parents = package.split(".")
-                parents = parents[: len(parents) - node.level + 1]
-                base = ".".join([*parents, base] if base else parents)
-            if base.split(".")[0] == "eventctl":
-                for alias in node.names:
-                    inner = f"{base}.{alias.name}"
-                    yield node.lineno, inner if inner in known else base
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            package, _, rest = name.partition(".")
+            if package == "eventctl":
+                part = rest.partition(".")[0]
+                yield node.lineno, part if part in HOUSE else "__init__"
 
 
 def violations(root: Path) -> Iterator[str]:
-    """Yield one line for each import that runs the wrong way below `root`/eventctl."""
-    files = {module_of(file, root): file for file in sorted((root / "eventctl").rglob("*.py"))}
-    for module, file in files.items():
+    """Yield one line for each import that runs upwards below `root`/eventctl."""
+    for file in sorted((root / "eventctl").rglob("*.py")):
         where = file.relative_to(root)
-        mine = entry_of(module)
-        if mine is None:
-            yield f"{where}:1: {module} has no rank: give it one in scripts/check_imports.py"
+        mine = where.parts[1].removesuffix(".py")
+        if mine not in HOUSE:
+            yield f"{where}:1: {mine} is not in the house: add it to scripts/check_imports.py"
             continue
-        for line, target in sorted(set(imports_of(file, module, set(files)))):
-            theirs = entry_of(target)
-            if theirs is None:
-                continue  # told at the file itself; that it is there, mypy sees to
-            if theirs[0] > mine[0]:
-                yield f"{where}:{line}: rank {mine[0]} imports {target}, of rank {theirs[0]}"
-            elif theirs[0] == mine[0] and not (theirs == mine and mine[1].endswith(".*")):
-                yield f"{where}:{line}: imports {target}, of its own rank {mine[0]}"
+        for line, theirs in sorted(set(imports_of(file))):
+            if theirs == ".":
+                yield f"{where}:{line}: a relative import: name the module from eventctl on"
+            elif HOUSE.index(theirs) < HOUSE.index(mine):
+                yield f"{where}:{line}: {mine} imports {theirs}, which is above it"
 
 
 def main() -> int:

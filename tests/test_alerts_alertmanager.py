@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import alertmanager
+from eventctl.alerts.channels import alertmanager
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
 from tests.support import servers

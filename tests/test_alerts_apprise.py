@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import apprise
+from eventctl.alerts.channels import apprise
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import HOUR, TOKEN, alert, many, one, refusal
 from tests.support.receiver import Receiver
@@ -101,7 +101,7 @@ def test_apprise_is_not_waited_for_and_nothing_of_it_is_left() -> None:
         assert refusal(apprise.send, told, seconds=1.5).endswith("it was not done after 1.5 s")
     finally:
         receiver.close()
-    assert not any("eventctl.alerts.apprise" in line for line in _children())
+    assert not any("eventctl.alerts.channels.apprise" in line for line in _children())
 
 
 def _children() -> list[str]:
@@ -118,6 +118,8 @@ def test_without_apprise_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_url_is_no_argument_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
-    monkeypatch.setattr("eventctl.alerts.process.feed", lambda argv, *_: started.append(argv))
+    monkeypatch.setattr(
+        "eventctl.alerts.transport.program.feed", lambda argv, *_: started.append(argv)
+    )
     apprise.send(alert("apprise", f"json://{TOKEN}"), one())
     assert TOKEN not in " ".join(started[0])

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import document, elasticsearch, slack, webhook
+from eventctl.alerts.channels import elasticsearch, slack, webhook
+from eventctl.alerts.render.json import message
 from scripts import kibana_files
 from tests.support.incidents import alert, many, one
 from tests.support.receiver import Receiver
@@ -35,7 +36,7 @@ def test_every_channel_has_its_section_and_its_line_of_events_toml() -> None:
 
 
 def test_the_example_of_a_document_is_one() -> None:
-    shown, real = json.loads(blocks("json")[0]), document.message(one())
+    shown, real = json.loads(blocks("json")[0]), message(one())
     for field in ("fingerprint", "traceback"):
         real["data"][field] = shown["data"][field]
     assert shown == real
@@ -46,7 +47,7 @@ def test_every_field_is_described() -> None:
     found = one()
     for field in elasticsearch.document(found, found.incidents[0])["eventctl"]:
         assert field in described or field in ("advice", "config")
-    summary = document.message(many(2))["data"]
+    summary = message(many(2))["data"]
     assert set(summary) == {
         *("title", "incidents", "incidentsLeftOut", "commands", "host", "config"),
     }
@@ -63,7 +64,7 @@ def test_the_code_that_verifies_a_signature_does(number: int) -> None:
     finally:
         receiver.close()
     request = receiver.only()
-    assert names["receive"](secret, request.headers, request.body) == document.message(one())
+    assert names["receive"](secret, request.headers, request.body) == message(one())
     with pytest.raises(Exception, match=r"forged|No matching signature"):
         names["receive"](secret, request.headers, request.body + b" ")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import elasticsearch
+from eventctl.alerts.channels import elasticsearch
 from eventctl.config.model import Alert
 from scripts import kibana_files
 from tests.support import servers

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import alertmanager, elasticsearch, http, slack, webhook
+from eventctl.alerts.channels import alertmanager, elasticsearch, slack, webhook
+from eventctl.alerts.transport import http
 from tests.support import needs
 from tests.support.incidents import TOKEN, alert, one, refusal
 from tests.support.receiver import Authority, Receiver, cut, garbage

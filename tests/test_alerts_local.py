@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import ChannelError, command, document, syslog
+from eventctl.alerts.channels import command, syslog
+from eventctl.alerts.render import json
 from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal
 from tests.support.wait import wait_until
@@ -141,7 +143,7 @@ def test_a_program_gets_the_document_of_a_webhook(
     assert command.send(told, one(sequence=2)) == []
     given = (tmp_path / "document").read_bytes()
     assert given.endswith(b"\n")
-    assert read(given) == document.message(one(sequence=2))
+    assert read(given) == json.message(one(sequence=2))
     argv = ["--room", "ops", f"--token={TOKEN}", TOKEN]
     assert (tmp_path / "argv").read_text() == repr(argv)
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
-from eventctl.alerts import slack
+from eventctl.alerts.channels import slack
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal, sample, texts
 from tests.support.receiver import Receiver

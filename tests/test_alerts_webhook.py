@@ -11,7 +11,8 @@ import pytest
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from eventctl.alerts import document, webhook
+from eventctl.alerts.channels import webhook
+from eventctl.alerts.render import json
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import ERROR, HOUR, KEY, alert, many, one, read, refusal, texts
 from tests.support.receiver import Receiver
@@ -69,7 +70,7 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
 
 
 def test_what_has_recovered_says_how_long_it_took() -> None:
-    message = document.message(one(ended=NOON + 2 * HOUR))
+    message = json.message(one(ended=NOON + 2 * HOUR))
     assert (message["type"], message["timestamp"]) == (
         "incident.recovered",
         "2026-11-23T14:00:00.000Z",
@@ -87,25 +88,25 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
     [("set aside", "incident.set_aside"), ("emit-failed", "incident.emit_failed")],
 )
 def test_a_type_is_made_of_letters_and_low_lines(kind: str, type_: str) -> None:
-    message = document.message(one(kind=kind, events=(0, 0, 0)))
+    message = json.message(one(kind=kind, events=(0, 0, 0)))
     assert message["type"] == type_
     assert message["data"]["events"] == []
 
 
 def test_a_summary_is_small_however_many_it_tells() -> None:
     told = many(5000, error="e" * 90, traceback=TRACEBACK)
-    data = document.message(told)["data"]
-    assert document.kind(told) == "incident.summary"
+    data = json.message(told)["data"]
+    assert json.kind(told) == "incident.summary"
     assert (len(data["incidents"]), data["incidentsLeftOut"]) == (40, 4960)
     assert data["title"] == "5,000 more incidents on web1: 5,000 open"
     assert data["commands"]["look"].endswith("list --status failed")
-    assert len(document.body(told)) < 40_000
+    assert len(json.body(told)) < 40_000
 
 
 def test_one_incident_is_small_whatever_it_holds() -> None:
     big = one(error="e" * 9000, traceback="t" * 99_000, output="o" * 99_000, name="n" * 9000)
-    assert len(document.body(big)) < 20_000
-    data = document.message(big)["data"]
+    assert len(json.body(big)) < 20_000
+    data = json.message(big)["data"]
     assert data["traceback"].startswith("…t")
     assert len(data["traceback"]) == 6000
 
@@ -119,7 +120,7 @@ def test_text_of_others_is_data(evil: str) -> None:
         "traceback": evil,
         "output": evil,
     }
-    body = document.body(one(**facts))
+    body = json.body(one(**facts))
     for text in texts(read(body)):
         assert_harmless(text)
 

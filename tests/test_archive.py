@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from eventctl.archive import Archive
 from eventctl.errors import UsageError
+from eventctl.upkeep.archive import Archive
 from tests.support import past
 from tests.support.look import count
 from tests.support.past import archived, ids, readable

@@ -10,8 +10,8 @@ import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from eventctl.cloudevents import read
 from eventctl.errors import UsageError
+from eventctl.intake.cloudevents import read
 from tests.support.look import count, script
 from tests.support.project import Project
 

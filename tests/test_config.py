@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, parse_smtp, reader
+from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader, parse_smtp
 from eventctl.errors import ConfigError
 from tests.support.events_toml import write
 
@@ -288,7 +288,7 @@ def test_find_takes_the_first_that_is_there(places, monkeypatch):
 
 
 def test_find_says_where_it_looked(places, monkeypatch):
-    monkeypatch.setattr(reader, "PLACES", (*reader.PLACES[:2], "/no/such/events.toml"))
+    monkeypatch.setattr(loader, "PLACES", (*loader.PLACES[:2], "/no/such/events.toml"))
     with pytest.raises(ConfigError) as caught:
         find(None)
     assert caught.value.mistakes == [

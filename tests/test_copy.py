@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.store.whole import TABLES
+from eventctl.store.table_copy import TABLES
 from tests.support import past
 from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.load import Emits

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from eventctl.cli import direct
-from eventctl.cli.group import cli
+from eventctl.cli import fast_emit
+from eventctl.cli.app import cli
 from tests.support.project import Project
 
 WORDS = st.sampled_from(
@@ -54,7 +54,7 @@ def by_click(arguments: list[str]) -> tuple[str | None, dict[str, Any]] | None:
 @example(["--config", "emit", "emit", "x", "-", "--key", "--defer"])
 @example(["emit", "--key", "a", "x", "--key=b"])
 def test_what_is_read_here_is_read_by_click_in_the_same_way(arguments: list[str]) -> None:
-    asked = direct.parse(arguments)
+    asked = fast_emit.parse(arguments)
     if asked is None:
         return
     read = by_click(arguments)
@@ -73,7 +73,7 @@ def test_what_is_read_here_is_read_by_click_in_the_same_way(arguments: list[str]
     ],
 )
 def test_what_scripts_type_needs_no_click(arguments: list[str]) -> None:
-    assert direct.parse(arguments) is not None
+    assert fast_emit.parse(arguments) is not None
 
 
 @pytest.mark.parametrize("project", ["sqlite"], indirect=True)

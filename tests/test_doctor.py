@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
 
 
 def test_the_type_of_a_file_system() -> None:
-    from eventctl.doctor.places import file_system
+    from eventctl.setup.doctor.filesystem import file_system
 
     mounts = (
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"

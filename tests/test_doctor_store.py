@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from eventctl.doctor.mysql import judge, judge_cluster
+from eventctl.setup.doctor.mysql import judge, judge_cluster
 from tests.support import needs
 from tests.support.diagnosis import Line, bad, doctor, only
 from tests.support.mariadb import PASSWORD, MariaDB

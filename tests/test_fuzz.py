@@ -16,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventctl import cli, spool
+from eventctl import cli
 from eventctl.config import Config, load
 from eventctl.errors import ConfigError
-from eventctl.intake import import_outbox, import_spool
-from eventctl.locks import StateFolder
+from eventctl.intake import spool
+from eventctl.intake.importer import import_outbox, import_spool
+from eventctl.state.folder import StateFolder
+from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.opening import open_store
 from tests.support.hostile import assert_harmless
 
 small = settings(

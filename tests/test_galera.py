@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from eventctl import config
-from eventctl.dispatch import leases, start_by
-from eventctl.locks import Claimer, StateFolder
-from eventctl.states import Delivery, Outcome, Result, State, Verdict
+from eventctl.models import Delivery, Outcome, Result, State, Verdict
+from eventctl.run.dispatch import leases, start_by
+from eventctl.state.claimer import Claimer
+from eventctl.state.folder import StateFolder
 from eventctl.store import claims
+from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.finish import finish
-from eventctl.store.opening import open_store
+from eventctl.store.results import finish
 from tests.support import load
 from tests.support.galera import Node, running_galera
 from tests.support.project import Project

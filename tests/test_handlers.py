@@ -219,7 +219,7 @@ def test_whatever_is_raised_is_a_failed_attempt(project: Project) -> None:
             # The traceback is that of the handler, without our own frames.
             assert "Traceback (most recent call last)" in attempt.traceback
             assert f"in {handler}\n" in attempt.traceback
-            assert "eventctl/handlers.py" not in attempt.traceback
+            assert "eventctl/workers/handlers.py" not in attempt.traceback
     assert attempts(project, "escapes")[0].error == "RuntimeError: \x1b[31mred\x1b[0m"
     assert attempts(project, "nul")[0].error == "RuntimeError: a\0b"
     assert len(attempts(project, "endless")[0].traceback) < 20_000

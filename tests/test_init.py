@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.first import Answers, function_of, handlers
+from eventctl.setup.scaffold import Answers, function_of, handlers
 from tests.support import needs
 from tests.support.cron import running_cron
 from tests.support.project import Project

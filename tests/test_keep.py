@@ -6,12 +6,13 @@ import time
 
 import pytest
 
-from eventctl import config, prune
-from eventctl.locks import StateFolder
-from eventctl.prune import Pace, keep_to_limit
+from eventctl import config
+from eventctl.state.folder import StateFolder
 from eventctl.store import pruning
-from eventctl.store.opening import open_store
+from eventctl.store.connect import open_store
 from eventctl.store.pruning import Place, Wanted
+from eventctl.upkeep import prune
+from eventctl.upkeep.prune import Pace, keep_to_limit
 from tests.support import past
 from tests.support.look import count
 from tests.support.past import ids

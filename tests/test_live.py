@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.follow import _MOST, Follower
-from eventctl.states import Delivery
+from eventctl.models import Delivery
+from eventctl.workers.output import _FOLLOWED, Follower
 from tests.support import look
 from tests.support.gate import Gate
 from tests.support.project import Project
@@ -113,7 +113,7 @@ def test_what_writes_without_end_is_cut_and_not_kept() -> None:
     fd = os.memfd_create("output")
     heard: list[str] = []
     follower = Follower(fd, lambda _, line: heard.append(line))
-    os.write(fd, b"x" * (_MOST + 10) + b"\nlast\n\xff")
+    os.write(fd, b"x" * (_FOLLOWED + 10) + b"\nlast\n\xff")
     follower.read(DELIVERY)
     assert heard[0] == "… 17 bytes are left out: it writes too fast"
     assert heard[-1] == "last"

@@ -23,9 +23,11 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 
-from eventctl.alerts import ChannelError, emit_failed, mail
+from eventctl.alerts import emit_failed
+from eventctl.alerts.channels import mail
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert, Config, Report, Store, Sweep
+from eventctl.errors import ChannelError
 from tests.support import needs
 from tests.support.wait import wait_until
 from tests.test_report import TRACEBACK, digest, notice

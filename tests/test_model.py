@@ -19,17 +19,17 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from eventctl import retry
+from eventctl.config import retry_policy
 from eventctl.config.model import Retry, Store
 from eventctl.config.urls import parse_mysql
-from eventctl.states import Delivery, NewEvent, Outcome, Result, State
-from eventctl.store import backfill, claims, migrations, pruning, record
+from eventctl.models import Delivery, NewEvent, Outcome, Result, State
+from eventctl.store import backfill, claims, events, migrations, pruning
 from eventctl.store.cancel import cancel
 from eventctl.store.claims import Ask, Running
-from eventctl.store.dialects import database
-from eventctl.store.finish import finish
+from eventctl.store.connect import database
 from eventctl.store.pruning import Place, Wanted
 from eventctl.store.reopen import reopen
+from eventctl.store.results import finish
 from tests.support.mariadb import MariaDB
 from tests.support.model import ATTEMPTS, DELAY, FACTOR
 from tests.support.world import LEASES, Actor, World
@@ -63,7 +63,7 @@ class Protocol(World):
         if self.model.keys and data.draw(st.sampled_from([False, False, True])):
             self._emit_again(who, data)
         event = NewEvent("e", "[]", next(self.keys), tuple(handlers))
-        made = record.record(who.store, event, delay)
+        made = events.record(who.store, event, delay)
         assert made.new
         self.learn(made.id, event.key, None)
         assert {d.due_at for d in self.of(made.id)} == {self.model.now + delay * 1000}
@@ -71,8 +71,8 @@ class Protocol(World):
     @precondition(lambda self: self.model.to_run() < MOST_OPEN)
     @rule(actor=ACTORS, count=st.integers(1, 3))
     def emit_batch(self, actor: int, count: int) -> None:
-        events = [NewEvent("e", "[]", next(self.keys), ("quick", "slow")) for _ in range(count)]
-        for made in record.record_many(self.actors[actor].store, [*events, events[0]])[:-1]:
+        new = [NewEvent("e", "[]", next(self.keys), ("quick", "slow")) for _ in range(count)]
+        for made in events.record_many(self.actors[actor].store, [*new, new[0]])[:-1]:
             assert made.new
             self.learn(made.id, made.key, None)
             assert {d.due_at for d in self.of(made.id)} == {self.model.now}
@@ -84,7 +84,7 @@ class Protocol(World):
         claim = who.token()
         handlers = ("quick", "slow") if both else ("quick",)
         event = NewEvent("e", "[]", next(self.keys), handlers)
-        made, mine = record.record_claimed(who.store, event, claim, LEASES, 0.0)
+        made, mine = events.record_claimed(who.store, event, claim, LEASES, 0.0)
         assert made.new
         self.learn(made.id, event.key, claim)
         assert [d.handler for d in mine] == list(handlers)
@@ -99,10 +99,10 @@ class Protocol(World):
         key = data.draw(st.sampled_from(sorted(self.model.keys)))
         event = NewEvent("other", "[1]", key, ("quick",))
         if data.draw(st.booleans()):
-            made, mine = record.record_claimed(who.store, event, who.token(), LEASES, 0.0)
+            made, mine = events.record_claimed(who.store, event, who.token(), LEASES, 0.0)
             assert mine == []
         else:
-            made = record.record(who.store, event)
+            made = events.record(who.store, event)
         assert (made.id, made.new) == (self.model.keys[key], False)
 
     @precondition(lambda self: self.model.pending())
@@ -156,7 +156,7 @@ class Protocol(World):
         who = self._holder(data)
         ids = data.draw(st.lists(st.sampled_from(sorted(who.holds)), min_size=1, unique=True))
         results = [self._result(data, who.holds[delivery]) for delivery in ids]
-        ends = [(result, retry.judge(result, POLICY, 0.5)) for result in results]
+        ends = [(result, retry_policy.judge(result, POLICY, 0.5)) for result in results]
         lost = finish(who.store, ends, who.host)
         assert lost == sum([self._ended(who, result) for result in results])
 
@@ -229,7 +229,7 @@ class Protocol(World):
         count = claims.rescue(
             self.stores[host],
             lost,
-            lambda running, started: retry.judge_lost(running.attempts, started, POLICY),
+            lambda running, started: retry_policy.judge_lost(running.attempts, started, POLICY),
             host,
         )
         assert count == sum([self._rescued(*each) for each in lost])

@@ -9,7 +9,7 @@ import pytest
 from eventctl import config
 from eventctl.store import claims
 from eventctl.store.claims import Ask
-from eventctl.store.opening import open_store
+from eventctl.store.connect import open_store
 from eventctl.store.pauses import Kind, pause, paused
 from tests.support import fire, look
 from tests.support.project import Project

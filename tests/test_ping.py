@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from eventctl import ping
-from eventctl.locks import StateFolder
+from eventctl.monitor import heartbeat
+from eventctl.state.folder import StateFolder
 from tests.support import needs
 from tests.support.events_toml import mistakes, write
 from tests.support.listener import Listener
@@ -146,12 +146,12 @@ def test_nobody_there_is_told(project: Project) -> None:
 def test_a_server_that_hangs_is_given_up(project: Project, monitor: Listener) -> None:
     monitor.hangs = True
     begin = time.monotonic()
-    with pytest.raises(ping.PingError, match=r"no answer within 0\.3 s"):
-        ping.call(f"http://127.0.0.1:{monitor.port}/", timeout=0.3)
+    with pytest.raises(heartbeat.PingError, match=r"no answer within 0\.3 s"):
+        heartbeat.call(f"http://127.0.0.1:{monitor.port}/", timeout=0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        with pytest.raises(ping.PingError, match=r"no answer within 0\.3 s"):
-            ping.call(f"https://127.0.0.1:{port}/", timeout=0.3)
+        with pytest.raises(heartbeat.PingError, match=r"no answer within 0\.3 s"):
+            heartbeat.call(f"https://127.0.0.1:{port}/", timeout=0.3)
     assert time.monotonic() - begin < 5
 
 
@@ -167,8 +167,8 @@ def test_a_stream_of_headers_is_bounded_in_time(project: Project) -> None:
             assert server.stdout is not None
             port = int(server.stdout.readline())
             begin = time.monotonic()
-            with pytest.raises(ping.PingError, match="no answer within"):
-                ping.call(f"http://127.0.0.1:{port}/", timeout=0.5)
+            with pytest.raises(heartbeat.PingError, match="no answer within"):
+                heartbeat.call(f"http://127.0.0.1:{port}/", timeout=0.5)
             assert time.monotonic() - begin < 5
         finally:
             server.kill()
@@ -179,7 +179,7 @@ def test_a_sweep_that_goes_on_calls_each_minute(
 ) -> None:
     said: list[str] = []
     state = StateFolder(project.folder / "state")
-    pinger = ping.Pinger(f"http://127.0.0.1:{monitor.port}/", state, said.append)
+    pinger = heartbeat.Pinger(f"http://127.0.0.1:{monitor.port}/", state, said.append)
     now = time.monotonic()
     for seconds, calls in ((1, 0), (59, 0), (61, 1), (62, 1), (120, 1), (122, 2)):
         monkeypatch.setattr(time, "monotonic", lambda seconds=seconds: now + seconds)
@@ -189,7 +189,7 @@ def test_a_sweep_that_goes_on_calls_each_minute(
 
 
 def test_a_user_in_the_url_is_sent_as_basic_auth(monitor: Listener, project: Project) -> None:
-    ping.call(f"http://me:p%40ss@127.0.0.1:{monitor.port}/a?b=c")
+    heartbeat.call(f"http://me:p%40ss@127.0.0.1:{monitor.port}/a?b=c")
     assert (monitor.asked, monitor.authorizations) == (["/a?b=c"], ["Basic bWU6cEBzcw=="])
 
 
@@ -211,11 +211,11 @@ def test_the_certificate_is_verified(
     pem.write_text(pem.read_text() + Path(f"{pem}.key").read_text())
     with Listener(certificate=pem) as monitor:
         url = f"https://127.0.0.1:{monitor.port}/"
-        with pytest.raises(ping.PingError, match="certificate of its host is not valid"):
-            ping.call(url)
+        with pytest.raises(heartbeat.PingError, match="certificate of its host is not valid"):
+            heartbeat.call(url)
         assert monitor.asked == []
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        ping.call(url)
+        heartbeat.call(url)
         assert monitor.asked == ["/"]
 
 

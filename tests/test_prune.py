@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from eventctl.store.belongings import BELONGINGS
+from eventctl.store.cascade import BELONGINGS
 from eventctl.store.schema import TABLES
 from tests.support import past
 from tests.support.load import Emits

@@ -8,11 +8,12 @@ import pytest
 
 from eventctl import config
 from eventctl.errors import StoreUnavailable
-from eventctl.states import NewEvent
-from eventctl.store import queries, record
+from eventctl.models import NewEvent
+from eventctl.store import events
+from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.opening import open_store
-from eventctl.store.queries import Selection
+from eventctl.store.queries import events as queries
+from eventctl.store.queries.events import Selection
 from eventctl.store.schema import TABLES, Event, ask
 from tests.support.project import Project
 
@@ -36,9 +37,9 @@ def database(project: Project) -> Iterator[Database]:
 
 
 def record_events(database: Database, count: int) -> None:
-    events = [NewEvent("purchased", "[]", f"k{n}", ("giveCoupon", "lottery")) for n in range(count)]
-    for start in range(0, count, record.BULK):
-        record.record_many(database, events[start : start + record.BULK])
+    new = [NewEvent("purchased", "[]", f"k{n}", ("giveCoupon", "lottery")) for n in range(count)]
+    for start in range(0, count, events.BULK):
+        events.record_many(database, new[start : start + events.BULK])
 
 
 def columns(project: Project, table: str) -> dict[str, bool]:
@@ -123,9 +124,9 @@ def test_large_args_make_small_pages(
 def test_an_event_is_found_by_its_id_and_else_by_its_key(
     project: Project, database: Database
 ) -> None:
-    first = record.record(database, NewEvent("purchased", "[]", "order 1", ()))
-    second = record.record(database, NewEvent("purchased", "[]", str(first.id), ()))
-    third = record.record(database, NewEvent("purchased", "[]", "9" * 30, ()))
+    first = events.record(database, NewEvent("purchased", "[]", "order 1", ()))
+    second = events.record(database, NewEvent("purchased", "[]", str(first.id), ()))
+    third = events.record(database, NewEvent("purchased", "[]", "9" * 30, ()))
     for name, wanted in (
         (str(first.id), first),
         ("order 1", first),

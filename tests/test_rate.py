@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventctl.pace import Pace, parse_rate, spread
+from eventctl.run.rate_limit import Pace, parse_rate, spread
 from tests.support import look
 from tests.support.project import Project
 from tests.support.wait import wait_until

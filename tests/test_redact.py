@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eventctl.config import load
-from eventctl.redact import MASK, Redaction
+from eventctl.format.redact import MASK, Redaction
 from tests.support.events_toml import mistakes, write
 from tests.support.look import make_due
 from tests.support.project import Project

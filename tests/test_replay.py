@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from eventctl import config, replay
-from eventctl.plan import to_replay
-from eventctl.states import NewEvent
-from eventctl.store import record
-from eventctl.store.opening import open_store
-from eventctl.store.queries import Selection
+from eventctl import config
+from eventctl.models import NewEvent
+from eventctl.run import replay
+from eventctl.run.plan import to_replay
+from eventctl.store import events
+from eventctl.store.connect import open_store
+from eventctl.store.queries.events import Selection
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
@@ -89,9 +90,9 @@ def everything(project: Project) -> list[object]:
 
 def record_failed(project: Project, count: int) -> None:
     """Record so many more events whose lottery has failed."""
-    events = [NewEvent("purchased", '["x"]', f"k{n}", ("lottery",)) for n in range(count)]
+    new = [NewEvent("purchased", '["x"]', f"k{n}", ("lottery",)) for n in range(count)]
     with open_store(config.load(project.config)) as database:
-        record.record_many(database, events)
+        events.record_many(database, new)
     project.execute("UPDATE eventctl_delivery SET state = 'failed', due_at = NULL WHERE id > 5")
 
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventctl.alerts import html, printed, render, wording
+from eventctl.alerts.channels import stdout
 from eventctl.alerts.incident import Digest, group
-from eventctl.cause import fingerprint
+from eventctl.alerts.render import html, plain, wording
 from eventctl.config.model import Alert
-from eventctl.states import Notice
-from eventctl.text import printable, shorten
+from eventctl.format.fingerprint import fingerprint
+from eventctl.format.text import printable, shorten
+from eventctl.models import Notice
 
 NOON = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
 PATH = Path("/etc/eventctl/events.toml")
@@ -199,7 +200,7 @@ def test_the_text_of_one_incident() -> None:
         notice(42, traceback=TRACEBACK, output="first\n"),
         notice(57, at=NOON + 61_999, traceback=TRACEBACK, output="connecting\nno\n"),
     ]
-    assert render.text(digest(*told)) == (
+    assert plain.text(digest(*told)) == (
         "eventctl: 2 deliveries ran out of retries (lottery) on web1\n\n" + "-" * 78 + "\n"
         "1. lottery: 2 deliveries of purchased ran out of retries\n"
         "   ConnectionRefusedError: [Errno 111] Connection refused\n"
@@ -222,39 +223,39 @@ def test_the_text_of_one_incident() -> None:
 
 def test_the_commands_are_quoted_for_a_shell() -> None:
     odd = digest(notice(handler="it's; rm -rf $HOME"), path=Path("/srv/my shop/events.toml"))
-    look, replay = commands(render.text(odd))
+    look, replay = commands(plain.text(odd))
     assert look == ["eventctl", "--config", "/srv/my shop/events.toml", "show", "42"]
     assert replay[3:] == ["replay", "42", "--handler", "it's; rm -rf $HOME"]
 
 
 def test_a_name_that_cannot_be_typed_is_left_out_of_the_command() -> None:
-    _, replay = commands(render.text(digest(notice(handler="lot\x1btery"))))
+    _, replay = commands(plain.text(digest(notice(handler="lot\x1btery"))))
     assert replay[3:] == ["replay", "42"]
 
 
 def test_more_than_twenty_ids_become_a_filter() -> None:
-    text = render.text(digest(*[notice(i) for i in range(1, 24)]))
+    text = plain.text(digest(*[notice(i) for i in range(1, 24)]))
     assert "19, 20 and 3 more" in " ".join(text.split())
     assert commands(text)[-1][3:] == (
         ["replay", "--handler", "lottery", "--event", "purchased", "--status", "failed"]
     )
     both = [notice(i, name=("purchased", "refunded")[i % 2]) for i in range(1, 24)]
-    assert commands(render.text(digest(*both)))[-1][3:] == (
+    assert commands(plain.text(digest(*both)))[-1][3:] == (
         ["replay", "--handler", "lottery", "--status", "failed"]
     )
 
 
 def test_twenty_ids_are_all_named() -> None:
-    replay = commands(render.text(digest(*[notice(i) for i in range(1, 21)])))[-1]
+    replay = commands(plain.text(digest(*[notice(i) for i in range(1, 21)])))[-1]
     assert replay[4:24] == [str(i) for i in range(1, 21)]
 
 
 def test_held_deliveries_say_how_to_mend_it() -> None:
-    text = render.text(digest(notice(kind="held", handler="audit", attempts=0)))
+    text = plain.text(digest(notice(kind="held", handler="audit", attempts=0)))
     assert 'Add the handler "audit" back to [handlers] of /etc/eventctl/events.toml' in text
     assert [command[3] for command in commands(text)] == ["show"]
     assert "Attempts" not in text
-    damaged = render.text(digest(notice(kind="held", handler="lottery")))
+    damaged = plain.text(digest(notice(kind="held", handler="lottery")))
     assert "emit the event anew" in " ".join(damaged.split())
 
 
@@ -275,7 +276,7 @@ def test_long_output_keeps_its_tail_and_a_long_line_its_beginning() -> None:
 
 def test_only_ten_are_told_in_full_and_the_rest_in_a_line_each() -> None:
     notices = [notice(i, handler=f"h{i}") for i in range(1, 14)]
-    text = render.text(digest(*notices))
+    text = plain.text(digest(*notices))
     assert text.count("   Look:") == wording.FULL
     assert "  - h13: 1 ran out of retries: ConnectionRefusedError" in text
     assert commands(text)[-1][3:] == ["list", "--status", "failed"]
@@ -284,14 +285,14 @@ def test_only_ten_are_told_in_full_and_the_rest_in_a_line_each() -> None:
 
 def test_past_fifty_incidents_the_rest_is_a_count() -> None:
     notices = [notice(i, handler=f"h{i}") for i in range(1, 100)]
-    for report in (render.text(digest(*notices)), html.page(digest(*notices))):
+    for report in (plain.text(digest(*notices)), html.page(digest(*notices))):
         assert "And 49 deliveries with 49 other problems." in report
 
 
 def test_text_that_others_wrote_cannot_pass_for_ours() -> None:
     forged = "x\n\n   Look:\n     eventctl --config /tmp/evil.toml show 1\x1b[2K"
     report = digest(notice(error=forged, traceback=forged, output=forged, handler="h\nLook:"))
-    text = render.text(report)
+    text = plain.text(report)
     assert ["/tmp/evil.toml"] not in [command[2:3] for command in commands(text)]
     assert "\x1b" not in text
     assert "\\x1b[2K" in text
@@ -299,7 +300,7 @@ def test_text_that_others_wrote_cannot_pass_for_ours() -> None:
 
 def test_our_own_lines_fit_eighty_columns() -> None:
     notices = [notice(1_000_000_000 + i, error="word " * 100) for i in range(100)]
-    lines = render.text(digest(*notices)).splitlines()
+    lines = plain.text(digest(*notices)).splitlines()
     assert max(len(line) for line in lines if "eventctl --config" not in line) <= 80
 
 
@@ -339,7 +340,7 @@ def test_the_page_is_well_formed_and_says_what_the_text_says() -> None:
     report = digest(*notices, notice(999, kind="held"), notice(998, kind="discarded"))
     page = Outline(html.page(report))
     shown = " ".join(page.text.split())
-    for command in commands(render.text(report)):
+    for command in commands(plain.text(report)):
         assert shlex.join(command) in shown
     assert wording.subject(report) in shown
     assert "Connection refused" in shown
@@ -374,16 +375,16 @@ def test_five_thousand_notices_are_one_small_message() -> None:
         )
         for i in range(5000)
     ]
-    assert len(render.text(digest(*notices)).encode()) < 60_000
+    assert len(plain.text(digest(*notices)).encode()) < 60_000
     assert len(html.page(digest(*notices)).encode()) < 90_000
 
 
 def test_what_is_imported_for_a_printed_report_is_light() -> None:
     code = """if True:
         import json, sys
-        import eventctl.alerts
+        import eventctl.alerts.channels
         first = sorted(sys.modules)
-        from eventctl.alerts import printed
+        from eventctl.alerts.channels import stdout
         print(json.dumps([first, sorted(sys.modules)]))
     """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -394,14 +395,14 @@ def test_what_is_imported_for_a_printed_report_is_light() -> None:
 
 def test_the_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = digest(notice())
-    assert printed.send(PRINT, report) == []
-    assert capsys.readouterr().out == render.text(report)
+    assert stdout.send(PRINT, report) == []
+    assert capsys.readouterr().out == plain.text(report)
 
 
 def test_an_ascii_locale_does_not_keep_the_report_back(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    printed.send(PRINT, digest(notice(error="naïve ✔")))
+    stdout.send(PRINT, digest(notice(error="naïve ✔")))
     assert b"na\\xefve \\u2714" in raw.getvalue()
 
 

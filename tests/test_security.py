@@ -17,9 +17,9 @@ import pytest
 from eventctl import cli, config
 from eventctl.config import load
 from eventctl.errors import ConfigError
-from eventctl.intake import import_spool
-from eventctl.locks import StateFolder
-from eventctl.store.opening import open_store
+from eventctl.intake.importer import import_spool
+from eventctl.state.folder import StateFolder
+from eventctl.store.connect import open_store
 from tests.support import needs
 from tests.support.events_toml import write
 from tests.support.hostile import ESCAPES, HOSTILE, assert_harmless

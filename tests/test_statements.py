@@ -112,14 +112,14 @@ print(code, *sys.modules)
 @pytest.mark.parametrize(
     ("args", "unwanted"),
     [
-        (["emit", "--defer", "bought", "x"], HEAVY | CLICK | {"select", "eventctl.dispatch"}),
-        (["emit", "-q", "bought", "x"], HEAVY | CLICK | {"eventctl.cause"}),
+        (["emit", "--defer", "bought", "x"], HEAVY | CLICK | {"select", "eventctl.run.dispatch"}),
+        (["emit", "-q", "bought", "x"], HEAVY | CLICK | {"eventctl.format.fingerprint"}),
         (["emit", "-q", "--detach", "bought", "x"], HEAVY | CLICK),
         (["emit", "-q", "--batch", "batch.jsonl"], HEAVY),
         (["sweep"], HEAVY),
-        (["check"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
-        (["stats", "--json"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
-        (["list"], {"rich", "asyncio", "email", "eventctl.dispatch"}),
+        (["check"], {"rich", "asyncio", "email", "eventctl.run.dispatch"}),
+        (["stats", "--json"], {"rich", "asyncio", "email", "eventctl.run.dispatch"}),
+        (["list"], {"rich", "asyncio", "email", "eventctl.run.dispatch"}),
     ],
 )
 def test_a_command_loads_what_it_needs_and_no_more(

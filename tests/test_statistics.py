@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventctl import config
-from eventctl.page import needs as page_needs
-from eventctl.store import claims, failures, migrations, statistics
+from eventctl.monitor.page.data import look
+from eventctl.store import claims, migrations
+from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.opening import open_store
 from eventctl.store.pauses import Paused
-from eventctl.store.reading import read
-from eventctl.tally import Window
+from eventctl.store.queries import failures, statistics
+from eventctl.store.queries.aggregate import Window
+from eventctl.store.queries.runner import read
 from tests.support.project import Project
 
 A_DAY = 86_400_000
@@ -145,7 +146,7 @@ def test_they_find_what_is_there(project: Project, database: Database) -> None:
     kinds = [notice.kind for notice in failures.unsolved(database)]
     assert (kinds.count("exhausted"), kinds.count("held")) == (RECENT, 1)
     window = Window.of(now - A_DAY, now + 1, 10)
-    needs = page_needs.look(config.load(project.config), database, window, now)
+    needs = look(config.load(project.config), database, window, now)
     assert sum(incident.count for incident in needs.others.incidents) == RECENT + 1
     assert statistics.first_event(database) == project.value(
         "SELECT MIN(created_at) FROM eventctl_event"

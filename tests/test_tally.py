@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventctl.cli.figures import sparkline
-from eventctl.tally import STEPS, Durations, Window
-from eventctl.times import brief
+from eventctl.cli.output.stats_table import sparkline
+from eventctl.format.time import brief
+from eventctl.store.queries.aggregate import STEPS, Durations, Window
 
 TIMES = st.integers(min_value=0, max_value=2**45)
 

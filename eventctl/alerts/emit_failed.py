@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from eventctl import alerts
-from eventctl.alerts import ChannelError
+from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, group
 from eventctl.config import load
 from eventctl.config.model import Alert, Config
-from eventctl.states import Notice
+from eventctl.errors import ChannelError
+from eventctl.models import Notice
 
 _WAIT = 60.0
 """Seconds after which a channel is waited for no more."""
@@ -65,7 +65,7 @@ def tell(config: Config, found: Notice) -> None:
 
 def _send(channel: Alert, digest: Digest) -> None:
     with suppress(ChannelError):  # there is nobody here to be told of it
-        alerts.send(channel, digest)
+        channels.send(channel, digest)
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from eventctl.cause import general
 from eventctl.config.model import Config
-from eventctl.states import Notice
+from eventctl.format.fingerprint import general
+from eventctl.models import Notice
 from eventctl.store.incidents import Case
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from eventctl.errors import EXIT_DONE, EventctlError
-from eventctl.text import printable
+from eventctl.format.text import printable
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
@@ -23,17 +23,17 @@ COMMANDS = {
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
-    from eventctl.cli import direct
+    from eventctl.cli import fast_emit
 
     try:
-        if asked := direct.parse(arguments):
+        if asked := fast_emit.parse(arguments):
             from eventctl.cli.context import Context
             from eventctl.cli.emission import emit
 
             return emit(Context(asked.config), **asked.options)
-        from eventctl.cli import group
+        from eventctl.cli import app
 
-        return group.main(arguments)
+        return app.main(arguments)
     except KeyboardInterrupt:
         complain("interrupted")
         return 130

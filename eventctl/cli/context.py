@@ -32,7 +32,7 @@ class Context:
 
     def open(self) -> Database:
         """Return the store, ready for use; close it, or use it as a context manager."""
-        from eventctl.store.opening import open_store
+        from eventctl.store.connect import open_store
 
         return open_store(self.config)
 

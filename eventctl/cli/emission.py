@@ -6,7 +6,6 @@ import json
 import os
 import sys
 
-from eventctl import accept, emitter
 from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
@@ -23,8 +22,10 @@ from eventctl.errors import (
     UsageError,
     WorkerError,
 )
-from eventctl.states import NewEvent, Outcome, Recorded, Result, State, Verdict
-from eventctl.text import printable
+from eventctl.format.text import printable
+from eventctl.intake import validation
+from eventctl.models import NewEvent, Outcome, Recorded, Result, State, Verdict
+from eventctl.run import emit as emitter
 
 
 def emit(
@@ -52,8 +53,8 @@ def emit(
         raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
     if json_args == "-":
         json_args = _stdin()
-    text = accept.check(json_args) if json_args is not None else accept.encode(args)
-    event = accept.accept(context.config, name, text, key)
+    text = validation.check(json_args) if json_args is not None else validation.encode(args)
+    event = validation.accept(context.config, name, text, key)
     emission = _Emission(context.config, event, quiet, seconds(delay))
     words = ""
     try:

@@ -1,5 +1,6 @@
 """events.toml: found, read, checked, and made into frozen records."""
 
+from eventctl.config.loader import PLACES, find, load
 from eventctl.config.model import (
     Alert,
     Config,
@@ -11,8 +12,7 @@ from eventctl.config.model import (
     Store,
     Sweep,
 )
-from eventctl.config.reader import PLACES, find, load
-from eventctl.config.trust import concerns
+from eventctl.config.permissions import concerns
 from eventctl.config.units import parse_duration, parse_size
 from eventctl.config.urls import parse_smtp
 

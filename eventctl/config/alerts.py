@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from eventctl.config.model import KINDS, Alert, Secret
-from eventctl.config.table import Table, expand, given, near, quoted
 from eventctl.config.urls import UrlError, parse_http
+from eventctl.config.values import Table, expand, given, near, quoted
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")
 _FLAGS = ("print", "syslog")

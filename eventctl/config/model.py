@@ -134,7 +134,7 @@ class Alert(NamedTuple):
     name: str
     """What people call it, and what the store remembers it by: unique in the file."""
     channel: str
-    """The key that names it, such as "slack": the file of `eventctl.alerts` that sends."""
+    """The key that names it, such as "slack": the file of `eventctl.alerts.channels` that sends."""
     to: str | tuple[str, ...]
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
@@ -167,7 +167,7 @@ class Config(NamedTuple):
     events: Mapping[str, Event]
     handlers: Mapping[str, Handler]
     redact: tuple[str, ...] = ()
-    """Args that are never shown; see `eventctl.redact`."""
+    """Args that are never shown; see `eventctl.format.redact`."""
     alerts: tuple[Alert, ...] = ()
 
     @property

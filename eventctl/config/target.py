@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.model import Store
-from eventctl.config.table import expand
+from eventctl.config.values import expand
 from eventctl.errors import UsageError
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tomli
 
-from eventctl.config.table import expand
+from eventctl.config.values import expand
 
 
 def variables(path: Path) -> list[str]:

@@ -15,10 +15,10 @@ what the first did. On a cluster without shared row locks it is what certificati
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from eventctl.retry import HOLD
-from eventctl.states import Delivery, Outcome, Reason, State, Verdict
+from eventctl.config.retry_policy import HOLD
+from eventctl.models import Delivery, Outcome, Reason, State, Verdict
 from eventctl.store.database import Database, Row, Transaction, marks
-from eventctl.store.settle import add_attempt, add_notice, lock_events, settle
+from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
 
 START_WINDOW = 60.0
 """Seconds after its claim within which a delivery must be started, or is given back."""

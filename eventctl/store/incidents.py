@@ -16,7 +16,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from eventctl.states import HELD, Notice, Reason, State, Status
+from eventctl.models import HELD, Notice, Reason, State, Status
 from eventctl.store.database import Database, Row, Transaction, TryAgain, marks, text_of
 
 IDS = 20

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventctl.states import Notice, Status
+from eventctl.models import Notice, Status
 from eventctl.store.database import Row, Transaction, marks, text_of
 
 BATCH = 1000

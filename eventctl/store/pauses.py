@@ -9,7 +9,7 @@ import time
 from enum import StrEnum
 from typing import NamedTuple
 
-from eventctl.states import NewEvent, State
+from eventctl.models import NewEvent, State
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 
 _AGAIN = 1.0

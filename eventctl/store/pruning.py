@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventctl.states import State, Status
-from eventctl.store.belongings import DELIVERY, Belonging, delete, of_events
+from eventctl.models import State, Status
+from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
 from eventctl.store.database import Database, Transaction, marks
 
 _SWEEPS = 100

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from eventctl.states import State
+from eventctl.models import State
 from eventctl.store.database import Database, Transaction, marks
-from eventctl.store.settle import lock_events, settle
+from eventctl.store.event_status import lock_events, settle
 
 BATCH = 500
 """How many deliveries one transaction reopens."""

@@ -120,7 +120,7 @@ def kills(amount, step, whom):
     # Ends the worker, or who forked it, right before the store's step-th statement,
     # those of `add` included; -2 is before all, -1 is when it returns, 0 is after its
     # commit, before anybody is told.
-    import eventctl.worker
+    import eventctl.workers.worker
     from eventctl.store.database import Transaction
 
     def die(*args):
@@ -137,7 +137,7 @@ def kills(amount, step, whom):
     first = eventctl.current().attempt == 1
     Transaction.execute = counted if first else kills.plain
     if first and step == 0:
-        eventctl.worker._answer = die
+        eventctl.workers.worker._answer = die
     if first and step == -2:
         die()
     add(amount)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventctl.store.whole import TABLES
+from eventctl.store.table_copy import TABLES
 from tests.support import past
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Finished, Project

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from eventctl.alerts import ChannelError
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
 from tests.test_report import NOON, TRACEBACK, digest, notice
 
 KEY = "0f3c9a7b12de4481"

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from eventctl.states import Outcome, Result
+from eventctl.models import Outcome, Result
 
 ATTEMPTS = 3
 """How many attempts events.toml allows: the test writes it there."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from eventctl.states import Delivery
+from eventctl.models import Delivery
 from eventctl.store.claims import Running
 from eventctl.store.database import Database
 from tests.support.model import LEGAL, Model, ModelDelivery

@@ -1,0 +1,64 @@
+"""Telling a person. One file a channel, each with the same door:
+
+    SEPARATE: bool                          whether it takes one incident a message
+    send(alert, digest) -> list of warnings, or ChannelError
+
+A channel returns once its other end has accepted the message, and never before: what
+is accepted is marked as told, and what is not is told again by the next sweep. To one
+that is SEPARATE a digest of several incidents is the summary of those past the tenth.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, cast
+
+from eventctl.errors import ChannelError
+
+if TYPE_CHECKING:
+    from eventctl.alerts.incident import Digest
+    from eventctl.config.model import Alert
+
+_FILES = {"print": "stdout"}
+
+
+class Channel(Protocol):
+    """The file of a channel."""
+
+    SEPARATE: bool
+
+    def send(self, alert: Alert, digest: Digest) -> list[str]:
+        """Send a message; return warnings. Raises ChannelError unless it was accepted."""
+
+
+def channel_of(alert: Alert) -> Channel:
+    """Return the file that sends what a channel is told; its imports are its own."""
+    from importlib import import_module
+
+    name = _FILES.get(alert.channel, alert.channel)
+    return cast(Channel, import_module(f"eventctl.alerts.channels.{name}"))
+
+
+def send(alert: Alert, digest: Digest) -> list[str]:
+    """Send one message; return warnings.
+
+    Raises ChannelError where it was not accepted, whatever the reason: a fault in one
+    channel must not keep the others from being told.
+    """
+    try:
+        return channel_of(alert).send(alert, digest)
+    except ChannelError:
+        raise
+    except ImportError as error:
+        raise ChannelError(f"the channel {alert.channel} cannot be loaded: {error}") from error
+    except Exception as error:
+        # Its text may be anything, and so hold a secret.
+        raise ChannelError(f"a fault in the channel {alert.channel} ({_place(error)})") from error
+
+
+def _place(error: Exception) -> str:
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f" at {last.filename.rpartition('/')[2]}:{last.lineno}" if last else ""
+    return f"{type(error).__name__}{where}"

@@ -1,0 +1,78 @@
+"""Incidents as alerts of the Prometheus Alertmanager, by its API v2: firing, then resolved.
+
+What is the same in every message about an incident are labels, by which Alertmanager
+knows it again, whichever host tells it. All else are annotations.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.render import summary, wording
+from eventctl.alerts.transport import http
+from eventctl.config.model import Alert
+from eventctl.format.text import printable, shorten
+
+SEPARATE = False
+NAME = "EventctlIncident"
+"""The label `alertname`, by which routes and silences find all of them."""
+
+_PATH = "/api/v2/alerts"
+_SPARE = 3600.0
+"""Seconds past the next telling, after which an alert that nobody tells of any more ends."""
+_TEST = 300.0
+"""Seconds after which a test does."""
+_LABEL = 200
+
+
+def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
+    """Post all incidents in one call; any 2xx accepts. There are never warnings.
+
+    Raises ChannelError unless it was accepted.
+    """
+    server = http.Server(alert)
+    alerts = [_alert(digest, incident, alert.repeat) for incident in digest.incidents]
+    path = server.path if server.path.endswith(_PATH) else server.path + _PATH
+    answer = server.post(json.dumps(alerts).encode("ascii"), path=path, seconds=seconds)
+    if not answer.accepted:
+        raise server.refused(answer)
+    return []
+
+
+def _alert(digest: Digest, incident: Incident, repeat: float) -> dict[str, Any]:
+    return {
+        "labels": {
+            "alertname": NAME,
+            "severity": summary.severity(incident),
+            "kind": incident.kind,
+            "handler": shorten(printable(incident.handler), _LABEL),
+            "incident": incident.key,
+        },
+        "annotations": _annotations(digest, incident),
+        "startsAt": summary.iso(incident.first),
+        "endsAt": summary.iso(_end(incident, repeat)),
+    }
+
+
+def _end(incident: Incident, repeat: float) -> int:
+    if incident.ended is not None:
+        return incident.first + summary.took(incident)
+    left = _TEST if incident.kind == "test" else repeat + _SPARE
+    return int((time.time() + left) * 1000)
+
+
+def _annotations(digest: Digest, incident: Incident) -> dict[str, str]:
+    facts = "\n".join(f"{label}: {value}" for label, value in wording.facts(incident))
+    advice, replay = wording.mend(digest, incident)
+    found = {
+        "summary": wording.headline(incident),
+        "description": f"{wording.error(incident)}\n{facts}",
+        "host": wording.name(digest.host),
+        "advice": advice,
+        "look": wording.look(digest, incident),
+        "replay": replay,
+    }
+    return {name: text for name, text in found.items() if text}

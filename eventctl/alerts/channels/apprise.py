@@ -1,0 +1,122 @@
+"""Incidents to any of the services that the library Apprise knows, by its URLs.
+
+It comes with the extra: pip install 'eventctl[alerts]'. It runs in a process of its own,
+
+    python -m eventctl.alerts.channels.apprise < JSON
+
+since its threads cannot be ended, and would keep a sweep from its end for as long as a
+service hangs. What it logs, URLs and all, goes nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+from importlib.util import find_spec
+from typing import Any
+from urllib.parse import unquote
+
+from eventctl.alerts.incident import Digest
+from eventctl.alerts.render import summary, wording
+from eventctl.alerts.transport import program
+from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
+from eventctl.format.text import printable, shorten
+
+SEPARATE = True
+SECONDS = 10.0
+"""Within which Apprise is loaded, and its service has accepted."""
+
+_MOST_INCIDENTS = 20
+_TYPES = {
+    **{"critical": "failure", "warning": "warning", "info": "info"},
+    **{"recovered": "success", "ended": "info"},
+}
+_MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
+_SHORTEST_SECRET = 4
+# -P: no module of the folder that we happen to be in.
+_COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "eventctl.alerts.channels.apprise")
+
+
+def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
+    """Send title and text; Apprise says whether the service took it. There are never warnings.
+
+    Raises ChannelError unless it did, and where Apprise is not installed.
+    """
+    if find_spec("apprise") is None:
+        raise ChannelError("apprise is not installed: pip install 'eventctl[alerts]' mends it")
+    message = {
+        "url": alert.to,
+        "title": _harmless(summary.subject(digest)),
+        "body": _harmless(text(digest)),
+        "notify_type": _TYPES[summary.gravest(digest)],
+    }
+    try:
+        program.feed(_COMMAND, json.dumps(message).encode("ascii"), seconds)
+    except program.ProcessFailed as error:
+        said = _without_url(error.said or str(error), str(alert.to))
+        raise ChannelError(shorten(printable(said), 400)) from None
+    return []
+
+
+def text(digest: Digest) -> str:
+    """Return the message without its title."""
+    incidents = digest.incidents
+    if len(incidents) == 1:
+        facts = [f"{label}: {value}" for label, value in wording.facts(incidents[0])]
+        lines = [wording.error(incidents[0]), "", *facts]
+    else:
+        lines = [f"- {summary.line(incident)}" for incident in incidents[:_MOST_INCIDENTS]]
+        left = len(incidents) - _MOST_INCIDENTS
+        lines += [f"- and {left:,} others"] * (left > 0)
+    for what, command in summary.commands(digest):
+        lines += ["", what, *([command] if command else [])]
+    return "\n".join(lines)
+
+
+def _harmless(said: str) -> str:
+    """Return text in which no word calls everybody in a room: a space without width is in it."""
+    return _MENTION.sub("@\u200b", said)
+
+
+def _without_url(said: str, url: str) -> str:
+    """Return words of Apprise without any piece of the URL: tokens stand all over it."""
+    pieces = set(re.split(r"[:/?&=@#,]+", url))
+    pieces |= {unquote(piece) for piece in pieces}
+    for piece in sorted(pieces, key=len, reverse=True):
+        if len(piece) >= _SHORTEST_SECRET:
+            said = said.replace(piece, "***")
+    return said
+
+
+def _run(url: str, **message: str) -> str:
+    """Send a message, in the process that is there for it; return why not, or nothing."""
+    logger = logging.getLogger("apprise")
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+    import apprise
+
+    service: Any = apprise.Apprise()
+    if not service.add(url):
+        return "it does not know the URL; its documentation has those that it knows"
+    result = service.notify(body_format="text", **message)
+    if result:
+        return ""
+    # Its versions before 2.2 do not say why.
+    said = [entry.message for entry in result.logs()] if hasattr(result, "logs") else []
+    return said[-1] if said else "the service did not accept it"
+
+
+def main() -> None:
+    """Send what stands on stdin, and end whatever is still under way."""
+    why = _run(**json.load(sys.stdin))
+    sys.stderr.write(why)
+    sys.stderr.flush()
+    os._exit(1 if why else 0)
+
+
+if __name__ == "__main__":
+    main()

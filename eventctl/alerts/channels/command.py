@@ -1,0 +1,39 @@
+"""Incidents as JSON on the stdin of a program of yours."""
+
+from __future__ import annotations
+
+from eventctl.alerts.incident import Digest
+from eventctl.alerts.render import json
+from eventctl.alerts.transport import program
+from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
+from eventctl.format.text import printable, shorten
+
+SEPARATE = True
+SECONDS = 5.0
+"""Within which the program is done, or is killed."""
+
+_SHORTEST_SECRET = 6
+
+
+def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
+    """Run the program; exit code 0 accepts. There are never warnings.
+
+    Raises ChannelError unless it did.
+    """
+    argv = [alert.to] if isinstance(alert.to, str) else list(alert.to)
+    try:
+        program.feed(argv, json.body(digest) + b"\n", seconds)
+    except program.ProcessFailed as error:
+        said = _without_arguments(str(error), argv[1:])
+        raise ChannelError(shorten(printable(f"{argv[0]}: {said}"), 400)) from None
+    return []
+
+
+def _without_arguments(said: str, arguments: list[str]) -> str:
+    """Return what a program said without the values that it was given: one may be a key."""
+    values = {part for each in arguments for part in (each, each.rpartition("=")[2])}
+    for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _SHORTEST_SECRET and not value.startswith(("-", "/")):
+            said = said.replace(value, "***")
+    return said

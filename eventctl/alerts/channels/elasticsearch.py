@@ -1,0 +1,146 @@
+"""Incidents as documents in Elasticsearch, in the field names of ECS, by `_bulk`.
+
+A document is named by its incident and by which message about it this is. So what is
+sent again makes no second one: the conflict says that the first is there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.render import summary, wording
+from eventctl.alerts.transport import http
+from eventctl.config.model import Alert
+from eventctl.format.text import printable, shorten
+
+SEPARATE = False
+ECS = "8.11.0"
+
+_FILTER = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
+_ANSWER = 1024
+"""Bytes of the answer for each document."""
+_CONFLICT = 409
+_ERROR, _TRACEBACK, _OUTPUT = 2000, 8000, 4000
+_SEVERITIES = {"critical": 3, "warning": 2, "info": 1}
+_TYPE = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?=:|$)")
+_NANOSECONDS = 1_000_000
+
+
+def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
+    """Create a document for each incident, in one call. There are never warnings.
+
+    Raises ChannelError unless each of them is there.
+    """
+    server = http.Server(alert)
+    headers = {"Content-Type": "application/x-ndjson"}
+    if alert.secret:
+        headers["Authorization"] = f"ApiKey {alert.secret}"
+    answer = server.post(
+        _bulk(digest),
+        path=f"{server.path}/{quote(alert.index, safe='')}/_bulk?{_FILTER}",
+        headers=headers,
+        limit=http.LIMIT + _ANSWER * len(digest.incidents),
+        seconds=seconds,
+    )
+    if not answer.accepted:
+        raise server.refused(answer)
+    if refusal := _refusal(answer.body, len(digest.incidents)):
+        raise server.error(refusal)
+    return []
+
+
+def document(digest: Digest, incident: Incident) -> dict[str, Any]:
+    """Return an incident in the field names of ECS; what has none is below `eventctl`."""
+    advice, replay = wording.mend(digest, incident)
+    return {
+        "@timestamp": summary.iso(summary.when(incident)),
+        "ecs": {"version": ECS},
+        "message": f"{wording.headline(incident)}: {wording.error(incident)}",
+        "event": _event(incident),
+        "error": _error(incident),
+        "service": {"name": "eventctl", "type": "eventctl"},
+        "host": {"name": printable(digest.host), "hostname": printable(digest.host)},
+        "labels": {
+            "kind": incident.kind,
+            "handler": printable(incident.handler),
+            "severity": summary.severity(incident),
+            "incident": incident.key,
+        },
+        "eventctl": {
+            "sequence": incident.sequence,
+            "count": incident.count,
+            "cancelled": incident.cancelled,
+            "attempts": incident.attempts,
+            "event_ids": summary.ids(incident),
+            "event_names": [printable(name) for name in incident.names[: wording.IDS]],
+            "output": summary.end_of(incident.output, _OUTPUT),
+            "look": wording.look(digest, incident),
+            "replay": replay,
+            "advice": advice,
+            "config": printable(str(digest.path)),
+        },
+    }
+
+
+def _bulk(digest: Digest) -> bytes:
+    lines = []
+    for incident in digest.incidents:
+        name = f"{incident.key}-{incident.sequence}"
+        lines += [{"create": {"_id": name}}, document(digest, incident)]
+    return b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
+
+
+def _event(incident: Incident) -> dict[str, Any]:
+    action = incident.kind if incident.ended is None else wording.over(incident)
+    shown: dict[str, Any] = {
+        "kind": "alert",
+        "module": "eventctl",
+        "dataset": "eventctl.incident",
+        "action": action,
+        "outcome": "success" if action == "recovered" else "failure",
+        "severity": _SEVERITIES[summary.severity(incident)],
+        "start": summary.iso(incident.first),
+        "id": f"{incident.key}-{incident.sequence}",
+    }
+    if incident.ended is not None:
+        took = summary.took(incident)
+        shown["end"] = summary.iso(incident.first + took)
+        shown["duration"] = took * _NANOSECONDS
+    return shown
+
+
+def _error(incident: Incident) -> dict[str, str]:
+    text = shorten(printable(incident.error.strip(), lines=True), _ERROR)
+    shown = {"id": incident.fingerprint, "message": text}
+    if found := _TYPE.match(text):
+        shown["type"] = found[0]
+    if incident.traceback:
+        shown["stack_trace"] = summary.end_of(incident.traceback, _TRACEBACK)
+    return shown
+
+
+def _refusal(body: bytes, count: int) -> str:
+    """Return why not all documents are there, or an empty text."""
+    try:
+        items = [next(iter(item.values())) for item in json.loads(body)["items"]]
+        statuses = [item["status"] for item in items]
+    except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
+        return "its answer is not that of Elasticsearch's _bulk"
+    if len(items) != count:
+        return f"its answer is about {len(items)} documents, and {count} were sent"
+    refused = [
+        item
+        for item, status in zip(items, statuses, strict=True)
+        if status not in (200, 201, _CONFLICT)
+    ]
+    if not refused:
+        return ""
+    error = refused[0].get("error")
+    if isinstance(error, dict):
+        error = ": ".join(str(error[name]) for name in ("type", "reason") if error.get(name))
+    why = error or f"status {refused[0]['status']}"
+    return f"it refused {len(refused)} of {count} documents: {why}"

@@ -1,0 +1,122 @@
+"""The report as a mail: by SMTP with TLS and AUTH, or through a sendmail program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from email import policy
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import make_msgid
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.render import html, plain, wording
+from eventctl.alerts.transport import program, smtp
+from eventctl.alerts.transport.smtp import Envelope
+from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
+from eventctl.format.text import printable, shorten
+
+SEPARATE = True
+
+STEP = 5.0
+"""Seconds that a server has for each answer."""
+TOTAL = 20.0
+"""Seconds within which a report is accepted, or is not."""
+
+_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+# Nothing that a header, SMTP or a sendmail program (a leading "-") takes for its own.
+_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]*"
+_ADDRESS = re.compile(rf"({_LOCAL})(?:@({_DOMAIN}))?", re.ASCII)
+# 7 bits all through: no server on the way need be asked what else it takes.
+# Subjects stay on one line: Python would put a line of 70 letters below an empty "Subject:".
+_POLICY = policy.SMTP.clone(cte_type="7bit", max_line_length=250)
+
+
+def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = STEP) -> list[str]:
+    """Mail it as [report] says; return a warning for each recipient that was refused.
+
+    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
+    unless the mail was accepted for one recipient at the least.
+    """
+    report = alert.report
+    host = digest.host if re.fullmatch(_DOMAIN, digest.host) else "localhost"
+    sender = _address(report.mail_from or f"eventctl <eventctl@{host}>")
+    recipients = [_address(each) for each in alert.to]
+    message = _compose(digest, sender, recipients)
+    # The thread's name must be the same on all hosts, and a sender without mail_from is not.
+    _thread(message, digest, alert.name, sender.domain if report.mail_from else "")
+    envelope = Envelope(sender.addr_spec, [each.addr_spec for each in recipients])
+    if report.sendmail is not None:
+        _pipe(report.sendmail, envelope, message, total)
+        return []
+    return smtp.send(report, envelope, message, total=total, step=step)
+
+
+def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> EmailMessage:
+    """Return the mail: plain text, and HTML beside it."""
+    message = EmailMessage(_POLICY)
+    message["From"] = sender
+    message["To"] = recipients
+    message["Date"] = datetime.now(UTC)
+    # Keeps holiday replies from being sent, and from being answered (RFC 3834).
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "All"
+    message.set_content(plain.text(digest))
+    message.add_alternative(html.page(digest), subtype="html")
+    return message
+
+
+def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) -> None:
+    """Give the mail its subject, its name, and that of the one that it follows: all about one
+    incident are one thread.
+
+    The names come of the incident's key, so that one that was accepted twice can be known.
+    """
+    domain = domain or "eventctl.localhost"
+    if len(digest.incidents) != 1 or not digest.incidents[0].key:
+        message["Subject"] = wording.subject(digest)
+        message["Message-ID"] = make_msgid(domain=domain)
+        return
+    (incident,) = digest.incidents
+    topic = wording.topic(incident)
+    message["Message-ID"] = _message_id(incident, incident.sequence, channel, domain)
+    if not incident.sequence:
+        message["Subject"] = topic
+        return
+    first = _message_id(incident, 0, channel, domain)
+    message["In-Reply-To"] = message["References"] = first
+    begin = "Re" if incident.ended is None else wording.over(incident).capitalize()
+    message["Subject"] = f"{begin}: {topic}"
+
+
+def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:
+    asked = "".join(c for c in channel if c.isascii() and c.isalnum())
+    return f"<{incident.key}.{sequence}.{asked}@{domain}>"
+
+
+def _address(text: str) -> Address:
+    """Read "ops@example.com", "Ops <ops@example.com>", or "root" for a mailbox of this host."""
+    shown, _, bare = text[:-1].rpartition("<") if text.endswith(">") else ("", "", text)
+    match = _ADDRESS.fullmatch(bare)
+    if not match or not shown.isprintable():
+        raise ChannelError(
+            f"[report] cannot mail from or to {printable(text)!r}: write "
+            '"ops@example.com" or "Ops <ops@example.com>", in ASCII but for the name'
+        )
+    return Address(shown.strip(' "'), match[1], match[2] or "")
+
+
+def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
+    """Give the mail to a sendmail program on its stdin; exit code 0 means accepted."""
+    argv = [sendmail, "-i", "-f", envelope.sender, "--", *envelope.recipients]
+    try:
+        program.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
+    except program.ProcessFailed as error:
+        raise _failed(sendmail, str(error)) from None
+
+
+def _failed(sendmail: str, reason: str) -> ChannelError:
+    line = f"the report could not be mailed by {sendmail}: {reason}"
+    return ChannelError(shorten(printable(line), 400))

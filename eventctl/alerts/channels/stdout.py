@@ -1,0 +1,28 @@
+"""The report on stdout: cron mails to MAILTO what a job prints."""
+
+from __future__ import annotations
+
+import sys
+
+from eventctl.alerts.incident import Digest
+from eventctl.alerts.render import plain
+from eventctl.config.model import Alert
+from eventctl.errors import ChannelError, OutputError
+
+SEPARATE = False
+
+
+def send(alert: Alert, digest: Digest) -> list[str]:
+    """Print the report; there are never warnings.
+
+    Raises ChannelError where stdout is closed or its disk is full.
+    """
+    # Cron's locale may have no more than ASCII; an escaped letter beats no report.
+    encoding = sys.stdout.encoding or "utf-8"
+    text = plain.text(digest).encode(encoding, "backslashreplace").decode(encoding)
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except (OSError, OutputError, ValueError) as error:
+        raise ChannelError(f"the report could not be printed on stdout: {error}") from error
+    return []

@@ -1,0 +1,78 @@
+"""Incidents in the local syslog, one line each, by the socket that it listens on.
+
+The standard library's `syslog` says nothing where nobody listens; a socket does.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from eventctl.alerts.incident import Digest
+from eventctl.alerts.render import summary, wording
+from eventctl.config.model import Alert
+from eventctl.errors import ChannelError
+from eventctl.format.text import printable, shorten
+
+SEPARATE = True
+ADDRESS = "/dev/log"
+SECONDS = 5.0
+
+_USER = 1
+_PRIORITIES = {"critical": 3, "warning": 4, "recovered": 5, "ended": 5, "info": 6}
+"""RFC 3164's error, warning, notice and informational."""
+_BYTES = 1000
+"""RFC 3164 has no more than 1,024 for a line with all that is before it."""
+_ERROR = 200
+
+
+def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
+    """Write one line; it is accepted where the socket takes it. There are never warnings.
+
+    Raises ChannelError where nobody listens there.
+    """
+    priority = _USER * 8 + _PRIORITIES[summary.gravest(digest)]
+    when = time.strftime("%b %e %H:%M:%S")  # local time, as RFC 3164 has it
+    head = f"<{priority}>{when} eventctl[{os.getpid()}]: "
+    packet = head.encode("ascii") + _cut(text(digest), _BYTES - len(head))
+    try:
+        _hand_over(packet, address)
+    except OSError as error:
+        said = error.strerror or str(error)
+        raise ChannelError(f"{printable(address)}: {said}") from None
+    return []
+
+
+def text(digest: Digest) -> str:
+    """Return the line: what happened, the error, and the commands to look and to mend."""
+    said = summary.subject(digest)
+    if len(digest.incidents) == 1:
+        said += f": {shorten(wording.error(digest.incidents[0]), _ERROR)}"
+    return " | ".join([said, *(command for _, command in summary.commands(digest) if command)])
+
+
+def _hand_over(packet: bytes, address: str) -> None:
+    try:
+        _send(socket.SOCK_DGRAM, packet, address)
+    except OSError as error:
+        if error.errno != errno.EPROTOTYPE:
+            raise
+        # Some listen on a stream, in which a NUL ends each message.
+        _send(socket.SOCK_STREAM, packet + b"\0", address)
+
+
+def _send(kind: socket.SocketKind, packet: bytes, address: str) -> None:
+    with socket.socket(socket.AF_UNIX, kind) as connection:
+        connection.settimeout(SECONDS)
+        connection.connect(address)
+        connection.sendall(packet)
+
+
+def _cut(line: str, most: int) -> bytes:
+    """Return a line as UTF-8 of no more than so many bytes, its last letter whole."""
+    coded = line.encode()
+    if len(coded) <= most:
+        return coded
+    return coded[: most - 3].decode("utf-8", "ignore").encode() + "…".encode()

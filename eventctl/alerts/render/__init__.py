@@ -1,0 +1,1 @@
+"""What a message says, and how it looks in each form."""

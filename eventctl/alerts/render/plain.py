@@ -1,0 +1,81 @@
+"""The report as text, for 80 columns: printed, and the plain part of a mail."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.render import wording
+
+_WIDTH = 78
+
+
+def text(digest: Digest) -> str:
+    """Return the whole report, ending in a line feed."""
+    full = digest.incidents[: wording.FULL]
+    parts = [_top(digest)]
+    parts += [_incident(digest, number, each) for number, each in enumerate(full, start=1)]
+    parts += _rest(digest)
+    return "\n\n".join(parts) + "\n"
+
+
+def _top(digest: Digest) -> str:
+    lines = _wrap(wording.subject(digest))
+    if len(digest.incidents) > 1:
+        lines += _wrap(wording.overview(digest))
+    return "\n".join(lines)
+
+
+def _incident(digest: Digest, number: int, incident: Incident) -> str:
+    advice, command = wording.mend(digest, incident)
+    lines = [
+        "-" * _WIDTH,
+        *_wrap(f"{number}. {wording.headline(incident)}", hanging="   "),
+        *_wrap(wording.error(incident), indent="   "),
+        "",
+        *(
+            line
+            for label, value in wording.facts(incident)
+            for line in _wrap(f"{label:<9} {value}", indent="   ", hanging=" " * 13)
+        ),
+        "",
+        *(["   Look:", f"     {look}"] if (look := wording.look(digest, incident)) else []),
+        *_wrap(advice, indent="   "),
+    ]
+    if command:
+        lines.append(f"     {command}")
+    if silence := wording.silence(digest, incident):
+        lines += ["   To hear no more of it until it ends:", f"     {silence}"]
+    lines += _quoted("First traceback:", wording.traceback(incident))
+    lines += _quoted(wording.output_title(incident), wording.output(incident))
+    return "\n".join(lines)
+
+
+def _quoted(title: str, lines: list[str]) -> Iterator[str]:
+    """Yield lines that others wrote, each marked so that none passes for one of ours."""
+    if lines:
+        yield ""
+        yield f"   {title}"
+        yield from (f"   | {line}".rstrip() for line in lines)
+
+
+def _rest(digest: Digest) -> Iterator[str]:
+    brief, uncounted = wording.rest(digest)
+    if brief:
+        yield "\n".join(["-" * _WIDTH, "Also:", *(f"  - {line}" for line in brief)])
+    if uncounted:
+        yield "\n".join(_wrap(uncounted))
+    if brief:
+        yield f"All that failed:\n     {wording.look_at_all(digest)}"
+
+
+def _wrap(line: str, *, indent: str = "", hanging: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        line,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent if hanging is None else hanging,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,0 +1,95 @@
+"""An incident in a line or two, for channels that have no room for a whole report.
+
+Everything here is printable, but not yet escaped for any markup.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.render import wording
+from eventctl.format.text import printable, shorten
+
+_SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
+_GRAVEST = ("critical", "warning", "info", "ended", "recovered")
+_LINE_WIDTH = 200
+
+SILENCE = "To hear no more of it until it ends:"
+
+
+def severity(incident: Incident) -> str:
+    """Return "critical" where something will not happen unless a person acts, "info" for a
+    test, else "warning".
+    """
+    return _SEVERITIES.get(incident.kind, "warning")
+
+
+def gravest(digest: Digest) -> str:
+    """Return the severity of a message, or where nothing in it is open any more "recovered",
+    or "ended" if a person has cancelled some of it.
+    """
+    found = {severity(i) if i.ended is None else wording.over(i) for i in digest.incidents}
+    return next(each for each in _GRAVEST if each in found)
+
+
+def subject(digest: Digest) -> str:
+    """Return what a message is about: its one incident, or how many more there are."""
+    if len(digest.incidents) == 1:
+        return f"{wording.headline(digest.incidents[0])} on {wording.name(digest.host)}"
+    ended = sum(incident.ended is not None for incident in digest.incidents)
+    left = len(digest.incidents) - ended
+    counts = [f"{left:,} open"] * bool(left) + [f"{ended:,} ended"] * bool(ended)
+    many = f"{len(digest.incidents):,} more incidents on {wording.name(digest.host)}"
+    return f"{many}: {', '.join(counts)}"
+
+
+def line(incident: Incident, width: int = _LINE_WIDTH) -> str:
+    """Return an incident in a line, with its error and the event to look at."""
+    said = shorten(f"{wording.headline(incident)}: {wording.error(incident)}", width)
+    return f"{said} (event {incident.event_ids[0]})" if incident.has_events else said
+
+
+def commands(digest: Digest) -> list[tuple[str, str]]:
+    """Return what to do about a message: what for, and the exact command, of which may be none.
+
+    Of a summary it is how to see them all.
+    """
+    if len(digest.incidents) != 1:
+        return [("All that failed:", wording.look_at_all(digest))]
+    (incident,) = digest.incidents
+    look, (advice, mend) = wording.look(digest, incident), wording.mend(digest, incident)
+    silence = wording.silence(digest, incident)
+    return [
+        *([("Look:", look)] if look else []),
+        (advice, mend or ""),
+        *([(SILENCE, silence)] if silence else []),
+    ]
+
+
+def when(incident: Incident) -> int:
+    """Return when it happened last, or was over, in milliseconds since 1970."""
+    return incident.last if incident.ended is None else incident.ended
+
+
+def took(incident: Incident) -> int:
+    """Return how long an incident that is over has taken, in milliseconds."""
+    assert incident.ended is not None, "it is open"
+    return max(0, incident.ended - incident.first)
+
+
+def iso(at: int) -> str:
+    """Return a time in milliseconds since 1970 as "2026-11-23T01:11:11.000Z"."""
+    moment = datetime.fromtimestamp(at / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ids(incident: Incident) -> list[int]:
+    """Return the first event ids."""
+    return list(incident.event_ids[: wording.IDS]) if incident.has_events else []
+
+
+def end_of(text: str, most: int) -> str:
+    """Return the lines of a text, printable, cut to its last `most` characters."""
+    shown = printable(text, lines=True).strip("\n")
+    return shown if len(shown) <= most else "…" + shown[1 - most :]

@@ -1,0 +1,345 @@
+"""What a report says, whatever it is written in: sentences, times, commands, excerpts.
+
+Everything here is printable, but not yet escaped for any markup.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from eventctl.alerts.incident import Digest, Incident
+from eventctl.format.text import printable, shorten
+
+FULL = 10
+"""How many incidents are told in full; of the rest each has a line."""
+BRIEF = 40
+"""How many have a line; what comes after is a count."""
+IDS = 20
+
+_NAME_WIDTH = 60
+_ERROR_WIDTH = 300
+_LINE_WIDTH = 120
+_TOPIC_WIDTH = 80
+_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+_TRACEBACK = (6, 22)
+_OUTPUT = (0, 12)
+_ENDED = {  # for one delivery, and for more
+    "exhausted": ("ran out of retries", "ran out of retries"),
+    "discarded": ("was discarded by the handler", "were discarded by the handler"),
+    "held": ("is held", "are held"),
+    "set aside": ("was set aside", "were set aside"),
+    "late": ("is late", "are late"),
+    "failed": ("failed and is tried again", "failed and are tried again"),
+    "emit-failed": ("could not be recorded", "could not be recorded"),
+    "test": ("is a test", "are tests"),
+}
+_HAD = {
+    "exhausted": "had run out of retries",
+    "discarded": "had been discarded",
+    "held": "had been held",
+    "set aside": "had been set aside",
+    "late": "had been late",
+    "failed": "had failed",
+}
+_TOPIC = {
+    "exhausted": "{} ran out of retries",
+    "discarded": "{} discarded an event",
+    "held": "{} is held",
+    "set aside": "set aside in the {}",
+    "late": "{} is late",
+    "failed": "{} failed",
+    "emit-failed": "an event could not be recorded",
+    "test": "a test",
+}
+_LEFT_SO = {
+    "recovered": "All of it was made good",
+    "ended": "What was not made good is cancelled, and can be replayed",
+}
+_ADVICE = {
+    "failed": "It is tried again by itself; there is nothing to do yet.",
+    "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
+    "late": "It has not been given up: see what fails, waits or is paused.",
+    "set aside": "Mend it where the line above says; the next sweep looks again.",
+    "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
+    " the first sweep that reaches the store records them. No further mail comes for a while.",
+}
+
+
+def subject(digest: Digest) -> str:
+    """Return the subject line, such as "eventctl: 3 deliveries ran out of … on HOST"."""
+    handlers = list(dict.fromkeys(incident.handler for incident in digest.incidents))
+    return f"eventctl: {totals(digest)} ({listed(handlers)}) on {name(digest.host)}"
+
+
+def topic(incident: Incident) -> str:
+    """Return the subject of all mails about one incident: nothing in it changes meanwhile."""
+    what = _TOPIC[incident.kind].format(name(incident.handler))
+    return f"eventctl: {what}: {shorten(error(incident), _TOPIC_WIDTH)}"
+
+
+def totals(digest: Digest) -> str:
+    """Return what happened in all, as in "3 deliveries ran out of retries, 1 held"."""
+    counts: Counter[str] = Counter()
+    for incident in digest.incidents:
+        if incident.ended is None:
+            counts[incident.kind] += incident.count
+    kinds = [kind for kind in _ENDED if counts[kind]]
+    said = [f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds]
+    if kinds:
+        said[0] = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
+    ends = Counter(over(incident) for incident in digest.incidents if incident.ended is not None)
+    said += [f"{ends[how]:,} problem{'s' * (ends[how] != 1)} {how}" for how in sorted(ends)]
+    return ", ".join(said)
+
+
+def over(incident: Incident) -> str:
+    """Return the word for how an incident is over: what a person gave up has not recovered."""
+    return "ended" if incident.cancelled else "recovered"
+
+
+def headline(incident: Incident) -> str:
+    """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
+    names = incident.names if incident.has_events else ()
+    if incident.ended is not None:
+        what = _what(incident.kind, incident.count, names)
+        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
+    return happened(incident.kind, incident.handler, incident.count, names)
+
+
+def _end(incident: Incident) -> str:
+    assert incident.ended is not None
+    took = lasted(incident.ended - incident.first)
+    return f"{name(incident.handler)} {over(incident)} after {took}"
+
+
+def _cancelled(incident: Incident) -> str:
+    if not incident.cancelled:
+        return ""
+    if incident.cancelled < incident.count:
+        return f", {incident.cancelled:,} cancelled by a person"
+    return ", cancelled by a person"
+
+
+def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
+    """Return what happened, by an incident's parts; `names` are those of its events."""
+    return f"{name(handler)}: {_what(kind, count, names)} {_ended(kind, count)}"
+
+
+def _what(kind: str, count: int, names: Sequence[str]) -> str:
+    what = _things(kind, count)
+    shown = [each for each in names if each]
+    return f"{what} of {listed(shown)}" if shown and kind != "late" else what
+
+
+def lasted(milliseconds: int) -> str:
+    """Return how long something took, as in "2 h 5 min"."""
+    seconds = max(1, round(milliseconds / 1000))
+    for size, unit, smaller, part in _UNITS:
+        if seconds >= size:
+            rest = seconds % size // smaller
+            return f"{seconds // size:,} {unit}" + (f" {rest} {part}" if rest else "")
+    return f"{seconds} s"
+
+
+def overview(digest: Digest) -> str:
+    """Return how the report is laid out, for where it tells more than one incident."""
+    count = len(digest.incidents)
+    told = f", the first {FULL} in full" if count > FULL else ""
+    return f"{count:,} different problems, the most frequent first{told}."
+
+
+def rest(digest: Digest) -> tuple[list[str], str]:
+    """Return a short line for each of the incidents that are not told in full.
+
+    Past 40 of them there is a sentence that counts what is left, else an empty string.
+    """
+    lines = [_brief(incident) for incident in digest.incidents[FULL : FULL + BRIEF]]
+    left = digest.incidents[FULL + BRIEF :]
+    if not left:
+        return lines, ""
+    count = sum(incident.count for incident in left)
+    return lines, f"And {_deliveries(count)} with {len(left):,} other problems."
+
+
+def _brief(incident: Incident) -> str:
+    what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
+    if incident.ended is not None:
+        what = _end(incident) + _cancelled(incident)
+    line = shorten(f"{what}: {error(incident)}", 90)
+    return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
+
+
+def _ended(kind: str, count: int) -> str:
+    return _ENDED[kind][count != 1]
+
+
+def _things(kind: str, count: int) -> str:
+    if kind == "set aside":
+        return "1 entry" if count == 1 else f"{count:,} entries"
+    if kind == "test":
+        return "1 message" if count == 1 else f"{count:,} messages"
+    if kind in ("late", "emit-failed"):
+        return "1 event" if count == 1 else f"{count:,} events"
+    return _deliveries(count)
+
+
+def _deliveries(count: int) -> str:
+    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+
+
+def name(text: str) -> str:
+    """Return a handler's, event's or host's name as it can be shown within a sentence."""
+    return shorten(printable(text), _NAME_WIDTH) or "(no name)"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first three names, and how many more there are."""
+    shown = ", ".join(name(each) for each in names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3:,} more"
+
+
+def error(incident: Incident) -> str:
+    """Return the error as one line."""
+    return shorten(printable(incident.error.strip()), _ERROR_WIDTH) or "no error text"
+
+
+def facts(incident: Incident) -> list[tuple[str, str]]:
+    """Return what else is known of an incident: times, attempts and ids, each with its label."""
+    first, last = _time(incident.first), _time(incident.last)
+    found = [("When", first)] if first == last else [("First", first), ("Last", last)]
+    if incident.ended is not None:
+        found.append(("Ended", _time(incident.ended)))
+    if incident.sequence:
+        times = "once" if incident.sequence == 1 else f"{incident.sequence:,} times"
+        found.append(("Told", f"{times} before"))
+    if incident.attempts:
+        most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
+        found.append(("Attempts", most))
+    if not incident.has_events:
+        return found
+    label = "Event" if len(incident.event_ids) == 1 else "Events"
+    return [*found, (label, _ids(incident))]
+
+
+def _time(at: int) -> str:
+    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _ids(incident: Incident) -> str:
+    shown = ", ".join(str(each) for each in incident.event_ids[:IDS])
+    more = (incident.count if len(incident.event_ids) >= IDS else 0) - IDS
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def silence(digest: Digest, incident: Incident) -> str | None:
+    """Return the command that keeps an open incident from being told again."""
+    if incident.ended is not None or not incident.key or incident.kind in ("emit-failed", "test"):
+        return None
+    return _command(digest, "ack", incident.key)
+
+
+def traceback(incident: Incident) -> list[str]:
+    """Return the lines of the traceback: how it began, and where it ended."""
+    if incident.ended is not None:
+        return []
+    return _excerpt(incident.traceback, *_TRACEBACK)
+
+
+def output(incident: Incident) -> list[str]:
+    """Return the last lines of the handler's output, or what was set aside last."""
+    if incident.ended is not None or incident.output == incident.error:
+        return []
+    return _excerpt(incident.output, *_OUTPUT)
+
+
+def output_title(incident: Incident) -> str:
+    """Return what stands above the output."""
+    return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
+
+
+def _excerpt(text: str, head: int, tail: int) -> list[str]:
+    lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
+    lines = [shorten(line.rstrip(), _LINE_WIDTH) for line in lines]
+    if len(lines) > head + tail:
+        left_out = len(lines) - head - tail
+        lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
+    return lines if any(lines) else []
+
+
+def look(digest: Digest, incident: Incident) -> str | None:
+    """Return the command that shows the first event of an incident, with every attempt."""
+    if not incident.has_events:
+        return None
+    return _command(digest, "show", str(incident.event_ids[0]))
+
+
+def look_at_all(digest: Digest) -> str:
+    """Return the command that lists what has failed."""
+    return _command(digest, "list", "--status", "failed")
+
+
+def look_at_incidents(digest: Digest) -> str:
+    """Return the command that lists the open incidents."""
+    return _command(digest, "alerts")
+
+
+def unsilence(digest: Digest, incident: Incident) -> str:
+    """Return the command that has an acknowledged incident told again."""
+    return _command(digest, "ack", incident.key, "--undo")
+
+
+def resume(digest: Digest, kind: str, name: str) -> str | None:
+    """Return the command that runs again what is paused; None where it could not be typed."""
+    if printable(name) != name:
+        return None
+    end_of_options = ["--"] if name.startswith("-") else []
+    return _command(digest, "resume", f"--{kind}", *end_of_options, name)
+
+
+def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
+    """Return what to do about an incident, and the command that does it, if one does."""
+    if incident.ended is not None:
+        return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
+    if incident.kind in _ADVICE:
+        return _ADVICE[incident.kind], None
+    if incident.kind != "held":
+        return _replay(digest, incident)
+    if incident.handler in digest.handlers:
+        return (
+            "The args are not JSON, so no retry can help: "
+            "emit the event anew with the args that were meant.",
+            None,
+        )
+    where = printable(str(digest.path))
+    return (
+        f'Add the handler "{name(incident.handler)}" back to [handlers] of {where}; '
+        "the next sweep then runs what is held.",
+        None,
+    )
+
+
+def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
+    them = "it" if incident.count == 1 else "them"
+    if incident.kind == "exhausted":
+        advice = f"Once the cause is mended, let the next sweep run {them} again"
+    else:
+        advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
+    handler = _option("--handler", incident.handler)
+    if len(incident.event_ids) < IDS or incident.count <= IDS:
+        wanted = [str(each) for each in incident.event_ids]
+        return f"{advice}:", _command(digest, "replay", *wanted, *handler)
+    event = _option("--event", incident.names[0]) if len(incident.names) == 1 else []
+    command = _command(digest, "replay", *handler, *event, "--status", "failed")
+    return f"{advice} (all that failed: --dry-run shows which):", command
+
+
+def _option(flag: str, value: str) -> list[str]:
+    """Return the flag and its value, or nothing where the value could not be typed."""
+    return [flag, value] if value and printable(value) == value else []
+
+
+def _command(digest: Digest, *words: str) -> str:
+    return printable(shlex.join(["eventctl", "--config", str(digest.path), *words]))

@@ -1,0 +1,1 @@
+"""How a message travels: HTTP, SMTP, a program."""

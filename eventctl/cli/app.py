@@ -1,0 +1,95 @@
+"""The commands as click knows them: which there are, and what its exceptions mean."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from eventctl.cli import COMMANDS, complain
+from eventctl.cli.context import Context
+from eventctl.errors import EXIT_DONE
+from eventctl.format.text import printable
+
+
+class Commands(click.Group):
+    """The commands, each imported when it is used: start-up is most of what emit costs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for names in COMMANDS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command = import_module(f"eventctl.cli.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in COMMANDS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [
+                        (name, command.get_short_help_str(70))
+                        for name, command in commands
+                        if command
+                    ]
+                )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in self.list_commands(ctx):
+            import difflib
+
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else " See eventctl --help."
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    metavar="FILE",
+    help="The events.toml to use. Without it: $EVENTCTL_CONFIG, ./events.toml,"
+    " ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
+)
+@click.version_option(package_name="eventctl", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context, config: str | None) -> None:
+    """Record events, run their handlers, and retry what did not finish.
+
+    An emitter names the event; events.toml names its handlers. Each event is recorded in
+    the database before anything runs, and a sweep from cron makes good what went wrong.
+    """
+    ctx.obj = Context(config)
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; return its exit code. Raises what a command raises."""
+    if "_EVENTCTL_COMPLETE" in os.environ:
+        from eventctl.cli.completion import answer
+
+        return answer(cli)
+    try:
+        code = cli.main(arguments, prog_name="eventctl", standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_DONE
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.ClickException as error:
+        told = io.StringIO()
+        error.show(told)
+        sys.stderr.write(printable(told.getvalue(), lines=True))  # it quotes what was typed
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
+            complain("to pass it as an ARG, put -- before the ARGs")
+        return error.exit_code
+    except SystemExit:
+        return EXIT_DONE  # click's own answer to a reader that has gone
+    except click.Abort:
+        raise KeyboardInterrupt from None

@@ -1,0 +1,269 @@
+"""`eventctl alerts`: which incidents there are, and who was told of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.cli.options import names
+from eventctl.config.model import KINDS, Alert
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from eventctl.store.queries.incidents import IncidentView, TellingView
+
+_LATEST = 50
+"""How many ended incidents are shown where nobody says how many."""
+
+
+@click.group(invoke_without_command=True)
+@click.option("--all", "with_ended", is_flag=True, help="The ended ones, too, after the open ones.")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([kind for kind in KINDS if kind != "emit-failed"]),
+    metavar="KIND",
+    multiple=True,
+    help="Only this kind: exhausted, discarded, failed, held, 'set aside' or late. May be given"
+    " more than once, as --handler.",
+)
+@click.option(
+    "--handler",
+    "handlers",
+    metavar="NAME",
+    multiple=True,
+    callback=names,
+    help="Only incidents of this handler.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=_LATEST,
+    help=f"At most so many ended ones; 0: all.  [default: {_LATEST}]",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    with_ended: bool,
+    kinds: tuple[str, ...],
+    handlers: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> int:
+    """List what is wrong, and who was told of it.
+
+    An incident is all that failed in one handler for one cause, from the first failure until
+    all of it is made good. Without options the open ones are listed, the newest first. In
+    a pipe one incident is one line: id, state, kind, handler, since, until, count, error,
+    who was told, with tabs between them.
+
+    `eventctl alerts test` sends a sample through each channel.
+
+    \b
+    Examples:
+      eventctl alerts
+      eventctl alerts --all --json | jq -r '.[] | select(.count > 10) | .id'
+      eventctl alerts test slack
+    """
+    if ctx.invoked_subcommand is not None:
+        return EXIT_DONE
+    from eventctl.store import claims
+    from eventctl.store.queries import incidents
+
+    context: Context = ctx.obj
+    with context.open() as database:
+        now = claims.now(database)
+        found = incidents.incidents(database, kinds=kinds, handlers=handlers)
+        if with_ended:
+            found += incidents.incidents(
+                database, kinds=kinds, handlers=handlers, ended=True, limit=limit
+            )
+    if as_json:
+        from eventctl.cli.output.formats import json_text
+
+        sys.stdout.write(json_text([_json(each) for each in found], indent=2) + "\n")
+    elif not found:
+        complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
+    elif sys.stdout.isatty():
+        _print(found, now, {channel.name for channel in context.config.channels})
+    else:
+        sys.stdout.writelines(_line(each) for each in found)
+    return EXIT_DONE
+
+
+def _json(incident: IncidentView) -> dict[str, Any]:
+    from eventctl.cli.output.formats import iso
+
+    return {
+        "id": incident.key,
+        "state": "open" if incident.is_open else "ended",
+        "kind": incident.kind,
+        "handler": incident.handler,
+        "error": incident.error,
+        "fingerprint": incident.fingerprint,
+        "count": incident.count,
+        "attempts": incident.attempts,
+        "eventNames": incident.names,
+        "events": incident.event_ids,
+        "since": iso(incident.opened_at),
+        "last": iso(incident.last_at),
+        "ended": iso(incident.ended_at),
+        "silentUntil": _silent_until(incident),
+        "told": [
+            {
+                "channel": telling.channel,
+                "as": telling.told,
+                "at": iso(telling.told_at),
+                "times": telling.times,
+                "error": telling.error,
+            }
+            for telling in incident.tellings
+        ],
+    }
+
+
+def _silent_until(incident: IncidentView) -> str | None:
+    from eventctl.cli.output.formats import iso
+    from eventctl.store.incidents import FOR_EVER
+
+    if incident.silent_until is not None and incident.silent_until >= FOR_EVER:
+        return "end"
+    return iso(incident.silent_until)
+
+
+def _line(incident: IncidentView) -> str:
+    from eventctl.cli.output.formats import iso
+    from eventctl.format.text import printable
+
+    told = [f"{each.channel} {iso(each.told_at)}" for each in incident.tellings if each.told]
+    cells = (
+        incident.key,
+        "open" if incident.is_open else "ended",
+        incident.kind,
+        incident.handler,
+        iso(incident.opened_at) or "",
+        iso(incident.ended_at) or "",
+        str(incident.count),
+        incident.error,
+        ", ".join(told),
+    )
+    return "\t".join(map(printable, cells)) + "\n"
+
+
+def _print(found: Sequence[IncidentView], now: int, channels: set[str]) -> None:
+    from eventctl.cli.output.tables import console
+
+    out = console()
+    for number, incident in enumerate(found):
+        if number:
+            out.print()
+        for line in lines(incident, now, channels):
+            out.print(line, soft_wrap=True)
+
+
+def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
+    """Return what a person reads of an incident. `channels` are those of events.toml."""
+    from rich.text import Text
+
+    from eventctl.alerts.render import recipients, wording
+    from eventctl.cli.output.tables import span, utc
+    from eventctl.format.text import printable
+
+    what = wording.happened(incident.kind, incident.handler, incident.count, incident.names)
+    if incident.is_open:
+        state = Text(f"open for {span(max(0, now - incident.opened_at))}", "bold red")
+    else:
+        state = Text(
+            f"ended after {span((incident.ended_at or now) - incident.opened_at)}", "green"
+        )
+    shown = [
+        Text.assemble((incident.key, "bold"), "  ", state, "  ", what),
+        Text(f"  {printable(incident.error)}"),
+        Text(f"  first {utc(incident.opened_at)} UTC, last {utc(incident.last_at)} UTC", "dim"),
+    ]
+    shown += [_told(telling, incident, now, channels) for telling in incident.tellings]
+    if not incident.tellings:
+        shown.append(Text(f"  {recipients.NOBODY}", "dim"))
+    if silence := recipients.silence(
+        incident, now, lambda until: f"for another {span(until - now)}"
+    ):
+        shown.append(Text(f"  {silence}", "yellow"))
+    return shown
+
+
+def _told(telling: TellingView, incident: IncidentView, now: int, channels: set[str]) -> Text:
+    from rich.text import Text
+
+    from eventctl.alerts.render import recipients
+    from eventctl.cli.output.tables import ago
+
+    text = Text(f"  {recipients.told(telling, incident, now, lambda at: ago(at, now))}")
+    if telling.channel not in channels:
+        # Nothing is tried any more.
+        text.append(" (not in this events.toml)", "dim")
+    elif refusal := recipients.refusal(telling):
+        text.append(f"; {refusal}", "red")
+    return text
+
+
+@command.command("test")
+@click.argument("wanted", metavar="[NAME]...", nargs=-1)
+@click.pass_obj
+def test(context: Context, wanted: tuple[str, ...]) -> int:
+    """Send a marked sample through each channel.
+
+    Or through those with these NAMEs. It says what came back for each, and exits with 1 if
+    one did not accept it. A channel is named by `name` in its [[alerts]], or by its own
+    word; "report" is that of [report].
+
+    \b
+    Examples:
+      eventctl alerts test
+      eventctl alerts test report slack
+    """
+    channels = _chosen(context.config.channels, wanted)
+    if not channels:
+        raise UsageError("no channel: events.toml has no [[alerts]], and [report] print is false")
+    refused = [channel for channel in channels if not _try(context, channel)]
+    return EXIT_FAILED if refused else EXIT_DONE
+
+
+def _chosen(channels: Sequence[Alert], wanted: Sequence[str]) -> list[Alert]:
+    known = {channel.name: channel for channel in channels}
+    for name in wanted:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise UsageError(f"no channel {name!r} in events.toml; there are: {there}")
+    return [known[name] for name in dict.fromkeys(wanted)] if wanted else list(channels)
+
+
+def _try(context: Context, channel: Alert) -> bool:
+    """Send the sample through one channel, say what came back, return whether it was accepted."""
+    import time
+
+    from eventctl.alerts import channels
+    from eventctl.alerts.incident import sample
+    from eventctl.errors import ChannelError
+    from eventctl.format.text import printable
+
+    begin = time.monotonic()
+    try:
+        warnings = channels.send(channel, sample(context.config))
+    except ChannelError as error:
+        sys.stdout.write(f"{printable(channel.name)}: not accepted: {printable(str(error))}\n")
+        return False
+    for warning in warnings:
+        complain(warning)
+    took = time.monotonic() - begin
+    sys.stdout.write(f"{printable(channel.name)}: accepted, in {took:.2f} s\n")
+    return True

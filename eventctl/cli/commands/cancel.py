@@ -1,0 +1,98 @@
+"""`eventctl cancel`: stop retrying."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventctl.cli import complain, selection
+from eventctl.cli.context import Context
+from eventctl.cli.options import filters, names
+from eventctl.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from eventctl.run.plan import PlanRow
+    from eventctl.store.database import Database
+
+
+@click.command()
+@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names)
+@filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
+@click.option("--dry-run", is_flag=True, help="Show what would be cancelled, and change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
+@click.pass_obj
+def command(
+    context: Context,
+    /,
+    ids: tuple[str, ...],
+    dry_run: bool,
+    yes: bool,
+    limit: int,
+    **chosen: Any,
+) -> int:
+    """Give deliveries up, so that no sweep runs them again.
+
+    Name events by their ids or keys, or select them with the same filters as in
+    list. Of these events, what waits, is held or has failed becomes failed, with
+    the reason cancelled, and nobody is told of it. What is running goes on: cancel
+    again once it has ended. With --handler only deliveries to that handler are
+    cancelled. Where it is more than one delivery, cancel asks first. What is
+    cancelled can be re-opened by replay.
+
+    \b
+    Examples:
+      eventctl cancel 42
+      eventctl cancel 42 --handler lottery
+      eventctl cancel --event purchased --until 2026-11-23 --dry-run
+    """
+    selection.check_asked("cancel", ids, chosen, limit)
+    with context.open() as database:
+        from eventctl.run.plan import Fate, to_cancel
+
+        wanted = selection.selected(database, ids, chosen)
+        rows = to_cancel(database, wanted, limit)
+        to_do = [row for row in rows if row.acts]
+        running = [row for row in rows if row.fate == Fate.RUNNING]
+        theirs = {row.delivery.event_id for row in running}  # these are told by themselves
+        selection.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
+        if dry_run:
+            return _show(context, rows, to_do)
+        if not to_do:
+            _tell_running(running)
+            if not ids and not running:
+                complain("nothing to cancel: no delivery that matches waits, is held or has failed")
+            return EXIT_FAILED if running else EXIT_DONE
+        if not selection.agreed(to_do, yes, "cancel"):
+            complain("nothing was changed")
+            return EXIT_FAILED
+        cancelled = _cancel(database, rows)
+        missed = len(to_do) - len(cancelled)
+        complain(f"cancelled {selection.deliveries(len(cancelled))}{selection.moved_on(missed)}")
+        _tell_running(running)
+        return EXIT_FAILED if running or missed else EXIT_DONE
+
+
+def _show(context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow]) -> int:
+    from eventctl.cli.output import plan_table
+
+    plan_table.show(context.config, rows)
+    sys.stdout.flush()
+    complain(f"would cancel {selection.both(to_do)}{selection.left_alone(rows)}")
+    return EXIT_DONE
+
+
+def _tell_running(running: Sequence[PlanRow]) -> None:
+    selection.tell_rows(running, "are running, and were left alone")
+    if running:
+        complain("to cancel what is running: once it has ended, cancel again")
+
+
+def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:
+    from eventctl.cli.output.progress import ProgressBar
+    from eventctl.run import replay
+
+    with ProgressBar("cancelling", sum(row.acts for row in rows)) as bar:
+        return replay.cancel_all(database, rows, bar.advance)

@@ -1,0 +1,140 @@
+"""`eventctl check`: whether all is well, for monitors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from eventctl.cli.context import Context
+from eventctl.cli.output.nagios import Plugin, answer
+from eventctl.config.units import parse_duration
+from eventctl.errors import EXIT_DONE, StoreUnavailable
+from eventctl.monitor.thresholds import LIMITS, Finding, Level, Limits
+
+_MEANS = {
+    "sweep": ("TIME", "the last sweep ended longer ago than this"),
+    "due": ("TIME", "a delivery has been due for longer than this"),
+    "backlog": ("N", "more deliveries than this are left to do"),
+    "failed": ("N", "more deliveries than this have failed and need a person"),
+    "held": ("N", "more deliveries, outbox rows and spool files than this are held"),
+    "spool": ("TIME", "a file has been in this host's spool for longer than this"),
+    "untold": ("TIME", "a channel has not accepted an alert for longer than this"),
+    "paused": ("N", "more handlers and events than this are paused"),
+}
+_OFF = "off"
+
+
+def _limit(context: click.Context, option: click.Parameter, value: str) -> float | None:
+    """Read a duration in seconds, a number, or `off`."""
+    if value == _OFF:
+        return None
+    try:
+        if option.metavar == "TIME":
+            return parse_duration(value)
+        if value.isascii() and value.isdigit() and len(value) < 16:
+            return int(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    raise click.BadParameter(f"{value!r} is no whole number; write one, or off")
+
+
+def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --NAME-warning and --NAME-critical for each of LIMITS."""
+    for option in reversed(list(_options())):
+        function = option(function)
+    return function
+
+
+def _options() -> Iterator[Callable[..., Any]]:
+    for name, limits in LIMITS.items():
+        metavar, meaning = _MEANS[name]
+        for level, default in (("warning", limits.warning), ("critical", limits.critical)):
+            yield click.option(
+                f"--{name}-{level}",
+                metavar=metavar,
+                default=_written(default, metavar),
+                show_default=True,
+                callback=_limit,
+                help=f"{level.upper()}: {meaning}.",
+            )
+
+
+def _written(limit: float | None, metavar: str) -> str:
+    if limit is None:
+        return _OFF
+    if metavar == "N":
+        return str(limit)
+    return f"{limit / 3600:g}h" if limit % 3600 == 0 else f"{limit / 60:g}m"
+
+
+@click.command(cls=Plugin)
+@click.option(
+    "--prometheus",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write metrics for node_exporter's textfile collector to FILE (….prom), say nothing,"
+    " and exit with 0.",
+)
+@_limits
+@click.pass_obj
+def command(context: Context, /, prometheus: Path | None, **given: float | None) -> int:
+    """Tell a monitor whether all is well, in one line.
+
+    The line and the exit code are those of Nagios plugins, which Icinga and others
+    understand: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (a mistake in events.toml or in
+    the options). A store that cannot be reached is CRITICAL. A limit that is `off`
+    never calls anybody.
+
+    \b
+    Examples:
+      eventctl check
+      eventctl check --sweep-critical 1h --failed-critical 0
+      eventctl check --prometheus /var/lib/node_exporter/eventctl.prom
+    """
+    if prometheus is not None:
+        return _write_metrics(context, prometheus)
+    from eventctl.monitor import health, thresholds
+
+    limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}
+    with context.open() as database:
+        found = thresholds.judge(health.look(context.config, database), limits)
+    level = max(each.level for each in found)
+    return answer(level, _words(found, level), [_perfdata(each) for each in found])
+
+
+def _words(found: list[Finding], level: Level) -> str:
+    """Return what is wrong, the worst first, or that all is well."""
+    # It is nothing wrong by itself, and may be why something else is.
+    paused = [each.text for each in found if each.name == "paused" and each.value]
+    if level == Level.OK:
+        well = [each.text for each in found if each.name in ("sweep", "backlog", "failed")]
+        return ", ".join(well + paused)
+    wrong = sorted((each for each in found if each.level), key=lambda each: -each.level)
+    return "; ".join(dict.fromkeys([each.text for each in wrong] + paused))
+
+
+def _perfdata(finding: Finding) -> str:
+    """Return a value as 'label'=value[unit];[warning];[critical];minimum."""
+    value = "U" if finding.value is None else f"{round(finding.value, 3):.15g}{finding.unit}"
+    limits = (finding.limits.warning, finding.limits.critical)
+    return f"{finding.name}={value};{';'.join('' if x is None else f'{x:.15g}' for x in limits)};0"
+
+
+def _write_metrics(context: Context, path: Path) -> int:
+    from eventctl.format.files import write_whole
+    from eventctl.monitor import health
+    from eventctl.monitor.prometheus import metrics
+
+    config = context.config
+    try:
+        with context.open() as database:
+            seen = health.look(config, database)
+    except StoreUnavailable:
+        # That it is away is what the file then says: an old one would say that all is well.
+        write_whole(path, metrics(None))
+    else:
+        write_whole(path, metrics(seen))
+    return EXIT_DONE

@@ -1,0 +1,38 @@
+"""`eventctl completion`: the script by which a shell completes what is typed."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from eventctl.cli.context import Context
+
+_INSTALL = {
+    "bash": 'In ~/.bashrc:  eval "$(eventctl completion bash)"',
+    "zsh": 'In ~/.zshrc, below compinit:  eval "$(eventctl completion zsh)"',
+    "fish": "To have it:  eventctl completion fish >~/.config/fish/completions/eventctl.fish",
+}
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(list(_INSTALL)), metavar="SHELL")
+@click.pass_obj
+def command(context: Context, /, shell: str) -> None:
+    """Print what has SHELL complete commands, options, names and ids.
+
+    SHELL is bash, zsh or fish. Names of events and handlers come from events.toml,
+    ids from the store: the newest ones, those that failed first.
+
+    \b
+    Examples:
+      eval "$(eventctl completion bash)"       # in ~/.bashrc
+      eval "$(eventctl completion zsh)"        # in ~/.zshrc, below compinit
+      eventctl completion fish >~/.config/fish/completions/eventctl.fish
+    """
+    from eventctl.cli.completion import source
+
+    first, *rest = source(shell).splitlines(keepends=True)
+    note = f"# {_INSTALL[shell]}\n"
+    # zsh wants its own word on the first line of a file in $fpath.
+    sys.stdout.write("".join([first, note, *rest] if shell == "zsh" else [note, first, *rest]))

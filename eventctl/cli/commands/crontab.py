@@ -1,0 +1,202 @@
+"""`eventctl crontab`: the crontab lines that sweep, to paste or installed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import click
+
+from eventctl.cli import complain, invocation
+from eventctl.cli.context import Context
+from eventctl.config import parse_duration
+from eventctl.config.model import Config
+from eventctl.errors import ConfigError, UsageError
+from eventctl.setup import crontab
+
+
+@click.command()
+@click.option("--install", is_flag=True, help="Put the lines into this user's crontab.")
+@click.option("--remove", is_flag=True, help="Take them out of it.")
+@click.option("--dry-run", is_flag=True, help="With these two: show the change, and make none.")
+@click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
+@click.option("--every", metavar="TIME", default="1m", help="How often to sweep.  [default: 1m]")
+@click.option(
+    "--for",
+    "repeat_for",
+    metavar="TIME",
+    help="Have each sweep go on, once a second, until this time, such as 55s, is over.",
+)
+@click.pass_obj
+def command(
+    context: Context,
+    /,
+    install: bool,
+    remove: bool,
+    dry_run: bool,
+    mailto: str | None,
+    every: str,
+    repeat_for: str | None,
+) -> None:
+    """Print the crontab lines that sweep, or install them.
+
+    All paths in them are absolute. --install adds them to your crontab as a block of
+    their own, or puts them in the place of the block that is there for the same
+    events.toml. All other lines stay as they are. Run it as the user that the sweep
+    should run as.
+
+    \b
+    Examples:
+      eventctl crontab
+      eventctl crontab --install --mailto ops@example.com
+      eventctl crontab --install --for 55s --dry-run
+      eventctl crontab --remove
+    """
+    if install and remove:
+        raise UsageError("--install and --remove cannot go together")
+    if dry_run and not (install or remove):
+        raise UsageError("--dry-run goes with --install or --remove; without them nothing changes")
+    if remove:
+        if mailto is not None or every != "1m" or repeat_for is not None:
+            raise UsageError("--remove takes the whole block out: --mailto, --every and --for"
+                             " cannot go with it")  # fmt: skip
+        _remove(_path(), dry_run)
+        return
+    config = context.config
+    path = invocation.tidy(config.path)
+    block = crontab.Block(path)
+    lines = _lines(config, path, every, repeat_for)
+    _check_mailto(mailto)
+    user = _user()
+    old = crontab.read() if install else _read_if_possible()
+    new = block.installed(old, lines, mailto, user)
+    if install:
+        _change(old, new, dry_run, f"installed for {path}, in the crontab of {user}")
+    else:
+        sys.stdout.buffer.write(block.found(new))  # a path need not be UTF-8
+    _tell_of_variables(config, old)
+
+
+def _read_if_possible() -> bytes:
+    try:
+        return crontab.read()
+    except crontab.CrontabError:
+        return b""  # the lines may be for another machine
+
+
+def _remove(path: Path, dry_run: bool) -> None:
+    old = crontab.read()
+    block = crontab.Block(path)
+    if not block.found(old):
+        complain(f"the crontab of {_user()} has no lines of eventctl's own for {path}")
+        return
+    _change(old, block.removed(old), dry_run, f"removed from the crontab of {_user()}")
+
+
+def _change(old: bytes, new: bytes, dry_run: bool, done: str) -> None:
+    if new == old:
+        complain("the crontab is so already; nothing was changed")
+    elif dry_run:
+        sys.stdout.write(_difference(old, new))
+    else:
+        crontab.write(new)
+        complain(f"{done} (crontab -l shows it)")
+
+
+def _difference(old: bytes, new: bytes) -> str:
+    from difflib import unified_diff
+
+    from eventctl.format.text import printable
+
+    before, after = (
+        printable(text.decode("utf-8", "backslashreplace"), lines=True).splitlines(keepends=True)
+        for text in (old, new)
+    )
+    return "".join(unified_diff(before, after, "crontab, now", "crontab, then"))
+
+
+def _path() -> Path:
+    """Return the events.toml whose block is to go. It may itself be gone, or mistaken."""
+    from eventctl import config as configuration
+
+    named = click.get_current_context().find_root().params.get("config")
+    named = named or os.environ.get("EVENTCTL_CONFIG")
+    try:
+        return invocation.tidy(configuration.find(named))
+    except ConfigError:
+        if not named:
+            raise
+        return invocation.tidy(Path(named).expanduser())
+
+
+def _lines(config: Config, path: Path, every: str, repeat_for: str | None) -> list[str]:
+    """Return the lines of the block: the sweep, and what else may be of use as comments."""
+    interval = _seconds("--every", every)
+    fields = crontab.schedule(interval)
+    program = [*_environment(config), *invocation.argv(), "--config", str(path)]
+    sweep = [*program, "sweep"]
+    if repeat_for is not None:
+        if _seconds("--for", repeat_for) >= interval:
+            raise UsageError(f"--for must be over before the next sweep starts, in {every}")
+        sweep += ["--for", repeat_for]
+    metrics = [*program, "check", "--prometheus", str(path.with_name("eventctl.prom"))]
+    page = [*program, "stats", "--html", str(path.with_name("stats.html"))]
+    return [
+        crontab.job(fields, sweep),
+        f"# {crontab.job('* * * * *', metrics)}",
+        f"# {crontab.job('*/10 * * * *', page)}",
+    ]
+
+
+def _seconds(option: str, text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from None
+
+
+def _environment(config: Config) -> list[str]:
+    """Return what has a job find the programs that we find here, where cron's PATH has not."""
+    usual = crontab.PATH.split(":")
+    needed = []
+    for handler in config.handlers.values():
+        program = handler.command[0] if handler.command else "/"
+        if "/" in program or shutil.which(program, path=crontab.PATH):
+            continue
+        found = shutil.which(program)
+        folder = os.path.dirname(os.path.abspath(found)) if found else ""
+        if folder and folder not in needed:
+            needed.append(folder)
+    return ["/usr/bin/env", f"PATH={':'.join([*needed, *usual])}"] if needed else []
+
+
+def _check_mailto(mailto: str | None) -> None:
+    if mailto is None:
+        return
+    if not mailto.strip():
+        raise UsageError("--mailto: with an empty address cron would throw every report away")
+    if not mailto.isprintable() or "'" in mailto or '"' in mailto:
+        raise UsageError('--mailto: write addresses such as "ops@example.com", without quotes')
+
+
+def _tell_of_variables(config: Config, there: bytes) -> None:
+    """Say what events.toml takes from an environment that cron's jobs have not got."""
+    from eventctl.config.variables import variables
+
+    missing = crontab.unset(variables(config.path), there)
+    if missing:
+        complain(
+            f"events.toml takes {', '.join(missing)} from the environment, and a job of cron's"
+            f" has not got it: add a line such as {missing[0]}=… above these (crontab -e)"
+        )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise UsageError(f"the user {os.geteuid()} has no name, and cron needs one") from None

@@ -1,0 +1,97 @@
+"""eventctl emit: record an event, then run its handlers."""
+
+from __future__ import annotations
+
+import click
+
+from eventctl.cli.context import Context
+from eventctl.cli.emission import emit, seconds
+from eventctl.errors import UsageError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("args", nargs=-1, metavar="[ARG]...")
+@click.option(
+    "--json", "json_args", metavar="JSON", help="The args as a JSON list or object; - is stdin."
+)
+@click.option(
+    "--key", help="Idempotency key: the same key again gives the same id, and runs nothing."
+)
+@click.option("--defer", is_flag=True, help="Record only: the next sweep runs the handlers.")
+@click.option(
+    "--detach", is_flag=True, help="Record and return; run the handlers in the background."
+)
+@click.option(
+    "--delay", metavar="TIME", help="Record only, to be run after this time, such as 10m."
+)
+@click.option(
+    "--batch",
+    metavar="FILE",
+    help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}, or'
+    " CloudEvents; - is stdin.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 1 if a handler failed.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print neither the id nor what became of the handlers."
+)
+@click.pass_obj
+def command(
+    context: Context,
+    name: str | None,
+    args: tuple[str, ...],
+    json_args: str | None,
+    key: str | None,
+    defer: bool,
+    detach: bool,
+    delay: str | None,
+    batch: str | None,
+    strict: bool,
+    quiet: bool,
+) -> int:
+    """Record the event NAME with its ARGs, then run its handlers.
+
+    ARGs are strings, taken to the letter; --json is for typed ones. The event's id is
+    printed as soon as it is recorded. What fails is run again by the sweep, and does not
+    fail this command: it exits with 0 once the event is recorded.
+
+    \b
+    Examples:
+      eventctl emit purchased "user A" 5000
+      eventctl emit purchased --json '["user A", 5000]'
+      eventctl emit --defer purchased -- --this-is-an-arg
+    """
+    if batch is not None:
+        _refuse(
+            "--batch",
+            name=name,
+            args=args,
+            json_args=json_args,
+            key=key,
+            detach=detach,
+            strict=strict,
+        )
+        from eventctl.cli.commands.emit_batch import emit_batch
+
+        return emit_batch(context.config, batch, seconds(delay), quiet)
+    if name is None:
+        raise UsageError("which event? eventctl emit NAME [ARG]... (see eventctl emit --help)")
+    return emit(
+        context,
+        name,
+        args,
+        json_args=json_args,
+        key=key,
+        defer=defer,
+        detach=detach,
+        delay=delay,
+        strict=strict,
+        quiet=quiet,
+    )
+
+
+def _refuse(option: str, **others: object) -> None:
+    for name, value in others.items():
+        if value:
+            shown = {"name": "NAME", "args": "ARGs", "json_args": "--json"}.get(name, f"--{name}")
+            raise UsageError(f"{option} cannot go with {shown}")

@@ -1,0 +1,91 @@
+"""emit --batch: many events from JSON Lines, recorded in bulk."""
+
+from __future__ import annotations
+
+import gc
+import json
+import sys
+from collections.abc import Iterator
+
+from eventctl.cli import complain
+from eventctl.cli.output.progress import ProgressBar
+from eventctl.config.model import Config
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, StoreError, StoreUnavailable, UsageError
+from eventctl.intake import cloudevents, validation
+from eventctl.models import NewEvent
+from eventctl.run import emit as emitter
+from eventctl.store.connect import open_store
+from eventctl.store.events import BULK, record_many
+
+_FIELDS = {"name", "args", "key"}
+
+
+def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
+    """Record all events of a file of JSON Lines, or none of them if one line is wrong.
+
+    They are due `delay` seconds from now. Prints their ids, in the order of the lines.
+    """
+    # All of it lies in memory, and none of it is a cycle: to look for some takes its time.
+    gc.disable()
+    events = list(_read(config, file))
+    done = 0
+    try:
+        with open_store(config) as database, ProgressBar("recording", len(events)) as bar:
+            while done < len(events):
+                recorded = record_many(database, events[done : done + BULK], delay)
+                done += len(recorded)
+                bar.advance(len(recorded))
+                if not quiet:
+                    sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
+                    sys.stdout.flush()
+            words = emitter.stalled(config, database)
+    except (StoreUnavailable, StoreError) as error:
+        # A batch is a file that is still there: it needs no spool, but the truth.
+        if done:
+            again = f"the first {done:,} of its {len(events):,} events are recorded: run the rest"
+        else:
+            again = "nothing of it is recorded: run it"
+        complain(f"{error}; {again} again")
+        return EXIT_NOT_RECORDED
+    if words:
+        complain(words)
+    return EXIT_DONE
+
+
+def _read(config: Config, file: str) -> Iterator[NewEvent]:
+    try:
+        with open(0 if file == "-" else file, "rb", closefd=file != "-") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.strip():
+                    try:
+                        yield _event(config, line)
+                    except UsageError as error:
+                        raise UsageError(
+                            f"{file}, line {number}: {error}; nothing of it is recorded"
+                        ) from error
+    except OSError as error:
+        raise UsageError(f"--batch: {file} cannot be read: {error.strerror}") from error
+
+
+def _event(config: Config, line: bytes) -> NewEvent:
+    try:
+        fields = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        raise UsageError("not UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise UsageError('not an object, such as {"name": "purchased", "args": ["user A", 5000]}')
+    if "specversion" in fields:
+        event = cloudevents.read(fields, config.store.source)
+        return validation.accept(config, event[0], validation.encode(event[1]), event[2])
+    if unknown := fields.keys() - _FIELDS:
+        raise UsageError(f"unknown field {sorted(unknown)[0]!r}: there are name, args and key")
+    name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
+    if not isinstance(name, str):
+        raise UsageError('"name" must be a string: the name of an event')
+    if not isinstance(args, list | dict):
+        raise UsageError('"args" must be a list or an object')
+    if key is not None and not isinstance(key, str):
+        raise UsageError('"key" must be a string')
+    return validation.accept(config, name, validation.encode(args), key)

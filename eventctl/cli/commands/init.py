@@ -1,0 +1,142 @@
+"""`eventctl init`: a first events.toml, and a handler that works."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from eventctl import config as configuration
+from eventctl.cli import complain, invocation
+from eventctl.cli.context import Context
+from eventctl.errors import ConfigError, EventctlError, UsageError
+from eventctl.setup import scaffold
+from eventctl.setup.scaffold import Answers
+
+_USUAL = Answers()
+
+_QUESTIONS = {
+    "store": "Where to keep events: a SQLite file, or mysql://user@host/database",
+    "event": "The first event's name",
+    "handler": "The handler that reacts to it",
+    "mail_to": "Who is told when retries run out (an address; empty: cron mails it)",
+    "smtp": "By which mail server, such as smtp://user@host:587 (empty: /usr/sbin/sendmail)",
+}
+
+
+class InitError(EventctlError):
+    """A file cannot be written."""
+
+
+@click.command()
+@click.argument("folder", default=".", metavar="[FOLDER]")
+@click.option("-y", "--yes", is_flag=True, help="Ask nothing: defaults for what no option says.")
+@click.option("--store", metavar="URL", help=f"The store.  [default: {_USUAL.store}]")
+@click.option("--event", metavar="NAME", help=f"An event.  [default: {_USUAL.event}]")
+@click.option("--handler", metavar="NAME", help=f"Its handler.  [default: {_USUAL.handler}]")
+@click.option("--mail-to", metavar="ADDRESS", help="Who is told when retries run out.")
+@click.option("--smtp", metavar="URL", help="The mail server, with --mail-to.")
+@click.pass_obj
+def command(context: Context, /, folder: str, yes: bool, **options: str | None) -> None:
+    """Write a first events.toml, and a handler that works.
+
+    FOLDER is this one if you name none; it is made if it is not there. init asks for
+    what no option says, never writes over a file, and says what to type next.
+
+    \b
+    Examples:
+      eventctl init shop
+      eventctl init /srv/shop --yes --mail-to ops@example.com
+      eventctl init --yes --store 'mysql://shop:${DB_PASSWORD}@db1/shop'
+    """
+    if click.get_current_context().find_root().params.get("config"):
+        raise UsageError("init writes FOLDER/events.toml: name the folder, and leave out --config")
+    place = invocation.tidy(Path(folder).expanduser())
+    scaffold.refuse_taken(place)
+    said = {name: value for name, value in options.items() if value is not None}
+    answers = replace(_USUAL, **said)
+    if answers.smtp and not answers.mail_to and (yes or "mail_to" in said):
+        raise UsageError("--smtp says by which server, and --mail-to to whom: name both")
+    _refuse(scaffold.mistakes(answers, place))
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                "stdin is no terminal to ask on: say --yes, and options such as --store for"
+                " what should not be the default"
+            )
+        answers = _ask(place, answers, said)
+    _write(place, answers)
+    for line in _next(place, answers):
+        sys.stdout.write(f"{line}\n")
+
+
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise UsageError("\n".join(mistakes))
+
+
+def _ask(place: Path, answers: Answers, said: Mapping[str, str]) -> Answers:
+    """Ask for what no option says, each until the answer is of use."""
+    for name, question in _QUESTIONS.items():
+        if name in said or (name == "smtp" and not answers.mail_to):
+            continue
+        while True:
+            given = click.prompt(
+                question,
+                default=getattr(answers, name),
+                show_default=bool(getattr(answers, name)),
+                err=True,
+            )
+            tried = replace(answers, **{name: given.strip()})
+            wrong = scaffold.mistakes(tried, place)
+            if not wrong:
+                answers = tried
+                break
+            for line in wrong:
+                complain(line)
+    return answers
+
+
+def _write(place: Path, answers: Answers) -> None:
+    try:
+        made = scaffold.write(answers, place)
+    except OSError as error:
+        raise InitError(f"{error.filename or place}: {error.strerror}") from None
+    try:
+        configuration.load(place / scaffold.TOML)
+        concerns = configuration.concerns(place / scaffold.TOML)
+    except ConfigError as error:
+        concerns = error.mistakes
+        if not all(map(scaffold.is_unset, concerns)):
+            scaffold.undo(made)  # others may change the folder, and root would refuse the file
+            raise
+    for path in made:
+        complain(f"made {path}/" if path.is_dir() else f"wrote {path}")
+    for line in concerns:
+        complain(line)
+
+
+def _next(place: Path, answers: Answers) -> Iterator[str]:
+    """Yield what to type next, to the letter."""
+    program = invocation.typed()
+    if os.environ.get("EVENTCTL_CONFIG"):
+        # It would go before the file that is found in the folder.
+        program += f" --config {shlex.quote(str(place / scaffold.TOML))}"
+    yield "What to type next:"
+    if place != Path.cwd():
+        yield f"  cd {shlex.quote(str(place))}"
+    steps = (
+        (f"emit {shlex.quote(answers.event)} 'user A' 5000", "record an event, run its handler"),
+        ("list", "see what became of it"),
+        ("sweep", "run again what failed: silent if there is nothing to do"),
+        ("crontab --install", "have cron do that each minute"),
+        ("doctor", "see whether all is well"),
+    )
+    widest = max(len(words) for words, _ in steps)
+    for words, comment in steps:
+        yield f"  {program} {words:{widest}}   # {comment}"

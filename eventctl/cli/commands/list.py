@@ -1,0 +1,261 @@
+"""`eventctl list`: which events there are, and how far they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventctl.cli.context import Context
+from eventctl.cli.options import filters, selection
+from eventctl.models import State
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from eventctl.config.model import Config
+    from eventctl.store.queries.events import EventView
+
+Pages = Iterator[list["EventView"]]
+
+_NARROW = 100
+"""Columns of a terminal below which the year is left out."""
+
+_LEAST_ARGS = 12
+"""Columns that args must have to be worth showing."""
+
+_WIDEST_NAME = 24
+
+
+@click.command()
+@filters(limit=50, limit_help="At most so many events; 0: all.  [default: 50]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
+    help="Without it: a table on a terminal, text in a pipe.",
+)
+@click.pass_obj
+def command(context: Context, /, form: str | None, limit: int, **chosen: Any) -> None:
+    """List events, the newest first, with what is left to do for each.
+
+    Text has one event on a line and no header: id, when (UTC), name, status,
+    handlers done/expected, args, with tabs between them and control characters
+    escaped. JSON has all of an event and its deliveries; args that are not JSON
+    are null there, and their text is in argsRaw. A cell of CSV that a spreadsheet
+    would take for a formula begins with an apostrophe. CloudEvents are version 1.0,
+    one on a line, as emit --batch reads them.
+
+    \b
+    Examples:
+      eventctl list --status failed --since 2h
+      eventctl list --event purchased --limit 0 --format csv > purchased.csv
+      eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
+    """
+    from eventctl.format.redact import Redaction
+    from eventctl.store import claims
+    from eventctl.store.queries import events, operations
+    from eventctl.store.queries.redacted import event_shown
+
+    form = form or ("table" if sys.stdout.isatty() else "text")
+    with context.open() as database:
+        now = claims.now(database)
+        wanted = selection(now, **chosen)
+        redaction = Redaction(context.config.redact)
+        # Args that are cut short are no JSON, in which something could be hidden.
+        brief = form == "table" and not redaction
+        pauses = operations.Pauses(database)
+        pages = (
+            [event_shown(redaction, pauses.mark(event)) for event in page]
+            for page in events.pages(database, wanted, limit, brief=brief)
+        )
+        if form == "table":
+            shown = _print_table(context.config, pages, now)
+            _print_waits(events.breakers(database), pauses.all, now)
+        elif form == "cloudevents":
+            shown = _print_cloudevents(pages, context.config.store.source)
+        else:
+            shown = _FORMS[form](pages)
+        if not shown:
+            _say_why(events.any_events(database), context.prog)
+
+
+def _print_lines(pages: Pages) -> int:
+    from eventctl.cli.output.formats import text_line
+
+    return _write(map(text_line, _each(pages)))
+
+
+def _print_jsonl(pages: Pages) -> int:
+    from eventctl.cli.output.formats import event_json, json_text
+
+    return _write(json_text(event_json(event)) for event in _each(pages))
+
+
+def _print_cloudevents(pages: Pages, source: str) -> int:
+    from eventctl.cli.output.formats import cloudevent, json_text
+
+    return _write(json_text(cloudevent(event, source)) for event in _each(pages))
+
+
+def _print_json(pages: Pages) -> int:
+    from eventctl.cli.output.formats import event_json, json_text
+
+    # An array that is written as it comes: a million events must not lie in memory.
+    shown = 0
+    for event in _each(pages):
+        sys.stdout.write(",\n " if shown else "[")
+        sys.stdout.write(json_text(event_json(event)))
+        shown += 1
+    sys.stdout.write("]\n" if shown else "[]\n")
+    return shown
+
+
+def _print_csv(pages: Pages) -> int:
+    import csv
+
+    from eventctl.cli.output.formats import CSV_HEADER, csv_row
+
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(CSV_HEADER)
+    shown = 0
+    for event in _each(pages):
+        writer.writerow(csv_row(event))
+        shown += 1
+    return shown
+
+
+_FORMS: dict[str, Callable[[Pages], int]] = {
+    "text": _print_lines,
+    "jsonl": _print_jsonl,
+    "json": _print_json,
+    "csv": _print_csv,
+}
+
+
+def _each(pages: Pages) -> Iterator[EventView]:
+    return (event for page in pages for event in page)
+
+
+def _write(lines: Iterable[str]) -> int:
+    shown = 0
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+        shown += 1
+    return shown
+
+
+def _print_table(config: Config, pages: Pages, now: int) -> int:
+    """Print a table for each page, all with the columns of the first one."""
+    from eventctl.cli.output.tables import console
+
+    out = console()
+    layout: _Layout | None = None
+    shown = 0
+    for page in pages:
+        rows = [(event, _left(config, event, now)) for event in page]
+        first = layout is None
+        layout = layout or _Layout(rows, out.width)
+        out.print(layout.table(rows, show_header=first))
+        shown += len(page)
+    return shown
+
+
+class _Layout:
+    """The widths of the columns, as the first page and the terminal want them."""
+
+    def __init__(self, rows: list[tuple[EventView, Any]], width: int) -> None:
+        from rich.cells import cell_len
+
+        self.year = width >= _NARROW
+        self.id = max(2, *(len(str(event.id)) for event, _ in rows))
+        self.when = 19 if self.year else 14
+        names = max(cell_len(event.name) for event, _ in rows)
+        self.name = min(_WIDEST_NAME, max(5, names))
+        self.status = max(len(_status(event)) for event, _ in rows)
+        rest = max(_LEAST_ARGS, width - (self.id + self.when + self.name + self.status + 4 * 2))
+        widest = max(left.cell_len for _, left in rows)
+        self.left = min(rest, max(widest, len("left to do"))) if widest else 0
+        self.args = rest - (self.left + 2 if self.left else 0)
+        if self.args < _LEAST_ARGS:
+            self.left, self.args = rest, 0
+
+    def table(self, rows: list[tuple[EventView, Any]], *, show_header: bool) -> Table:
+        """Return one page as a table."""
+        from rich.text import Text
+
+        from eventctl.cli.output.tables import plain_table, utc
+        from eventctl.format.text import printable
+
+        table = plain_table(show_header=show_header)
+        columns = {
+            "id": self.id,
+            "when (UTC)": self.when,
+            "event": self.name,
+            "status": self.status,
+            "left to do": self.left,
+            "args": self.args,
+        }
+        for title, width in columns.items():
+            if width:
+                table.add_column(
+                    title,
+                    width=width,
+                    no_wrap=True,
+                    overflow="ellipsis",
+                    justify="right" if title == "id" else "left",
+                )
+        for event, left in rows:
+            cells = [
+                Text(str(event.id)),
+                Text(utc(event.created_at, self.year)),
+                Text(printable(event.name)),
+                _status(event),
+                *([left] if self.left else []),
+                *([Text(printable(event.args), "dim")] if self.args else []),
+            ]
+            table.add_row(*cells)
+        return table
+
+
+def _status(event: EventView) -> Any:
+    from eventctl.cli.output.formats import done_of_expected
+    from eventctl.cli.output.tables import status_text
+
+    return status_text(event.status).append(f" {done_of_expected(event)}", "dim")
+
+
+def _left(config: Config, event: EventView, now: int) -> Any:
+    from rich.text import Text
+
+    from eventctl.cli.output.tables import left_to_do
+
+    return Text(", ").join(
+        left_to_do(config, event.name, delivery, now)
+        for delivery in event.deliveries
+        if delivery.state != State.DONE
+    )
+
+
+def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
+    from eventctl.cli.output.tables import breaker_line, console, pause_line
+
+    if breakers or pauses:
+        sys.stdout.flush()
+        err = console(sys.stderr)
+        err.print()
+        for pause in pauses:
+            err.print(pause_line(pause, now))
+        for breaker in breakers:
+            err.print(breaker_line(breaker, now))
+
+
+def _say_why(any_events: bool, prog: str) -> None:
+    from eventctl.cli import complain
+
+    if any_events:
+        complain("no event matches")
+    else:
+        complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")

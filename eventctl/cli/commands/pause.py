@@ -1,0 +1,153 @@
+"""`eventctl pause`: stop running a handler or an event, until it is resumed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.cli.options import name as a_name
+from eventctl.errors import EXIT_DONE, UsageError
+from eventctl.format.text import printable
+
+if TYPE_CHECKING:
+    from eventctl.store.database import Database
+    from eventctl.store.pauses import Kind
+
+_LONGEST_WHY = 1000
+
+
+def which(function: click.decorators.FC) -> click.decorators.FC:
+    """Add the options that say what a NAME is, where it is a handler's and an event's."""
+    function = click.option("--event", is_flag=True, help="NAME is an event.")(function)
+    return click.option("--handler", is_flag=True, help="NAME is a handler.")(function)
+
+
+def kind_of(
+    context: Context, database: Database, name: str, handler: bool, event: bool, paused: bool
+) -> Kind:
+    """Return whether `name` is a handler or an event, as it is said or found.
+
+    With `paused` it is looked for in what is paused first. Raises UsageError where nothing
+    is known by this name, or two things are and no option says which is meant.
+    """
+    from eventctl.store.pauses import Kind
+    from eventctl.store.queries import operations
+
+    if handler and event:
+        raise UsageError(f"{name!r} is one of the two: say --handler or --event, not both")
+    wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
+    found = []
+    if paused:
+        names = {(each.kind, each.name) for each in operations.Pauses(database).all}
+        found = [kind for kind in wanted if (kind, name) in names]
+    configured = {Kind.HANDLER: context.config.handlers, Kind.EVENT: context.config.events}
+    if not found:
+        found = [kind for kind in wanted if name in configured[kind]]
+    if not found:
+        # What events.toml has no more may have left deliveries behind.
+        found = [kind for kind in wanted if operations.is_recorded(database, kind, name)]
+    if not found:
+        words = " or ".join(wanted)
+        raise UsageError(f"no {words} {name!r}, neither in {context.config.path} nor in the store")
+    if len(found) > 1:
+        raise UsageError(f"{name!r} is a handler and an event: say --handler or --event")
+    return found[0]
+
+
+@click.command()
+@click.argument("name", required=False, callback=lambda c, p, v: v and a_name(c, p, v))
+@which
+@click.option("--why", metavar="TEXT", help="Why, for who wonders what keeps it from running.")
+@click.option("--json", "as_json", is_flag=True, help="List what is paused as JSON.")
+@click.pass_obj
+def command(
+    context: Context,
+    /,
+    name: str | None,
+    handler: bool,
+    event: bool,
+    why: str | None,
+    as_json: bool,
+) -> int:
+    """Stop running a handler or an event; list what is paused.
+
+    NAME is a handler, or an event, which stands for all of its handlers. Events are
+    recorded as ever, and the deliveries wait and lose no attempts: neither sweep nor
+    emit nor replay --now runs them, until eventctl resume NAME. What runs already
+    goes on, and deadlines are not put off.
+    Without NAME, pause lists what is paused: kind, name, since when (UTC), and why.
+
+    \b
+    Examples:
+      eventctl pause lottery --why "their maintenance, until Monday"
+      eventctl pause --event purchased
+      eventctl pause
+    """
+    from eventctl.store import pauses
+    from eventctl.store.queries import operations
+
+    if name is None:
+        if handler or event or why is not None:
+            raise UsageError("pause what? eventctl pause NAME (see eventctl pause --help)")
+        with context.open() as database:
+            return _list(context, database, as_json)
+    if as_json:
+        raise UsageError("--json lists what is paused: it cannot go with NAME")
+    _check(why)
+    with context.open() as database:
+        kind = kind_of(context, database, name, handler, event, paused=False)
+        new = pauses.pause(database, kind, name, why)
+        left = operations.unfinished(database, kind, name)
+    shown = printable(name)
+    if not new:
+        complain(f"the {kind} {shown} was paused already" + ("; it has a new why" if why else ""))
+        return EXIT_DONE
+    waiting, running = left.get("pending", 0), left.get("running", 0)
+    said = f"the {kind} {shown} is paused: {waiting:,} of its deliveries wait"
+    if running:
+        said += f"; {running:,} that run already go on"
+    complain(said)
+    complain(f"to run it again: {context.prog} resume {shlex.quote(shown)}")
+    return EXIT_DONE
+
+
+def _check(why: str | None) -> None:
+    try:
+        (why or "").encode()
+    except UnicodeEncodeError:
+        raise UsageError("--why is not UTF-8 text") from None
+    if why is not None and len(why) > _LONGEST_WHY:
+        raise UsageError(f"--why has {_LONGEST_WHY:,} characters at the most, not {len(why):,}")
+
+
+def _list(context: Context, database: Database, as_json: bool) -> int:
+    from eventctl.cli.output import formats, tables
+    from eventctl.store import claims
+    from eventctl.store.queries import operations
+
+    found = operations.Pauses(database).all
+    now = claims.now(database)
+    if as_json:
+        rows = [formats.pause_fields(each) for each in found]
+        sys.stdout.write(formats.json_text(rows, indent=2) + "\n")
+    elif not found:
+        complain("nothing is paused")
+    elif sys.stdout.isatty():
+        from rich.text import Text
+
+        table = tables.plain_table("what", "name", "paused", "why")
+        table.columns[-1].no_wrap = False
+        for each in found:
+            cells = (each.kind, each.name, tables.ago(each.paused_at, now), each.why)
+            table.add_row(*(Text(printable(cell)) for cell in cells))
+        tables.console().print(table)
+    else:
+        for each in found:
+            cells = (each.kind, each.name, formats.iso(each.paused_at) or "", each.why)
+            sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+    return EXIT_DONE

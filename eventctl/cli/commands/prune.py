@@ -1,0 +1,267 @@
+"""`eventctl prune`: delete what is old and over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eventctl.cli import complain, selection
+from eventctl.cli.context import Context
+from eventctl.config.units import parse_duration
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from eventctl.config.model import Config
+    from eventctl.store.database import Database
+    from eventctl.store.pruning import Old, Sum, Wanted
+    from eventctl.upkeep.archive import Archive
+    from eventctl.upkeep.prune import Keep, Pruned
+
+_MANY = 1000
+"""How many events are deleted without asking."""
+
+_WORTH_A_WORD = 10_000_000
+"""Bytes that are free in the file of a store."""
+
+_READ_AT_ONCE = 50
+"""How many events are read at once to be archived, each with its whole history."""
+
+
+@click.command()
+@click.option(
+    "--older-than",
+    metavar="TIME",
+    required=True,
+    help="Events that were created longer ago than this, such as 90d.",
+)
+@click.option("--failed", is_flag=True, help="Events that have failed, too.")
+@click.option(
+    "--archive",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Add them to this file first, as JSON Lines compressed by gzip.",
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest.")
+@click.option("--dry-run", is_flag=True, help="Tell how many there are, and delete nothing.")
+@click.option("--vacuum", is_flag=True, help="SQLite: give the room back to the disk, too.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing where all went well; for cron.")
+@click.pass_obj
+def command(
+    context: Context,
+    older_than: str,
+    failed: bool,
+    archive: Path | None,
+    limit: int | None,
+    dry_run: bool,
+    vacuum: bool,
+    yes: bool,
+    quiet: bool,
+) -> int:
+    """Delete old events that are over, with their deliveries and attempts.
+
+    An event is deleted that was created before that time and is processed; with
+    --failed also one that has failed. Never one that is still pending or running, or
+    of which a person has still to be told. It goes in small steps with pauses, so that
+    nobody waits for it, and may be interrupted at any time. The history of sweeps that
+    is as old, and rows that belong to no event any more, are deleted with it.
+
+    With --archive each event is in the file, and the file on the disk, before it is
+    deleted. It holds args and errors whole, whatever `redact` says, and has mode 0600.
+
+    Where it is more than a thousand events, prune asks first.
+
+    \b
+    Examples:
+      eventctl prune --older-than 90d --dry-run
+      eventctl prune --older-than 90d --archive /var/backups/events.jsonl.gz
+      zcat /var/backups/events.jsonl.gz | jq -c 'select(.key == "order-17")'
+      30 3 * * *  eventctl --config FILE prune --older-than 90d --yes --quiet
+    """  # fmt: skip
+    from eventctl.store import claims, pruning
+    from eventctl.store.pruning import Wanted
+    from eventctl.upkeep.prune import Pruned, prune_orphans
+
+    age = int(_seconds(older_than) * 1000)
+    with context.open() as database:
+        wanted = Wanted(claims.now(database) - age, failed)
+        if vacuum:
+            _check_room(context, database, quiet)
+        there = pruning.count(database, wanted)
+        if dry_run:
+            pruned = Pruned()
+            prune_orphans(database, pruned, dry_run=True)
+            _tell_plan(database, wanted, there, pruned.orphans)
+            return EXIT_DONE
+        number = min(there.events, limit or there.events)
+        if not _agreed(number, there, yes):
+            complain("nothing was deleted")
+            return EXIT_FAILED
+        done = _prune(context.config, database, wanted, number, limit or 0, archive)
+        if vacuum:
+            database.vacuum()
+        if not quiet:
+            complain(_told(done, wanted, archive))
+            if done.events and not vacuum:
+                _tell_room(database)
+    return EXIT_DONE
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise UsageError(f"--older-than: {error}") from error
+
+
+def _prune(
+    config: Config,
+    database: Database,
+    wanted: Wanted,
+    number: int,
+    limit: int,
+    archive: Path | None,
+) -> Pruned:
+    from eventctl.cli.output.progress import ProgressBar
+    from eventctl.upkeep import prune
+    from eventctl.upkeep.archive import Archive
+
+    done = prune.Pruned()
+    with ExitStack() as stack:
+        keep = None
+        if archive is not None:
+            opened = stack.enter_context(Archive(archive))
+            if opened.taken_off:
+                complain(
+                    f"{archive}: {opened.taken_off:,} bytes at its end, of a prune that was cut"
+                    " off, are taken off; their events are still in the store"
+                )
+            keep = _keeper(database, opened)
+        try:
+            with ProgressBar("pruning", number) as bar:
+                prune.prune(database, wanted, done, limit=limit, keep=keep, progress=bar.advance)
+            prune.prune_history(config, database, wanted.cutoff, done)
+            prune.prune_orphans(database, done)
+        except KeyboardInterrupt:
+            complain(_told(done, wanted, archive))
+            raise
+    return done
+
+
+def _keeper(database: Database, archive: Archive) -> Keep:
+    """Return what puts a batch of events into the archive."""
+
+    def keep(batch: Sequence[Old]) -> None:
+        archive.add(_lines(database, [old.id for old in batch]))
+
+    return keep
+
+
+def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
+    from eventctl.cli.output.formats import event_json, json_text
+    from eventctl.store.queries import events
+    from eventctl.store.queries.events import Selection
+
+    for start in range(0, len(ids), _READ_AT_ONCE):
+        part = tuple(ids[start : start + _READ_AT_ONCE])
+        found = {e.id: e for page in events.pages(database, Selection(ids=part)) for e in page}
+        deliveries = [each.id for event in found.values() for each in event.deliveries]
+        history = events.attempts(database, deliveries)
+        for event_id in part:
+            if event_id in found:  # else another prune was faster
+                yield json_text(event_json(found[event_id], history))
+
+
+def _agreed(number: int, there: Sum, yes: bool) -> bool:
+    """Ask where it is many, and return the answer."""
+    if yes or number <= _MANY:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this would delete {selection.events(number)}, and there is no terminal to ask on:"
+            " look with --dry-run, then say --yes"
+        )
+    return click.confirm(f"Delete {selection.events(number)}{_span(there)}?", err=True)
+
+
+def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
+    from eventctl.cli.output.tables import utc
+    from eventctl.store import pruning
+
+    what = "processed or failed" if wanted.failed else "processed"
+    told = f"{what} and was created before {utc(wanted.cutoff)} UTC"
+    if there.events:
+        complain(f"would delete {selection.events(there.events)}{_span(there)}: each is {told}")
+    else:
+        complain(f"nothing to delete: no event is {told}")
+    if orphans:
+        complain(f"would delete {orphans:,} rows whose event or delivery is gone")
+    kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
+    if kept:
+        complain(f"{selection.events(kept)} as old, failed, would stay; --failed deletes them, too")
+
+
+def _span(there: Sum) -> str:
+    from eventctl.cli.output.tables import utc
+
+    if there.oldest is None or there.newest is None:
+        return ""
+    return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
+
+
+def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
+    from eventctl.cli.output.tables import utc
+
+    line = f"deleted {selection.events(done.events)} created before {utc(wanted.cutoff)} UTC"
+    if archive is not None and done.events:
+        line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
+    if done.left:
+        left = selection.events(done.left)
+        line += f"; {left} changed meanwhile or had still to be told of, and stayed"
+    if done.sweeps:
+        line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
+    if done.orphans:
+        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} that belonged to nothing"
+    return line
+
+
+def _check_room(context: Context, database: Database, quiet: bool) -> None:
+    """Warn of what a VACUUM means, and refuse it where there is no room for it."""
+    room = database.room()
+    path = context.config.store.sqlite
+    if room is None or path is None:
+        raise UsageError(
+            "--vacuum is for SQLite: MySQL uses the room of what was deleted again, and OPTIMIZE"
+            " TABLE gives it back"
+        )
+    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(path.parent)).free
+    if free < need:
+        raise UsageError(
+            f"--vacuum writes the store anew, for which it may need {_size(need)}, and"
+            f" {path.parent} has {_size(free)} free: leave it out"
+        )
+    if not quiet:
+        complain(
+            f"--vacuum writes the store ({_size(room[0])}) anew at the end; nobody else can write"
+            " to it for as long, and emit waits"
+        )
+
+
+def _tell_room(database: Database) -> None:
+    size, free = database.room() or (0, 0)
+    if free > _WORTH_A_WORD:
+        complain(
+            f"the file keeps its size of {_size(size)}, {_size(free)} of which new events use"
+            " before it grows; --vacuum gives them back to the disk"
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"

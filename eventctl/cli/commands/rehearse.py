@@ -1,0 +1,246 @@
+"""`eventctl rehearse`: see that a handler is idempotent, before an outage does."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from eventctl.cli import complain
+from eventctl.cli.commands.probe import Probe, argv
+from eventctl.cli.context import Context
+from eventctl.cli.options import name as a_name
+from eventctl.config.units import parse_duration
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.text import printable
+from eventctl.models import Delivery, Outcome, Result, State
+
+if TYPE_CHECKING:
+    from eventctl.run.rehearse import Rehearsal
+    from eventctl.store.queries.events import EventView
+
+_HALF = "half-way"
+_KILLS = 3
+"""How often it is tried to kill a handler that ends before it can be."""
+
+
+def _kill(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
+    """Return after how many seconds to kill; 0 for half-way, None for not at all."""
+    if value is None:
+        return None
+    if value == _HALF:
+        return 0.0
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{error} (to kill it half-way, put --kill last)") from None
+    if not seconds:
+        raise click.BadParameter("it can be killed after some time only, such as 500ms")
+    return seconds
+
+
+@click.command()
+@click.argument("handler", callback=a_name)
+@click.argument("event", metavar="ID", callback=a_name)
+@click.option("--twice", is_flag=True, help="Run it twice in a row.")
+@click.option(
+    "--kill",
+    "kill",
+    metavar="[AFTER]",
+    is_flag=False,
+    flag_value=_HALF,
+    callback=_kill,
+    help="Run it, then kill it half-way (or AFTER a time, such as 500ms), then run it again.",
+)
+@click.option(
+    "--probe",
+    metavar="COMMAND",
+    callback=argv,
+    help="A command, without a shell, that shows what the handler has done: it must show the same"
+    " after the first run and after the last.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.pass_obj
+def command(
+    context: Context,
+    /,
+    handler: str,
+    event: str,
+    twice: bool,
+    kill: float | None,
+    probe: list[str] | None,
+    yes: bool,
+) -> int:
+    """Run a handler again, to see that this does no harm.
+
+    HANDLER is run for real, for the event with this ID or key: what it does is done
+    again. The store is left as it is: the delivery stands as it stood, and no attempt is
+    counted. Only what a transactional handler writes to the store is rolled back.
+    Exits with 1 if a run fails, or if the probe shows a difference.
+
+    \b
+    Examples:
+      eventctl rehearse lottery 42 --twice
+      eventctl rehearse lottery 42 --twice --probe "sqlite3 shop.db 'SELECT * FROM lot'"
+      eventctl rehearse lottery 42 --kill --probe "ls -l /srv/shop/tickets"
+    """
+    if probe and not twice and kill is None:
+        raise UsageError("--probe compares one run with another: say --twice or --kill")
+    if handler not in context.config.handlers:
+        raise UsageError(_unknown(context, handler))
+    found = _find(context, handler, event)
+    times = 1 + twice + 2 * (kill is not None)
+    if not _agreed(context, handler, found, times, yes):
+        complain("nothing was run")
+        return EXIT_FAILED
+    from eventctl.cli.commands.replay_now import teller
+    from eventctl.run.rehearse import Rehearsal
+
+    heard = teller(context.config, _write_line)
+    with Rehearsal(context.config, found, handler, heard) as rehearsal:
+        play = _Play(rehearsal, found, handler, Probe(probe, found, handler) if probe else None)
+        play.run(twice, kill)
+        return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
+
+
+def _unknown(context: Context, handler: str) -> str:
+    text = f"no handler {handler!r} in {context.config.path}"
+    near = difflib.get_close_matches(handler, context.config.handlers, n=1)
+    return f"{text}: did you mean {near[0]!r}?" if near else text
+
+
+def _find(context: Context, handler: str, event: str) -> EventView:
+    """Return the event, if its handler can be run without a sweep's running it as well."""
+    from eventctl.store.queries import events, operations
+
+    with context.open() as database:
+        found = events.find(database, event)
+        pauses = operations.Pauses(database)
+    if found is None:
+        raise UsageError(
+            f"no event has the id or key {event!r}; see which there are: {context.prog} list"
+        )
+    for delivery in pauses.mark(found).deliveries:
+        if delivery.handler != handler:
+            continue
+        if delivery.state == State.RUNNING:
+            raise UsageError(
+                f"{handler} is running for event {found.id} right now: wait until it has ended"
+            )
+        if delivery.state == State.PENDING and not (delivery.paused or delivery.held):
+            raise UsageError(
+                f"{handler} waits to be run for event {found.id}, and a sweep may do so at any"
+                f" time: let it, or first say: {context.prog} pause {shlex.quote(handler)}"
+            )
+    return found
+
+
+def _agreed(context: Context, handler: str, event: EventView, times: int, yes: bool) -> bool:
+    what = f"{printable(handler)} for {printable(event.name)} {event.id}"
+    often = "once" if times == 1 else f"{times} times"
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this would run {what} {often}, for real, and there is no terminal to ask on:"
+            " say --yes"
+        )
+    if context.config.handlers[handler].transactional:
+        complain("it is transactional: what it writes to the store is rolled back")
+    else:
+        complain("what it does is done for real: mails are sent, and money is moved")
+    return click.confirm(f"Run {what} {often}?", err=True)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _write_line(delivery: Delivery, line: str) -> None:
+    _write(f"  | {line}")
+
+
+class _Play:
+    """The runs, one after another, and what is said of them."""
+
+    def __init__(
+        self, rehearsal: Rehearsal, event: EventView, handler: str, probe: Probe | None
+    ) -> None:
+        self._rehearsal = rehearsal
+        self._event = event
+        self._handler = handler
+        self._probe = probe
+        self._number = 0
+        self._failed = False
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_FAILED if self._failed else EXIT_DONE
+
+    def run(self, twice: bool, kill: float | None) -> None:
+        """Run it once; then once more; then killed, and to its end: as far as is asked for."""
+        took = self._to_the_end()
+        if twice and not self._over:
+            self._to_the_end()
+        if kill is None or self._over:
+            return
+        if self._killed(kill or took / 2, tries=1 if kill else _KILLS):
+            self._to_the_end()
+
+    @property
+    def _over(self) -> bool:
+        # What has failed once is not run again, for real, to see how it fails again.
+        return bool(self._failed or self._rehearsal.signal)
+
+    def _to_the_end(self) -> float:
+        """Run it, and return how long that took, in seconds."""
+        self._begin("")
+        result, _ = self._rehearsal.run()
+        self._tell(result)
+        if self._probe and not self._over:
+            for line in self._probe.look(self._number):
+                _write(line)
+            self._failed = self._probe.differs
+        return result.took / 1000
+
+    def _killed(self, after: float, tries: int) -> bool:
+        for _ in range(tries):
+            self._begin(f", to be killed after {_seconds(after)}")
+            result, killed = self._rehearsal.run(kill_after=after)
+            if killed:
+                _write(f"run {self._number}: killed after {_seconds(after)}")
+                return True
+            self._tell(result)
+            if self._over:
+                return False
+            after = result.took / 2000
+        complain(
+            f"{printable(self._handler)} ended before it could be killed: say when, as in"
+            " --kill 5ms"
+        )
+        self._failed = True
+        return False
+
+    def _begin(self, how: str) -> None:
+        self._number += 1
+        what = f"{printable(self._handler)} of {printable(self._event.name)} {self._event.id}"
+        _write(f"run {self._number}: {what}{how}")
+
+    def _tell(self, result: Result) -> None:
+        from eventctl.cli.output.tables import span
+
+        error = f": {printable(result.error)}" if result.error else ""
+        _write(f"run {self._number}: {result.outcome} in {span(result.took)}{error}")
+        for line in result.traceback.splitlines():
+            _write(f"  {printable(line)}")
+        self._failed |= result.outcome != Outcome.SUCCEEDED
+
+
+def _seconds(seconds: float) -> str:
+    from eventctl.cli.output.tables import span
+
+    return span(round(seconds * 1000))

@@ -1,0 +1,162 @@
+"""`replay --backfill HANDLER`: give a new handler the events of the past."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from eventctl.cli import complain, selection
+from eventctl.cli.context import Context
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.text import printable
+
+if TYPE_CHECKING:
+    from eventctl.store.database import Database
+    from eventctl.store.queries.operations import Head
+
+
+@dataclass(slots=True)
+class _Share:
+    """What is added to the events of one name."""
+
+    count: int
+    first: Head
+    last: Head
+
+
+class Backfill:
+    """The events that lack a delivery to a handler, as they were found; and what is done."""
+
+    def __init__(
+        self,
+        context: Context,
+        database: Database,
+        handler: str,
+        ids: Sequence[str],
+        limit: int,
+        chosen: dict[str, Any],
+    ) -> None:
+        self._context = context
+        self._database = database
+        self._handler = handler
+        self._ids = array("q")  # a million of them fit into 8 MB
+        self._shares: dict[str, _Share] = {}
+        self._find(ids, limit, chosen)
+
+    def _find(self, ids: Sequence[str], limit: int, chosen: dict[str, Any]) -> None:
+        from eventctl.store.queries import operations
+
+        if ids and (limit or any(chosen.values())):
+            raise UsageError("replay takes ids or filters, not both")
+        wanted = selection.selected(self._database, ids, chosen)
+        if not (ids or wanted.events):
+            wanted = replace(wanted, events=self._mapped())
+        elif self._handler not in self._context.config.handlers:
+            raise UsageError(self._unknown())
+        for page in operations.lacking(self._database, wanted, self._handler, limit):
+            for head in page:
+                self._ids.append(head.id)
+                share = self._shares.setdefault(head.name, _Share(0, head, head))
+                share.count += 1
+                share.first = head  # they come newest first
+        self._ids.reverse()
+
+    def _mapped(self) -> tuple[str, ...]:
+        config = self._context.config
+        if self._handler not in config.handlers:
+            raise UsageError(self._unknown())
+        mapped = tuple(
+            name for name, event in config.events.items() if self._handler in event.handlers
+        )
+        if not mapped:
+            raise UsageError(
+                f"no event in {config.path} names the handler {self._handler!r}: add it there, or"
+                " say --event"
+            )
+        return mapped
+
+    def _unknown(self) -> str:
+        import difflib
+
+        config = self._context.config
+        text = f"no handler {self._handler!r} in {config.path}"
+        near = difflib.get_close_matches(self._handler, config.handlers, n=1)
+        return f"{text}: did you mean {near[0]!r}?" if near else text
+
+    @property
+    def _what(self) -> str:
+        return f"{selection.deliveries(len(self._ids))} to {printable(self._handler)}"
+
+    def show(self) -> int:
+        """Print what would be added: by event how many, and the first and the last of them."""
+        from eventctl.cli.output.formats import iso
+
+        if self._shares and sys.stdout.isatty():
+            self._show_table()
+        else:
+            for name, share in self._shares.items():
+                ends = (share.first, share.last)
+                where = [cell for end in ends for cell in (str(end.id), iso(end.created_at) or "")]
+                cells = ("add", name, self._handler, str(share.count), *where)
+                sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+        sys.stdout.flush()
+        complain(f"would add {self._what}")
+        self._warn()
+        return EXIT_DONE
+
+    def _show_table(self) -> None:
+        from rich.text import Text
+
+        from eventctl.cli.output import tables
+
+        table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
+        for name, share in self._shares.items():
+            cells = [printable(name), f"{share.count:,}"]
+            for end in (share.first, share.last):
+                cells += [str(end.id), tables.utc(end.created_at)]
+            table.add_row(*map(Text, cells))
+        for column in (1, 2, 4):
+            table.columns[column].justify = "right"
+        tables.console().print(table)
+
+    def _warn(self) -> None:
+        selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
+
+    def run(self, yes: bool, now: bool, interval: float, verbose: bool) -> int:
+        """Add them, once it is agreed; run them at once with `now`. Returns the exit code."""
+        if not self._ids:
+            complain(f"nothing to add: no event that matches lacks a delivery to {self._handler}")
+            return EXIT_DONE
+        lines = [f"{share.count:,} of {printable(name)}" for name, share in self._shares.items()]
+        self._warn()
+        if not selection.confirmed(yes or len(self._ids) == 1, "add", self._what, lines):
+            complain("nothing was changed")
+            return EXIT_FAILED
+        added = self._add(interval)
+        missed = len(self._ids) - len(added)
+        meanwhile = f" ({missed:,} were there by then)" if missed else ""
+        complain(
+            f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
+        )
+        if now:
+            from eventctl.cli.commands.replay_now import run_now
+
+            return run_now(self._context, self._database, added, interval=interval, verbose=verbose)
+        if interval and len(added) > 1:
+            from eventctl.cli.output.tables import span
+
+            last = span(int((len(self._ids) - 1) * interval * 1000))
+            complain(f"sweeps run them as each is due, the last one in {last}")
+        return EXIT_DONE
+
+    def _add(self, interval: float) -> list[int]:
+        from eventctl.cli.output.progress import ProgressBar
+        from eventctl.run import replay
+
+        with ProgressBar("adding", len(self._ids)) as bar:
+            return replay.backfill_all(
+                self._database, self._ids, self._handler, bar.advance, interval
+            )

@@ -1,0 +1,103 @@
+"""`replay --now`: run what was re-opened or added at once, and tell what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.cli.selection import TOLD, deliveries
+from eventctl.errors import EXIT_DONE, EXIT_FAILED
+from eventctl.format.text import printable
+from eventctl.models import Delivery, Outcome, Result, State, Verdict
+
+if TYPE_CHECKING:
+    from eventctl.config.model import Config
+    from eventctl.store.database import Database
+
+
+def run_now(
+    context: Context,
+    database: Database,
+    delivery_ids: Sequence[int],
+    *,
+    interval: float,
+    verbose: bool,
+) -> int:
+    """Run deliveries, each once; return the exit code. `interval` is in seconds.
+
+    `verbose` tells of each attempt, and of what its handler writes, as it happens;
+    otherwise only the first failures are told, once all is over.
+    """
+    from eventctl.cli.output.progress import ProgressBar
+    from eventctl.run import replay
+
+    unsuccessful: list[tuple[Result, Verdict]] = []
+
+    def told(result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.NOT_STARTED:
+            return
+        if verbose:
+            complain(in_words(result, verdict))
+        elif verdict.state != State.DONE and len(unsuccessful) < TOLD:
+            unsuccessful.append((result, verdict))
+        bar.advance()
+
+    with ProgressBar("running", 0 if verbose else len(delivery_ids)) as bar:
+        ran = replay.run_now(
+            context.config,
+            database,
+            delivery_ids,
+            told,
+            interval=interval,
+            heard=teller(context.config, heard_line) if verbose else None,
+        )
+    for end in unsuccessful:
+        complain(in_words(*end))
+    counts = {"succeeded": 0, **ran.counts}
+    said = [f"{count:,} {word}" for word, count in counts.items() if count or word == "succeeded"]
+    if ran.left:
+        said.append(f"{ran.left:,} left to the next sweep")
+    complain(f"ran {deliveries(sum(counts.values()))}: {', '.join(said)}")
+    if ran.interrupted:
+        return 128 + ran.interrupted
+    succeeded = counts["succeeded"] == len(delivery_ids)
+    return EXIT_DONE if succeeded else EXIT_FAILED
+
+
+def in_words(result: Result, verdict: Verdict) -> str:
+    """Return how an attempt ended, and what comes next, on one line."""
+    from eventctl.cli.output.tables import span
+
+    delivery = result.delivery
+    line = f"{delivery.handler} of {delivery.name} {delivery.event_id}: {result.outcome}"
+    if result.outcome == Outcome.SUCCEEDED:
+        return f"{line} in {span(result.took)}"
+    if result.error:
+        line += f": {result.error}"
+    if verdict.state == State.PENDING and not verdict.reason:
+        line += f"; runs again in {span(verdict.delay)}"
+    return line
+
+
+def heard_line(delivery: Delivery, line: str) -> None:
+    """Tell a line that a handler has written."""
+    complain(f"{delivery.event_id} {delivery.handler} | {line}")
+
+
+def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[Delivery, str], None]:
+    """Return what is called with each line that a handler writes, to `say` it.
+
+    What `redact` hides of the event's args is hidden there, too.
+    """
+    from eventctl.format.redact import Redaction
+
+    redaction = Redaction(config.redact)
+
+    def heard(delivery: Delivery, line: str) -> None:
+        if redaction:
+            line = redaction.hide(delivery.name, delivery.args).cut_line(line)
+        say(delivery, printable(line))
+
+    return heard

@@ -1,0 +1,40 @@
+"""`eventctl resume`: run again what was paused."""
+
+from __future__ import annotations
+
+import click
+
+from eventctl.cli import complain
+from eventctl.cli.commands.pause import kind_of, which
+from eventctl.cli.context import Context
+from eventctl.cli.options import name as a_name
+from eventctl.errors import EXIT_DONE
+from eventctl.format.text import printable
+
+
+@click.command()
+@click.argument("name", callback=a_name)
+@which
+@click.pass_obj
+def command(context: Context, /, name: str, handler: bool, event: bool) -> int:
+    """Run a handler or an event again that was paused.
+
+    The next sweep runs what has waited, as many at a time as it always does.
+
+    \b
+    Example:
+      eventctl resume lottery
+    """
+    from eventctl.store import pauses
+    from eventctl.store.queries import operations
+
+    with context.open() as database:
+        kind = kind_of(context, database, name, handler, event, paused=True)
+        was_paused = pauses.resume(database, kind, name)
+        waiting = operations.unfinished(database, kind, name).get("pending", 0)
+    shown = printable(name)
+    if not was_paused:
+        complain(f"the {kind} {shown} was not paused")
+        return EXIT_DONE
+    complain(f"the {kind} {shown} is resumed; {waiting:,} of its deliveries wait for sweeps")
+    return EXIT_DONE

@@ -1,0 +1,269 @@
+"""`eventctl show`: one event whole, with all that was tried."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from eventctl.cli.context import Context
+from eventctl.cli.options import name
+from eventctl.errors import UsageError
+from eventctl.models import Reason, State
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from eventctl.config.model import Config
+    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
+    from eventctl.store.queries.incidents import IncidentView
+
+_SHOWN_ATTEMPTS = 20
+_SHOWN_LINES = 200
+"""Lines of a traceback or an output that are shown; --json has all that is kept."""
+
+
+@click.command()
+@click.argument("event", metavar="ID", callback=name)
+@click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
+@click.pass_obj
+def command(context: Context, /, event: str, as_json: bool) -> None:
+    """Show one event: its deliveries, each attempt, and why it failed.
+
+    ID is the number that emit has printed, or the event's key. Below all that went
+    wrong stands what to do about it.
+
+    \b
+    Examples:
+      eventctl show 42
+      eventctl show 42 --json | jq -r '.deliveries[].lastError'
+    """
+    from eventctl.format.redact import Redaction
+    from eventctl.store import claims
+    from eventctl.store.queries import events, incidents, operations
+    from eventctl.store.queries.redacted import attempts_shown, event_shown
+
+    with context.open() as database:
+        found = events.find(database, event)
+        if found is None:
+            raise UsageError(
+                f"no event has the id or key {event!r}; see which there are: {context.prog} list"
+            )
+        history = events.attempts(database, [delivery.id for delivery in found.deliveries])
+        redaction = Redaction(context.config.redact)
+        history = attempts_shown(redaction, found, history)
+        pauses = operations.Pauses(database)
+        found = event_shown(redaction, pauses.mark(found))
+        now = claims.now(database)
+        parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
+        breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
+    if as_json:
+        from eventctl.cli.output.formats import event_json, json_text
+
+        sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
+        return
+    from eventctl.cli.output.tables import breaker_line, console, pause_line
+
+    out = console()
+    page = _Page(context.config, found, history, now)
+    for line in page.lines(out.width):
+        out.print(line, soft_wrap=True)
+    waits = {
+        p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
+    }
+    for pause in waits:
+        out.print(pause_line(pause, now), soft_wrap=True)
+    for delivery in found.deliveries:
+        if delivery.state == State.PENDING and delivery.handler in breakers:
+            out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
+    for incident in parts:
+        out.print(_part_of(context, incident, now), soft_wrap=True)
+    for line in _to_do(context, found):
+        out.print(line, soft_wrap=True)
+
+
+class _Page:
+    """One event, line by line."""
+
+    def __init__(
+        self, config: Config, event: EventView, history: Sequence[AttemptView], now: int
+    ) -> None:
+        self._config = config
+        self._event = event
+        self._history = history
+        self._now = now
+
+    def lines(self, width: int) -> Iterator[Text]:
+        """Yield the lines of the page; none of them is cut, long ones are for the terminal."""
+        yield from self._head(width)
+        for delivery in self._event.deliveries:
+            yield from self._delivery(delivery)
+
+    def _head(self, width: int) -> Iterator[Text]:
+        from rich.text import Text
+
+        from eventctl.cli.output.formats import done_of_expected, expected, pretty_args
+        from eventctl.cli.output.tables import ago, status_text, utc
+        from eventctl.format.text import printable
+
+        event = self._event
+        yield Text.assemble(
+            ("event ", "dim"),
+            (str(event.id), "bold"),
+            "  ",
+            (printable(event.name), "bold"),
+            "  ",
+            status_text(event.status),
+            f", {done_of_expected(event)} done",
+        )
+        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self._now)}")
+        yield _fact("key", printable(event.key))
+        first, *more = pretty_args(event.args, width - 10).split("\n")
+        yield _fact("args", first)
+        yield from (Text(f"          {line}") for line in more)
+        gone = [n for n in expected(event) if n not in {d.handler for d in event.deliveries}]
+        if gone:
+            yield _fact("missing", ", ".join(map(printable, gone)))
+
+    def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:
+        from rich.text import Text
+
+        from eventctl.cli.output.tables import state_text
+        from eventctl.format.text import printable
+
+        yield Text()
+        yield Text.assemble(
+            (printable(delivery.handler), "bold"),
+            "  ",
+            state_text(delivery),
+            self._standing(delivery),
+        )
+        history = [each for each in self._history if each.delivery_id == delivery.id]
+        told = history and history[-1].error == delivery.last_error
+        if delivery.state != State.DONE and delivery.last_error and not told:
+            yield Text(f"  {printable(delivery.last_error)}", "red")
+        yield from self._attempts(history)
+        if history and delivery.state != State.DONE:
+            yield from _quoted("traceback", history[-1].traceback)
+            yield from _quoted("output", history[-1].output)
+
+    def _standing(self, delivery: DeliveryView) -> str:
+        from eventctl.cli.output.tables import ago, counted, span, utc
+
+        said = []
+        if delivery.attempts or delivery.state == State.FAILED:
+            allowed = counted(self._config, self._event.name, delivery)
+            said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
+        if delivery.state == State.DONE and delivery.done_at is not None:
+            said.append(f"at {utc(delivery.done_at)} UTC")
+            if delivery.took is not None:
+                said.append(f"took {span(delivery.took)}")
+        elif delivery.paused:
+            said.append("paused")
+        elif delivery.state == State.PENDING and delivery.due_at is not None:
+            what = "looked at again" if delivery.held else "next"
+            if delivery.due_at > self._now:
+                said.append(f"{what} {ago(delivery.due_at, self._now)}")
+                said.append(f"at {utc(delivery.due_at)} UTC")
+            else:
+                said.append("due: the next sweep runs it")
+        elif delivery.state == State.RUNNING and delivery.due_at is not None:
+            said.append(f"for {ago(delivery.due_at, self._now).removeprefix('in ')} at the most")
+        return "".join(f", {part}" for part in said)
+
+    def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
+        from rich.text import Text
+
+        from eventctl.cli.output.tables import outcome_style, span, utc
+        from eventctl.format.text import printable
+
+        left_out = len(history) - _SHOWN_ATTEMPTS
+        if left_out > 0:
+            yield Text(f"  … {left_out:,} earlier attempts: --json has them", "dim")
+            history = history[left_out:]
+        width = max((len(attempt.outcome) for attempt in history), default=0)
+        took = [span(attempt.took) if attempt.took is not None else "–" for attempt in history]
+        widest = max(map(len, took), default=0)
+        for attempt, time in zip(history, took, strict=True):
+            yield Text.assemble(
+                f"  {attempt.number:>2}  ",
+                (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
+                f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
+            )
+            if attempt.error:
+                yield Text(f"      {printable(attempt.error)}", overflow="fold")
+
+
+def _fact(label: str, value: str) -> Text:
+    from rich.text import Text
+
+    return Text.assemble((f"  {label:<8}", "dim"), value)
+
+
+def _quoted(title: str, text: str) -> Iterator[Text]:
+    """Yield what others wrote, each line marked, so that none passes for one of ours."""
+    from rich.text import Text
+
+    from eventctl.format.text import printable
+
+    lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
+    if not any(lines):
+        return
+    yield Text(f"  last {title}", "dim")
+    if len(lines) > _SHOWN_LINES:
+        yield Text(f"  | … {len(lines) - _SHOWN_LINES:,} lines before: --json has them", "dim")
+    for line in lines[-_SHOWN_LINES:]:
+        yield Text.assemble(("  | ", "dim"), line)
+
+
+def _part_of(context: Context, incident: IncidentView, now: int) -> Text:
+    """Return which open incident a delivery is a part of, and whether people know of it."""
+    from rich.text import Text
+
+    from eventctl.cli.output.tables import span
+    from eventctl.format.text import printable
+
+    told = [printable(telling.channel) for telling in incident.tellings if telling.told]
+    known = f"told on {', '.join(told)}" if told else "not told yet"
+    lasts = span(max(0, now - incident.opened_at))
+    return Text.assemble(
+        "\nincident ",
+        (incident.key, "bold"),
+        f": {printable(incident.handler)}, {incident.count:,} in all, open for {lasts}, {known}",
+    )
+
+
+def _to_do(context: Context, event: EventView) -> Iterator[Text]:
+    """Yield what a person can do about what failed, and the command that does it."""
+    from rich.text import Text
+
+    from eventctl.format.text import printable
+
+    failed = [d for d in event.deliveries if d.state == State.FAILED]
+    held = [d for d in event.deliveries if d.held]
+    if failed:
+        one = failed[0].handler if len(failed) == 1 else None
+        option = f" --handler {shlex.quote(one)}" if one and printable(one) == one else ""
+        them = "it" if len(failed) == 1 else "them"
+        yield Text()
+        if all(delivery.reason == Reason.CANCELLED for delivery in failed):
+            yield Text(f"To have the next sweep run {them} after all:")
+        else:
+            yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
+        yield Text(f"  {context.prog} replay {event.id}{option}", "bold")
+    for delivery in held:
+        yield Text()
+        if delivery.reason == Reason.UNKNOWN_HANDLER:
+            yield Text(
+                f"Add the handler {printable(delivery.handler)!r} to [handlers] of"
+                f" {printable(str(context.config.path))}: the next sweep then runs it."
+            )
+        else:
+            yield Text(
+                "The args are not JSON, so no retry can help: emit the event anew with the args"
+                " that were meant."
+            )
+            return

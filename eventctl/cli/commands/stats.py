@@ -1,0 +1,222 @@
+"""`eventctl stats`: how much, how fast, how often it fails, and how soon it is mended."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventctl.cli.context import Context
+from eventctl.cli.options import Moment, moment
+from eventctl.errors import EXIT_DONE, UsageError
+
+if TYPE_CHECKING:
+    from eventctl.monitor.health import Health
+    from eventctl.store.database import Database
+    from eventctl.store.queries.aggregate import Tally, Window
+
+_ALL = "all"
+_BARS = 30
+"""At the most so many characters of a sparkline, and numbers of `overTime`."""
+
+_BARS_OF_PAGE = 60
+
+
+def _since(context: click.Context, option: click.Parameter, value: str) -> Moment | None:
+    return None if value == _ALL else moment(context, option, value)
+
+
+@click.command()
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="7d",
+    show_default=True,
+    callback=_since,
+    help="Only events that were created from then on: a duration back from now (2h, 1h30m, 7d),"
+    " a date and time (2026-11-23, 2026-11-23T01:11+09:00), UTC unless it says otherwise,"
+    " or all.",
+)
+@click.option(
+    "--until",
+    metavar="WHEN",
+    callback=moment,
+    help="Only events that were created before then, written in the same way.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; spans of time are in seconds.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write one self-contained web page to FILE, and print nothing.",
+)
+@click.pass_obj
+def command(
+    context: Context, since: Moment | None, until: Moment | None, as_json: bool, html: Path | None
+) -> int:
+    """Show counts, failures, latency and MTTR, by event and by handler.
+
+    They are about the events created within a window of time, and what has become of
+    them since. fail% is the share of attempts that failed. p50 and p95 are latencies:
+    from when an event was created until its last delivery was done, and of handlers
+    until that delivery was. MTTR is the mean time from a delivery's first failure until
+    it was done. left is pending and running; open is emitted and timeout.
+
+    Text in a pipe has one name on a line, with tabs: event or handler, the name, the
+    four counts (emitted, timeout, processed, failed; of handlers done, pending,
+    running, failed), attempts, failed attempts, p50, p95, MTTR in seconds; then two lines
+    with the backlog and its oldest one's wait, and the last sweep's age.
+
+    \b
+    Examples:
+      eventctl stats --since 1d
+      eventctl stats --since 2026-11-01 --until 2026-12-01 --json
+      eventctl stats --html /var/www/intranet/eventctl.html
+    """
+    if as_json and html:
+        raise UsageError("--json and --html write two different things: choose one")
+    from eventctl.monitor import health
+
+    with context.open() as database:
+        seen = health.look(context.config, database)
+        most = _BARS_OF_PAGE if html else _BARS
+        tally = _tally(database, _window(database, seen.now, since, until, most))
+        if html:
+            _write_page(context, html, database, seen, tally)
+    if html:
+        return EXIT_DONE
+    if as_json:
+        from eventctl.cli.output.formats import json_text
+
+        sys.stdout.write(f"{json_text(_json(tally, seen))}\n")
+    elif sys.stdout.isatty():
+        from eventctl.cli.output import stats_table
+
+        stats_table.show(tally, seen)
+    else:
+        _print_text(tally, seen)
+    if not tally.events:
+        _say_why(context.prog, since)
+    return EXIT_DONE
+
+
+def _window(
+    database: Database, now: int, since: Moment | None, until: Moment | None, most: int
+) -> Window:
+    from eventctl.store.queries import statistics
+    from eventctl.store.queries.aggregate import Window
+
+    end = until(now) if until else now + 1
+    begin = since(now) if since else statistics.first_event(database)
+    begin = end - 1 if begin is None else begin
+    if begin >= end:
+        raise UsageError("--since is not before --until: no event can be between them")
+    return Window.of(begin, end, most)
+
+
+def _tally(database: Database, window: Window) -> Tally:
+    from eventctl.cli.output.progress import ProgressBar
+    from eventctl.store.queries import statistics
+    from eventctl.store.queries.aggregate import Tally
+
+    tally = Tally(window)
+    total = (
+        statistics.count_events(database, window.since, window.until) if sys.stderr.isatty() else 0
+    )
+    with ProgressBar("reading", total) as bar:
+        for page in statistics.events(database, window.since, window.until):
+            tally.add(page)
+            bar.advance(len(page))
+    return tally.close()
+
+
+def _json(tally: Tally, seen: Health) -> dict[str, Any]:
+    from eventctl.cli.output.formats import iso, pause_fields
+
+    window = tally.window
+    sweep = seen.sweep
+    return {
+        "since": iso(window.since),
+        "until": iso(window.until),
+        "step": window.step / 1000,
+        "events": {
+            name: {
+                **{status: each.counts[status] for status in _STATUSES},
+                **_numbers(each),
+            }
+            for name, each in tally.events.items()
+        },
+        "handlers": {
+            name: {
+                **{state: each.counts[state] for state in _STATES},
+                **_numbers(each),
+            }
+            for name, each in tally.handlers.items()
+        },
+        "backlog": seen.backlog.count,
+        "oldestDue": seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None,
+        "lastSweep": seen.sweep_age / 1000 if seen.sweep_age is not None else None,
+        "lastSweepAt": iso(sweep.ended_at) if sweep else None,
+        "needAPerson": sum(seen.failed.values()),
+        "incidents": sum(seen.incidents.values()),
+        "breakers": [breaker.handler for breaker in seen.breakers],
+        "paused": [pause_fields(pause) for pause in seen.paused],
+    }
+
+
+_STATUSES = ("emitted", "timeout", "processed", "failed")
+_STATES = ("done", "pending", "running", "failed")
+
+
+def _numbers(figures: Any) -> dict[str, Any]:
+    return {
+        "attempts": figures.attempts,
+        "failedAttempts": figures.failures,
+        "failureRate": figures.failure_rate,
+        "p50": figures.p50,
+        "p95": figures.p95,
+        "mttr": figures.mttr,
+        "overTime": figures.over_time,
+    }
+
+
+def _print_text(tally: Tally, seen: Health) -> None:
+    from eventctl.format.text import printable
+
+    kinds = (("event", tally.events, _STATUSES), ("handler", tally.handlers, _STATES))
+    for kind, by_name, counted in kinds:
+        for name, each in by_name.items():
+            counts = [str(each.counts[count]) for count in counted]
+            spans = [_plain(seconds) for seconds in (each.p50, each.p95, each.mttr)]
+            cells = (kind, printable(name), *counts, str(each.attempts), str(each.failures), *spans)
+            sys.stdout.write("\t".join(cells) + "\n")
+    waited = _plain(seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None)
+    sys.stdout.write(f"backlog\t{seen.backlog.count}\t{waited}\n")
+    age = _plain(seen.sweep_age / 1000 if seen.sweep_age is not None else None)
+    sys.stdout.write(f"lastSweep\t{age}\n")
+
+
+def _plain(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.3f}"
+
+
+def _write_page(
+    context: Context, path: Path, database: Database, seen: Health, tally: Tally
+) -> None:
+    from eventctl.format.files import write_whole
+    from eventctl.monitor import page
+    from eventctl.monitor.page.data import look
+
+    needs = look(context.config, database, tally.window, seen.now)
+    write_whole(path, page.page(needs, seen, tally))
+
+
+def _say_why(prog: str, since: Moment | None) -> None:
+    from eventctl.cli import complain
+
+    if since is None:
+        complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")
+    else:
+        complain("no event was created in this time; --since all looks at every one")

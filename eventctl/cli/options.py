@@ -1,0 +1,137 @@
+"""The options that select events, the same for every command that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from eventctl.config.units import parse_duration
+from eventctl.models import Status
+
+if TYPE_CHECKING:
+    from eventctl.store.queries.events import Selection
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+Moment = Callable[[int], int]
+"""Gives a time in milliseconds since 1970, UTC, from what the time is now."""
+
+
+def _statuses(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Status, ...]:
+    """Read statuses, each by its name or number."""
+    by_word = {word: s for s in Status for word in (s.name.lower(), str(int(s)))}
+    for value in values:
+        if value.lower() not in by_word:
+            known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
+            raise click.BadParameter(f"{value!r} is no status; there are {known}")
+    return tuple(by_word[value.lower()] for value in values)
+
+
+def moment(context: click.Context, option: click.Parameter, value: str | None) -> Moment | None:
+    """Read a duration back from now, or a date and time."""
+    if value is None:
+        return None
+    try:
+        back = int(parse_duration(value) * 1000)
+    except ValueError:
+        at = _date(value)
+        if at is None:
+            raise click.BadParameter(
+                f"{value!r} is neither a duration back from now, such as 2h or 1h30m,"
+                " nor a date and time, such as 2026-11-23T01:11"
+            ) from None
+        return lambda now: at
+    return lambda now: now - back
+
+
+def name(context: click.Context, option: click.Parameter, value: str) -> str:
+    """Check that a name, id or key is text that can be looked for in the store."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("it is not UTF-8 text") from None
+    return value
+
+
+def names(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The same for several of them."""
+    return tuple(name(context, option, value) for value in values)
+
+
+def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
+    """Add the options that `selection` takes, and `--limit`."""
+    options = (
+        click.option(
+            "--status",
+            "statuses",
+            metavar="STATUS",
+            multiple=True,
+            callback=_statuses,
+            help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
+            " May be given more than once, as --event and --handler.",
+        ),
+        click.option(
+            "--event", "events", metavar="NAME", multiple=True, callback=names,
+            help="Only events of this name.",
+        ),
+        click.option(
+            "--handler", "handlers", metavar="NAME", multiple=True, callback=names,
+            help="Only events that have a delivery to this handler.",
+        ),
+        click.option(
+            "--since", metavar="WHEN", callback=moment,
+            help="Only events from then on: a duration back from now (2h, 1h30m, 7d), or a date"
+            " and time (2026-11-23, 2026-11-23T01:11+09:00), UTC unless it says otherwise.",
+        ),
+        click.option(
+            "--until", metavar="WHEN", callback=moment,
+            help="Only events before then, written in the same way.",
+        ),
+        click.option(
+            "--limit", type=click.IntRange(min=0), metavar="N", default=limit, help=limit_help,
+        ),
+    )  # fmt: skip
+
+    def decorate(function: Decorated) -> Decorated:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def selection(
+    now: int,
+    *,
+    statuses: tuple[Status, ...],
+    events: tuple[str, ...],
+    handlers: tuple[str, ...],
+    since: Moment | None,
+    until: Moment | None,
+) -> Selection:
+    """Return what the options select. `now` is the database's, in milliseconds since 1970."""
+    from eventctl.store.queries.events import Selection
+
+    return Selection(
+        statuses=tuple(int(status) for status in statuses),
+        events=events,
+        handlers=handlers,
+        since=since and since(now),
+        until=until and until(now),
+    )
+
+
+def _date(text: str) -> int | None:
+    from datetime import UTC, datetime
+
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,41 @@
+"""sweep --dry-run: what the next sweep would run."""
+
+from __future__ import annotations
+
+from eventctl.cli import complain
+from eventctl.cli.context import Context
+from eventctl.errors import EXIT_DONE
+
+SHOWN = 100
+
+
+def show_due(context: Context, event: str | None, handler: str | None, limit: int | None) -> int:
+    """Print the deliveries that are due, in the order in which a sweep claims them."""
+    from rich.text import Text
+
+    from eventctl.cli.output import tables
+    from eventctl.format.text import printable
+    from eventctl.store import claims
+    from eventctl.store.queries import events, operations
+
+    with context.open() as database:
+        now = claims.now(database)
+        due = events.due(database, now, event, handler, (limit or SHOWN) + 1)
+        pauses = operations.Pauses(database)
+    table = tables.plain_table("event", "name", "handler", "attempt", "due")
+    for name, delivery in due[: limit or SHOWN]:
+        table.add_row(
+            str(delivery.event_id),
+            Text(printable(name)),
+            Text(printable(delivery.handler)),
+            str(delivery.attempts + 1),
+            tables.ago(delivery.due_at or now, now)
+            + (", paused" if pauses.of(name, delivery.handler) else ""),
+        )
+    if not due:
+        complain("nothing is due")
+        return EXIT_DONE
+    tables.console().print(table)
+    if len(due) > SHOWN and limit is None:
+        complain(f"and more: these are the first {SHOWN}")
+    return EXIT_DONE

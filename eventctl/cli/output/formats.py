@@ -1,0 +1,236 @@
+"""Events as JSON, CSV and lines of text: what other programs read.
+
+JSON is safe to show on a terminal too: what could repaint the screen or turn the
+reading direction round is written as \\uXXXX, which means the same to a program.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from eventctl.format.text import printable
+from eventctl.models import State, Status
+
+if TYPE_CHECKING:
+    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView, PauseView
+
+_NOT_SHOWN_RAW = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+CSV_HEADER = (
+    "id", "key", "eventName", "createAt", "status", "statusName", "expected", "done", "args",
+    "lastError",
+)  # fmt: skip
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -> dict[str, Any]:
+    """Return an event in the form that JSON shows, with the `history` of its deliveries if
+    there is one.
+
+    Args that are not JSON are `"args": null, "argsRaw": TEXT`. Times are UTC; `took` is
+    in seconds.
+    """
+    decoded = _decoded(event.args)
+    shown: dict[str, Any] = {
+        "id": event.id,
+        "key": event.key,
+        "eventName": event.name,
+        "createAt": iso(event.created_at),
+        "expected": expected(event),
+        "status": event.status,
+        "statusName": status_name(event.status),
+        "done": done(event),
+        "args": decoded[0] if decoded else None,
+    }
+    if not decoded:
+        shown["argsRaw"] = event.args
+    shown["deliveries"] = [_delivery_json(delivery, history) for delivery in event.deliveries]
+    return shown
+
+
+def cloudevent(event: EventView, source: str) -> dict[str, Any]:
+    """Return an event as a CloudEvent; args that are not JSON are text in it."""
+    from eventctl.intake import cloudevents
+
+    decoded = _decoded(event.args)
+    shown = cloudevents.write(
+        source,
+        event.key,
+        event.name,
+        iso(event.created_at) or "",
+        decoded[0] if decoded else event.args,
+        id=str(event.id),
+        status=status_name(event.status),
+        expected=max(len(event.deliveries), len(expected(event))),
+        done=len(done(event)),
+    )
+    return shown if decoded else shown | {"datacontenttype": "text/plain"}
+
+
+def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": delivery.id,
+        "handler": delivery.handler,
+        "state": delivery.state,
+        "reason": delivery.reason,
+        "attempts": delivery.attempts,
+        "dueAt": iso(delivery.due_at),
+        "paused": delivery.paused,
+        "doneAt": iso(delivery.done_at),
+        "took": _seconds(delivery.took),
+        "lastError": delivery.last_error,
+    }
+    if history is not None:
+        shown["history"] = [
+            {
+                "number": attempt.number,
+                "outcome": attempt.outcome,
+                "endedAt": iso(attempt.ended_at),
+                "took": _seconds(attempt.took),
+                "host": attempt.host,
+                "error": attempt.error,
+                "traceback": attempt.traceback,
+                "output": attempt.output,
+            }
+            for attempt in history
+            if attempt.delivery_id == delivery.id
+        ]
+    return shown
+
+
+def pause_fields(pause: PauseView) -> dict[str, Any]:
+    """Return what is paused as JSON has it."""
+    return {
+        "kind": pause.kind,
+        "name": pause.name,
+        "pausedAt": iso(pause.paused_at),
+        "why": pause.why,
+    }
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as JSON that can be shown on any terminal."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return _NOT_SHOWN_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def csv_row(event: EventView) -> list[str]:
+    """Return an event as cells for a spreadsheet, none of which it takes for a formula."""
+    errors = [d.last_error for d in event.deliveries if d.state != State.DONE and d.last_error]
+    cells = (
+        str(event.id),
+        event.key,
+        event.name,
+        iso(event.created_at) or "",
+        str(event.status),
+        status_name(event.status),
+        " ".join(expected(event)),
+        " ".join(done(event)),
+        event.args,
+        errors[-1] if errors else "",
+    )
+    return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in map(printable, cells)]
+
+
+def text_line(event: EventView) -> str:
+    """Return an event as one line: id, when, name, status, done/expected, args, by tabs."""
+    cells = (
+        str(event.id),
+        iso(event.created_at) or "",
+        event.name,
+        status_name(event.status),
+        done_of_expected(event),
+        event.args,
+    )
+    return "\t".join(map(printable, cells))
+
+
+def expected(event: EventView) -> list[str]:
+    """Return the handlers that were expected when the event was recorded."""
+    try:
+        names = json.loads(event.expected)
+    except ValueError:
+        names = None
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        return names
+    return [delivery.handler for delivery in event.deliveries]
+
+
+def done(event: EventView) -> list[str]:
+    """Return the handlers that are done."""
+    return [d.handler for d in event.deliveries if d.state == State.DONE]
+
+
+def done_of_expected(event: EventView) -> str:
+    """Return how far an event is, as in "1/2"."""
+    return f"{len(done(event))}/{max(len(event.deliveries), len(expected(event)))}"
+
+
+def status_name(status: int) -> str:
+    """Return the name of a status; its number, where it has none."""
+    try:
+        return Status(status).name.lower()
+    except ValueError:
+        return str(status)
+
+
+def pretty_args(text: str, width: int) -> str:
+    """Return args for a person to read: on one line of `width`, or else indented."""
+    decoded = _decoded(text)
+    if not decoded:
+        return printable(text, lines=True)
+    line = json_text(decoded[0])
+    return line if len(line) <= width else json_text(decoded[0], indent=2)
+
+
+def iso(at: int | None) -> str | None:
+    """Return a time in milliseconds since 1970 as "2026-11-23T01:11:11.000Z"."""
+    from datetime import UTC, datetime
+
+    if at is None:
+        return None
+    try:
+        moment = datetime.fromtimestamp(at / 1000, UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError, TypeError):
+        return str(at)  # past the year 9999, or no number: it was written by hand
+
+
+def _decoded(text: str) -> tuple[Any] | None:
+    """Return args in a tuple; None where they are not JSON, or nested too deeply to show."""
+    try:
+        value = _DECODER.decode(text)
+        if text.count("[") + text.count("{") > 100:
+            json.dumps(_nested(value), indent=1)
+        return (value,)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _nested(value: Any) -> Any:
+    """Return a value as deep down as it will be in what is shown, and deeper."""
+    for _ in range(20):
+        value = [value]
+    return value
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if abs(number) < float("inf") else _refuse(digits)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
+def _seconds(took: int | None) -> float | None:
+    return took / 1000 if isinstance(took, int) else None

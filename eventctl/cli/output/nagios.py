@@ -1,0 +1,68 @@
+"""A command that answers as Nagios plugins do: one line, and an exit code from 0 to 3.
+
+The one place where a command's exit codes are not those of `eventctl.errors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from eventctl.errors import ConfigError, EventctlError, StateUnavailable, StoreUnavailable
+from eventctl.format.text import printable
+from eventctl.monitor.thresholds import Level
+
+
+class Plugin(click.Command):
+    """A command whose every mistake is told in one line on stdout, where monitors read it."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **more: Any,
+    ) -> click.Context:
+        """Read the options; a mistake in them is UNKNOWN."""
+        try:
+            return super().make_context(info_name, args, parent, **more)
+        except click.ClickException as error:
+            raise _exit(error.format_message()) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a store that is away is CRITICAL, and all else UNKNOWN."""
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            first, *others = error.mistakes
+            raise _exit(f"{first} (and {len(others)} more)" if others else first) from error
+        except StateUnavailable as error:
+            raise _exit(str(error)) from error
+        except StoreUnavailable as error:
+            raise _exit(str(error), Level.CRITICAL) from error
+        except (EventctlError, click.ClickException) as error:
+            text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            raise _exit(text) from error
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            raise _exit(f"a fault in eventctl: {type(error).__name__}: {error}") from error
+
+
+def answer(level: Level, text: str, perfdata: Sequence[str] = ()) -> int:
+    """Print the line of a plugin; return its exit code."""
+    # A | begins the perfdata, and the line ends with the first line feed.
+    words = printable(text).replace("|", "¦")
+    data = f" | {' '.join(perfdata)}" if perfdata else ""
+    sys.stdout.write(f"EVENTCTL {level.name} - {words}{data}\n")
+    return int(level)
+
+
+def _exit(text: str, level: Level = Level.UNKNOWN) -> click.exceptions.Exit:
+    return click.exceptions.Exit(answer(level, " ".join(text.split("\n"))))

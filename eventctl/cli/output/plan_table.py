@@ -1,0 +1,100 @@
+"""What a replay or a cancel would do, delivery by delivery."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eventctl.format.text import printable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+    from eventctl.config.model import Config
+    from eventctl.run.plan import PlanRow
+
+_MOST_ROWS = 200
+"""How many deliveries a table on a terminal shows."""
+
+_WIDEST = (20, 16, 16, 34)
+"""Columns of the terminal that the columns before the last one take at the most."""
+
+_LEAST_ERROR = 12
+
+
+def show(config: Config, rows: Sequence[PlanRow]) -> None:
+    """Print the plan: a table on a terminal, in a pipe a line for each delivery."""
+    if not rows:
+        return
+    if not sys.stdout.isatty():
+        for row in rows:
+            sys.stdout.write(_line(row) + "\n")
+        return
+    from eventctl.cli.output.tables import console
+
+    out = console()
+    out.print(_table(config, rows[:_MOST_ROWS], out.width))
+    if len(rows) > _MOST_ROWS:
+        out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
+
+
+def _line(row: PlanRow) -> str:
+    """Return: what is done, event id, event, handler, state, reason, attempts, last error."""
+    delivery = row.delivery
+    cells = (
+        row.fate,
+        str(delivery.event_id),
+        row.event,
+        delivery.handler,
+        delivery.state,
+        delivery.reason or "",
+        str(delivery.attempts),
+        delivery.last_error or "",
+    )
+    return "\t".join(map(printable, cells))
+
+
+def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
+    from rich.text import Text
+
+    from eventctl.cli.output.tables import plain_table
+
+    table = plain_table("id", "event", "handler", "what", "last error")
+    cells = [
+        (
+            Text(str(row.delivery.event_id)),
+            Text(printable(row.event)),
+            Text(printable(row.delivery.handler)),
+            _what(config, row),
+            Text(printable(row.delivery.last_error or "") if row.acts else ""),
+        )
+        for row in rows
+    ]
+    left = width
+    for index, most in enumerate(_WIDEST):
+        column = table.columns[index]
+        column.width = min(most, max(5, *(row[index].cell_len for row in cells)))
+        left -= column.width + 2
+    table.columns[-1].width = max(_LEAST_ERROR, left)
+    table.columns[0].justify = "right"
+    for row, shown in zip(rows, cells, strict=True):
+        table.add_row(*shown, style=None if row.acts else "dim")
+    return table
+
+
+def _what(config: Config, row: PlanRow) -> Text:
+    from rich.text import Text
+
+    from eventctl.cli.output.tables import counted
+
+    if not row.acts:
+        return Text(row.fate)
+    delivery = row.delivery
+    why = Text(" held: " if delivery.held else " ").append(
+        printable(delivery.reason or delivery.state)
+    )
+    if delivery.attempts:
+        why.append(f" {counted(config, row.event, delivery)}")
+    return Text.assemble((row.fate, "bold cyan"), why)

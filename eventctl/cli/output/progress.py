@@ -1,0 +1,83 @@
+"""A progress bar on a terminal, for what takes longer than a second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+_PATIENCE = 1.0
+"""Seconds before the bar is shown: what is quicker needs none."""
+
+_REFRESH = 0.1
+
+
+class ProgressBar:
+    """Counts up to `total`. Nothing is shown where stderr is no terminal, or for 0.
+
+    It has no thread of its own, since workers are forked while it is shown.
+    """
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title = title
+        self._total = total
+        self._done = 0
+        self._begin = time.monotonic()
+        self._next = time.monotonic() + _PATIENCE if sys.stderr.isatty() else float("inf")
+        self._bar: Any = None
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop()
+
+    def advance(self, count: int = 1) -> None:
+        """Note that so many more are done."""
+        self._done += count
+        if not self._total:
+            return
+        now = time.monotonic()
+        if self._done >= self._total:
+            self._stop()  # what is printed next is not to stand beside it
+        elif now >= self._next:
+            self._next = now + _REFRESH
+            self._show()
+
+    def _stop(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _show(self) -> None:
+        if self._bar is None:
+            self._bar = _bar()
+            self._bar.add_task(self._title, total=self._total)
+            self._bar.start()
+        rate = self._done / (time.monotonic() - self._begin)
+        self._bar.update(0, completed=self._done, description=f"{self._title} {rate:,.0f}/s")
+        self._bar.refresh()
+
+
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    from eventctl.cli.output.tables import console
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Remaining(),
+        console=console(sys.stderr),
+        auto_refresh=False,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

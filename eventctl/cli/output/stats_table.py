@@ -1,0 +1,168 @@
+"""What `stats` shows on a terminal: two tables with sparklines, and how well all is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
+from eventctl.format.text import printable
+from eventctl.format.time import brief, minute, span
+from eventctl.monitor.thresholds import Level, judge
+
+if TYPE_CHECKING:
+    from eventctl.monitor.health import Health
+    from eventctl.store.queries.aggregate import Figures, Tally
+
+_WIDE = 110
+"""Columns of a terminal from which each count has a column of its own."""
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_LEAST_NAME, _WIDEST_NAME = 10, 28
+_LEAST_BARS = 8
+_STYLES = {Level.OK: "", Level.WARNING: "yellow", Level.CRITICAL: "bold red"}
+
+_Column = tuple[str, Callable[["Figures"], Text]]
+
+
+def show(tally: Tally, seen: Health) -> None:
+    """Print it all to stdout."""
+    out = console()
+    window = tally.window
+    out.print(
+        Text(
+            f"events created {minute(window.since)} to {minute(window.until)} UTC"
+            f" (a bar is {span(window.step)})",
+            "dim",
+        )
+    )
+    wide = out.width >= _WIDE
+    for title, by_name, columns, bars in (
+        ("event", tally.events, _EVENT_WIDE if wide else _EVENT, "events"),
+        ("handler", tally.handlers, _HANDLER_WIDE if wide else _HANDLER, "failures"),
+    ):
+        if by_name:
+            out.print()
+            out.print(_table(title, by_name, columns, bars, out.width))
+    out.print()
+    out.print(_health_line(seen))
+    for breaker in seen.breakers:
+        out.print(breaker_line(breaker, seen.now))
+    for pause in seen.paused:
+        out.print(pause_line(pause, seen.now))
+
+
+def _table(
+    title: str,
+    by_name: Mapping[str, Figures],
+    columns: Sequence[_Column],
+    bars: str,
+    width: int,
+) -> Table:
+    rows = [[make(each) for _, make in columns] for each in by_name.values()]
+    widths = [
+        max(len(head), *(row[number].cell_len for row in rows))
+        for number, (head, _) in enumerate(columns)
+    ]
+    rest = width - sum(widths) - 2 * (len(columns) + 1)
+    names = [Text(printable(name)) for name in by_name]
+    most = len(next(iter(by_name.values())).over_time)
+    wanted = min(_WIDEST_NAME, max(len(title), *(name.cell_len for name in names)))
+    name_width = max(_LEAST_NAME, min(wanted, rest - min(most, 2 * _LEAST_BARS)))
+    bar_width = min(most, rest - name_width)
+    table = plain_table()
+    table.add_column(title, width=name_width, no_wrap=True, overflow="ellipsis")
+    for (head, _), column in zip(columns, widths, strict=True):
+        table.add_column(head, width=column, justify="right", no_wrap=True)
+    if bar_width >= _LEAST_BARS:
+        table.add_column(bars, width=max(bar_width, len(bars)), no_wrap=True)
+    for name, row, each in zip(names, rows, by_name.values(), strict=True):
+        style = "red" if bars == "failures" else "cyan"
+        if bar_width >= _LEAST_BARS:
+            row.append(Text(sparkline(each.over_time, bar_width), style))
+        table.add_row(name, *row)
+    return table
+
+
+def sparkline(values: Sequence[int], width: int) -> str:
+    """Return a bar a character, the highest a full block; blank is none. Neighbours share one
+    where there are more values than `width`.
+    """
+    share = -(-len(values) // width)
+    sums = [sum(values[start : start + share]) for start in range(0, len(values), share)]
+    most = max(sums, default=0)
+    return "".join(_BLOCKS[-(-each * len(_BLOCKS) // most) - 1] if each else " " for each in sums)
+
+
+def _health_line(seen: Health) -> Text:
+    """Return how well all is, each part in the colour that `check` would give it."""
+    shown = [
+        each for each in judge(seen) if each.name in ("sweep", "backlog", "failed") or each.level
+    ]
+    parts = [Text(each.text, _STYLES[each.level]) for each in shown]
+    if count := sum(seen.incidents.values()):
+        open_ = "1 incident is" if count == 1 else f"{count:,} incidents are"
+        parts.append(Text(f"{open_} open (eventctl alerts)", "yellow"))
+    return Text(", ").join(parts)
+
+
+def _number(count: int, style: str = "") -> Text:
+    return Text(f"{count:,}", style if count else "dim")
+
+
+def _of(*names: str, style: str = "") -> Callable[[Figures], Text]:
+    return lambda each: _number(sum(each.counts[name] for name in names), style)
+
+
+def _rate(each: Figures) -> Text:
+    if each.failure_rate is None:
+        return Text("–", "dim")
+    percent = each.failure_rate * 100
+    shown = "<0.1" if 0 < percent < 0.05 else f"{percent:.1f}" if percent < 99.95 else "100"
+    return Text(shown, "red" if percent else "dim")
+
+
+def _span(seconds: float | None) -> Text:
+    return Text(brief(seconds), "dim" if seconds is None else "")
+
+
+_TIMES: tuple[_Column, ...] = (
+    ("fail%", _rate),
+    ("p50", lambda each: _span(each.p50)),
+    ("p95", lambda each: _span(each.p95)),
+    ("MTTR", lambda each: _span(each.mttr)),
+)
+_FAILED: _Column = ("failed", _of("failed", style="bold red"))
+_ATTEMPTS: _Column = ("attempts", lambda each: _number(each.attempts))
+
+_EVENT: tuple[_Column, ...] = (
+    ("total", lambda each: _number(sum(each.over_time))),
+    ("open", _of("emitted", "timeout", style="yellow")),
+    _FAILED,
+    *_TIMES,
+)
+_EVENT_WIDE: tuple[_Column, ...] = (
+    ("emitted", _of("emitted", style="cyan")),
+    ("timeout", _of("timeout", style="yellow")),
+    ("processed", _of("processed", style="green")),
+    _FAILED,
+    _ATTEMPTS,
+    *_TIMES,
+)
+_HANDLER: tuple[_Column, ...] = (
+    ("done", _of("done")),
+    ("left", _of("pending", "running", style="yellow")),
+    _FAILED,
+    *_TIMES,
+)
+_HANDLER_WIDE: tuple[_Column, ...] = (
+    ("done", _of("done", style="green")),
+    ("pending", _of("pending", style="yellow")),
+    ("running", _of("running", style="cyan")),
+    _FAILED,
+    _ATTEMPTS,
+    *_TIMES,
+)

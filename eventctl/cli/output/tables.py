@@ -1,0 +1,138 @@
+"""What people read on a terminal: colours, times in words, and where a delivery stands.
+
+All text that came from outside goes through `printable` and into `Text` objects, which
+take no markup.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from eventctl.cli.output.formats import iso, status_name
+from eventctl.format.text import printable, shorten
+from eventctl.format.time import span as span
+from eventctl.models import Outcome, Reason, State, Status
+
+if TYPE_CHECKING:
+    from eventctl.config.model import Config
+    from eventctl.store.queries.events import BreakerView, DeliveryView, PauseView
+
+_STATUS_STYLES = {
+    Status.EMITTED: "cyan",
+    Status.TIMEOUT: "yellow",
+    Status.PROCESSED: "green",
+    Status.FAILED: "bold red",
+}
+_STATE_STYLES = {
+    State.PENDING: "yellow",
+    State.RUNNING: "cyan",
+    State.DONE: "green",
+    State.FAILED: "bold red",
+}
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # whoever runs the command knows what to do
+
+
+def console(file: TextIO | None = None) -> Console:
+    """Return what to print on: stdout, or `file`. No colours where it is no terminal."""
+    return _Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def plain_table(*headers: str, show_header: bool = True) -> Table:
+    """Return an empty table without lines, as the tools of Unix print them."""
+    table = Table(
+        box=None, show_header=show_header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
+    )
+    for header in headers:
+        table.add_column(header, no_wrap=True, overflow="ellipsis")
+    return table
+
+
+def status_text(status: int) -> Text:
+    """Return the name of a status in its colour."""
+    known = Status(status) if status in Status._value2member_map_ else None
+    return Text(status_name(status), _STATUS_STYLES[known] if known is not None else "")
+
+
+def state_text(delivery: DeliveryView) -> Text:
+    """Return where a delivery stands in its colour, with the reason beside it."""
+    state = printable(delivery.state)
+    style = _STATE_STYLES[State(state)] if state in State._value2member_map_ else ""
+    if delivery.held:
+        state = "held"
+    return Text(state if not delivery.reason else f"{state}, {printable(delivery.reason)}", style)
+
+
+def outcome_style(outcome: str) -> str:
+    """Return the colour of how an attempt ended."""
+    if outcome == Outcome.SUCCEEDED:
+        return "green"
+    return "yellow" if outcome in (Outcome.POSTPONED, Outcome.NOT_STARTED) else "red"
+
+
+def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> Text:
+    """Return what a delivery of event `name` that is not done waits for, in a few words."""
+    shown = Text(printable(delivery.handler))
+    if delivery.state == State.FAILED:
+        what = printable(delivery.reason or "failed")
+        if delivery.reason == Reason.EXHAUSTED:
+            what += f" {counted(config, name, delivery)}"
+        return shown.append(f" {what}", "red")
+    if delivery.held:
+        return shown.append(f" held: {printable(delivery.reason or '')}", "red")
+    if delivery.state == State.RUNNING:
+        return shown.append(" running", "cyan")
+    tries = f" {counted(config, name, delivery)}" if delivery.attempts else ""
+    if delivery.paused:
+        return shown.append(f"{tries} paused", "magenta")
+    when = "due" if delivery.due_at is None or delivery.due_at <= now else "in "
+    if when == "in ":
+        when += span(delivery.due_at - now if delivery.due_at else 0)
+    return shown.append(f"{tries} {when}", "yellow")
+
+
+def counted(config: Config, name: str, delivery: DeliveryView) -> str:
+    """Return a delivery's attempts of those that it has, as in "2/8"."""
+    if delivery.handler not in config.handlers:
+        return str(delivery.attempts)
+    return f"{delivery.attempts}/{config.retry_of(name, delivery.handler).attempts}"
+
+
+def ago(at: int, now: int) -> str:
+    """Return how far a time is from now, as in "3m 12s ago" or "in 2h"."""
+    return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
+
+
+def utc(at: int, year: bool = True) -> str:
+    """Return a time as "2026-11-23 01:11:11", or without its year."""
+    text = (iso(at) or "")[:-5].replace("T", " ")
+    return text if year else text[5:]
+
+
+def breaker_line(breaker: BreakerView, now: int) -> Text:
+    """Return what an open circuit breaker means for its handler."""
+    error = shorten(printable(breaker.error), 60)
+    return Text.assemble(
+        (printable(breaker.handler), "bold"),
+        f" keeps failing: for {span(now - breaker.opened_at)} its deliveries have been waiting"
+        f" without losing attempts, and each sweep tries one ({error})",
+    )
+
+
+def pause_line(pause: PauseView, now: int) -> Text:
+    """Return what a pause means for its handler or event."""
+    why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
+    return Text.assemble(
+        (printable(pause.name), "bold"),
+        f" is paused{why}: for {span(now - pause.paused_at)} this {printable(pause.kind)}'s"
+        f" deliveries have been waiting for eventctl resume {shlex.quote(printable(pause.name))}",
+    )

@@ -1,0 +1,142 @@
+"""What the commands that mend share: which deliveries are meant, and whether that is meant."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventctl.cli import complain
+from eventctl.errors import UsageError
+from eventctl.format.text import printable
+
+if TYPE_CHECKING:
+    from eventctl.run.plan import PlanRow
+    from eventctl.store.database import Database
+    from eventctl.store.queries.events import Selection
+
+TOLD = 10
+"""How many of a kind are told one by one."""
+
+
+def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit: int) -> None:
+    """Refuse a command that names nothing, or names it in two ways. Raises UsageError."""
+    others = [name for name, value in chosen.items() if value and name != "handlers"]
+    if ids and (others or limit):
+        raise UsageError(
+            f"{command} takes ids or filters, not both; with ids only --handler narrows down"
+            " further"
+        )
+    if not (ids or others or chosen["handlers"]):
+        raise UsageError(
+            f"{command} needs to know what: give ids, or filters such as --status failed"
+            f" --since 2h; --dry-run shows what would {_DOES[command]}"
+        )
+
+
+_DOES = {"replay": "run", "cancel": "be cancelled"}
+
+
+def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> Selection:
+    """Return which events are meant. Raises UsageError where an id or key is not there."""
+    from eventctl.cli.options import selection
+    from eventctl.store import claims
+    from eventctl.store.queries import events
+
+    wanted = selection(claims.now(database), **chosen)
+    if not ids:
+        return wanted
+    known = events.ids_of(database, ids)
+    unknown = [each for each in ids if each not in known]
+    if unknown:
+        raise UsageError(f"no event has the id or key {', '.join(map(repr, unknown[:5]))}")
+    return replace(wanted, ids=tuple(sorted(set(known.values()))))
+
+
+def deliveries(count: int) -> str:
+    """Return so many deliveries in words."""
+    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+
+
+def events(count: int) -> str:
+    """Return so many events in words."""
+    return "1 event" if count == 1 else f"{count:,} events"
+
+
+def both(rows: Sequence[PlanRow]) -> str:
+    """Return the deliveries of a plan and their events, in words."""
+    return f"{deliveries(len(rows))} of {events(len({row.delivery.event_id for row in rows}))}"
+
+
+def moved_on(missed: int) -> str:
+    """Return in words that some were not any more as they had been planned."""
+    return f" ({deliveries(missed)} had moved on meanwhile)" if missed else ""
+
+
+def left_alone(rows: Sequence[PlanRow]) -> str:
+    """Return, in words, with how many nothing is done, and why."""
+    left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
+    return "".join(f"; {count:,} {fate}" for fate, count in left.items())
+
+
+def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
+    """Tell of the events that were named and have nothing to do it with, and why."""
+    active = {row.delivery.event_id for row in rows if row.acts}
+    idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
+    for row in rows:
+        if row.delivery.event_id in idle:
+            idle[row.delivery.event_id].append(f"{printable(row.delivery.handler)} {row.fate}")
+    for event_id, why in list(idle.items())[:TOLD]:
+        complain(f"event {event_id}: nothing to {what} ({'; '.join(why) or 'no deliveries'})")
+    if len(idle) > TOLD:
+        complain(f"and {len(idle) - TOLD:,} more events with nothing to {what}")
+
+
+def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
+    """Name deliveries that nothing was done with: the first of them, and how many more."""
+    for row in rows[:TOLD]:
+        delivery = row.delivery
+        name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
+        complain(f"{name}: {row.fate}")
+    if len(rows) > TOLD:
+        complain(f"and {len(rows) - TOLD:,} more that {what}")
+
+
+def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
+    """Tell what is paused of these deliveries, each by its event's and its handler's name."""
+    from eventctl.store.queries import operations
+
+    pauses = operations.Pauses(database)
+    for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:
+        complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
+
+
+def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
+    """Ask where it is about more than one delivery, and return the answer.
+
+    Raises UsageError where there is nobody to ask.
+    """
+    counts = Counter((row.delivery.handler, row.event) for row in rows)
+    lines = [
+        f"{count:,} × {printable(handler)} of {printable(event)}"
+        for (handler, event), count in counts.most_common()
+    ]
+    return confirmed(yes or len(rows) == 1, verb, both(rows), lines)
+
+
+def confirmed(yes: bool, verb: str, what: str, lines: Sequence[str]) -> bool:
+    """Ask whether to do it with all that `lines` tell of, and return the answer."""
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UsageError(
+            f"this would {verb} {what}, and there is no terminal to ask on: look with --dry-run,"
+            " then say --yes"
+        )
+    for line in lines:
+        complain(line)
+    return click.confirm(f"{verb[0].upper()}{verb[1:]} {what}?", err=True)

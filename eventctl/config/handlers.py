@@ -1,0 +1,216 @@
+"""[defaults], [handlers] and [events]: who reacts to what, and how patiently."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from eventctl.config.model import Event, Handler, Retry
+from eventctl.config.values import Table, given, near, quoted
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
+_LONGEST_NAME = 191
+"""What a unique index holds of a column of utf8mb4, on every MySQL there is."""
+
+_CALL_FORM = 'write "module:callable", such as "shop.mail:welcome"'
+_HANDLER_FORM = 'write "module:callable", or a table such as { command = ["/usr/bin/draw"] }'
+_HANDLERS_FORM = 'write a list such as ["giveCoupon", "lottery"]'
+
+
+class _Handlers:
+    """[handlers] as it fills up: `own` has, by handler, what it says of its retry."""
+
+    def __init__(self, defaults: Table) -> None:
+        self.timeout = defaults.duration("timeout")
+        self.retry = _read_retry(defaults)
+        self.made: dict[str, Handler] = {}
+        self.own: dict[str, dict[str, Any]] = {}
+        defaults.finish()
+
+    def add(
+        self,
+        name: str,
+        call: str | None,
+        command: tuple[str, ...] | None = None,
+        timeout: float | None = None,
+        retry: dict[str, Any] | None = None,
+        transactional: bool = False,
+        form: str | None = None,
+    ) -> None:
+        """Make a handler, with the defaults for what it does not say itself."""
+        self.own[name] = {**self.retry, **(retry or {})}
+        policy = Retry(**self.own[name])
+        self.made[name] = Handler(
+            name,
+            call,
+            command,
+            retry=policy,
+            transactional=transactional,
+            **given(timeout=timeout or self.timeout, format=form),
+        )
+
+
+def read(root: Table, folder: Path) -> tuple[dict[str, Handler], dict[str, Event]]:
+    """Return the handlers and the events by name, and note every mistake in them."""
+    handlers = _Handlers(root.table("defaults"))
+    table = root.table("handlers")
+    for name in table:
+        _check_name(table, name)
+        _read_handler(table, name, handlers, folder)
+    events = {}
+    table = root.table("events")
+    for name in table:
+        _check_name(table, name)
+        events[name] = _read_event(table, name, handlers)
+    return handlers.made, events
+
+
+def _read_retry(table: Table) -> dict[str, Any]:
+    """Return what a table's `retry` says, and no more."""
+    retry = table.table("retry")
+    said = given(
+        attempts=retry.whole("attempts", 1, 1_000_000),
+        delay=retry.duration("delay", zero=True),
+        factor=retry.number("factor", 1, 1000),
+        max_delay=retry.duration("max_delay"),
+        jitter=retry.number("jitter", 0, 1),
+    )
+    retry.finish()
+    return said
+
+
+def _read_handler(table: Table, name: str, handlers: _Handlers, folder: Path) -> None:
+    value = table.raw(name)
+    if isinstance(value, str):
+        handlers.add(name, _call(table, name))
+        return
+    if not isinstance(value, dict):
+        table.mistake(name, "is neither an entry point nor a table", _HANDLER_FORM)
+        handlers.add(name, None)
+        return
+    own = table.table(name)
+    call = _call(own, "call")
+    command = _command(own, folder)
+    timeout = own.duration("timeout")
+    retry = _read_retry(own)
+    transactional = own.flag("transactional")
+    form = own.choice("format", ("eventctl", "cloudevents"))
+    handlers.add(name, call, command, timeout, retry, bool(transactional), form)
+    known = ("call", "command", "timeout", "retry", "transactional", "format")
+    if _is_dotted(table, name, own, known):
+        return
+    own.finish()
+    if "call" in own and "command" in own:
+        table.mistake(name, "has both call and command", "keep one of the two")
+    elif "call" not in own and "command" not in own:
+        table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
+    elif transactional and "command" in own:
+        mend = "take it out; only a call can share the store's transaction"
+        own.mistake("transactional", "belongs to a call, and this is a command", mend)
+    if form == "cloudevents" and "call" in own:
+        mend = "take it out; only a command is given the event as JSON"
+        own.mistake("format", "belongs to a command, and this is a call", mend)
+
+
+def _call(table: Table, name: str) -> str | None:
+    call = table.text(name)
+    if call is None or _is_entry_point(call):
+        return call
+    module, _, function = call.rpartition(".")
+    meant = f"{module}:{function}"
+    wrong = f"{table.shown(name, call)} is not an entry point"
+    guess = f"did you mean {quoted(meant)}?" if _is_entry_point(meant) else _CALL_FORM
+    table.mistake(name, wrong, guess if wrong.startswith('"') else _CALL_FORM)
+    return None
+
+
+def _command(table: Table, folder: Path) -> tuple[str, ...] | None:
+    """Return the argv; a program with a / in its path is relative to the folder."""
+    argv = table.texts("command", 'write a list such as ["/usr/bin/draw", "--fast"]')
+    if argv is None:
+        return None
+    if not argv or not argv[0]:
+        table.mistake("command", "names no program", 'write it as ["/usr/bin/draw", "--fast"]')
+        return None
+    program = str(table.located("command", argv[0], folder)) if "/" in argv[0] else argv[0]
+    return (program, *argv[1:])
+
+
+def _is_entry_point(text: str) -> bool:
+    module, colon, function = text.partition(":")
+    names = [*module.split("."), *function.split(".")]
+    return bool(colon) and all(name.isidentifier() for name in names)
+
+
+def _read_event(table: Table, name: str, handlers: _Handlers) -> Event:
+    own: Table | None = None
+    deadline: float | None = None
+    retry: dict[str, Any] = {}
+    if isinstance(table.raw(name), dict):
+        own = table.table(name)
+        texts = own.texts("handlers", _HANDLERS_FORM)
+        deadline = own.duration("deadline")
+        retry = _read_retry(own)
+        if _is_dotted(table, name, own, ("handlers", "deadline", "retry")):
+            return Event(name, (), {}, deadline)
+        own.finish()
+    else:
+        texts = table.texts(name, _HANDLERS_FORM)
+    where, key = (table, name) if own is None else (own, "handlers")
+    if texts == [] or (own is not None and "handlers" not in own):
+        mend = f"{_HANDLERS_FORM}, or take the event out"
+        table.mistake(name, "has no handlers", mend)
+    expected: dict[str, Retry] = {}
+    for text in texts or ():
+        if text in expected:
+            shown = where.shown(key, text)
+            where.mistake(key, f"names {shown} twice", "take one of them out")
+        elif _find_handler(where, key, text, handlers):
+            policy = handlers.made[text].retry
+            expected[text] = Retry(**{**handlers.own[text], **retry}) if retry else policy
+    return Event(name, tuple(expected), expected, deadline)
+
+
+def _find_handler(table: Table, key: str, text: str, handlers: _Handlers) -> bool:
+    """Return whether a handler goes by this name, made on the spot for an entry point."""
+    if text in handlers.made:
+        return True
+    shown = table.shown(key, text)
+    if not text:
+        table.mistake(key, "has an empty handler's name", "take it out")
+    elif ":" not in text:
+        close = near(text, handlers.made) if shown.startswith('"') else ""
+        mend = close or f"add it to [handlers], or {_CALL_FORM}"
+        table.mistake(key, f"{shown} is no handler of [handlers]", mend)
+    elif not _is_entry_point(text) or len(text) > _LONGEST_NAME:
+        table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
+    else:
+        handlers.add(text, text)
+        return True
+    return False
+
+
+def _check_name(table: Table, name: str) -> None:
+    """Note a name that the store cannot keep apart, or that looks like an option."""
+    if not name:
+        table.mistake(name, "is an empty name", "give it one")
+    elif len(name) > _LONGEST_NAME:
+        table.mistake(name, "has too long a name", f"{_LONGEST_NAME} characters are the most")
+    elif any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        table.mistake(name, "has a control character in its name", "take it out")
+    elif name.startswith("-"):
+        table.mistake(name, "has a name that looks like an option", "begin it with a letter")
+    elif name != name.strip():
+        table.mistake(name, "has a space at an end of its name", "take it out")
+
+
+def _is_dotted(table: Table, name: str, own: Table, known: tuple[str, ...]) -> bool:
+    """Note that `user.signed_up = …` was written where "user.signed_up" was meant."""
+    inner = next(iter(own), None)
+    if inner is None or any(key in known for key in own) or near(inner, known):
+        return False
+    mend = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
+    table.mistake(name, "is a dotted name without quotes, which makes a table of it", mend)
+    return True

@@ -1,0 +1,104 @@
+"""Find events.toml, and read it into a `Config`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import tomli
+
+from eventctl.config import permissions
+from eventctl.config.model import Config
+from eventctl.config.tables import build
+from eventctl.config.values import Mistakes
+from eventctl.errors import ConfigError
+
+PLACES = ("./events.toml", "~/.config/eventctl/events.toml", "/etc/eventctl/events.toml")
+"""Where events.toml is looked for when nobody names it, the first one that is there."""
+
+
+def find(option: str | None = None) -> Path:
+    """Return the absolute path of the events.toml to use.
+
+    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of
+    `PLACES` that is there.
+
+    Raises:
+        ConfigError: what was named is not there, or nothing was found anywhere.
+    """
+    if option is not None:
+        return _named("--config", option)
+    if variable := os.environ.get("EVENTCTL_CONFIG"):
+        return _named("$EVENTCTL_CONFIG", variable)
+    looked = []
+    for place in PLACES:
+        path = Path(os.path.expanduser(place))
+        try:
+            path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            looked.append(place)
+        except OSError as error:
+            looked.append(f"{place} ({error.strerror})")
+        else:
+            return path.absolute()
+    raise ConfigError(
+        f"no events.toml, looked for at {looked[0]}, {looked[1]} and {looked[2]}; "
+        "write one (eventctl init does), or name it with --config or $EVENTCTL_CONFIG"
+    )
+
+
+def load(path: Path) -> Config:
+    """Return what the events.toml at `path` says.
+
+    Raises:
+        ConfigError: it cannot be read, or has mistakes: all of them, each in one line
+            `FILE: KEY: what is wrong; how to mend it`. Or we are root, and others may
+            change it.
+    """
+    content, status = _read(path)
+    permissions.check(path, status)
+    try:
+        document = tomli.loads(content.removeprefix(b"\xef\xbb\xbf").decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _mistake(path, f"line {line} is not UTF-8", "save the file as UTF-8") from None
+    except (ValueError, RecursionError) as error:
+        mend = "look for a missing quote, comma or bracket there or just before"
+        raise _mistake(path, f"is not TOML: {error}", mend) from None
+    # A password may stand in what nobody but its owner can read.
+    return build(path, document, private=status.st_mode & 0o077 == 0)
+
+
+def _named(by: str, text: str) -> Path:
+    """Return the path that a person gave; only `load` looks into it."""
+    path = Path(os.path.expanduser(text))
+    if not text:
+        raise _mistake(by, "is empty", "name a file, or leave it out")
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        mend = "name a file that is there, or write it (eventctl init does)"
+        raise _mistake(by, f"{text}: {_reason(error)}", mend) from None
+    return path.absolute()
+
+
+def _read(path: Path) -> tuple[bytes, os.stat_result]:
+    """Return a file's content, and whose it is and who may do what with it."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(), os.fstat(file.fileno())
+    except IsADirectoryError:
+        raise _mistake(path, "is a folder", "name the file in it") from None
+    except (OSError, ValueError) as error:
+        mend = "mend that, or name another file with --config"
+        raise _mistake(path, _reason(error), mend) from None
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _mistake(source: Path | str, wrong: str, mend: str) -> ConfigError:
+    mistakes = Mistakes(source)
+    mistakes.add("", wrong, mend)
+    return ConfigError(mistakes.lines)

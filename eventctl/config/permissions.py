@@ -1,0 +1,85 @@
+"""Who else may change events.toml: it names what is run, so whoever writes it runs it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from eventctl.config.values import Mistakes
+from eventctl.errors import ConfigError
+
+ANYBODY = "anybody"
+
+_ROOT = 0
+
+
+def check(path: Path, status: os.stat_result) -> None:
+    """Refuse to root an events.toml that others may change; `status` is the open file's.
+
+    Raises:
+        ConfigError: a line for each way in which they may.
+    """
+    if os.geteuid() == _ROOT and (lines := _lines(path, status)):
+        raise ConfigError(lines)
+
+
+def concerns(path: Path) -> list[str]:
+    """Return a line for each way in which others may change the events.toml at `path`.
+
+    To root `load` has refused such a file; anybody else is to be told.
+    """
+    return _lines(path, path.stat())
+
+
+def writers(status: os.stat_result) -> str:
+    """Return who besides its owner may write to a file or folder, "" if nobody may."""
+    if status.st_mode & stat.S_IWOTH:
+        return ANYBODY
+    # A group of the user's own number is the user's alone: that is how Linux makes users.
+    is_own = status.st_gid == os.geteuid() != _ROOT
+    if status.st_mode & stat.S_IWGRP and not is_own:
+        return f"the group {_group(status.st_gid)}"
+    return ""
+
+
+def _lines(path: Path, status: os.stat_result) -> list[str]:
+    mistakes = Mistakes(path)
+    for wrong, mend in _ways(path, status):
+        mistakes.add("", wrong, mend)
+    return mistakes.lines
+
+
+def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
+    is_root = os.geteuid() == _ROOT
+    if is_root and status.st_uid != _ROOT:
+        yield (
+            f"belongs to {_user(status.st_uid)}, who would say what root runs",
+            f"run eventctl as {_user(status.st_uid)}, or: chown root {path}",
+        )
+    if who := writers(status):
+        yield f"can be changed by {who}", f"chmod go-w {path}"
+    for folder in sorted({path.absolute().parent, path.resolve().parent}):
+        there = folder.stat()
+        # In a folder such as /tmp nobody can replace what belongs to another.
+        if (who := writers(there)) and not there.st_mode & stat.S_ISVTX:
+            yield f"can be replaced by {who}, through its folder", f"chmod go-w {folder}"
+
+
+def _user(number: int) -> str:
+    import pwd  # here and below: only who is refused or warned pays for it
+
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"the user {number}"
+
+
+def _group(number: int) -> str:
+    import grp
+
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)

@@ -1,0 +1,59 @@
+"""When a delivery is run next, or no more. Pure: no clock, no store, no chance of its own."""
+
+from __future__ import annotations
+
+from eventctl.config.model import Retry
+from eventctl.models import Outcome, Reason, Result, State, Verdict
+
+LONGEST_WAIT = 7 * 24 * 3600 * 1000
+"""What RetryLater may add up to for one delivery, in milliseconds."""
+
+HOLD = 50_000
+"""After how many milliseconds a held delivery is looked at again: the next minute's sweep."""
+
+
+def backoff(policy: Retry, attempt: int, chance: float) -> int:
+    """Return the delay after the `attempt`-th failure (from 1), in milliseconds.
+
+    It grows by `factor` each time, up to `max_delay`, and is spread out by `jitter`:
+    `chance`, from 0 to 1, says where in between. As in exponential backoff with
+    jitter everywhere, so that what failed together does not come back together.
+    """
+    try:
+        delay = min(policy.max_delay, policy.delay * policy.factor ** (attempt - 1))
+    except OverflowError:
+        delay = policy.max_delay
+    return int(delay * (1 + policy.jitter * (2 * chance - 1)) * 1000)
+
+
+def judge(result: Result, policy: Retry, chance: float) -> Verdict:
+    """Return what becomes of a delivery after an attempt that ended as `result` says."""
+    delivery = result.delivery
+    match result.outcome:
+        case Outcome.SUCCEEDED:
+            return Verdict(State.DONE)
+        case Outcome.DISCARDED:
+            return Verdict(State.FAILED, Reason.DISCARDED)
+        case Outcome.NOT_STARTED:
+            return Verdict(State.PENDING, charge=0)
+        case Outcome.UNDECODABLE:
+            return Verdict(State.PENDING, Reason.DAMAGED_ARGS, delay=HOLD, charge=0)
+        case Outcome.POSTPONED:
+            wait = int(result.delay * 1000)
+            if delivery.waited + wait <= LONGEST_WAIT:
+                return Verdict(State.PENDING, delay=wait, charge=0, waited=wait)
+    if delivery.attempt >= policy.attempts:
+        return Verdict(State.FAILED, Reason.EXHAUSTED)
+    return Verdict(State.PENDING, delay=backoff(policy, delivery.attempt, chance))
+
+
+def judge_lost(attempts: int, started: bool, policy: Retry) -> Verdict:
+    """Return what becomes of a delivery whose claimer died with it.
+
+    It is due at once: its claimer's death was no verdict on its handler. `attempts`
+    were counted before; it is charged one more only where it may have been started.
+    """
+    charge = 1 if started else 0
+    if attempts + charge >= policy.attempts:
+        return Verdict(State.FAILED, Reason.EXHAUSTED, charge=charge)
+    return Verdict(State.PENDING, charge=charge)

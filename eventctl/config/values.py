@@ -1,0 +1,325 @@
+"""One table of events.toml: its values, checked one by one, and the mistakes in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
+_BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+
+class Mistakes:
+    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to mend it`."""
+
+    def __init__(self, source: Path | str) -> None:
+        self._source = source
+        self.lines: list[str] = []
+
+    def add(self, key: str, wrong: str, mend: str) -> None:
+        """Note a mistake; no key means the file. No text may hold what could be a secret."""
+        from eventctl.format.text import printable  # only a mistake needs it
+
+        place = f"{self._source}: {key}" if key else str(self._source)
+        self.lines.append(printable(f"{place}: {wrong}; {mend}"))
+
+
+class Table:
+    """Hands out the values of one table, and notes each mistake instead of raising it.
+
+    A getter returns None where the key is missing or its value is mistaken, so that one
+    reading finds every mistake of a file. A key that nobody asked for is unknown: say
+    `finish` after the last getter. A value that holds a `${NAME}` is never shown.
+    """
+
+    __slots__ = ("_asked", "_from_environment", "_values", "key", "mistakes")
+
+    def __init__(self, mistakes: Mistakes, key: str, values: dict[str, object]) -> None:
+        self.mistakes = mistakes
+        self.key = key
+        self._values = values
+        self._asked: list[str] = []
+        self._from_environment: set[str] = set()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._values
+
+    def raw(self, name: str) -> object:
+        """Return a value as it was written; None where there is none."""
+        self._asked.append(name)
+        return self._values.get(name)
+
+    def text(self, name: str, escape: Callable[[str], str] = str) -> str | None:
+        """Return a string, not empty, with its variables put in, each one escaped first."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            self.mistake(name, f"is {kind(value)}", 'write a string in "quotes"')
+            return None
+        text = self._expanded(name, value, escape)
+        if text == "":
+            self.mistake(name, "is empty", "write a value, or take the line out")
+            return None
+        return text
+
+    def texts(self, name: str, mend: str = 'write a list such as ["a", "b"]') -> list[str] | None:
+        """Return a list of strings; one mistaken item is a mistake of the whole list."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        if not isinstance(value, list):
+            self.mistake(name, f"is {kind(value)}", mend)
+            return None
+        texts = []
+        for number, item in enumerate(value, 1):
+            if not isinstance(item, str):
+                wrong = f"its item {number} is {kind(item)}, not a string"
+                self.mistake(name, wrong, "put it into quotes")
+                continue
+            text = self._expanded(name, item, str)
+            if text is not None:
+                texts.append(text)
+        return texts if len(texts) == len(value) else None
+
+    def addresses(self, name: str) -> list[str] | None:
+        """Return a list of mail addresses."""
+        addresses = self.texts(name, 'write a list such as ["ops@example.com"]')
+        for address in addresses or ():
+            self.check_address(name, address)
+        return addresses
+
+    def check_address(self, name: str, address: str) -> None:
+        """Note an address that no mail could have."""
+        if not address.isprintable() or address.strip() != address or not address:
+            self.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
+        elif "," in address:
+            self.mistake(name, "has a comma in an address", "write one address a string")
+
+    def path(self, name: str, folder: Path) -> Path | None:
+        """Return a path; see `located`."""
+        text = self.text(name)
+        return None if text is None else self.located(name, text, folder)
+
+    def located(self, name: str, text: str, folder: Path) -> Path:
+        """Return a text as a path, relative to `folder` if at all, with ~ as a home."""
+        path = os.path.expanduser(text)
+        if path.startswith("~"):
+            self.mistake(name, "begins with the home of an unknown user", "write the whole path")
+        return folder / path
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
+        """Return one of a few words."""
+        text = self.text(name)
+        if text is None or text in choices:
+            return text
+        wanted = " or ".join(quoted(choice) for choice in choices)
+        self.mistake(name, f"is {self.shown(name, text)}", f"write {wanted}")
+        return None
+
+    def flag(self, name: str) -> bool | None:
+        """Return true or false."""
+        value = self.raw(name)
+        if value is None or isinstance(value, bool):
+            return value
+        self.mistake(name, f"is {kind(value)}", "write true or false, without quotes")
+        return None
+
+    def whole(self, name: str, least: int, most: int) -> int | None:
+        """Return a whole number within its bounds."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        wanted = f"write a whole number from {least} to {most}"
+        if isinstance(value, bool) or not isinstance(value, int):
+            self.mistake(name, f"is {kind(value)}", wanted)
+        elif not least <= value <= most:
+            self.mistake(name, "is out of bounds", wanted)
+        else:
+            return value
+        return None
+
+    def number(self, name: str, least: int, most: int) -> float | None:
+        """Return a number within its bounds."""
+        value = self.raw(name)
+        if value is None:
+            return None
+        wanted = f"write a number from {least} to {most}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.mistake(name, f"is {kind(value)}", wanted)
+        elif not least <= value <= most:
+            self.mistake(name, "is out of bounds", wanted)
+        else:
+            return float(value)
+        return None
+
+    def duration(self, name: str, zero: bool = False) -> float | None:
+        """Return a duration in seconds; `zero` says whether 0 makes sense."""
+        seconds = self._measure(name, parse_duration, f"a duration such as {DURATION_EXAMPLES}")
+        if seconds == 0 and not zero:
+            self.mistake(name, "is zero", f"write {DURATION_EXAMPLES}")
+            return None
+        return seconds
+
+    def size(self, name: str) -> int | None:
+        """Return a size in bytes."""
+        size = self._measure(name, parse_size, f"a size such as {SIZE_EXAMPLES}")
+        return None if size is None else int(size)
+
+    def table(self, name: str) -> Table:
+        """Return a table within this one; an empty one where there is none."""
+        value = self.raw(name)
+        if value is not None and not isinstance(value, dict):
+            self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
+        return Table(self.mistakes, self.key_of(name), value if isinstance(value, dict) else {})
+
+    def tables(self, name: str) -> list[Table]:
+        """Return the tables of a list of them, [[name]], numbered from 1."""
+        value = self.raw(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            self.mistake(name, f"is {kind(value)}", f"write tables, [[{self.key_of(name)}]]")
+            return []
+        return [
+            Table(self.mistakes, f"{self.key_of(name)}[{number}]", item)
+            for number, item in enumerate(value, 1)
+        ]
+
+    def finish(self) -> None:
+        """Note each key that nobody asked for, with the known word that is near to it."""
+        for name in self._values:
+            if name in self._asked:
+                continue
+            *others, last = sorted(self._asked)
+            known = f"known are {', '.join(others)} and {last}"
+            self.mistake(name, "is an unknown key", near(name, self._asked) or known)
+
+    def mistake(self, name: str, wrong: str, mend: str) -> None:
+        """Note a mistake in one of this table's values."""
+        self.mistakes.add(self.key_of(name), wrong, mend)
+
+    def key_of(self, name: str) -> str:
+        """Return the dotted key of one of this table's values, as TOML has it."""
+        bare = name if name and _BARE.issuperset(name) else quoted(name)
+        return f"{self.key}.{bare}" if self.key else bare
+
+    def shown(self, name: str, text: str) -> str:
+        """Return (a part of) a value for a mistake's text; never what a variable gave."""
+        return "what its variable gives" if name in self._from_environment else quoted(text)
+
+    def _measure(
+        self, name: str, parse: Callable[[str | float], float], wanted: str
+    ) -> float | None:
+        value = self.raw(name)
+        if isinstance(value, str):
+            value = self._expanded(name, value, str)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            self.mistake(name, f"is {kind(value)}", f"write {wanted}")
+            return None
+        try:
+            return parse(value)
+        except ValueError as error:
+            wrong, _, mend = str(error).partition("; ")
+            if name in self._from_environment:
+                wrong = "its variable does not give what is wanted"
+            self.mistake(name, wrong, mend)
+            return None
+
+    def _expanded(self, name: str, text: str, escape: Callable[[str], str]) -> str | None:
+        """Put a string's variables in; None, and a mistake, where that cannot be done."""
+        if "\0" in text:
+            self.mistake(name, "has a NUL character in it", "take it out")
+            return None
+        if "${" not in text:
+            return text
+        self._from_environment.add(name)
+        unset: list[str] = []
+
+        def value_of(variable: str) -> str:
+            value = os.environ.get(variable)
+            if value is None:
+                unset.append(variable)
+                return ""
+            return escape(value)
+
+        try:
+            expanded = expand(text, value_of)
+            expanded.encode()
+        except UnicodeEncodeError:
+            self.mistake(name, "its variable is not UTF-8", "mend it in the environment")
+            return None
+        except ValueError as error:
+            self.mistake(name, str(error), 'write ${NAME}, or $${ for a literal "${"')
+            return None
+        for variable in unset:
+            wrong = f"the environment variable {variable} is not set"
+            self.mistake(name, wrong, f"set {variable} where eventctl runs, in cron too")
+        return None if unset else expanded
+
+
+def expand(text: str, value_of: Callable[[str], str]) -> str:
+    """Return `text` with each `${NAME}` replaced, and each `$${` made a literal `${`.
+
+    Raises:
+        ValueError: a `${` without a variable's name and a closing brace.
+    """
+    done = ""
+    while True:
+        before, opening, text = text.partition("${")
+        if not opening:
+            return done + before
+        if before.endswith("$"):
+            done += before[:-1] + opening
+            continue
+        variable, closing, text = text.partition("}")
+        if not (closing and variable.isascii() and variable.isidentifier()):
+            raise ValueError('a "${" is not followed by a variable\'s name and "}"')
+        done += before + value_of(variable)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Return the values that a file gives, as arguments for a record with defaults."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def kind(value: object) -> str:
+    """Return what sort of TOML value it is, in words; of the value itself only true/false."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return "a string"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case dict():
+            return "a table"
+    return "a date or time"
+
+
+def near(word: str, words: Iterable[str]) -> str:
+    """Return `did you mean "…"?` for the word that is nearest, "" where none is near."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    by_fold = {other.casefold(): other for other in words}
+    found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)
+    return f"did you mean {quoted(by_fold[found[0]])}?" if found else ""
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, shortened, for people to read."""
+    short = text if len(text) <= 60 else text[:60] + "…"
+    return '"' + short.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,1 @@
+"""Pure helpers: text, times, files, redaction."""

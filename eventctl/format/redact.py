@@ -1,0 +1,128 @@
+"""What `redact` of events.toml hides wherever args are shown. Handlers get them whole.
+
+    redact = ["card", "purchased.1"]
+
+An entry is the name of a field, of any object at any depth in any event's args, in
+upper or lower case; of a field "user.card" too, since the last part counts. Or it is
+EVENT.N: the positional arg N, from 0, of that event. Args that are not JSON are hidden
+as a whole, since nobody knows what is in them.
+
+A hidden text or number of four characters or more is also hidden where it stands in
+an error, a traceback or an output of its event: before these are recorded, so that no
+report holds it, and again where they are shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from eventctl.models import Result
+
+MASK = "••••"
+
+_SHORTEST = 4
+"""Characters that a hidden value must have to be looked for in other text."""
+
+
+class Hidden(NamedTuple):
+    """One event's args as they may be shown, and the values that are hidden in them."""
+
+    args: str
+    values: tuple[str, ...] = ()
+
+    def cut(self, text: str) -> str:
+        """Return a text in which none of the values stands any more."""
+        for value in self.values:
+            text = text.replace(value, MASK)
+        return text
+
+    def cut_line(self, line: str) -> str:
+        """Do the same with one line of a text: a value may go on over several of them."""
+        for value in self.values:
+            for part in value.splitlines():
+                if len(part) >= _SHORTEST:
+                    line = line.replace(part, MASK)
+        return line
+
+
+class Redaction:
+    """What events.toml hides. False where it hides nothing."""
+
+    def __init__(self, entries: Sequence[str]) -> None:
+        self._fields: set[str] = set()
+        self._positions: dict[str, set[int]] = {}
+        for entry in entries:
+            event, dot, last = entry.rpartition(".")
+            if dot:
+                self._positions.setdefault(event, set()).add(int(last))
+            else:
+                self._fields.add(entry.casefold())
+
+    def __bool__(self) -> bool:
+        return bool(self._fields or self._positions)
+
+    def hide(self, event: str, args: str) -> Hidden:
+        """Return the args of an event with what is hidden in them replaced by `MASK`.
+
+        Args in which nothing is hidden stay as they are, to the letter.
+        """
+        positions = self._positions.get(event, set())
+        if not self._fields and not positions:
+            return Hidden(args)
+        found: list[Any] = []
+        try:
+            shown = json.loads(args, object_pairs_hook=lambda pairs: self._object(pairs, found))
+            if isinstance(shown, list):
+                for position in positions.intersection(range(len(shown))):
+                    found.append(shown[position])
+                    shown[position] = MASK
+            elif not isinstance(shown, dict):
+                return Hidden(MASK)
+            text = json.dumps(shown, ensure_ascii=False) if found else args
+        except (ValueError, RecursionError):
+            return Hidden(MASK)
+        return Hidden(text, _spellings(found))
+
+    def _object(self, pairs: list[tuple[str, Any]], found: list[Any]) -> dict[str, Any]:
+        # By pairs, since of two fields of one name a dict would keep the last one only.
+        shown = {}
+        for name, value in pairs:
+            hidden = name.casefold().rpartition(".")[2] in self._fields
+            if hidden:
+                found.append(value)
+            shown[name] = MASK if hidden else value
+        return shown
+
+    def result(self, result: Result) -> Result:
+        """Return how an attempt ended as it may be recorded."""
+        if not self or not (result.error or result.traceback or result.output):
+            return result
+        cut = self.hide(result.delivery.name, result.delivery.args).cut
+        return result._replace(
+            error=cut(result.error),
+            traceback=cut(result.traceback),
+            output=cut(result.output),
+        )
+
+
+def _spellings(found: list[Any]) -> tuple[str, ...]:
+    """Return all texts and numbers in what is hidden, as a log may spell them, longest first."""
+    spelt: set[str] = set()
+    for text in _leaves(found):
+        spelt |= {text, repr(text)[1:-1]}
+        spelt |= {json.dumps(text, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
+    wanted = [each for each in spelt if len(each) >= _SHORTEST and each != MASK]
+    return tuple(sorted(wanted, key=len, reverse=True))
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            yield from _leaves(item)
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, str | int | float) and not isinstance(value, bool):
+        yield str(value)

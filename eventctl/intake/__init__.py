@@ -1,0 +1,1 @@
+"""Every way by which an event comes in."""

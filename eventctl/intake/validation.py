@@ -1,0 +1,85 @@
+"""What may become an event, by whichever door it comes: command, API, spool or outbox."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from eventctl.config.model import Config
+from eventctl.errors import UsageError
+from eventctl.format.text import json_text
+from eventctl.models import NewEvent
+from eventctl.store.events import new_key
+
+LONGEST_KEY = 191
+
+
+def accept(config: Config, name: str, args: str, key: str | None = None) -> NewEvent:
+    """Return an event that may be recorded, with a new key where it has none.
+
+    `args` is the JSON text of a list or an object. Raises UsageError where the name is
+    not in events.toml, the args are too large, or the key is none that can be stored.
+    """
+    if not isinstance(name, str) or not (key is None or isinstance(key, str)):
+        raise UsageError("the name of an event and its key are strings")
+    if name not in config.events:
+        raise UsageError(_unknown(config, name))
+    size = len(args if args.isascii() else args.encode("utf-8", "surrogatepass"))
+    if size > config.store.max_args:
+        raise UsageError(
+            f"the args of {name} have {size:,} bytes, and [store] max_args allows"
+            f" {config.store.max_args:,}: pass a reference to the data, or raise max_args"
+        )
+    if key is not None:
+        _check_key(key)
+    known = config.events[name]
+    deadline = None if known.deadline is None else int(known.deadline * 1000)
+    if key is None:
+        return NewEvent(name, args, new_key(), known.handlers, deadline, has_new_key=True)
+    return NewEvent(name, args, key, known.handlers, deadline)
+
+
+def _check_key(key: str) -> None:
+    if not 0 < len(key) <= LONGEST_KEY:
+        raise UsageError(f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")
+    # MySQL takes keys for the same that differ in spaces at the end.
+    if not key.isprintable() or key != key.strip():
+        raise UsageError("a key has printable characters only, and no space at either end")
+
+
+def _unknown(config: Config, name: str) -> str:
+    import difflib
+
+    text = f"no event {name!r} in {config.path}"
+    near = difflib.get_close_matches(name, config.events, n=1)
+    if near:
+        return f"{text}: did you mean {near[0]!r}?"
+    known = ", ".join(sorted(config.events)[:10])
+    return f"{text}: it has {known}" if known else f"{text}: it has no [events]"
+
+
+def encode(args: Sequence[Any] | dict[str, Any]) -> str:
+    """Return args as JSON text. Raises UsageError where JSON has no form for them."""
+    try:
+        return json_text(args)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"the args cannot be written as JSON: {error}") from error
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def check(text: str) -> str:
+    """Return JSON text that was given as args, once it is known to be a list or an object."""
+    try:
+        args = json.loads(text, parse_constant=_no_number)
+        text.encode()
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"""the args are not JSON ({error}); in a shell: --json '["user A", 5000]'"""
+        ) from error
+    if not isinstance(args, list | dict):
+        raise UsageError('the args must be a JSON list or object, such as ["user A", 5000]')
+    return text

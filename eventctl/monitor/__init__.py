@@ -1,0 +1,1 @@
+"""Is all well? What monitors, dashboards and the page ask."""

@@ -1,0 +1,124 @@
+"""How well eventctl itself is: what `check` judges, and the top of the page shows."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from dataclasses import dataclass
+
+from eventctl.config.model import Config
+from eventctl.errors import StateUnavailable
+from eventctl.intake import spool
+from eventctl.store import claims
+from eventctl.store.database import Database
+from eventctl.store.pauses import Kind, Paused
+from eventctl.store.queries import events, statistics
+from eventctl.store.queries.events import BreakerView, PauseView
+from eventctl.store.queries.statistics import Backlog, LastSweep, Untold
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits in this host's spool. `oldest` is for how many milliseconds already."""
+
+    files: int = 0
+    oldest: int = 0
+    set_aside: int = 0
+    """Files that cannot become events as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """All of it at one time. `now` is the database's, in milliseconds since 1970."""
+
+    now: int
+    sweep: LastSweep | None
+    backlog: Backlog
+    failed: dict[str, int]
+    """By handler, deliveries that failed and need a person."""
+    breakers: list[BreakerView]
+    spool: Waiting
+    outbox_held: int
+    incidents: dict[str, int]
+    """By kind, how many are open."""
+    untold: list[Untold]
+    """By channel, what it has not accepted yet, the oldest first."""
+    paused: list[PauseView]
+
+    @property
+    def sweep_age(self) -> int | None:
+        """Milliseconds since the last sweep ended; None where none ever has."""
+        return None if self.sweep is None else max(0, self.now - self.sweep.ended_at)
+
+    @property
+    def oldest_due(self) -> int:
+        """For how many milliseconds the oldest due delivery has waited; 0 where none is due."""
+        oldest = self.backlog.oldest_due
+        return 0 if oldest is None else max(0, self.now - oldest)
+
+    @property
+    def longest_untold(self) -> int:
+        """For how many milliseconds a channel has not accepted something; 0 where all have."""
+        return max((self.now - each.since for each in self.untold), default=0)
+
+    @property
+    def held(self) -> int:
+        """How many deliveries, outbox rows and spool files wait for a person to mend them."""
+        return sum(self.backlog.held.values()) + self.outbox_held + self.spool.set_aside
+
+
+def look(config: Config, database: Database) -> Health:
+    """Return how well all is now. Raises StateUnavailable where the spool can't be read."""
+    now = claims.now(database)
+    pauses = events.pauses(database)
+    return Health(
+        now=now,
+        sweep=statistics.last_sweep(database),
+        backlog=statistics.backlog(database, now, _names(pauses)),
+        failed=statistics.failed(database),
+        breakers=events.breakers(database),
+        spool=_spool(config),
+        outbox_held=statistics.held_in_outbox(database),
+        incidents=statistics.open_incidents(database),
+        untold=statistics.untold(database, [each.name for each in config.channels], now),
+        paused=pauses,
+    )
+
+
+def _names(pauses: list[PauseView]) -> Paused:
+    return Paused(
+        handlers=tuple(each.name for each in pauses if each.kind == Kind.HANDLER),
+        events=tuple(each.name for each in pauses if each.kind == Kind.EVENT),
+    )
+
+
+def _spool(config: Config) -> Waiting:
+    folder = config.store.state / spool.FOLDER
+    try:
+        waiting = _written_at(folder)
+        set_aside = [*_written_at(folder / spool.HELD), *_written_at(folder / spool.DAMAGED)]
+    except OSError as error:
+        raise StateUnavailable(
+            f"the spool {folder} cannot be read ({error.strerror}): run this as the user who"
+            " runs the sweep"
+        ) from error
+    oldest = max(0, int((time.time() - min(waiting)) * 1000)) if waiting else 0
+    return Waiting(len(waiting), oldest, len(set_aside))
+
+
+def _written_at(folder: str | os.PathLike[str]) -> list[float]:
+    """Return when each event of a folder was written, in seconds since 1970."""
+    found = []
+    try:
+        for entry in os.scandir(folder):
+            if entry.name.endswith(".json") and not entry.name.startswith("."):
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # a sweep has just imported it
+                if not stat.S_ISDIR(status.st_mode):
+                    found.append(status.st_mtime)
+    except FileNotFoundError:
+        pass  # nothing was ever spooled
+    return found

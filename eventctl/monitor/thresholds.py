@@ -1,0 +1,145 @@
+"""What is well, and what a monitor should call a person for.
+
+A value is judged as Nagios plugins do: above its limit is too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from eventctl.format.text import printable, shorten
+from eventctl.format.time import span
+from eventctl.monitor.health import Health
+from eventctl.store.queries.events import PauseView
+
+
+class Level(IntEnum):
+    """How bad it is; the numbers are the exit codes of Nagios plugins."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+    UNKNOWN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Above which value it is a WARNING, and above which it is CRITICAL; None: never."""
+
+    warning: float | None
+    critical: float | None
+
+    def level(self, value: float) -> Level:
+        """Return what a value means."""
+        if self.critical is not None and value > self.critical:
+            return Level.CRITICAL
+        if self.warning is not None and value > self.warning:
+            return Level.WARNING
+        return Level.OK
+
+
+LIMITS: Mapping[str, Limits] = {
+    "sweep": Limits(300, 900),
+    "due": Limits(600, 3600),
+    "backlog": Limits(1_000, 10_000),
+    "failed": Limits(0, 100),
+    "held": Limits(0, None),
+    "spool": Limits(300, 3600),
+    "untold": Limits(900, None),
+    "paused": Limits(None, None),
+}
+"""The defaults, by what they are about; those of sweep, due, spool and untold are in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One value that was judged; `value` is None where there is none. `unit` is "s" or ""."""
+
+    name: str
+    value: float | None
+    unit: str
+    limits: Limits
+    level: Level
+    text: str
+
+
+def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Finding]:
+    """Return what is found, in the order of LIMITS."""
+    backlog, spool = health.backlog, health.spool
+    age = health.sweep_age
+    return [
+        _found("sweep", None if age is None else age / 1000, "s", limits, _sweep(age)),
+        _found("due", health.oldest_due / 1000, "s", limits, _due(health)),
+        _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
+        _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
+        _found("held", health.held, "", limits, f"{health.held:,} held, for a person to mend"),
+        _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
+        _found("untold", health.longest_untold / 1000, "s", limits, _untold(health)),
+        _found("paused", len(health.paused), "", limits, _paused(health.paused)),
+    ]
+
+
+def _found(
+    name: str, value: float | None, unit: str, limits: Mapping[str, Limits], text: str
+) -> Finding:
+    level = Level.CRITICAL if value is None else limits[name].level(value)
+    return Finding(name, value, unit, limits[name], level, text)
+
+
+def _sweep(age: int | None) -> str:
+    if age is None:
+        return "no sweep has ever ended: is it in a crontab?"
+    return f"last sweep {span(age)} ago"
+
+
+def _due(health: Health) -> str:
+    if not health.oldest_due:
+        return "nothing waits"
+    waited = f"the oldest due delivery has waited for {span(health.oldest_due)}"
+    if not health.breakers:
+        return waited
+    open_ = ", ".join(shorten(printable(each.handler), 40) for each in health.breakers[:3])
+    return f"{waited} (circuit breaker open: {open_})"
+
+
+def _failed(failed: Mapping[str, int]) -> str:
+    count = sum(failed.values())
+    if not count:
+        return "nothing has failed"
+    most = sorted(failed.items(), key=lambda each: (-each[1], each[0]))
+    named = ", ".join(f"{shorten(printable(name), 40)} {number:,}" for name, number in most[:3])
+    more = f" and {len(most) - 3:,} handlers more" if len(most) > 3 else ""
+    if count == 1:
+        return f"1 delivery has failed and needs a person ({named})"
+    return f"{count:,} deliveries failed and need a person ({named}{more})"
+
+
+def _untold(health: Health) -> str:
+    if not health.untold:
+        return "all has been told"
+    first, *others = health.untold
+    what = "an alert" if first.count == 1 else f"{first.count:,} alerts"
+    text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"
+    text += f" for {span(health.now - first.since)}"
+    if first.error:
+        text += f" ({shorten(printable(first.error), 200)})"
+    if others:
+        text += f", nor have {len(others):,} channels more" if others[1:] else ", nor has another"
+    return text
+
+
+def _paused(paused: Sequence[PauseView]) -> str:
+    if not paused:
+        return "nothing is paused"
+    names = [shorten(printable(each.name), 40) for each in paused[:3]]
+    more = f" and {len(paused) - 3:,} more" if len(paused) > 3 else ""
+    return f"paused: {', '.join(names)}{more}"
+
+
+def _spool(files: int, oldest: int) -> str:
+    if not files:
+        return "spool empty"
+    what = "1 file" if files == 1 else f"{files:,} files"
+    return f"{what} in the spool, the oldest for {span(oldest)}"

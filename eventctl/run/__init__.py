@@ -1,0 +1,1 @@
+"""The verbs: emit, sweep, replay, rehearse, and what they share."""

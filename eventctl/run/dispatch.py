@@ -1,0 +1,262 @@
+"""Run claimed deliveries to their end, and write how they ended, in small groups."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType, TracebackType
+
+from eventctl.config import retry_policy
+from eventctl.config.model import Config
+from eventctl.format.redact import Redaction
+from eventctl.models import Delivery, Outcome, Result, State, Verdict
+from eventctl.state.claimer import Claimer
+from eventctl.store.claims import START_WINDOW
+from eventctl.store.database import Database
+from eventctl.store.results import finish
+from eventctl.workers.pool import Pool
+
+MOST_CLAIMED = 400
+"""How many deliveries one claim takes at the most, where handlers are quick."""
+
+_QUICK_BATCH = 0.5
+"""Seconds: a claim that took less to run is followed by one of twice the size."""
+
+_DONE = Verdict(State.DONE)
+
+Told = Callable[[Result, Verdict], None]
+
+
+def leases(config: Config) -> dict[str, int]:
+    """Return, by handler, how long a claim lasts, in milliseconds.
+
+    It may be started for as long as START_WINDOW. Then comes its timeout, its grace, and
+    what a write to the store can keep the process from looking at its clock.
+    """
+    slack = START_WINDOW + config.sweep.grace + config.store.timeout + 5
+    return {name: int((h.timeout + slack) * 1000) for name, h in config.handlers.items()}
+
+
+def start_by() -> float:
+    """Return until when what is claimed now may be started, as CLOCK_BOOTTIME reads."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + START_WINDOW
+
+
+class Interruption:
+    """SIGINT and SIGTERM, while work goes on: noticed, and acted on between two steps."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+        self.count = 0
+        self.wake, self._wakeup = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(self.wake, False)
+
+    def __enter__(self) -> Interruption:
+        self._fd = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+        self._before = {
+            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._fd)
+        os.close(self.wake)
+        os.close(self._wakeup)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        self.count += 1
+
+    def hear(self) -> None:
+        """Empty the pipe, so that `wake` becomes readable with the next signal only."""
+        with suppress(BlockingIOError):
+            os.read(self.wake, 512)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, but not past a signal."""
+        poll = select.poll()
+        poll.register(self.wake, select.POLLIN)
+        poll.poll(max(0.0, seconds * 1000))
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that a signal ended."""
+        return 128 + self.signal
+
+
+class Dispatch:
+    """One process's running of deliveries, from a claim to what is written of it."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        claimer: Claimer,
+        pool: Pool,
+        interruption: Interruption,
+        told: Told | None = None,
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._claimer = claimer
+        self.pool = pool
+        self._interruption = interruption
+        self._told = told
+        self._redaction = Redaction(config.redact)
+        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._host = os.uname().nodename
+        self._ends: list[tuple[Result, Verdict]] = []
+        self._first_end = 0.0
+        self._looked_at = time.monotonic()
+        self.lost_claims = 0
+        self.counts: dict[str, int] = {}
+
+    def run(
+        self,
+        claim: Callable[[int], list[Delivery]],
+        until: float = float("inf"),
+        claimed: Sequence[Delivery] = (),
+    ) -> None:
+        """Run what is `claimed` already, then claim and run until nothing more is given,
+        `until` by the monotonic clock, or an interruption.
+
+        `claim` takes how many deliveries are wanted. It is asked again after an empty
+        answer once everything has ended: then an empty answer ends the run.
+        """
+        self.pool.queue(claimed)
+        wanted, asked_at, dry = self.pool.jobs, time.monotonic(), False
+        while True:
+            stopping = self._interruption.signal or time.monotonic() >= until
+            if stopping:
+                break
+            if not dry and self._wants(wanted):
+                now = time.monotonic()
+                quick = now - asked_at < _QUICK_BATCH
+                wanted = min(MOST_CLAIMED, wanted * 2) if quick else self.pool.jobs
+                asked_at = now
+                batch = claim(wanted)
+                self.pool.submit(batch)
+                dry = not batch
+            elif self.pool.busy:
+                self._step()
+            elif dry:
+                self.write()
+                self._forget()
+                batch = claim(wanted)
+                if not batch:
+                    return
+                self.pool.submit(batch)
+                dry = False
+        self._stop()
+
+    def _wants(self, wanted: int) -> bool:
+        if self.pool.locks_store:
+            return False
+        # Quick handlers must not wait for the next claim: it is made ahead.
+        ahead = wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
+        return self.pool.hungry or ahead
+
+    def _step(self) -> None:
+        """Wait for what happens next, judge it, and write what has waited long enough."""
+        group = self._config.sweep.group_commit
+        left = 60.0
+        if self._ends and not self.pool.locks_store:
+            left = self._first_end + group - time.monotonic()
+        results = self.pool.wait(max(0.0, left), self._interruption.wake)
+        if results and not self._ends:
+            self._first_end = self._looked_at  # it has ended since then
+        self._looked_at = time.monotonic()
+        for result in results:
+            self.end(result)
+            if not group:
+                self.write()
+        self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
+        if self._ends and time.monotonic() - self._first_end >= group:
+            self.write()
+        self._forget()
+
+    def end(self, result: Result) -> None:
+        """Take one result: judge it, and keep it to be written with its group."""
+        if result.outcome == Outcome.SUCCEEDED and not result.output:
+            verdict = _DONE  # as nearly all of them: nothing to judge, nothing to hide
+        else:
+            result = self._redaction.result(result)
+            name, handler = result.delivery.name, result.delivery.handler
+            verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
+            if self._tells_failed and verdict.charge and verdict.state == State.PENDING:
+                verdict = verdict._replace(told=True)
+        if not result.written:
+            self._ends.append((result, verdict))
+        name = _counted(result, verdict)
+        self.counts[name] = self.counts.get(name, 0) + 1
+        if self._told:
+            self._told(result, verdict)
+
+    def release(self, handler: str) -> None:
+        """Give back what was claimed for this handler and has not been started."""
+        self._release(self.pool.withdraw_handler(handler))
+
+    def _release(self, deliveries: list[Delivery]) -> None:
+        for delivery in deliveries:
+            self.end(Result(delivery, Outcome.NOT_STARTED))
+
+    def write(self) -> None:
+        """Write the results that wait for others to be written with, once it is possible."""
+        if self.pool.locks_store:
+            return
+        if self._ends:
+            ends, self._ends = self._ends, []
+            self.lost_claims += finish(self._database, ends, self._host)
+
+    def _forget(self) -> None:
+        """Empty the journal, if all that was started has ended and is in the store."""
+        if not self.pool.busy and not self._ends:
+            self._claimer.forget()
+
+    def _stop(self) -> None:
+        """Give back what has not started; let the rest end, or end it if interrupted."""
+        self._release(self.pool.withdraw())
+        self.pool.halt()
+        patience = float("inf")
+        while self.pool.busy:
+            now = time.monotonic()
+            if self._interruption.signal:
+                patience = min(patience, now + self._config.sweep.grace)
+            if now >= patience or self._interruption.count > 1:
+                ended = self.pool.kill("it was killed: the process that ran it was stopped")
+            else:
+                ended = self.pool.wait(min(60.0, patience - now), self._interruption.wake)
+                self._interruption.hear()
+            for result in ended:
+                self.end(result)
+            self._release(self.pool.withdraw())
+            self.write()
+        self.write()
+
+
+def _counted(result: Result, verdict: Verdict) -> str:
+    if verdict is _DONE:
+        return "succeeded"
+    if result.outcome == Outcome.NOT_STARTED:
+        return "released"
+    if verdict.reason and verdict.state == State.PENDING:
+        return "held"
+    if verdict.state == State.DONE:
+        return "succeeded"
+    return "failed" if verdict.state == State.FAILED else "retried"
+
+
+def _chance() -> float:
+    return int.from_bytes(os.urandom(4), "big") / 2**32

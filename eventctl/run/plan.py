@@ -1,0 +1,181 @@
+"""What a replay or a cancel does with each delivery that was asked for, and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from eventctl.models import Reason, State
+from eventctl.store.database import Database
+from eventctl.store.queries import events, operations
+from eventctl.store.queries.events import DeliveryView, EventView, Selection
+
+_BATCH = 500
+
+
+class Fate(StrEnum):
+    """What is done with a delivery, and why not if it is left alone."""
+
+    RUN = "run"
+    CANCEL = "cancel"
+    DONE = "already done, not run"
+    OVER = "already done"
+    CANCELLED = "already cancelled"
+    RUNNING = "running, left alone"
+    WAITING = "waits for the sweep"
+    OTHER = "not asked for"
+    MOVED_ON = "moved on since the plan, left alone"
+    GONE = "gone from the store since the plan"
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One delivery of an event that was selected."""
+
+    event: str
+    delivery: DeliveryView
+    fate: Fate
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is done with it."""
+        return self.fate in (Fate.RUN, Fate.CANCEL)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A delivery as it stood when it was planned to be run."""
+
+    id: int
+    event_id: int
+    event: str
+    handler: str
+    state: str
+    reason: str | None
+    attempts: int
+
+
+def to_replay(
+    database: Database, selection: Selection, *, include_done: bool = False, limit: int = 0
+) -> list[PlanRow]:
+    """Return the deliveries of the selected events, each with what a replay does with it.
+
+    Run are those that failed or are held, of the selection's handlers if it has any.
+    Events come in the order of their ids. Without ids in the selection they are those
+    that have something to run, the newest `limit` of them (0: all).
+    """
+    states = (State.FAILED, State.DONE) if include_done else (State.FAILED,)
+    return _plan(
+        database,
+        replace(selection, states=states, held=True),
+        limit,
+        lambda delivery, asked_for: _to_replay(delivery, asked_for, include_done),
+    )
+
+
+def to_cancel(database: Database, selection: Selection, limit: int = 0) -> list[PlanRow]:
+    """Return the same with what a cancel does: it ends what waits, is held or failed."""
+    wanted = replace(selection, states=(State.PENDING, State.RUNNING, State.FAILED))
+    return _plan(database, wanted, limit, _to_cancel)
+
+
+def of_saved(database: Database, planned: Sequence[Planned]) -> list[PlanRow]:
+    """Return what was planned, each with whether it still stands as it did then."""
+    rows = []
+    for start in range(0, len(planned), _BATCH):
+        batch = planned[start : start + _BATCH]
+        found = operations.deliveries(database, [each.id for each in batch])
+        rows += [_since(each, *found.get(each.id, (each.event, None))) for each in batch]
+    return rows
+
+
+def planned_of(rows: Sequence[PlanRow]) -> list[Planned]:
+    """Return what is to be run, as it stands, to be saved."""
+    return [
+        Planned(
+            id=row.delivery.id,
+            event_id=row.delivery.event_id,
+            event=row.event,
+            handler=row.delivery.handler,
+            state=row.delivery.state,
+            reason=row.delivery.reason,
+            attempts=row.delivery.attempts,
+        )
+        for row in rows
+        if row.acts
+    ]
+
+
+def _plan(
+    database: Database,
+    selection: Selection,
+    limit: int,
+    judge: Callable[[DeliveryView, bool], Fate],
+) -> list[PlanRow]:
+    chunks = [selection]
+    if selection.ids:
+        chunks = [
+            Selection(ids=selection.ids[start : start + _BATCH])
+            for start in range(0, len(selection.ids), _BATCH)
+        ]
+    found = [
+        event
+        for chunk in chunks
+        for page in events.pages(database, chunk, limit, brief=True)
+        for event in page
+    ]
+    handlers = selection.handlers
+    return [
+        PlanRow(event.name, each, judge(each, not handlers or each.handler in handlers))
+        for event in sorted(found, key=_by_id)
+        for each in event.deliveries
+    ]
+
+
+def _by_id(event: EventView) -> int:
+    return event.id
+
+
+def _to_replay(delivery: DeliveryView, asked_for: bool, include_done: bool) -> Fate:
+    if delivery.state == State.DONE and not (include_done and asked_for):
+        return Fate.DONE
+    if not asked_for:
+        return Fate.OTHER
+    if delivery.state == State.RUNNING:
+        return Fate.RUNNING
+    if delivery.state == State.PENDING and not delivery.held:
+        return Fate.WAITING
+    return Fate.RUN
+
+
+def _to_cancel(delivery: DeliveryView, asked_for: bool) -> Fate:
+    if not asked_for:
+        return Fate.OTHER
+    if delivery.state == State.DONE:
+        return Fate.OVER
+    if delivery.state == State.RUNNING:
+        return Fate.RUNNING
+    if delivery.state == State.FAILED and delivery.reason == Reason.CANCELLED:
+        return Fate.CANCELLED
+    return Fate.CANCEL
+
+
+def _since(planned: Planned, event: str, now: DeliveryView | None) -> PlanRow:
+    """Return what has become of a delivery since it was planned."""
+    if now is None:
+        gone = DeliveryView(
+            id=planned.id,
+            event_id=planned.event_id,
+            handler=planned.handler,
+            state=planned.state,
+            reason=planned.reason,
+            attempts=planned.attempts,
+            due_at=None,
+            took=None,
+            done_at=None,
+            last_error=None,
+        )
+        return PlanRow(event, gone, Fate.GONE)
+    found = PlanRow(event, now, Fate.RUN)
+    return found if planned_of([found]) == [planned] else replace(found, fate=Fate.MOVED_ON)

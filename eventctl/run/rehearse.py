@@ -1,0 +1,95 @@
+"""Rehearse: run a recorded event's handler again, and leave no trace of it in the store.
+
+The handler is run as ever, in a worker process, so what it does is done. Only the store is
+left as it is: the delivery that the worker is given is in no store. What a `transactional`
+handler writes is rolled back.
+"""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from eventctl.config.model import Config
+from eventctl.format.redact import Redaction
+from eventctl.models import REHEARSED, Delivery, Result
+from eventctl.run.dispatch import Interruption, start_by
+from eventctl.state.claimer import Claimer
+from eventctl.state.folder import StateFolder
+from eventctl.store.queries.events import EventView
+from eventctl.workers.output import Heard
+from eventctl.workers.pool import Pool
+
+
+class Rehearsal:
+    """Runs one handler for one event, as often as it is asked to; use as a context manager."""
+
+    def __init__(self, config: Config, event: EventView, handler: str, heard: Heard) -> None:
+        self._config = config
+        self._heard = heard
+        self._redaction = Redaction(config.redact)
+        self._runs = 0
+        self._claimer = Claimer(StateFolder(config.store.state, config.store.group))
+        self._interruption = Interruption()
+        self._delivery = Delivery(
+            id=REHEARSED,
+            event_id=event.id,
+            key=event.key,
+            name=event.name,
+            args=event.args,
+            created_at=event.created_at,
+            handler=handler,
+            attempt=1,
+            waited=0,
+            due_at=event.created_at,
+            claim=self._claimer.token(),
+            start_by=0.0,
+        )
+
+    def __enter__(self) -> Rehearsal:
+        self._interruption.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._interruption.__exit__(kind, error, trace)
+        self._claimer.close(clean=True)
+
+    @property
+    def signal(self) -> int:
+        """The signal that has stopped it, or 0."""
+        return self._interruption.signal
+
+    def run(self, kill_after: float | None = None) -> tuple[Result, bool]:
+        """Run the handler in a fresh worker; return how that ended, and whether by our kill.
+
+        The kill is a SIGKILL to all of its processes, `kill_after` seconds after its start.
+        """
+        self._runs += 1
+        delivery = self._delivery._replace(attempt=self._runs, start_by=start_by())
+        pool = Pool(self._config, self._claimer, 1, heard=self._heard)
+        try:
+            pool.submit([delivery])
+            result, killed = self._await(pool, kill_after)
+        finally:
+            pool.close()
+        return self._redaction.result(result), killed
+
+    def _await(self, pool: Pool, kill_after: float | None) -> tuple[Result, bool]:
+        kill_at: float | None = None
+        while True:
+            left = 60.0 if kill_at is None else max(0.0, kill_at - time.monotonic())
+            ended = pool.wait(left, self._interruption.wake)
+            if ended:
+                return ended[0], False
+            if self._interruption.signal:
+                return pool.kill("it was killed: the rehearsal was stopped")[0], False
+            if kill_at is None and kill_after is not None and pool.started:
+                kill_at = time.monotonic() + kill_after
+            if kill_at is not None and time.monotonic() >= kill_at:
+                ended = pool.kill("it was killed half-way")
+                return ended[0], ended[0].error == "it was killed half-way"

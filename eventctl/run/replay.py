@@ -1,0 +1,238 @@
+"""Replay: what failed is looked over, re-opened, and run by the next sweep or at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from eventctl.config.model import Config
+from eventctl.models import Delivery, Outcome, Result, State, Verdict
+from eventctl.run.breaker import Breakers
+from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
+from eventctl.run.plan import PlanRow
+from eventctl.run.rate_limit import Pace, spread
+from eventctl.state.claimer import Claimer
+from eventctl.state.folder import StateFolder
+from eventctl.store import backfill, cancel, claims
+from eventctl.store.claims import Ask
+from eventctl.store.database import Database
+from eventctl.store.pauses import Watch
+from eventctl.store.reopen import BATCH, reopen
+from eventctl.workers.output import Heard
+from eventctl.workers.pool import Pool
+
+_SLACK = 1000
+"""Milliseconds by which the clocks of this host and the store may come apart at a slow rate."""
+
+_BURST = 0.1
+"""Seconds' worth of a high rate that may start at once: each claim takes its time."""
+
+Progress = Callable[[int], None]
+"""Called with how many were looked at since the last time."""
+
+
+@dataclass(slots=True)
+class Ran:
+    """What a run at once did. `counts` are by the words of `Dispatch.counts`.
+
+    `left` deliveries were not run: others took them, or their handler keeps failing.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    left: int = 0
+    interrupted: int = 0
+    """The signal that ended it early, or 0."""
+
+
+def reopen_all(
+    database: Database, rows: Sequence[PlanRow], progress: Progress, interval: float = 0.0
+) -> list[int]:
+    """Re-open what the plan says is to run; return the ids of what was re-opened.
+
+    A delivery that has moved on since it was planned is left alone. With an `interval`,
+    in seconds, they are due one after another.
+    """
+    planned = [row.delivery for row in rows if row.acts]
+    base = claims.now(database)
+    reopened: list[int] = []
+    for start in range(0, len(planned), BATCH):
+        batch = planned[start : start + BATCH]
+        due_at = _turns(base, interval, start, [delivery.id for delivery in batch])
+        attempts = {delivery.id: delivery.attempts for delivery in batch}
+        for state in sorted({delivery.state for delivery in batch}):
+            ids = [delivery.id for delivery in batch if delivery.state == state]
+            reopened += reopen(database, ids, State(state), attempts, due_at)
+        progress(len(batch))
+    return reopened
+
+
+def cancel_all(database: Database, rows: Sequence[PlanRow], progress: Progress) -> set[int]:
+    """Cancel what the plan says; return the ids of what was cancelled.
+
+    A delivery that has moved on since it was planned is left alone.
+    """
+    planned = [row.delivery for row in rows if row.acts]
+    cancelled: set[int] = set()
+    for start in range(0, len(planned), cancel.BATCH):
+        batch = planned[start : start + cancel.BATCH]
+        for state in sorted({delivery.state for delivery in batch}):
+            ids = [delivery.id for delivery in batch if delivery.state == state]
+            cancelled.update(cancel.cancel(database, ids, State(state)))
+        progress(len(batch))
+    return cancelled
+
+
+def backfill_all(
+    database: Database,
+    event_ids: Sequence[int],
+    handler: str,
+    progress: Progress,
+    interval: float = 0.0,
+) -> list[int]:
+    """Give a handler events of the past; return the ids of the deliveries that were added.
+
+    An event that has a delivery to it by now is left alone. With an `interval`, in
+    seconds, they are due one after another.
+    """
+    base = claims.now(database)
+    added: list[int] = []
+    for start in range(0, len(event_ids), backfill.BATCH):
+        batch = list(event_ids[start : start + backfill.BATCH])
+        due_at = _turns(base, interval, start, batch)
+        added += backfill.add(database, batch, handler, due_at)
+        progress(len(batch))
+    return added
+
+
+def _turns(base: int, interval: float, start: int, ids: Sequence[int]) -> dict[int, int] | None:
+    if not interval:
+        return None
+    return {each: spread(base, interval, start + n) for n, each in enumerate(ids)}
+
+
+def run_now(
+    config: Config,
+    database: Database,
+    delivery_ids: Sequence[int],
+    told: Callable[[Result, Verdict], None],
+    *,
+    interval: float = 0.0,
+    heard: Heard | None = None,
+) -> Ran:
+    """Run deliveries that were re-opened, each once; `told` is called with each end.
+
+    As in a sweep a handler that keeps failing is not run on and on. With an `interval`,
+    in seconds, they are started one after another at that rate. `heard` is called with
+    each line that a handler writes, while it runs.
+    """
+    claimer = Claimer(StateFolder(config.store.state, config.store.group))
+    pool = Pool(config, claimer, config.sweep.jobs, heard=heard)
+    clean = False
+    with Interruption() as interruption:
+        try:
+            run = _Run(config, database, claimer, pool, interruption, delivery_ids, told, interval)
+            run.dispatch.run(run.claim)
+            run.breakers.write()
+            clean = not database.was_cut
+        finally:
+            pool.close()
+            claimer.close(clean=clean)
+    counts = {name: n for name, n in run.dispatch.counts.items() if name != "released"}
+    counts["held"] = counts.get("held", 0) + run.held
+    return Ran(counts, run.unclaimed - run.held, interruption.signal)
+
+
+class _Run:
+    """A run at once under way: which deliveries are left to claim."""
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        claimer: Claimer,
+        pool: Pool,
+        interruption: Interruption,
+        delivery_ids: Sequence[int],
+        told: Callable[[Result, Verdict], None],
+        interval: float,
+    ) -> None:
+        self._database = database
+        self._claimer = claimer
+        self._interruption = interruption
+        self._told = told
+        self._leases = leases(config)
+        self._chunks = [
+            list(delivery_ids[start : start + BATCH])
+            for start in range(0, len(delivery_ids), BATCH)
+        ]
+        self.breakers = Breakers(database, config.sweep.breaker)
+        self._pauses = Watch(database)
+        self._cutoff = claims.now(database)
+        self.breakers.look(self._cutoff)
+        self._pace = None
+        if interval:
+            burst = max(pool.jobs, int(_BURST / interval))
+            self._pace = Pace(interval, burst, time.monotonic())
+        self.dispatch = Dispatch(config, database, claimer, pool, interruption, self._note)
+        self.held = 0
+
+    @property
+    def unclaimed(self) -> int:
+        """How many were not claimed, or could not be."""
+        return sum(map(len, self._chunks))
+
+    def claim(self, wanted: int) -> list[Delivery]:
+        """Claim the next of them: one for a handler whose breaker is open, then the rest."""
+        if self._pace is None:
+            return self._claim(wanted)
+        while not (allowed := self._pace.allowed(time.monotonic())):
+            if self.dispatch.pool.busy or self._interruption.signal or not self.unclaimed:
+                return []
+            self._interruption.wait(self._pace.wait(time.monotonic()))
+        # They were made due one after another, each by the time at which it is allowed.
+        self._cutoff = claims.now(self._database) + _SLACK
+        claimed = self._claim(min(wanted, allowed))
+        self._pace.started(len(claimed))
+        return claimed
+
+    def _claim(self, wanted: int) -> list[Delivery]:
+        self.breakers.write()
+        while probe := self.breakers.next_probe():
+            if found := self._take(1, handler=probe):
+                return found
+        return self._take(wanted)
+
+    def _take(self, wanted: int, handler: str | None = None) -> list[Delivery]:
+        paused = self._pauses.now()
+        for chunk in self._chunks:
+            if not chunk:
+                continue
+            claimed = claims.claim(
+                self._database,
+                Ask(
+                    token=self._claimer.token(),
+                    limit=wanted,
+                    cutoff=self._cutoff,
+                    start_by=start_by(),
+                    leases=self._leases,
+                    skip=(*(() if handler else self.breakers.open), *paused.handlers),
+                    handler=handler,
+                    ids=tuple(chunk),
+                    skip_events=paused.events,
+                ),
+            )
+            self.held += claimed.held
+            if claimed.deliveries:
+                taken = {delivery.id for delivery in claimed.deliveries}
+                chunk[:] = [delivery_id for delivery_id in chunk if delivery_id not in taken]
+                return claimed.deliveries
+        return []
+
+    def _note(self, result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.NOT_STARTED:
+            self._chunks[-1].append(result.delivery.id)
+            return
+        if self.breakers.note(result):
+            self.dispatch.release(result.delivery.handler)
+        self._told(result, verdict)

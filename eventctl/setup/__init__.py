@@ -1,0 +1,1 @@
+"""The first install, and what is wrong with it."""

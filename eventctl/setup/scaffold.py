@@ -1,0 +1,250 @@
+"""The first events.toml and the first handler of a project, as `init` writes them."""
+
+from __future__ import annotations
+
+import json
+import keyword
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli
+
+from eventctl.config.tables import build
+from eventctl.config.urls import has_password
+from eventctl.errors import ConfigError, UsageError
+
+TOML = "events.toml"
+HANDLERS = "handlers.py"
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What `init` has to know. `mail_to` and `smtp` may be empty."""
+
+    store: str = "sqlite:///events.db"
+    event: str = "purchased"
+    handler: str = "giveCoupon"
+    mail_to: str = ""
+    smtp: str = ""
+
+
+def mistakes(answers: Answers, folder: Path) -> list[str]:
+    """Return what is wrong with the answers, a line for each mistake.
+
+    A variable that is not set is none: it may be set where eventctl is to run.
+    """
+    path = folder / TOML
+    try:
+        build(path, tomli.loads(toml(answers)), private=True)
+    except ConfigError as error:
+        return [line.removeprefix(f"{path}: ") for line in error.mistakes if not is_unset(line)]
+    return []
+
+
+def is_unset(mistake: str) -> bool:
+    """Return whether a line says that an environment variable is not set."""
+    return ": the environment variable " in mistake
+
+
+def write(answers: Answers, folder: Path) -> list[Path]:
+    """Write both files, or neither; return their paths, the folder's first if it is new.
+
+    Raises UsageError where one is there already, and OSError.
+    """
+    made = []
+    if not folder.exists():
+        folder.mkdir(parents=True, mode=0o755)
+        made.append(folder)
+    # A password in the URL is for nobody else to read.
+    mode = 0o600 if has_password(answers.store) else 0o644
+    texts = ((HANDLERS, handlers(answers), 0o644), (TOML, toml(answers), mode))
+    refuse_taken(folder)
+    try:
+        for name, text, rights in texts:
+            _create(folder / name, text, rights)
+            made.append(folder / name)
+    except BaseException:
+        undo(made)
+        raise
+    return made
+
+
+def refuse_taken(folder: Path) -> None:
+    """Raise UsageError where one of the files is there already."""
+    for name in (TOML, HANDLERS):
+        if os.path.lexists(folder / name):
+            raise _taken(folder / name)
+
+
+def undo(made: list[Path]) -> None:
+    """Remove what `write` has made."""
+    for path in reversed(made):
+        path.rmdir() if path.is_dir() else path.unlink()
+
+
+def _create(path: Path, text: str, mode: int) -> None:
+    """Write a new file, whole or not at all, and never in the place of another one."""
+    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
+    # No group may write to it, whatever the umask: root would refuse it.
+    fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    finally:
+        draft.unlink()
+
+
+def _taken(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is there already, and init writes over nothing: name another folder, or move"
+        " that file away"
+    )
+
+
+def function_of(handler: str) -> str:
+    """Return a Python name for a handler's function, such as give_coupon for giveCoupon."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", handler).lower()
+    name = re.sub(r"\W+", "_", words, flags=re.ASCII).strip("_")
+    if not name.isidentifier() or keyword.iskeyword(name) or name in ("os", "json", "eventctl"):
+        name = f"handle_{name}".rstrip("_")
+    return name
+
+
+def toml(answers: Answers) -> str:
+    """Return the text of events.toml."""
+    return _TOML.format(
+        store=_store(answers.store),
+        event=_key(answers.event),
+        handler=_quoted(answers.handler),
+        key=_key(answers.handler),
+        function=function_of(answers.handler),
+        report=_report(answers),
+    )
+
+
+def _store(url: str) -> str:
+    mine = f"url = {_quoted(url)}\n"
+    if url.startswith("mysql:"):
+        return _MYSQL + mine + _MYSQL_MORE
+    return _SQLITE + mine + _SQLITE_MORE
+
+
+def _report(answers: Answers) -> str:
+    if not answers.mail_to:
+        return _PRINTED
+    addresses = [each.strip() for each in answers.mail_to.split(",")]
+    lines = ["[report]", f"mail_to = [{', '.join(map(_quoted, addresses))}]"]
+    if answers.smtp:
+        lines.append(f"smtp = {_quoted(answers.smtp)}")
+        if "@" in answers.smtp:
+            lines.append('smtp_password = "${SMTP_PASSWORD}"   # from the environment, in cron too')
+    else:
+        lines.append('# Sent by /usr/sbin/sendmail; or: smtp = "smtp://user@mail.example.com:587"')
+    return "\n".join(lines)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def handlers(answers: Answers) -> str:
+    """Return the text of the Python file with the handler."""
+    return _HANDLERS.format(
+        function=function_of(answers.handler), done=f"{function_of(answers.handler)}.done"
+    )
+
+
+_TOML = """\
+# What happens, and who reacts to it. Every key: docs/configuration.md of eventctl.
+# Relative paths are relative to this file's folder. ${{NAME}} in a string is taken from the
+# environment. Durations are "30s", "5m", "2h" or "7d".
+
+# Where Python looks for the modules of the handlers below.
+pythonpath = ["."]
+
+[store]
+{store}
+[defaults]
+# A handler that runs longer is killed, and that attempt has failed.
+timeout = "5m"
+# Eight attempts, 1, 3, 9, 27 minutes … apart: about a day. Then a person is told.
+retry = {{ attempts = 8, delay = "1m", factor = 3, max_delay = "12h", jitter = 0.1 }}
+
+[events]
+# An event's name, and the handlers that it expects.
+{event} = [{handler}]
+
+[handlers]
+# A Python function, as "module:function". It may run twice for one event.
+{key} = "handlers:{function}"
+# A program in any language: the event is on its stdin as JSON, and exit code 0 is success.
+# lottery = {{ command = ["/usr/local/bin/draw", "--fast"], timeout = "30s" }}
+
+{report}
+"""
+
+_SQLITE = """\
+# One SQLite file beside this one. Locks and the spool lie in events.db.state beside it.
+"""
+_SQLITE_MORE = """\
+# On several hosts, or inside a database that is there already:
+# url = "mysql://shop:${DB_PASSWORD}@db1.example.com/shop"
+"""
+_MYSQL = """\
+# The tables, all named eventctl_…, are made by the first command.
+"""
+_MYSQL_MORE = """\
+# Locks and the spool lie in eventctl.state beside this file, on a local disk.
+# User and password may stand in an option file, [client], mode 600:
+# read_default_file = "~/.my.cnf"
+"""
+
+_PRINTED = """\
+# What needs a person is printed by the sweep, and cron mails it. To have it sent by SMTP:
+# [report]
+# mail_to = ["ops@example.com"]
+# mail_from = "eventctl@example.com"
+# smtp = "smtp://user@mail.example.com:587"
+# smtp_password = "${SMTP_PASSWORD}\""""
+
+_HANDLERS = '''\
+"""The handlers that events.toml names. Returning is success, and an exception is a failure.
+
+A handler may run twice for one event: its process can be killed after the work and before
+the result is written. So it looks first whether its work is done.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import eventctl
+
+HERE = Path(__file__).parent
+
+
+def {function}(*args, **fields):
+    """Stand in for a real service: write down what it is asked for, once for each event."""
+    if (HERE / "service-is-down").exists():  # touch service-is-down, and see what happens
+        raise ConnectionError("the service does not answer")
+    event = eventctl.current()  # its id, key, name, handler, attempt and created_at
+    done = HERE / "{done}" / f"{{event.id}}.json"
+    if done.exists():
+        return  # an earlier attempt came this far
+    done.parent.mkdir(exist_ok=True)
+    draft = done.with_suffix(f".{{os.getpid()}}")
+    draft.write_text(json.dumps({{"key": event.key, "args": args or fields}}) + "\\n")
+    draft.rename(done)  # whole, or not there
+    print("done for", *args)
+'''

@@ -1,0 +1,1 @@
+"""What one host keeps beside the store: locks, journals, names."""

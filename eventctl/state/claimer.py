@@ -1,0 +1,154 @@
+"""Who claims, and which claimers are dead: file locks that end with their processes.
+
+Each claiming process holds an flock on one file of its own in `claims/`, and its
+workers inherit it. Who gets the lock of such a file knows that the claimer and its
+workers are dead. A second lock on it, a POSIX one, is the claimer's alone: where it is
+free and the first is not, something that a handler has left behind keeps the first,
+and the lease decides. A claim's token is `FOLDER.CLAIMER.RANDOM`: FOLDER names the state
+folder, so that a process knows which claims were made on its own host.
+
+The file is a journal as well: before a worker starts a delivery it adds a line to it,
+so that whoever finds the dead knows what they had started, and what not.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+
+from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
+
+
+class Claimer:
+    """One process that claims: its lock, its journal, and the tokens that it makes."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+        folder = state.folder("claims")
+        while True:
+            self.name = os.urandom(6).hex()
+            self.path = folder / self.name
+            self.fd = state.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND)
+            # A sweep may take the new file for a dead one's, before it is locked.
+            if try_lock(self.fd) and is_at(self.fd, self.path):
+                self.take_over()
+                return
+            os.close(self.fd)
+
+    def take_over(self) -> None:
+        """Become the claimer, in a process forked from it that goes on in its place."""
+        fcntl.lockf(self.fd, fcntl.LOCK_EX)
+
+    def token(self) -> str:
+        """Return a new token, for one claim."""
+        return f"{self._state.name}.{self.name}.{os.urandom(4).hex()}"
+
+    def started(self, claim: str, delivery_id: int) -> None:
+        """Add to the journal that this delivery is about to be started."""
+        try:
+            os.write(self.fd, f"{claim.rpartition('.')[2]} {delivery_id}\n".encode())
+        except OSError as error:
+            # A handler that has closed this file leaves a process without the lock.
+            if error.errno == errno.EBADF:
+                raise
+            # On a full disk the handlers still run. At the worst, a crash right now
+            # leaves one attempt uncounted.
+
+    def forget(self) -> None:
+        """Empty the journal: all that was started has ended, and is in the store."""
+        os.ftruncate(self.fd, 0)
+
+    def close(self, *, clean: bool) -> None:
+        """Give the lock back. `clean` says that no claim of this process is left in the
+        store; otherwise the file stays, and the next sweep looks for such claims.
+        """
+        if clean:
+            self.path.unlink(missing_ok=True)
+        os.close(self.fd)
+
+
+class DeadClaimers:
+    """The claimers of this state folder that are dead, and what they had started.
+
+    Their locks are held until `bury`, so that two sweeps do not rescue the same.
+    """
+
+    def __init__(self, state: StateFolder, own: Claimer) -> None:
+        self._state = state
+        self._started: dict[str, set[str]] = {}
+        self._fds: dict[str, int] = {}
+        self._left_behind: set[str] = set()
+        for name in sorted(os.listdir(state.folder("claims"))):
+            # To open and close our own file would lose its POSIX lock.
+            if name != own.name:
+                self._examine(name)
+
+    def _examine(self, name: str) -> None:
+        path = self._state.path / "claims" / name
+        try:
+            fd = self._state.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            return
+        if not try_lock(fd):
+            if _claimer_is_dead(fd):
+                self._left_behind.add(name)
+            os.close(fd)
+            return
+        if not is_at(fd, path):
+            os.close(fd)
+            return
+        self._fds[name] = fd
+        self._started[name] = set(read_all(fd).decode("ascii", "replace").splitlines())
+
+    def __bool__(self) -> bool:
+        return bool(self._fds)
+
+    def started(self, claim: str, delivery_id: int) -> bool:
+        """Return whether a dead claimer may have started this delivery.
+
+        Where its journal is not here, as after a power cut or on another host, it may.
+        """
+        _, claimer, random = _parts(claim)
+        journal = self._started.get(claimer)
+        return journal is None or f"{random} {delivery_id}" in journal
+
+    def is_lost(self, claim: str, *, expired: bool) -> bool:
+        """Return whether nobody can be working under this claim.
+
+        On this host the locks decide, and not the lease. A file is only ever removed by
+        its own claimer or after its claims were rescued, so a claim of this folder whose
+        file is missing has a dead claimer too. Of other hosts there is only the lease.
+        """
+        folder, claimer, _ = _parts(claim)
+        if folder != self._state.name:
+            return expired
+        if claimer in self._fds or not (self._state.path / "claims" / claimer).exists():
+            return True
+        return expired and claimer in self._left_behind
+
+    def bury(self) -> None:
+        """Remove the files of the dead, once what they had claimed is rescued."""
+        for name in self._fds:
+            (self._state.path / "claims" / name).unlink(missing_ok=True)
+        self.close()
+
+    def close(self) -> None:
+        """Give the locks back; the files stay for the next sweep."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds.clear()
+
+
+def _parts(claim: str) -> tuple[str, str, str]:
+    folder, _, rest = claim.partition(".")
+    claimer, _, random = rest.partition(".")
+    return folder, claimer, random
+
+
+def _claimer_is_dead(fd: int) -> bool:
+    try:
+        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

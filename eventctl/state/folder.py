@@ -1,0 +1,167 @@
+"""The state folder: the locks, the spool and the name that a host keeps beside the store."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from eventctl.config import permissions
+from eventctl.errors import StateUnavailable
+
+_MODE_ALONE = (0o700, 0o600)
+_MODE_SHARED = (0o2770, 0o660)
+
+# Who may write here must not be able to make us write elsewhere, or wait at a FIFO.
+_SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+class StateFolder:
+    """The folder of locks and spool, made where it is not there yet."""
+
+    def __init__(self, path: Path, group: str | None = None) -> None:
+        self.path = path
+        self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
+        self._group = group
+        self._name = ""
+
+    @property
+    def name(self) -> str:
+        """This folder's own name in claim tokens: 8 random hex digits, made once."""
+        if not self._name:
+            self._name = self._read_name() or self._make_name()
+        return self._name
+
+    def writers(self, *parts: str) -> str:
+        """Return who may write to a folder below that should not, "" if nobody may."""
+        try:
+            who = permissions.writers(self.path.joinpath(*parts).stat())
+        except FileNotFoundError:
+            return ""
+        return "" if self._group and who != permissions.ANYBODY else who
+
+    def folder(self, *parts: str) -> Path:
+        """Return a folder below, made where it is not there yet."""
+        path = self.path.joinpath(*parts)
+        missing = [p for p in (path, *path.parents) if p.is_relative_to(self.path)]
+        try:
+            for folder in reversed(missing):
+                if not folder.is_dir():
+                    self._make_folder(folder)
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return path
+
+    def _make_folder(self, folder: Path) -> None:
+        try:
+            os.mkdir(folder, 0o700)
+        except FileExistsError:
+            return
+        if self._group:
+            import shutil
+
+            shutil.chown(folder, group=self._group)
+        os.chmod(folder, self._folder_mode)
+
+    def open(self, path: Path, flags: int) -> int:
+        """Open a file of this folder with the rights that its users need; return its fd.
+
+        Raises StateUnavailable, or FileExistsError and FileNotFoundError as `flags` ask.
+        """
+        try:
+            if flags & os.O_CREAT and not path.parent.is_dir():
+                self.folder(*path.parent.relative_to(self.path).parts)
+            fd = os.open(path, flags | _SAFE, 0o600)
+            if self._group and os.fstat(fd).st_uid == os.geteuid():
+                os.fchmod(fd, self._file_mode)
+        except (FileExistsError, FileNotFoundError):
+            raise
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return fd
+
+    def _unwritable(self, error: OSError) -> StateUnavailable:
+        return StateUnavailable(
+            f"the state folder {self.path} cannot be written ({error.strerror}):"
+            " set [store] state to one that this user may write"
+        )
+
+    def is_first_after_boot(self) -> bool:
+        """Return whether `note_boot` was not called yet since this host was started."""
+        try:
+            return (self.path / "boot").read_text("ascii") != _boot_id()
+        except FileNotFoundError:
+            return True
+
+    def note_boot(self) -> None:
+        """Note that what was lost with the host's last end has been looked for."""
+        fd = self.open(self.folder() / "boot", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        with suppress(OSError):  # on a full disk each sweep looks anew
+            os.write(fd, _boot_id().encode("ascii"))
+        os.close(fd)
+
+    def once_in(self, name: str, seconds: float) -> bool:
+        """Return True, and False to who asks again, with the same name, in this time."""
+        path = self.folder() / f"{name}.told"
+        now = time.time()
+        with suppress(FileNotFoundError):
+            if 0 <= now - path.stat().st_mtime < seconds:
+                return False
+        os.close(self.open(path, os.O_CREAT | os.O_WRONLY))
+        os.utime(path)
+        return True
+
+    def forget_once(self, name: str) -> None:
+        """Let `once_in` return True again."""
+        (self.path / f"{name}.told").unlink(missing_ok=True)
+
+    def _read_name(self) -> str:
+        try:
+            return os.readlink(self.path / "name")
+        except FileNotFoundError:
+            return ""
+
+    def _make_name(self) -> str:
+        folder = self.folder()
+        try:
+            # A link is made whole or not at all, by the first of two that try at once.
+            os.symlink(os.urandom(4).hex(), folder / "name")
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            os.fsync(fd)
+            os.close(fd)
+        except FileExistsError:
+            return self._read_name()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return self._read_name()
+
+
+def try_lock(fd: int) -> bool:
+    """Take the exclusive lock of an open file, if it is free."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Return whether an open file is still the one at `path`."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+    except OSError:
+        return "unknown"  # no /proc: each boot looks like the last one, and leases are left
+
+
+def read_all(fd: int) -> bytes:
+    """Return all that an open file holds, wherever its offset is."""
+    return os.pread(fd, os.fstat(fd).st_size, 0)

@@ -1,0 +1,46 @@
+"""The lock by which one sweep at a time runs on a host."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from eventctl.errors import StateUnavailable
+from eventctl.state.folder import StateFolder, read_all, try_lock
+
+
+class SweepLock:
+    """The lock that one sweep at a time has on a host. It dies with its process.
+
+    The file says since when it is held, in seconds since 1970, for who finds it taken.
+    """
+
+    def __init__(self, state: StateFolder, path: Path) -> None:
+        self.path = path
+        try:
+            state.folder()
+            self._fd = state.open(path, os.O_CREAT | os.O_RDWR)
+        except OSError as error:
+            raise StateUnavailable(
+                f"the lock {path} cannot be opened ({error.strerror}): set [sweep] lock, or"
+                " [store] state, to a place that this user may write"
+            ) from error
+
+    def acquire(self, now: float) -> bool:
+        """Take the lock if it is free; `now` is in seconds since 1970."""
+        if not try_lock(self._fd):
+            return False
+        with suppress(OSError):  # on a full disk the lock is as good without it
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, f"{now:.0f}\n".encode(), 0)
+        return True
+
+    def held_since(self) -> float:
+        """Return since when another sweep holds it; infinity where that is not known."""
+        text = read_all(self._fd).strip()
+        return float(text) if text.isdigit() else float("inf")
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self._fd)

@@ -1,0 +1,82 @@
+"""What every change of a delivery writes besides: its event's status, history, notices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eventctl.models import Outcome, State
+from eventctl.store.database import Transaction, marks
+
+
+def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
+    """Write events' rows, before their deliveries: whoever changes those meets here.
+
+    Two hosts that finish two handlers of one event at the same instant wait for each
+    other here, and the second one sees what the first did. On a cluster whose hosts
+    do not share row locks, this is the write that its certification compares. A SQLite
+    transaction has no one to meet: there `settle` notes that something has changed.
+    """
+    if event_ids and not tx.alone:
+        tx.execute(
+            f"UPDATE eventctl_event SET revision = revision + 1 WHERE id IN ({marks(event_ids)})",
+            event_ids,
+        )
+
+
+def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None:
+    """Set events' status to what their deliveries say, and note that something has changed."""
+    if event_ids:
+        tx.execute(
+            "UPDATE eventctl_event SET status = CASE (SELECT COALESCE(MAX("
+            "  CASE d.state WHEN ? THEN 2 WHEN ? THEN 0 ELSE 1 END), 0)"
+            "  FROM eventctl_delivery d WHERE d.event_id = eventctl_event.id)"
+            " WHEN 2 THEN 3 WHEN 0 THEN 2"
+            " ELSE CASE WHEN status >= 2 OR ? THEN 1 ELSE status END END,"
+            " revision = revision + 1"
+            f" WHERE id IN ({marks(event_ids)})",
+            [str(State.FAILED), str(State.DONE), troubled, *event_ids],
+        )
+
+
+def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
+    """Leave word of something that a person has to be told, and that is no delivery:
+    `subject` is "spool" or "outbox", `place` the state folder's name or "outbox".
+    """
+    moment = tx.now()
+    tx.execute(
+        "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        (kind, subject, error, place, moment, moment),
+    )
+
+
+def add_notice(
+    tx: Transaction, kind: str, delivery_id: int, moment: int, cause: str | None = None
+) -> None:
+    """Leave word of something that a person has to be told."""
+    tx.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, cause, created_at, due_at)"
+        " VALUES (?, ?, ?, ?, ?)",
+        (kind, delivery_id, cause, moment, moment),
+    )
+
+
+def add_attempt(
+    tx: Transaction,
+    delivery_id: int,
+    number: int,
+    outcome: Outcome,
+    ended_at: int,
+    took: int | None,
+    host: str,
+    error: str,
+    traceback: str = "",
+    output: str = "",
+) -> None:
+    """Add one attempt to the history. `took` is in milliseconds."""
+    tx.execute(
+        "INSERT INTO eventctl_attempt"
+        " (delivery_id, number, outcome, ended_at, took, host, error, traceback, output)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (delivery_id, number, str(outcome), ended_at, took, host, error, traceback, output),
+    )

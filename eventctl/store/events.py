@@ -1,0 +1,210 @@
+"""Write events: each with its deliveries, in one transaction, before anything runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from eventctl.models import Delivery, NewEvent, Recorded, State, Status
+from eventctl.store.database import Database, Transaction, TryAgain, marks
+
+_EVENT = (
+    "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
+_DELIVERY = (
+    "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim) VALUES (?, ?, ?, ?, ?)"
+)
+_DEADLINE = (
+    "INSERT INTO eventctl_notice (kind, event_id, subject, error, created_at, due_at)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
+_ID_OF_KEY = "SELECT id FROM eventctl_event WHERE `key` = ?"
+
+BULK = 1000
+"""How many events of a batch share one transaction."""
+
+
+def new_key() -> str:
+    """Return a new UUIDv7 (RFC 9562): 48 bits of milliseconds, the rest random."""
+    chance = int.from_bytes(os.urandom(10), "big")
+    digits = f"{int(time.time() * 1000):012x}"
+    version = 0x7000 | chance >> 68
+    variant = 0x8000 | chance >> 52 & 0x3FFF
+    rest = chance & 0xFFFF_FFFF_FFFF
+    return f"{digits[:8]}-{digits[8:]}-{version:04x}-{variant:04x}-{rest:012x}"
+
+
+def record(database: Database, event: NewEvent, delay: float = 0.0) -> Recorded:
+    """Record one event for the sweep to run, `delay` seconds from now.
+
+    An event whose key is there already is not recorded again: its id is returned.
+    """
+    return database.transaction(
+        lambda tx: insert(tx, event, tx.now(), due_in=int(delay * 1000), claim=None)
+    )
+
+
+def record_claimed(
+    database: Database, event: NewEvent, claim: str, leases: Mapping[str, int], start_by: float
+) -> tuple[Recorded, list[Delivery]]:
+    """Record one event whose deliveries are claimed at once, by `claim`.
+
+    `leases` has, by handler, how long its claim lasts, in milliseconds. Returns
+    with no deliveries where the event's key was there already, and without those that
+    are paused: these are left to the sweep.
+    """
+    from eventctl.store import pauses
+
+    def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
+        now = tx.now()
+        recorded = insert(tx, event, now, due_in=leases, claim=claim)
+        pauses.leave(tx, event, recorded.id, claim, now)
+        # By claim, and not by `new`: a commit whose answer was lost is ours all the same.
+        rows = tx.rows(
+            "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
+            " JOIN eventctl_event e ON e.id = d.event_id"
+            " WHERE d.event_id = ? AND d.claim = ? ORDER BY d.id",
+            (recorded.id, claim),
+        )
+        return recorded, [
+            Delivery(
+                id=delivery_id,
+                event_id=recorded.id,
+                key=event.key,
+                name=event.name,
+                args=event.args,
+                created_at=created_at,
+                handler=handler,
+                attempt=1,
+                waited=0,
+                due_at=created_at,
+                claim=claim,
+                start_by=start_by,
+            )
+            for delivery_id, handler, created_at in rows
+        ]
+
+    return database.transaction(work)
+
+
+def insert(
+    tx: Transaction,
+    event: NewEvent,
+    created_at: int,
+    *,
+    due_in: int | Mapping[str, int],
+    claim: str | None,
+) -> Recorded:
+    """Insert one event and its deliveries, unless its key is there already.
+
+    `due_in` is in milliseconds from `created_at`: one for all handlers, or by handler.
+    """
+    expected = _expected(event.expected)
+    row = (event.key, event.name, event.args, expected, int(Status.EMITTED), created_at)
+    try:
+        event_id = tx.insert(_EVENT, row)
+    except tx.IntegrityError:
+        found = tx.row(_ID_OF_KEY, (event.key,))
+        if found is None:
+            raise
+        return Recorded(id=found[0], key=event.key, new=False)
+    state = State.RUNNING if claim else State.PENDING
+    tx.insert_many(
+        _DELIVERY,
+        [
+            (
+                event_id,
+                handler,
+                str(state),
+                created_at + (due_in if isinstance(due_in, int) else due_in[handler]),
+                claim,
+            )
+            for handler in event.expected
+        ],
+    )
+    _insert_deadlines(tx, [(event_id, event)], created_at)
+    return Recorded(id=event_id, key=event.key, new=True)
+
+
+def _insert_deadlines(
+    tx: Transaction, events: Sequence[tuple[int, NewEvent]], created_at: int
+) -> None:
+    """Leave word, for the time when it is due, that an event is late: unless it is processed
+    by then (see `store.notices`).
+    """
+    rows = []
+    for event_id, event in events:
+        if event.deadline is not None:
+            late_at = created_at + event.deadline
+            error = f"not processed within {event.deadline / 1000:g} s"
+            rows.append(("late", event_id, event.name, error, late_at, late_at))
+    if rows:
+        tx.insert_many(_DEADLINE, rows)
+
+
+def record_many(
+    database: Database, events: Sequence[NewEvent], delay: float = 0.0
+) -> list[Recorded]:
+    """Record up to BULK events in one transaction; return them in the same order.
+
+    The first of two events with one key is recorded, as with `record`.
+    """
+    return database.transaction(lambda tx: _insert_many(tx, events, int(delay * 1000)))
+
+
+def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[Recorded]:
+    now = tx.now()
+    before = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
+    fresh: dict[str, NewEvent] = {}
+    for event in events:
+        if event.key not in before:
+            fresh.setdefault(event.key, event)
+    ordered = list(fresh.values())
+    emitted = int(Status.EMITTED)
+    rows = [(e.key, e.name, e.args, _expected(e.expected), emitted, now) for e in ordered]
+    try:
+        tx.insert_many(_EVENT, rows)
+    except tx.IntegrityError as error:
+        # Another process has recorded one of the keys since we looked.
+        raise TryAgain("another process records events of the same keys") from error
+    ids = before | _ids_of_inserted(tx, ordered)
+    due = now + due_in
+    pending = str(State.PENDING)
+    tx.insert_many(
+        _DELIVERY,
+        [(ids[e.key], handler, pending, due, None) for e in ordered for handler in e.expected],
+    )
+    _insert_deadlines(tx, [(ids[e.key], e) for e in ordered], now)
+    seen = set(before)
+    recorded = []
+    for event in events:
+        recorded.append(Recorded(id=ids[event.key], key=event.key, new=event.key not in seen))
+        seen.add(event.key)
+    return recorded
+
+
+def _ids_of_inserted(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
+    """Return the ids that these events were given, which were inserted just now."""
+    if not tx.alone or not events:
+        return _ids_of_keys(tx, events)
+    # Where nobody else can have inserted anything in between, they follow one another.
+    last = int(tx.rows("SELECT MAX(id) FROM eventctl_event")[0][0])
+    return {event.key: last - back for back, event in enumerate(reversed(events))}
+
+
+def _ids_of_keys(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
+    if not events:
+        return {}
+    keys = [event.key for event in events]
+    return dict(
+        tx.rows(f"SELECT `key`, id FROM eventctl_event WHERE `key` IN ({marks(keys)})", keys)
+    )
+
+
+@cache
+def _expected(handlers: tuple[str, ...]) -> str:
+    return json.dumps(handlers, ensure_ascii=False)

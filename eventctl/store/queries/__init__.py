@@ -1,0 +1,1 @@
+"""What people and monitors ask of the store. Nothing here writes."""

@@ -1,0 +1,223 @@
+"""What `stats` counts, from rows that come one by one: sums and percentiles by name.
+
+All of it is about the events that were created within one window of time, whatever has
+become of them since. docs/monitoring.md says what each number means.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import ceil
+
+from eventctl.models import Outcome, State, Status
+
+TRIES = frozenset(
+    str(each) for each in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
+) | {str(Outcome.DISCARDED)}
+"""The outcomes of attempts that count: the handler was started, and an attempt was spent."""
+
+FAILURES = frozenset(str(each) for each in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST))
+
+_MINUTE = 60_000
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+STEPS = (
+    *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
+    *(_HOUR * n for n in (1, 2, 3, 4, 6, 8, 12)),
+    *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182, 364, 3640, 36400)),
+)
+"""How long a bar may be, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From `since` (inclusive) to `until` (exclusive), cut into bars of `step`.
+
+    All three are in milliseconds, the first two since 1970, UTC. Bars begin at whole
+    multiples of `step`, so the first and the last one may reach beyond the window.
+    """
+
+    since: int
+    until: int
+    step: int
+
+    @classmethod
+    def of(cls, since: int, until: int, most: int) -> Window:
+        """Return a window of `most` bars or fewer, which are as long as a person would choose."""
+        until = max(until, since + 1)
+        fitting = (s for s in STEPS if (until - 1) // s - since // s < most)
+        # Past three centuries the bars are no round numbers any more.
+        step = next(fitting, (until - since) // max(1, most - 1) + 1)
+        return cls(since, until, step)
+
+    @property
+    def bars(self) -> int:
+        """How many bars there are."""
+        return (self.until - 1) // self.step - self.since // self.step + 1
+
+    def bar(self, at: int) -> int | None:
+        """Return the number of the bar that a time is in, from 0; None outside of the window."""
+        if self.since <= at < self.until:
+            return at // self.step - self.since // self.step
+        return None
+
+    def start(self, bar: int) -> int:
+        """Return when a bar begins."""
+        return (self.since // self.step + bar) * self.step
+
+
+class Durations:
+    """Spans of time, kept as eight bytes each, in milliseconds."""
+
+    def __init__(self) -> None:
+        self._values = array("q")
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def add(self, milliseconds: int) -> None:
+        """Add one; clocks that went back make no span shorter than none."""
+        self._values.append(max(0, milliseconds))
+
+    def percentiles(self, *percents: int) -> list[float | None]:
+        """Return percentiles by nearest rank, in seconds: the least value that so many
+        percent of the values do not exceed; None where there are no values.
+        """
+        ordered = sorted(self._values)
+        if not ordered:
+            return [None] * len(percents)
+        return [ordered[ceil(p * len(ordered) / 100) - 1] / 1000 for p in percents]
+
+    def mean(self) -> float | None:
+        """Return the mean in seconds; None where there are no values."""
+        return sum(self._values) / len(self._values) / 1000 if self._values else None
+
+
+@dataclass(slots=True)
+class Figures:
+    """The numbers of one event's or handler's name. `p50`, `p95` and `mttr` are in seconds.
+
+    `counts` is by status of events, or by state of deliveries; `attempts` and `failures`
+    are of attempts. `over_time` has, by bar, an event's events, or a handler's failures.
+    """
+
+    over_time: list[int]
+    counts: Counter[str] = field(default_factory=Counter)
+    attempts: int = 0
+    failures: int = 0
+    p50: float | None = None
+    p95: float | None = None
+    mttr: float | None = None
+    latencies: Durations = field(default_factory=Durations)
+    repairs: Durations = field(default_factory=Durations)
+
+    @property
+    def failure_rate(self) -> float | None:
+        """The share of attempts that failed, from 0 to 1; None where there was no attempt."""
+        return self.failures / self.attempts if self.attempts else None
+
+    def close(self) -> None:
+        """Work out `p50`, `p95` and `mttr`, and let go of what they were made from."""
+        self.p50, self.p95 = self.latencies.percentiles(50, 95)
+        self.mttr = self.repairs.mean()
+        self.latencies = self.repairs = Durations()
+
+
+@dataclass(slots=True)
+class DeliveryRow:
+    """One delivery and its attempts. Times are in milliseconds since 1970."""
+
+    handler: str
+    state: str
+    attempts: int
+    done_at: int | None
+    outcomes: list[tuple[str, int]] = field(default_factory=list)
+    """Of each attempt in the history, how it ended, and when."""
+
+
+@dataclass(slots=True)
+class EventRow:
+    """One event with its deliveries. `created_at` is in milliseconds since 1970."""
+
+    name: str
+    status: int
+    created_at: int
+    deliveries: list[DeliveryRow] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """All figures of a window; complete once `close` was called."""
+
+    window: Window
+    events: dict[str, Figures] = field(default_factory=dict)
+    handlers: dict[str, Figures] = field(default_factory=dict)
+    by_status: dict[str, list[int]] = field(default_factory=dict)
+    """Events over time, by the name of their status."""
+
+    def __post_init__(self) -> None:
+        for status in Status:
+            self.by_status[status.name.lower()] = self._bars()
+
+    def _bars(self) -> list[int]:
+        return [0] * self.window.bars
+
+    def _of(self, kind: dict[str, Figures], name: str) -> Figures:
+        if name not in kind:
+            kind[name] = Figures(self._bars())
+        return kind[name]
+
+    def add(self, events: Iterable[EventRow]) -> None:
+        """Count events and all that belongs to them."""
+        for event in events:
+            figures = self._of(self.events, event.name)
+            bar = self.window.bar(event.created_at)
+            if bar is not None:
+                figures.over_time[bar] += 1
+            if status := _STATUS_NAMES.get(event.status):
+                figures.counts[status] += 1
+                if bar is not None:
+                    self.by_status[status][bar] += 1
+            for delivery in event.deliveries:
+                self._add_delivery(event, delivery, figures)
+            ends = [d.done_at for d in event.deliveries if d.done_at is not None]
+            if event.status == Status.PROCESSED and ends:
+                figures.latencies.add(max(ends) - event.created_at)
+
+    def _add_delivery(self, event: EventRow, delivery: DeliveryRow, of_event: Figures) -> None:
+        figures = self._of(self.handlers, delivery.handler)
+        figures.counts[delivery.state] += 1
+        is_done = delivery.state == State.DONE
+        done_at = delivery.done_at if is_done else None
+        if done_at is not None:
+            figures.latencies.add(done_at - event.created_at)
+        # A success at the first attempt leaves no row: the delivery alone tells of it.
+        tries = int(is_done and delivery.attempts == 1)
+        failed_at = []
+        for outcome, ended_at in delivery.outcomes:
+            tries += outcome in TRIES
+            if outcome in FAILURES:
+                failed_at.append(ended_at)
+                bar = self.window.bar(ended_at)
+                if bar is not None:
+                    figures.over_time[bar] += 1
+        for each in (figures, of_event):
+            each.attempts += tries
+            each.failures += len(failed_at)
+            if failed_at and done_at is not None:
+                each.repairs.add(done_at - min(failed_at))
+
+    def close(self) -> Tally:
+        """Work out what needs all values, and return the whole, by name."""
+        for kind in (self.events, self.handlers):
+            for figures in kind.values():
+                figures.close()
+        self.events = dict(sorted(self.events.items()))
+        self.handlers = dict(sorted(self.handlers.items()))
+        return self
+
+
+_STATUS_NAMES = {int(status): status.name.lower() for status in Status}

@@ -1,0 +1,311 @@
+"""What people ask of the store: which events there are, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from peewee import fn
+
+from eventctl.models import HELD, State, Status
+from eventctl.store.database import Database
+from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Pause, ask
+
+_FIRST_PAGE = 100
+_PAGE = 1000
+_PAGE_SIZE = 8_000_000
+"""Characters of args that a page should hold at the most, going by the page before."""
+
+_BRIEF = 200
+
+_LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which events are meant: those that match all that is not empty.
+
+    `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970, UTC.
+    With `states` an event needs a delivery, of one of `handlers` if there are any, that
+    is in one of them; `held` adds those that are held.
+    """
+
+    ids: tuple[int, ...] = ()
+    statuses: tuple[int, ...] = ()
+    events: tuple[str, ...] = ()
+    handlers: tuple[str, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    states: tuple[State, ...] = ()
+    held: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """A delivery as it is shown. Times are in milliseconds since 1970, `took` in milliseconds."""
+
+    id: int
+    event_id: int
+    handler: str
+    state: str
+    reason: str | None
+    attempts: int
+    due_at: int | None
+    took: int | None
+    done_at: int | None
+    last_error: str | None
+    paused: bool = False
+    """Whether it waits since its handler or its event is paused (`store.mending` marks it)."""
+
+    @property
+    def held(self) -> bool:
+        """Whether it waits for a person: it cannot be run as it is."""
+        return self.state == State.PENDING and self.reason in HELD
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """An event as it is shown, with its deliveries in the order in which they were made.
+
+    `args` and `expected` are the JSON text that is in the store.
+    """
+
+    id: int
+    key: str
+    name: str
+    args: str
+    expected: str
+    status: int
+    created_at: int
+    deliveries: tuple[DeliveryView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptView:
+    """One try at a delivery as it is shown. `took` is in milliseconds."""
+
+    delivery_id: int
+    number: int
+    outcome: str
+    ended_at: int
+    took: int | None
+    host: str
+    error: str
+    traceback: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """An open circuit breaker. `opened_at` is in milliseconds since 1970."""
+
+    handler: str
+    opened_at: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """A handler or an event that is paused. `paused_at` is in milliseconds since 1970."""
+
+    kind: str
+    name: str
+    paused_at: int
+    why: str
+
+
+DELIVERY = (
+    Delivery.id,
+    Delivery.event_id,
+    Delivery.handler,
+    Delivery.state,
+    Delivery.reason,
+    Delivery.attempts,
+    Delivery.due_at,
+    Delivery.took,
+    Delivery.done_at,
+    Delivery.last_error,
+)
+
+
+def pages(
+    database: Database, selection: Selection, limit: int = 0, *, brief: bool = False
+) -> Iterator[list[EventView]]:
+    """Yield the selected events, newest first, up to `limit` (0: all), page by page.
+
+    A page takes two queries, and memory for one page only. `brief` cuts args short.
+    """
+    last: EventView | None = None
+    left, size = limit or _LARGEST_ID, _FIRST_PAGE
+    while left:
+        asked = min(left, size)
+        page = _page(database, selection, last, asked, brief)
+        if page:
+            yield _with_deliveries(database, page)
+        if len(page) < asked:
+            return
+        last, left = page[-1], left - len(page)
+        length = sum(len(event.args) for event in page) // len(page)
+        size = max(1, min(_PAGE, _PAGE_SIZE // (length + 1)))
+
+
+def _page(
+    database: Database, selection: Selection, last: EventView | None, limit: int, brief: bool
+) -> list[EventView]:
+    query = _events(brief)
+    for condition in conditions(selection):
+        query = query.where(condition)
+    if last is not None:
+        # In this form both databases go on in the index where the last page ended.
+        query = query.where(
+            Event.created_at <= last.created_at,
+            (Event.created_at < last.created_at) | (Event.id < last.id),
+        )
+    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(limit)
+    return [EventView(*row) for row in ask(database, query)]
+
+
+def _events(brief: bool) -> Any:
+    args = fn.SUBSTR(Event.args, 1, _BRIEF) if brief else Event.args
+    return Event.select(
+        Event.id, Event.key, Event.name, args, Event.expected, Event.status, Event.created_at
+    )
+
+
+def conditions(selection: Selection) -> list[Any]:
+    """Return what a query of events has to ask for."""
+    wanted: list[Any] = []
+    if selection.ids:
+        wanted.append(Event.id.in_(selection.ids))
+    if selection.statuses:
+        wanted.append(Event.status.in_(selection.statuses))
+    if selection.events:
+        wanted.append(Event.name.in_(selection.events))
+    if selection.since is not None:
+        wanted.append(Event.created_at >= selection.since)
+    if selection.until is not None:
+        wanted.append(Event.created_at < selection.until)
+    if selection.handlers or selection.states or selection.held:
+        wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
+    return wanted
+
+
+def _deliveries_that_match(selection: Selection) -> Any:
+    query = Delivery.select(Delivery.id).where(Delivery.event_id == Event.id)
+    if selection.handlers:
+        query = query.where(Delivery.handler.in_(selection.handlers))
+    wanted: Any = None
+    if selection.states:
+        wanted = Delivery.state.in_([str(state) for state in selection.states])
+    if selection.held:
+        held = (Delivery.state == str(State.PENDING)) & Delivery.reason.in_(
+            [str(reason) for reason in HELD]
+        )
+        wanted = held if wanted is None else wanted | held
+    return query if wanted is None else query.where(wanted)
+
+
+def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[EventView]:
+    query = (
+        Delivery.select(*DELIVERY)
+        .where(Delivery.event_id.in_([event.id for event in page]))
+        .order_by(Delivery.id)
+    )
+    by_event: dict[int, list[DeliveryView]] = {event.id: [] for event in page}
+    for row in ask(database, query):
+        by_event[row[1]].append(DeliveryView(*row))
+    return [replace(event, deliveries=tuple(by_event[event.id])) for event in page]
+
+
+def find(database: Database, name: str) -> EventView | None:
+    """Return the event with this id or, where there is none, with this key."""
+    ids = ids_of(database, [name])
+    page = next(pages(database, Selection(ids=tuple(ids.values()))), []) if ids else []
+    return page[0] if page else None
+
+
+def ids_of(database: Database, names: Sequence[str]) -> dict[str, int]:
+    """Return the ids of the events that `names` name, by id or else by key."""
+    numbers = {name: int(name) for name in names if _is_id(name)}
+    query = Event.select(Event.id).where(Event.id.in_(list(numbers.values())))
+    there = {row[0] for row in ask(database, query)}
+    found = {name: number for name, number in numbers.items() if number in there}
+    keys = [name for name in names if name not in found]
+    query = Event.select(Event.key, Event.id).where(Event.key.in_(keys))
+    return found | dict(ask(database, query))
+
+
+def _is_id(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 20 and int(name) <= _LARGEST_ID
+
+
+def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptView]:
+    """Return the history of deliveries, in the order in which it was made."""
+    query = (
+        Attempt.select(
+            Attempt.delivery_id,
+            Attempt.number,
+            Attempt.outcome,
+            Attempt.ended_at,
+            Attempt.took,
+            Attempt.host,
+            Attempt.error,
+            Attempt.traceback,
+            Attempt.output,
+        )
+        .where(Attempt.delivery_id.in_(delivery_ids))
+        .order_by(Attempt.id)
+    )
+    return [AttemptView(*row) for row in ask(database, query)]
+
+
+def due(
+    database: Database, now: int, event: str | None, handler: str | None, limit: int
+) -> list[tuple[str, DeliveryView]]:
+    """Return what is due by `now`, with its event's name, as a sweep would claim it."""
+    query = (
+        Delivery.select(Event.name, *DELIVERY)
+        .join(Event, on=(Event.id == Delivery.event_id))
+        .where(Delivery.due_at <= now, Delivery.state == State.PENDING)
+        .order_by(Delivery.due_at, Delivery.id)
+        .limit(limit)
+    )
+    if event is not None:
+        query = query.where(Event.name == event)
+    if handler is not None:
+        query = query.where(Delivery.handler == handler)
+    return [(name, DeliveryView(*rest)) for name, *rest in ask(database, query)]
+
+
+def newest(
+    database: Database, prefix: str, limit: int, among: int = 2000
+) -> list[tuple[int, str, int, int]]:
+    """Return id, name, status and creation of the newest events, those that failed first.
+
+    Only the newest `among` are looked at, so that the answer is quick; of these, those
+    whose id begins with `prefix`.
+    """
+    query = Event.select(Event.id, Event.name, Event.status, Event.created_at)
+    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(among)
+    found = [row for row in ask(database, query) if str(row[0]).startswith(prefix)]
+    found.sort(key=lambda row: row[2] != Status.FAILED)
+    return found[:limit]
+
+
+def any_events(database: Database) -> bool:
+    """Return whether there is any event at all."""
+    return bool(ask(database, Event.select(Event.id).limit(1)))
+
+
+def breakers(database: Database) -> list[BreakerView]:
+    """Return the circuit breakers that are open, the oldest first."""
+    query = Breaker.select(Breaker.handler, Breaker.opened_at, Breaker.error)
+    return [BreakerView(*row) for row in ask(database, query.order_by(Breaker.opened_at))]
+
+
+def pauses(database: Database) -> list[PauseView]:
+    """Return what is paused, the oldest first."""
+    query = Pause.select(Pause.kind, Pause.name, Pause.paused_at, Pause.why)
+    rows = ask(database, query.order_by(Pause.paused_at, Pause.kind, Pause.name))
+    return [PauseView(*row) for row in rows]

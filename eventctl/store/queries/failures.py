@@ -1,0 +1,58 @@
+"""What has failed or is held, and is in no open incident: found by the index of `reason`."""
+
+from __future__ import annotations
+
+from eventctl.models import HELD, Notice
+from eventctl.store.database import Database, marks, text_of
+from eventctl.store.queries.runner import read
+from eventctl.store.queries.statistics import NEEDS_A_PERSON
+
+MOST = 10_000
+"""How many deliveries are looked at, the newest first."""
+
+_REASONS = (*NEEDS_A_PERSON, *map(str, HELD))
+_ERROR = 2000
+"""Characters of an error that are read: no more of it tells one cause from another."""
+
+_UNSOLVED = (
+    "SELECT d.id, d.reason, d.handler, COALESCE(e.name, ''), d.event_id, d.attempts,"
+    f" SUBSTR(COALESCE(d.last_error, ''), 1, {_ERROR}), COALESCE("
+    "  (SELECT MAX(a.ended_at) FROM eventctl_attempt a WHERE a.delivery_id = d.id),"
+    "  e.created_at, 0)"
+    " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
+    f" WHERE d.reason IN ({marks(_REASONS)})"
+    # What is a part of an open incident is told with it. That an attempt failed is another one.
+    " AND NOT EXISTS (SELECT 1 FROM eventctl_member m {member_delivery}"
+    "  JOIN eventctl_incident i ON i.id = m.incident_id"
+    "  WHERE m.delivery_id = d.id AND i.open_as > '' AND i.kind <> 'failed')"
+    # The zero keeps both databases from walking the primary key, past all that went well.
+    f" ORDER BY d.id + 0 DESC LIMIT {MOST}"
+)
+
+
+def unsolved(database: Database) -> list[Notice]:
+    """Return each delivery that waits for a person and that no open incident is about, in the
+    form that incidents are made from.
+
+    `id` is the delivery's; `at` is when it was last tried; there is no traceback.
+    """
+    notices = []
+    for delivery_id, reason, handler, name, event_id, attempts, error, at in read(
+        database, _UNSOLVED, _REASONS
+    ):
+        kind = text_of(reason)
+        notices.append(
+            Notice(
+                id=delivery_id,
+                kind="held" if kind in HELD else kind,
+                at=at,
+                handler=text_of(handler),
+                name=text_of(name),
+                event_id=event_id,
+                attempts=attempts,
+                error=text_of(error),
+                traceback="",
+                output="",
+            )
+        )
+    return notices

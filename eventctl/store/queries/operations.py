@@ -1,0 +1,142 @@
+"""What a person who mends asks of the store: what is paused, what a new handler lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from peewee import fn
+
+from eventctl.models import State
+from eventctl.store.database import Database
+from eventctl.store.pauses import Kind
+from eventctl.store.queries import events
+from eventctl.store.queries.events import (
+    DELIVERY,
+    DeliveryView,
+    EventView,
+    PauseView,
+    Selection,
+    conditions,
+)
+from eventctl.store.schema import Delivery, Event, Schema, ask
+
+_PAGE = 5000
+
+
+class Pauses:
+    """What is paused, for those who are shown what waits."""
+
+    def __init__(self, database: Database) -> None:
+        self.all = events.pauses(database)
+
+    def of(self, event: str, handler: str) -> list[PauseView]:
+        """Return what keeps a delivery of this event to this handler from being run."""
+        return [p for p in self.all if p.name == (handler if p.kind == Kind.HANDLER else event)]
+
+    def mark(self, event: EventView) -> EventView:
+        """Return an event with those deliveries marked that wait since they are paused."""
+        if not self.all:
+            return event
+        marked = tuple(self.mark_one(event.name, each) for each in event.deliveries)
+        return replace(event, deliveries=marked)
+
+    def mark_one(self, event: str, delivery: DeliveryView) -> DeliveryView:
+        """Return a delivery of `event`, marked if it waits since it is paused."""
+        if delivery.state != State.PENDING or not self.of(event, delivery.handler):
+            return delivery
+        return replace(delivery, paused=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """An event, no more than which one it is."""
+
+    id: int
+    name: str
+    created_at: int
+
+
+def lacking(
+    database: Database, selection: Selection, handler: str, limit: int = 0
+) -> Iterator[list[Head]]:
+    """Yield the selected events that have no delivery to `handler`, newest first.
+
+    They come page by page, up to `limit` of them (0: all).
+    """
+    delivery = Delivery.select(Delivery.id).where(
+        Delivery.event_id == Event.id, Delivery.handler == handler
+    )
+    query = Event.select(Event.id, Event.name, Event.created_at).where(~fn.EXISTS(delivery))
+    for condition in conditions(selection):
+        query = query.where(condition)
+    query = query.order_by(Event.created_at.desc(), Event.id.desc())
+    left, last = limit or 2**62, None
+    while left:
+        page = _heads(database, query, last, min(left, _PAGE))
+        if page:
+            yield page
+        if len(page) < _PAGE:
+            return
+        left, last = left - len(page), page[-1]
+
+
+def _heads(database: Database, query: Any, last: Head | None, limit: int) -> list[Head]:
+    if last is not None:
+        query = query.where(
+            Event.created_at <= last.created_at,
+            (Event.created_at < last.created_at) | (Event.id < last.id),
+        )
+    return [Head(*row) for row in ask(database, query.limit(limit))]
+
+
+def deliveries(database: Database, ids: Sequence[int]) -> dict[int, tuple[str, DeliveryView]]:
+    """Return deliveries by their ids, each with its event's name."""
+    query = (
+        Delivery.select(Event.name, *DELIVERY)
+        .join(Event, on=(Event.id == Delivery.event_id))
+        .where(Delivery.id.in_(ids))
+    )
+    return {row[1]: (row[0], DeliveryView(*row[1:])) for row in ask(database, query)}
+
+
+def is_recorded(database: Database, kind: Kind, name: str) -> bool:
+    """Return whether the store has an event, or a delivery to a handler, of this name."""
+    query: Any = Delivery.select(Delivery.id).where(Delivery.handler == name)
+    if kind == Kind.EVENT:
+        query = Event.select(Event.id).where(Event.name == name)
+    return bool(ask(database, query.limit(1)))
+
+
+def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:
+    """Return how many deliveries of a handler or an event wait, and run, by their state."""
+    query = Delivery.select(Delivery.state, fn.COUNT(Delivery.id)).where(
+        Delivery.due_at.is_null(False)
+    )
+    if kind == Kind.HANDLER:
+        query = query.where(Delivery.handler == name)
+    else:
+        query = query.join(Event, on=(Event.id == Delivery.event_id)).where(Event.name == name)
+    return dict(ask(database, query.group_by(Delivery.state)))
+
+
+def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
+    """Return how many deliveries are due by `now` and wait since they are paused."""
+    named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
+    query = (
+        Delivery.select(fn.COUNT(Delivery.id))
+        .join(Event, on=(Event.id == Delivery.event_id))
+        .where(
+            Delivery.due_at <= now,
+            Delivery.state == str(State.PENDING),
+            Delivery.handler.in_(named[Kind.HANDLER]) | Event.name.in_(named[Kind.EVENT]),
+        )
+    )
+    return int(ask(database, query)[0][0])
+
+
+def identity(database: Database) -> str:
+    """Return what tells this store from any other: when it was made, to the millisecond."""
+    query = Schema.select(Schema.applied_at).where(Schema.version == 1)
+    return f"{database.dialect} {ask(database, query)[0][0]}"

@@ -1,0 +1,150 @@
+"""The store in a SQLite file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from eventctl.config.model import Store
+from eventctl.errors import StoreError
+from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database, Transaction
+
+T = TypeVar("T")
+
+_BESIDE = ("-wal", "-shm")
+"""What the names of the files end with that an emit leaves beside the store's for the sweep."""
+
+
+class SqliteDatabase(Database):
+    """A file: WAL, and an fsync for each commit."""
+
+    dialect = "sqlite"
+    row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
+    now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
+    by_index = "INDEXED BY {}"
+    begin = "BEGIN IMMEDIATE"
+    snapshot = ("BEGIN",)
+
+    def __init__(self, store: Store) -> None:
+        import sqlite3
+
+        self.driver = sqlite3
+        super().__init__(store)
+
+    def _connect(self) -> Any:
+        self._check_file()
+        connection = self.driver.connect(
+            self.store.sqlite,
+            timeout=self.store.timeout,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            connection.text_factory = _text
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except self.driver.Error:
+            connection.close()
+            raise
+        return connection
+
+    def _check_file(self) -> None:
+        file = str(self.store.sqlite)
+        if not os.path.exists(file):
+            wal = f"{os.path.realpath(file)}-wal"
+            if os.path.exists(wal) and os.path.getsize(wal):
+                # SQLite would begin a new file, and throw away what nobody has moved into the old.
+                raise StoreError(
+                    f"the store ({file}) is gone, and its newest events are in {wal} still: move"
+                    " the file back beside that one, or both to where the file is now"
+                )
+
+    def translate(self, sql: str) -> str:
+        return sql
+
+    def describe(self) -> str:
+        return str(self.store.sqlite)
+
+    def classify(self, error: Exception) -> str:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:
+            return FAULT
+        lite = self.driver
+        if code & 0xFF in (lite.SQLITE_BUSY, lite.SQLITE_LOCKED, lite.SQLITE_PROTOCOL):
+            return BUSY
+        unavailable = (
+            *(lite.SQLITE_READONLY, lite.SQLITE_IOERR, lite.SQLITE_FULL, lite.SQLITE_CANTOPEN),
+            *(lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB, lite.SQLITE_PERM, lite.SQLITE_AUTH),
+        )
+        return UNAVAILABLE if code & 0xFF in unavailable else FAULT
+
+    def explain(self, error: Exception) -> str:
+        primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
+            from eventctl.format.files import closed_to_us
+
+            # They lie beside the file, and not beside a link to it.
+            file = os.path.realpath(str(self.store.sqlite))
+            if closed := closed_to_us(Path(f"{file}{end}") for end in _BESIDE):
+                return (
+                    f"cannot be opened: {closed}; where users share the store, its folder has to"
+                    f" have mode 2770 and their group ({error})"
+                )
+        mends = {
+            self.driver.SQLITE_BUSY: "is locked by another process, for longer than"
+            " [store] timeout",
+            self.driver.SQLITE_READONLY: "is read-only for this user: check the rights of the"
+            " file and of its folder",
+            self.driver.SQLITE_FULL: "has no room left: its disk is full",
+            self.driver.SQLITE_CANTOPEN: "cannot be opened: check that its folder exists and"
+            " that this user may write there",
+            self.driver.SQLITE_CORRUPT: "is damaged: restore it from a backup",
+            self.driver.SQLITE_NOTADB: "is no SQLite database: check [store] url",
+        }
+        return f"{mends.get(primary, 'cannot be used')} ({error})"
+
+    def is_missing_table(self, error: Exception) -> bool:
+        return str(error).startswith("no such table")
+
+    def is_already_there(self, error: Exception) -> bool:
+        return False  # DDL is part of the transaction here: a step is whole, or not there
+
+    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+        return self.transaction(work)
+
+    def room(self) -> tuple[int, int] | None:
+        page, pages, free = (
+            self.read(f"PRAGMA {name}")[0][0]
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        return page * pages, page * free
+
+    def next_id(self, table: str) -> int:
+        rows = self.read("SELECT seq + 1 FROM sqlite_sequence WHERE name = ?", (table,))
+        return int(rows[0][0]) if rows else 1
+
+    def raise_next_id(self, table: str, least: int) -> None:
+        def work(tx: Transaction) -> None:
+            there = tx.row("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
+            if there is None:
+                tx.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, 0))
+            tx.execute(
+                "UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = ?", (least - 1, table)
+            )
+
+        self.transaction(work)
+
+    def vacuum(self) -> None:
+        self.read("VACUUM")
+        # What VACUUM has written lies in the WAL file until then.
+        self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _text(data: bytes) -> str | bytes:
+    # A row that was damaged by hand must not make the whole query fail.
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data

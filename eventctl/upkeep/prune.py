@@ -1,0 +1,204 @@
+"""Prune: what is old and over is deleted, a little at a time, so that nobody waits for it.
+
+Finding is reading alone. What is found is archived, if that is wanted, and only then
+deleted, in transactions that take about `_SHORT` at the most and leave pauses for others.
+A process that is killed at any instant has each event in the store, in the archive, or in
+both: never in neither.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from eventctl.config.model import Config
+from eventctl.state.folder import StateFolder
+from eventctl.store import claims, pruning
+from eventctl.store.cascade import BELONGINGS
+from eventctl.store.database import Database
+from eventctl.store.pruning import Old, Place, Wanted
+
+BATCH = 500
+"""How many events one transaction deletes at the most."""
+
+_LOOKED_AT = 1000
+"""How many events are looked at in one query."""
+
+_SHORT = 0.05
+"""Seconds that a transaction should take at the most."""
+
+_IN_A_SWEEP = 1000
+"""How many events one sweep deletes at the most,"""
+_LOOKED_AT_IN_A_SWEEP = 5000
+"""and how many it looks at,"""
+_SECONDS_IN_A_SWEEP = 1.0
+"""and for how long."""
+
+_WALK = 3_600_000
+"""Milliseconds after which sweeps look again at what they have passed over."""
+
+_BEGINNING = Place()
+
+Keep = Callable[[Sequence[Old]], None]
+"""Writes events down somewhere else, durably, before they are deleted."""
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What was deleted; `left` events had changed since they were found."""
+
+    events: int = 0
+    left: int = 0
+    sweeps: int = 0
+    orphans: int = 0
+
+
+class Pace:
+    """How many events the next transaction may delete, and how long to wait before it."""
+
+    def __init__(self) -> None:
+        self.size = 50  # until it is known how long one takes here
+
+    def note(self, took: float) -> float:
+        """Note how long a transaction took; return the pause after it, both in seconds."""
+        if took > _SHORT:
+            self.size = max(1, self.size // 2)
+        else:
+            self.size = min(BATCH, self.size * 2)
+        return max(0.01, took)
+
+
+def prune(
+    database: Database,
+    wanted: Wanted,
+    pruned: Pruned,
+    *,
+    limit: int = 0,
+    keep: Keep | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> None:
+    """Delete what is wanted, the oldest first, up to `limit` events (0: all).
+
+    `pruned` counts what was done, also where this is interrupted. `progress` is called with
+    how many events were done since the last time.
+    """
+    pace = Pace()
+    place = _BEGINNING
+    waiting: list[Old] = []
+    while True:
+        found = pruning.look(database, wanted, place, _LOOKED_AT)
+        if found:
+            place = found[-1].place
+            waiting += [old for old in found if old.status in wanted.statuses]
+        while len(waiting) >= pace.size or (waiting and not found):
+            size = min(pace.size, limit - pruned.events) if limit else pace.size
+            if size <= 0:
+                return
+            batch, waiting = waiting[:size], waiting[size:]
+            time.sleep(_delete(database, wanted, batch, pruned, pace, keep))
+            progress(len(batch))
+        if not found:
+            return
+
+
+def _delete(
+    database: Database,
+    wanted: Wanted,
+    batch: Sequence[Old],
+    pruned: Pruned,
+    pace: Pace,
+    keep: Keep | None = None,
+) -> float:
+    """Archive and delete one batch; return how long to pause, in seconds."""
+    if keep:
+        keep(batch)
+    begin = time.monotonic()
+    gone = len(pruning.remove(database, wanted, batch))
+    pruned.events += gone
+    pruned.left += len(batch) - gone
+    return pace.note(time.monotonic() - begin)
+
+
+def prune_history(config: Config, database: Database, cutoff: int, pruned: Pruned) -> None:
+    """Delete the history of sweeps that began, and incidents that ended, before the cutoff."""
+    while count := pruning.remove_sweeps(database, cutoff):
+        pruned.sweeps += count
+    while pruning.remove_incidents(database, cutoff, _channels(config)):
+        continue
+
+
+def _channels(config: Config) -> list[str]:
+    return [channel.name for channel in config.channels]
+
+
+def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) -> None:
+    """Delete what belongs to events or deliveries that are gone. It reads whole tables."""
+    for kind in BELONGINGS:
+        there = pruning.ids_of(database, kind.table)
+        for first in there[::_LOOKED_AT]:
+            ids = pruning.orphans(database, kind, first, first + _LOOKED_AT - 1)
+            if not dry_run:
+                pruning.remove_rows(database, kind.table, ids)
+            pruned.orphans += len(ids)
+
+
+def keep_to_limit(config: Config, database: Database, state: StateFolder) -> int:
+    """Delete what has outlived [store] keep, as much as a sweep has time for; return how
+    many events that were.
+    """
+    if config.store.keep is None:
+        return 0
+    until = time.monotonic() + _SECONDS_IN_A_SWEEP
+    now = claims.now(database)
+    wanted = Wanted(now - int(config.store.keep * 1000))
+    walk = before = _Walk.read(state, now)
+    pruned, pace, looked_at = Pruned(), Pace(), 0
+    while pruned.events < _IN_A_SWEEP and looked_at < _LOOKED_AT_IN_A_SWEEP:
+        most = min(pace.size, _IN_A_SWEEP - pruned.events)
+        found = pruning.look(database, wanted, walk.place, most)
+        if not found:
+            break
+        walk, looked_at = replace(walk, place=found[-1].place), looked_at + len(found)
+        batch = [old for old in found if old.status in wanted.statuses]
+        pause = _delete(database, wanted, batch, pruned, pace)
+        if time.monotonic() + pause > until:
+            break
+        time.sleep(pause if batch else 0)
+    if walk != before:
+        walk.write(state)
+    pruning.remove_sweeps(database, wanted.cutoff)
+    pruning.remove_incidents(database, wanted.cutoff, _channels(config))
+    return pruned.events
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """Where the sweeps of this host have come to in the order of age, and since when.
+
+    A sweep goes on where the last one ended: what is old and not over, be it much, is not
+    looked at by each sweep before all else. Once an hour the walk begins anew, for what has
+    come to its end meanwhile.
+    """
+
+    begun: int
+    place: Place = _BEGINNING
+
+    @classmethod
+    def read(cls, state: StateFolder, now: int) -> _Walk:
+        """Return the walk that is under way, or a new one. `now` is in milliseconds."""
+        with suppress(FileNotFoundError, ValueError):  # none, or one that a crash has cut off
+            text = (state.path / "kept").read_text("ascii")
+            begun, created_at, event_id = map(int, text.split())
+            if 0 <= now - begun < _WALK:
+                return cls(begun, Place(created_at, event_id))
+        return cls(now)
+
+    def write(self, state: StateFolder) -> None:
+        """Leave word of it to the next sweep."""
+        fd = state.open(state.folder() / "kept", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        with suppress(OSError):  # on a full disk the next sweep looks from the beginning
+            os.write(fd, f"{self.begun} {self.place.created_at} {self.place.id}\n".encode("ascii"))
+        os.close(fd)

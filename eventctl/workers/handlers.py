@@ -1,0 +1,267 @@
+"""Load and run one handler: a Python callable or a command. Knows no store."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventctl.config.model import Config, Handler
+from eventctl.errors import Discard, RetryLater
+from eventctl.models import Delivery, Outcome
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+EX_DATAERR = 65
+EX_TEMPFAIL = 75
+
+_LONGEST_ERROR = 1_000
+_LONGEST_TRACEBACK = 16_000
+
+
+class Current(NamedTuple):
+    """What `eventctl.current()` tells a handler about the delivery that it is run for."""
+
+    id: int
+    """The event's id, for people."""
+    key: str
+    """The event's key: the same in each attempt, so the key for idempotency."""
+    name: str
+    handler: str
+    attempt: int
+    created_at: datetime
+    connection: Any = None
+    """Of a `transactional` handler: the store's DB-API connection, in a transaction
+    that is committed, together with the delivery's end, when the handler returns."""
+
+
+class End(NamedTuple):
+    """How one run of a handler ended; `delay`, in seconds, only for a postponed one."""
+
+    outcome: Outcome
+    error: str = ""
+    traceback: str = ""
+    delay: float = 0.0
+
+
+_delivered: tuple[Delivery, Any] | None = None
+"""What is being delivered, and the connection of a transactional handler."""
+
+
+def current() -> Current:
+    """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
+    if _delivered is None:
+        raise RuntimeError("eventctl.current() has something to tell only inside of a handler")
+    delivery, connection = _delivered
+    return Current(
+        id=delivery.event_id,
+        key=delivery.key,
+        name=delivery.name,
+        handler=delivery.handler,
+        attempt=delivery.attempt,
+        created_at=_when(delivery.created_at),
+        connection=connection,
+    )
+
+
+@cache
+def load(call: str) -> Callable[..., Any]:
+    """Import and return the callable that "package.module:name.of.it" names."""
+    from importlib import import_module
+
+    module, _, path = call.partition(":")
+    found: Any = import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    if not callable(found):
+        raise TypeError(f"{call} is not callable")
+    return found  # type: ignore[no-any-return]  # callable() has just said so
+
+
+def run(
+    handler: Handler, delivery: Delivery, connection: Any = None, source: str = "/eventctl"
+) -> End:
+    """Run a handler for one delivery, and return how that ended. Never raises.
+
+    `source` is that of the CloudEvent which a command is given that asks for one.
+    """
+    try:
+        args = json.loads(delivery.args)
+        if not isinstance(args, list | dict):
+            raise ValueError("they are neither a list nor an object")
+    except (ValueError, RecursionError) as error:
+        return End(Outcome.UNDECODABLE, f"its args cannot be decoded: {error}")
+    try:
+        if handler.command:
+            cloud = source if handler.format == "cloudevents" else None
+            return _run_command(handler.command, delivery, args, cloud)
+        assert handler.call is not None
+        _run_call(handler.call, delivery, args, connection)
+        return End(Outcome.SUCCEEDED)
+    except Discard as verdict:
+        return End(Outcome.DISCARDED, clean(str(verdict)) or "discarded by the handler")
+    except RetryLater as verdict:
+        return _postponed(verdict)
+    except BaseException as error:  # noqa: BLE001 - SystemExit ends the attempt, not the worker
+        return End(Outcome.FAILED, describe(error), _traceback(error))
+
+
+def _run_call(
+    call: str, delivery: Delivery, args: list[Any] | dict[str, Any], connection: Any
+) -> None:
+    global _delivered
+    _delivered = delivery, connection
+    try:
+        function = load(call)
+        result = function(*args) if isinstance(args, list) else function(**args)
+        if hasattr(result, "__await__"):
+            _await(result)
+    finally:
+        _delivered = None
+
+
+def _await(result: Any) -> None:
+    import asyncio
+
+    async def wait() -> None:
+        await result
+
+    asyncio.run(wait())
+
+
+def _run_command(
+    command: tuple[str, ...], delivery: Delivery, args: Any, source: str | None
+) -> End:
+    created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
+    event: dict[str, Any]
+    if source is not None:
+        from eventctl.intake import cloudevents
+
+        event = cloudevents.write(
+            source,
+            delivery.key,
+            delivery.name,
+            created_at,
+            args,
+            id=str(delivery.event_id),
+            handler=delivery.handler,
+            attempt=delivery.attempt,
+        )
+    else:
+        event = {
+            "id": delivery.event_id,
+            "key": delivery.key,
+            "eventName": delivery.name,
+            "createAt": created_at,
+            "args": args,
+            "handler": delivery.handler,
+            "attempt": delivery.attempt,
+        }
+    environment = {
+        **_environment(),
+        "EVENTCTL_ID": str(delivery.event_id),
+        "EVENTCTL_KEY": delivery.key,
+        "EVENTCTL_NAME": delivery.name,
+        "EVENTCTL_HANDLER": delivery.handler,
+        "EVENTCTL_ATTEMPT": str(delivery.attempt),
+    }
+    # A file in memory, not a pipe: a command that reads nothing can't block us.
+    stdin = os.memfd_create("event")
+    try:
+        os.write(stdin, json.dumps(event).encode())
+        os.lseek(stdin, 0, os.SEEK_SET)
+        pid = os.posix_spawnp(
+            command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
+        )
+    finally:
+        os.close(stdin)
+    return _end_of_command(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+
+
+@cache
+def _environment() -> dict[str, str]:
+    """Return the environment that commands get, as it was when this was first called.
+
+    To read os.environ each time would cost a quick command a tenth of its time.
+    """
+    return dict(os.environ)
+
+
+def _end_of_command(code: int) -> End:
+    if code == 0:
+        return End(Outcome.SUCCEEDED)
+    if code == EX_TEMPFAIL:
+        return _postponed(RetryLater())
+    if code == EX_DATAERR:
+        return End(Outcome.DISCARDED, f"the command exited with {code} (EX_DATAERR)")
+    if code < 0:
+        return End(Outcome.FAILED, f"the command was killed by {signal_name(-code)}")
+    return End(Outcome.FAILED, f"the command exited with {code}")
+
+
+def _postponed(verdict: RetryLater) -> End:
+    from eventctl.config.units import parse_duration
+
+    try:
+        delay = parse_duration(verdict.delay)
+    except (TypeError, ValueError) as error:
+        return End(Outcome.FAILED, f"RetryLater: {error}")
+    return End(Outcome.POSTPONED, "to be run later, says the handler", delay=float(delay))
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGSEGV."""
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception's type and text, cut to a length that a table can show."""
+    name = type(error).__name__
+    try:
+        text = str(error)
+    except Exception as another:  # noqa: BLE001 - the handler's own __str__
+        text = f"(its text cannot be had: {type(another).__name__})"
+    return clean(f"{name}: {text}" if text else name)[:_LONGEST_ERROR]
+
+
+def clean(text: str) -> str:
+    """Return text that every database takes: lone surrogates are written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _traceback(error: BaseException) -> str:
+    import traceback
+
+    # The first frames are this file's own: they say nothing about the handler.
+    frames = error.__traceback__
+    while frames and frames.tb_frame.f_code.co_filename == __file__:
+        frames = frames.tb_next
+    if frames is None:
+        return ""  # it was not even entered
+    text = clean("".join(traceback.format_exception(type(error), error, frames)))
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    half = _LONGEST_TRACEBACK // 2
+    return f"{text[:half]}\n  …\n{text[-half:]}"
+
+
+def _when(milliseconds: int) -> datetime:
+    from datetime import UTC, datetime, timedelta
+
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+
+
+def settle_in(config: Config) -> None:
+    """Make this process one that handlers can be run in, and keep its environment for them."""
+    os.environ["EVENTCTL_CONFIG"] = str(config.path)
+    sys.path[:0] = [str(folder) for folder in config.pythonpath]
+    _environment()

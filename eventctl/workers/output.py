@@ -1,0 +1,137 @@
+"""A handler's stdin, stdout and stderr: /dev/null, and a file in memory of which the
+tail is kept.
+
+The worker and the process that forked it share the file. A handler that writes without
+end fills no memory: what lies before the tail is given back to the system.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from eventctl.models import Delivery
+
+TAIL = 4096
+"""How many bytes of a handler's output are kept."""
+
+_LARGEST = 16 * 2**20
+"""Bytes that are let lie in memory, before all but the last of them are given back."""
+
+_LEFT = 65_536
+
+_FOLLOWED = 1_000_000
+"""Bytes that are read at one look; of more, only the last ones are passed on."""
+
+_LONGEST_LINE = 16_384
+
+Heard = Callable[[Delivery, str], None]
+"""Called with a delivery and a line that its handler has written, without its end."""
+
+
+def make() -> int:
+    """Return the fd of a new file for output."""
+    fd = os.memfd_create("output")
+    fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND)
+    return fd
+
+
+def tail(fd: int) -> str:
+    """Return the tail of what was written, as text that every database takes."""
+    size = os.fstat(fd).st_size
+    data = os.pread(fd, TAIL, max(0, size - TAIL))
+    text = data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
+    return f"…{text}" if size > TAIL else text
+
+
+def give_back(fd: int) -> None:
+    """Free the memory of all but the end, where it has become too much.
+
+    The offsets stay: a writer that goes on meanwhile notices nothing.
+    """
+    status = os.fstat(fd)
+    if status.st_blocks * 512 > _LARGEST:
+        import mmap
+
+        length = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
+        with mmap.mmap(fd, length) as pages:
+            pages.madvise(mmap.MADV_REMOVE)
+
+
+class Stage:
+    """Stands in for the worker's standard streams, and is put right for each handler."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._null = os.open(os.devnull, os.O_RDONLY)
+        self._streams: tuple[TextIO, ...] = ()
+
+    def set(self) -> None:
+        """Make everything as the first handler found it, whatever the last one did to it."""
+        os.dup2(self._null, 0)
+        for number in (1, 2):
+            os.dup2(self._fd, number)
+        if os.fstat(self._fd).st_size:
+            os.ftruncate(self._fd, 0)
+        streams = (sys.stdin, sys.stdout, sys.stderr)
+        if streams != self._streams or any(stream.closed for stream in streams):
+            self._open_streams()
+
+    def _open_streams(self) -> None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)
+        sys.stdout = _writer(1)
+        sys.stderr = _writer(2)
+        self._streams = (sys.stdin, sys.stdout, sys.stderr)
+
+    def flush(self) -> None:
+        """Write out what Python still holds of the handler's output."""
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (ValueError, OSError, AttributeError):
+                continue  # the handler has closed or replaced it: that is its own affair
+
+
+def _writer(fd: int) -> TextIO:
+    # By the line: what is printed before a handler is killed is to be seen.
+    return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+class Follower:
+    """Reads one worker's output file, which begins anew with each delivery."""
+
+    def __init__(self, fd: int, heard: Heard) -> None:
+        self._fd = fd
+        self._heard = heard
+        self._offset = 0
+        self._rest = b""
+
+    def read(self, delivery: Delivery) -> None:
+        """Pass on the lines that have been written whole since the last look."""
+        size = os.fstat(self._fd).st_size
+        if size - self._offset > _FOLLOWED:
+            left_out = size - self._offset - _FOLLOWED
+            self._heard(delivery, f"… {left_out:,} bytes are left out: it writes too fast")
+            self._offset, self._rest = size - _FOLLOWED, b""
+        data = os.pread(self._fd, max(0, size - self._offset), self._offset)
+        self._offset += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > _LONGEST_LINE:
+            lines, self._rest = [*lines, self._rest], b""
+        for line in lines:
+            self._say(delivery, line)
+
+    def end(self, delivery: Delivery) -> None:
+        """Pass on what is left, now that the handler has ended."""
+        self.read(delivery)
+        if self._rest:
+            self._say(delivery, self._rest)
+        self._offset, self._rest = 0, b""
+
+    def _say(self, delivery: Delivery, line: bytes) -> None:
+        for start in range(0, max(1, len(line)), _LONGEST_LINE):
+            part = line[start : start + _LONGEST_LINE]
+            self._heard(delivery, part.decode("utf-8", "backslashreplace"))

@@ -1,0 +1,206 @@
+"""The worker processes: which of them runs what, and what became of it."""
+
+from __future__ import annotations
+
+import select
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from eventctl.config.model import Config
+from eventctl.errors import WorkerError
+from eventctl.models import Delivery, Outcome, Result
+from eventctl.state.claimer import Claimer
+from eventctl.workers.worker_handle import Child, how
+
+if TYPE_CHECKING:
+    from eventctl.workers.output import Heard
+
+
+class Pool:
+    """Up to `jobs` worker processes, each with the deliveries that were sent to it."""
+
+    def __init__(
+        self,
+        config: Config,
+        claimer: Claimer,
+        jobs: int,
+        chatty: bool = False,
+        heard: Heard | None = None,
+    ) -> None:
+        self._heard = heard
+        self._config = config
+        self._claimer = claimer
+        self.jobs = jobs
+        self._chatty = chatty
+        self._queue: deque[Delivery] = deque()
+        self._workers: list[Child] = []
+        self._born_dead = 0
+        self._results: list[Result] = []
+        self._lockers = {
+            name
+            for name, handler in config.handlers.items()
+            if handler.transactional and config.store.sqlite
+        }
+
+    def start(self) -> None:
+        """Fork the workers now, rather than when the first delivery comes."""
+        while len(self._workers) < self.jobs:
+            self._fork()
+
+    def queue(self, deliveries: Sequence[Delivery]) -> None:
+        """Take claimed deliveries to run, but start none before the next `wait`."""
+        self._queue.extend(deliveries)
+
+    def submit(self, deliveries: list[Delivery]) -> None:
+        """Take claimed deliveries to run, in this order."""
+        self._queue.extend(deliveries)
+        self._feed()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether a worker has nothing to do."""
+        return not self._queue and (
+            len(self._workers) < self.jobs or any(not w.busy for w in self._workers)
+        )
+
+    @property
+    def backlog(self) -> int:
+        """How many deliveries wait to be started."""
+        return len(self._queue) + sum(len(w.sent) for w in self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being run, waits to be, or has ended untold."""
+        return bool(self._queue or self._results) or any(w.busy for w in self._workers)
+
+    @property
+    def started(self) -> bool:
+        """Whether a handler runs, as far as its worker has said."""
+        return any(w.running for w in self._workers)
+
+    def withdraw(self) -> list[Delivery]:
+        """Take back what no worker has been sent yet."""
+        withdrawn = list(self._queue)
+        self._queue.clear()
+        return withdrawn
+
+    def dismiss(self) -> None:
+        """Have workers end once they have run what they were sent: nothing more comes."""
+        for each in self._workers:
+            each.dismiss()
+
+    def halt(self) -> None:
+        """Have workers give back what they were sent ahead; they end with what they run."""
+        for each in self._workers:
+            each.halt()
+
+    def withdraw_handler(self, handler: str) -> list[Delivery]:
+        """Take back what no worker has been sent yet of one handler."""
+        withdrawn = [delivery for delivery in self._queue if delivery.handler == handler]
+        self._queue = deque(d for d in self._queue if d.handler != handler)
+        return withdrawn
+
+    def withdraw_late(self, boottime: float) -> list[Delivery]:
+        """Take back what no worker has been sent yet and may not be started any more."""
+        if not self._queue or self._queue[0].start_by >= boottime:
+            return []
+        return self.withdraw()
+
+    def wait(self, timeout: float, wake: int = -1) -> list[Result]:
+        """Wait up to `timeout` seconds for results; return those that there are.
+
+        Returns at once when `wake`, an fd, becomes readable.
+        """
+        self._feed()
+        poll = select.poll()
+        by_fd = {fd: w for w in self._workers for fd in (w.answers, w.death)}
+        for fd in by_fd:
+            poll.register(fd, select.POLLIN)
+        if wake >= 0:
+            poll.register(wake, select.POLLIN)
+        if self._results:
+            timeout = 0.0
+        until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
+        ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
+        for each in {by_fd[fd]: None for fd, _ in ready if fd in by_fd}:
+            self._hear(each)
+        for each in self._workers:
+            each.look(self._results)
+            each.alarm()
+        self._feed()
+        results, self._results = self._results, []
+        return results
+
+    @property
+    def locks_store(self) -> bool:
+        """Whether a transactional handler may be at work on a SQLite store: the lock on the
+        whole of it is that handler's, and to wait for it is to watch no time-outs.
+        """
+        return bool(self._lockers) and any(
+            delivery.handler in self._lockers for each in self._workers for delivery in each.sent
+        )
+
+    def kill(self, why: str) -> list[Result]:
+        """Kill all workers; return what became of what they were running."""
+        for each in list(self._workers):
+            each.verdict = (Outcome.LOST, why)
+            each.kill(signal.SIGKILL)
+            self._hear_out(each)
+        results, self._results = self._results, []
+        return results
+
+    def close(self) -> None:
+        """Let idle workers end, and wait for them; kill those that are busy."""
+        for each in self._workers:
+            if each.busy:
+                each.kill(signal.SIGKILL)
+            each.close()
+        self._workers.clear()
+
+    def _feed(self) -> None:
+        while self._queue and len(self._workers) < self.jobs and all(w.busy for w in self._workers):
+            self._fork()
+            self._workers[-1].fill(self._queue, 1)
+        # The least loaded first, and none more than its share: all are to have something to do.
+        share = -(-len(self._queue) // max(1, len(self._workers)))
+        for each in sorted(self._workers, key=_load):
+            each.fill(self._queue, share)
+            each.flush()
+
+    def _fork(self) -> None:
+        self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
+
+    def _hear(self, each: Child) -> None:
+        # Dead or alive before its last words are read, or they could be missed.
+        dead = each.is_dead()
+        while each.listen() and dead:
+            continue
+        each.look(self._results)
+        if dead:
+            self._bury(each)
+        elif each.has_answered:
+            self._born_dead = 0
+
+    def _hear_out(self, each: Child) -> None:
+        each.await_death()
+        self._hear(each)
+
+    def _bury(self, each: Child) -> None:
+        self._workers.remove(each)
+        code = each.reap()
+        if each.running is not None:
+            self._results.append(each.last_result(code))
+        elif not each.has_answered:
+            self._born_dead += 1
+            if self._born_dead >= 3 * self.jobs:
+                raise WorkerError(
+                    f"workers die before they start anything ({how(code)}): {each.tail()}"
+                )
+        self._queue.extendleft(reversed(each.sent))
+
+
+def _load(each: Child) -> int:
+    return len(each.sent)

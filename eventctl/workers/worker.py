@@ -1,0 +1,203 @@
+"""The worker process: it runs handlers, one delivery after another.
+
+It is forked by `pool`, before a store is opened, and lives in a process group of its
+own. It reads deliveries from a pipe, writes on the board what has started and ended (see
+`board`), and answers on another pipe where there is more to say than that:
+
+    ID [outcome, took, error, traceback, output, delay, written]
+
+An answer without an ID only wakes the parent, so that it looks at the board. When the
+process that forked it dies, the kernel kills the whole group.
+"""
+
+import fcntl
+import json
+import marshal
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, NoReturn
+
+from eventctl.config.model import Config
+from eventctl.models import Delivery, Outcome
+from eventctl.workers import handlers, output, progress_page
+from eventctl.workers.handlers import End
+from eventctl.workers.output import Stage
+from eventctl.workers.progress_page import Board
+from eventctl.workers.transactional import Exact
+
+_F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
+
+_WAKE = 0.005
+"""Seconds after which the parent is woken at the next end: it commits in groups of 20 ms."""
+
+_LENGTH = 4
+"""Bytes in front of each request that say how long it is."""
+
+
+class Ends(NamedTuple):
+    """A worker's ends of what connects it with the process that forked it (all fds).
+
+    `life` is a pipe on which nothing is ever written: its end is the parent's.
+    `output` is a file in memory that takes the place of stdout and stderr. `board` is no
+    fd, but shared memory.
+    """
+
+    requests: int
+    answers: int
+    life: int
+    output: int
+    board: Board
+
+
+def request(delivery: Delivery) -> bytes:
+    """Return what asks a worker to run a delivery. It has the same Python as its parent."""
+    body = marshal.dumps(tuple(delivery))
+    return len(body).to_bytes(_LENGTH, "little") + body
+
+
+def main(
+    config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
+) -> NoReturn:
+    """Serve until the request pipe ends. Called in the forked child; never returns.
+
+    `lock` is the claimer's file: this process and its children hold its lock as long
+    as one of them lives. `started` adds to the journal in it. `chatty` sends the
+    output of handlers that succeed, too.
+    """
+    status = 1
+    try:
+        _settle_in(config, ends, lock)
+        _Worker(config, ends, started, chatty).serve()
+        status = 0
+    except BrokenPipeError:
+        status = 0  # nobody is left to tell
+    except BaseException:  # noqa: BLE001 - told here: the parent's code must not see it
+        sys.excepthook(*sys.exc_info())
+    finally:
+        # Nothing of the parent's may run here: its buffers, its atexit, its finally.
+        os._exit(status)
+
+
+def _settle_in(config: Config, ends: Ends, lock: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        signal.signal(number, signal.SIG_DFL)
+    signal.set_wakeup_fd(-1)
+    _die_with_parent(ends.life)
+    _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
+    os.set_inheritable(lock, True)
+    _prefer_for_oom_killer()
+    handlers.settle_in(config)
+
+
+def _die_with_parent(life: int) -> None:
+    # When its other end closes, the kernel sends the signal to the whole group: it
+    # works for a handler that is stuck in C code, and for its children.
+    fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(life, _F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+def _close_all_but(kept: set[int]) -> None:
+    # Above all the other workers' pipes: they would not end while we hold them.
+    first = 3
+    for fd in sorted(kept - {0, 1, 2}):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, 65536)
+
+
+def _prefer_for_oom_killer() -> None:
+    # Where memory runs out, the handler is to die, and not the sweep that tells of it.
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("500")
+    except OSError:
+        return  # no /proc here: nothing to ask for
+
+
+class _Worker:
+    """The child's side: it reads requests, runs handlers, and answers."""
+
+    def __init__(
+        self, config: Config, ends: Ends, started: Callable[[str, int], None], chatty: bool
+    ) -> None:
+        self._config = config
+        self._ends = ends
+        self._board = ends.board
+        self._started = started
+        self._chatty = chatty
+        self._folder = str(config.folder)
+        self._source = config.store.source
+        self._stage = Stage(ends.output)
+        self._exact = Exact(config)
+        self._pid = os.getpid()
+        self._woken_at = time.monotonic()
+
+    def serve(self) -> None:
+        """Run what is asked for, one after another, until the pipe ends."""
+        for delivery in self._requests():
+            late = time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by
+            if late or self._board.halted:
+                self._board.end(progress_page.BACK)
+            elif not self._run(delivery):
+                break
+        self._say(b"\n")
+
+    def _requests(self) -> Iterator[Delivery]:
+        rest = b""
+        while data := self._read():
+            data, start = rest + data, 0
+            while (body := start + _LENGTH) <= len(data):
+                end = body + int.from_bytes(data[start:body], "little")
+                if end > len(data):
+                    break
+                yield Delivery._make(marshal.loads(data[body:end]))
+                start = end
+            rest = data[start:]
+
+    def _read(self) -> bytes:
+        self._say(b"\n")
+        return os.read(self._ends.requests, 65536)
+
+    def _say(self, line: bytes) -> None:
+        data = memoryview(line)
+        while data:
+            data = data[os.write(self._ends.answers, data) :]
+
+    def _run(self, delivery: Delivery) -> bool:
+        """Run one handler; return whether this process is fit to run another."""
+        self._stage.set()
+        os.chdir(self._folder)
+        self._started(delivery.claim, delivery.id)
+        handler = self._config.handlers[delivery.handler]
+        begin = time.monotonic()
+        self._board.start(begin)
+        if handler.transactional:
+            end, written = self._exact.run(handler, delivery)
+        else:
+            end, written = handlers.run(handler, delivery, source=self._source), False
+        now = time.monotonic()
+        took = int((now - begin) * 1000)
+        if os.getpid() != self._pid:
+            os._exit(0)  # the handler has forked, and this is its child: it has no say here
+        self._stage.flush()
+        self._answer(delivery, end, took, written)
+        if now - self._woken_at > _WAKE:
+            self._woken_at = now
+            self._say(b"\n")
+        # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
+        # made a handler fail may have left the process unfit for others.
+        return took < handler.timeout * 1000 and end.outcome != Outcome.FAILED
+
+    def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
+        succeeded = end.outcome == Outcome.SUCCEEDED
+        tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
+        if succeeded and not written and not tail:
+            self._board.end(min(took, progress_page.LONGEST))
+            return
+        said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
+        self._say(b"%d %s\n" % (delivery.id, json.dumps(said).encode()))
+        self._board.end(progress_page.SAID)

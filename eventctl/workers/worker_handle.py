@@ -1,0 +1,302 @@
+"""One worker process, seen from the process that forked it: pipes, time-outs, kills."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import select
+import signal
+import time
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from eventctl.config.model import Config
+from eventctl.models import Delivery, Outcome, Result
+from eventctl.state.claimer import Claimer
+from eventctl.workers import output, progress_page, worker
+from eventctl.workers.handlers import signal_name
+from eventctl.workers.progress_page import Board
+
+if TYPE_CHECKING:
+    from eventctl.workers.output import Follower, Heard
+
+_GLANCE = 0.05
+"""Seconds between two looks at a handler's output: what it can write in it is bounded."""
+
+_FIRST_GLANCE = 0.01
+"""The same for one that has just been started: it may follow on quick ones, whose ends
+nobody has looked at yet.
+"""
+
+_AHEAD = 50
+"""Milliseconds of work that a worker is sent ahead, going by what the last one took."""
+
+_MOST_AHEAD = 256
+
+_PIPE = 131_072
+"""Bytes that the pipe of requests should hold."""
+
+_LONGEST_LINE = 2**20
+"""Bytes that an answer has at the most: what is longer comes from no worker of ours."""
+
+_ANSWER = [str, int, str, str, str, float, bool]
+
+
+class Child:
+    """One worker process, and what was sent to it: the first of it is what it runs."""
+
+    def __init__(
+        self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
+    ) -> None:
+        self._config = config
+        requests, self._requests = os.pipe()
+        self._room = _room(self._requests)
+        self.answers, answers = os.pipe()
+        life, self._life = os.pipe()
+        self._output = output.make()
+        self._board = Board()
+        self._follower = _follower(self._output, heard) if heard else None
+        os.set_blocking(self.answers, False)
+        self.sent: deque[Delivery] = deque()
+        self._sizes: deque[int] = deque()
+        self._bytes = 0
+        self.verdict: tuple[Outcome, str] | None = None
+        self.has_answered = False
+        self._said: dict[int, bytes] = {}
+        self._kill_at: float | None = None
+        self._ahead = 1
+        self._heard = b""
+        self._unsent = b""
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.setpgid(0, 0)
+            ends = worker.Ends(requests, answers, life, self._output, self._board)
+            worker.main(config, ends, claimer.fd, claimer.started, chatty)
+        self.death = os.pidfd_open(self.pid)
+        # Both set it: neither may go on before it is so.
+        with suppress(PermissionError, ProcessLookupError):  # the child was first
+            os.setpgid(self.pid, self.pid)
+        for fd in (requests, answers, life):
+            os.close(fd)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.sent)
+
+    @property
+    def running(self) -> Delivery | None:
+        """What it has started, and not ended as far as we have looked."""
+        if self.sent and self._board.running_since is not None:
+            return self.sent[0]
+        return None
+
+    def fill(self, queue: deque[Delivery], most: int) -> None:
+        """Send it up to `most` of a queue, as many as it should have ahead."""
+        if self.verdict or self._requests < 0:
+            return  # its end is near
+        if self._follower:
+            most = min(most, 1 - len(self.sent))  # the next one would write over what is not read
+        while most > 0 and queue and len(self.sent) < self._ahead:
+            request = worker.request(queue[0])
+            # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
+            if self.sent and self._bytes + len(request) > self._room:
+                return
+            self.sent.append(queue.popleft())
+            self._sizes.append(len(request))
+            self._bytes += len(request)
+            self._unsent += request
+            most -= 1
+
+    def flush(self) -> None:
+        """Write all that was sent, together."""
+        data, self._unsent = memoryview(self._unsent), b""
+        try:
+            while data:
+                data = data[os.write(self._requests, data) :]
+        except BrokenPipeError:
+            return  # it is dead: its answers will end, and what was sent comes back
+
+    def dismiss(self) -> None:
+        """Have it end once it has run what it was sent."""
+        if self._requests >= 0:
+            os.close(self._requests)
+            self._requests = -1
+
+    def halt(self) -> None:
+        """Have it give back what it was sent and has not started, and then end."""
+        self._board.halt()
+        self.dismiss()
+
+    @property
+    def next_alarm(self) -> float:
+        """When this worker wants to be looked at, by the monotonic clock."""
+        if self._kill_at is not None:
+            return self._kill_at
+        if not self.sent:
+            return float("inf")
+        now, since = time.monotonic(), self._board.running_since
+        if since is None or now - since < _GLANCE:
+            return now + _FIRST_GLANCE
+        return min(since + self._timeout, now + _GLANCE)
+
+    @property
+    def _timeout(self) -> float:
+        return self._config.handlers[self.sent[0].handler].timeout
+
+    def is_dead(self) -> bool:
+        """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def await_death(self) -> None:
+        """Wait until it has ended, and leave it to `reap`."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+
+    def listen(self) -> bool:
+        """Read what it says; return whether there may be more to read."""
+        try:
+            data = os.read(self.answers, 262144)
+        except BlockingIOError:
+            return False
+        *lines, self._heard = (self._heard + data).split(b"\n")
+        for line in lines:
+            delivery_id, _, ended = line.partition(b" ")
+            if delivery_id.isdigit():
+                self._said[int(delivery_id)] = ended
+            elif line:
+                self.halt()
+        if len(self._heard) > _LONGEST_LINE or len(self._said) > progress_page.SIZE:
+            self._heard = b""
+            self._said.clear()
+            self.halt()
+        return bool(data)
+
+    def look(self, results: list[Result]) -> None:
+        """Take from the board what has ended."""
+        for how in self._board.take():
+            if not self.sent:
+                self.kill(signal.SIGKILL)  # a handler has got at the board
+                return
+            self.has_answered = True
+            delivery = self.sent.popleft()
+            self._bytes -= self._sizes.popleft()
+            if self._follower:
+                self._follower.end(delivery)
+            if how <= progress_page.LONGEST:
+                results.append(Result(delivery, Outcome.SUCCEEDED, how))
+                most = max(1, _AHEAD // how) if how else _MOST_AHEAD
+                self._ahead = min(most, self._ahead * 2)
+            elif how == progress_page.BACK:
+                results.append(Result(delivery, Outcome.NOT_STARTED))
+            else:
+                self._ahead = 1
+                results.append(self._understood(delivery))
+
+    def _understood(self, delivery: Delivery) -> Result:
+        while delivery.id not in self._said and self.listen():
+            continue  # it was written before the board was: it is there to be read
+        try:
+            result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
+        except ValueError:
+            # The handler has got at the pipe. What else it says is worth nothing.
+            self.halt()
+            return Result(delivery, Outcome.LOST, error="its worker process gave garbled answers")
+        if self.verdict and result.outcome != Outcome.SUCCEEDED:
+            outcome, error = self.verdict
+            return result._replace(outcome=outcome, error=error)
+        return result
+
+    def alarm(self) -> None:
+        """Do what is due: end a handler past its timeout, and bound its output's memory."""
+        since = self._board.running_since if self.sent else None
+        if since is not None:
+            if self._follower:
+                self._follower.read(self.sent[0])
+            output.give_back(self._output)
+        now = time.monotonic()
+        if self._kill_at is not None:
+            if now >= self._kill_at:
+                self.kill(signal.SIGKILL)
+                self._kill_at = float("inf")
+        elif since is not None and now >= since + self._timeout:
+            text = f"it ran longer than its timeout of {self._timeout:g} s"
+            self.verdict = (Outcome.TIMED_OUT, text)
+            self._kill_at = now + self._config.sweep.grace
+            self.kill(signal.SIGTERM)
+
+    def kill(self, number: int) -> None:
+        """Send a signal to its whole group."""
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return  # nobody is left in it
+
+    def reap(self) -> int:
+        """Kill what is left of its group, and return its exit code (negative: a signal)."""
+        # Before waitpid: as long as it is a zombie, nobody else can have its number.
+        self.kill(signal.SIGKILL)
+        _, status = os.waitpid(self.pid, 0)
+        self._close_fds()
+        return os.waitstatus_to_exitcode(status)
+
+    def last_result(self, code: int) -> Result:
+        """Return how the delivery ended that it was running when it died."""
+        since = self._board.running_since
+        assert since is not None
+        took = int((time.monotonic() - since) * 1000)
+        outcome, error = self.verdict or (
+            Outcome.LOST,
+            f"its worker process {how(code)} before the handler returned",
+        )
+        return Result(self.sent.popleft(), outcome, took, error, output=self._last_output)
+
+    def tail(self) -> str:
+        return self._last_output.strip()
+
+    def close(self) -> None:
+        """Let it end by itself, since it is idle; then end what its handlers left behind."""
+        self.halt()
+        poll = select.poll()
+        poll.register(self.death, select.POLLIN)
+        # It is only ever late where somebody has stopped it; reap() kills it then.
+        poll.poll(self._config.sweep.grace * 1000)
+        self.reap()
+
+    @property
+    def parent_ends(self) -> tuple[int, ...]:
+        return (self._requests, self.answers, self._life, self._output, self.death)
+
+    def _close_fds(self) -> None:
+        if self.running is not None and self._follower:
+            self._follower.end(self.running)
+        self._last_output = output.tail(self._output)
+        for fd in self.parent_ends:
+            if fd >= 0:
+                os.close(fd)
+
+
+def _room(pipe: int) -> int:
+    """Make a pipe larger if that may be, and return how many bytes surely fit into it."""
+    with suppress(OSError):  # the user has too many large ones already: this one will do
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
+    # A pipe is pages, and what is written begins a new one where it doesn't fit.
+    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
+
+
+def _follower(fd: int, heard: Heard) -> Follower:
+    from eventctl.workers.output import Follower  # few ask for it, and every emit would load it
+
+    return Follower(fd, heard)
+
+
+def _ended(text: bytes) -> list[Any]:
+    found = json.loads(text)
+    if not isinstance(found, list) or [type(each) for each in found] != _ANSWER:
+        raise ValueError(text)
+    return [Outcome(found[0]), *found[1:]]
+
+
+def how(code: int) -> str:
+    """Return how a process ended, by its exit code, which is negative for a signal."""
+    return f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"

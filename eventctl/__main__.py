@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from eventctl.errors import OutputError
 
 
-class _Stdout(io.TextIOWrapper):
-    """stdout, whose failures are told from all others. A pipe whose reader has gone is none."""
-
-    def write(self, text: str) -> int:
-        try:
-            return super().write(text)
-        except OSError as error:
-            raise _failed(error) from error
-
-    def flush(self) -> None:
-        try:
-            super().flush()
-        except OSError as error:
-            raise _failed(error) from error
-
-
-def _failed(error: OSError) -> Exception:
-    if isinstance(error, BrokenPipeError):
-        return error
-    return OutputError(f"stdout cannot be written ({error.strerror})")
-
-
-def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
-    settings: dict[str, Any] = {
-        "encoding": stdout.encoding,
-        # What the terminal's charset has not got is shown escaped, and ends no command.
-        "errors": "backslashreplace" if stdout.errors == "strict" else stdout.errors,
-        "line_buffering": stdout.line_buffering,
-        "write_through": stdout.write_through,
-    }
-    return _Stdout(stdout.detach(), **settings)
-
-
-def _open_what_is_closed() -> None:
-    """Put /dev/null where whoever started us has closed stdin, stdout or stderr: what is opened
-    next would come to stand there, and be taken for it. To write to stdout is an error still.
-    """
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR if fd == 2 else os.O_RDONLY), True)
-    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)
-    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)
-
-
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
-    from eventctl.cli import complain, run
+    from eventctl.cli import run, streams
+    from eventctl.format.messages import complain
 
-    if None in (sys.stdin, sys.stdout, sys.stderr):
-        _open_what_is_closed()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout = _in_place_of(sys.stdout)
+    streams.restore_signals()
+    streams.prepare()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -12,7 +12,13 @@ from typing import Any
 from eventctl import config as configuration
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError, StalledWarning, StoreError, StoreUnavailable, UsageError
+from eventctl.errors import (
+    ConfigError,
+    EventctlError,
+    StalledWarning,
+    StoreUnavailable,
+    UsageError,
+)
 from eventctl.intake import outbox, validation
 from eventctl.models import NewEvent
 from eventctl.run import emit as emitter
@@ -82,28 +88,57 @@ def emit(
         seconds = 0.0 if delay is None else parse_duration(delay)
     except (TypeError, ValueError) as error:
         raise UsageError(f"delay: {error}") from error
-    settings = _settings(config)
-    event = validation.accept(settings, name, validation.encode(list(args)), key)
+    text = validation.encode(list(args))
+    try:
+        settings = _settings(config)
+    except ConfigError as error:
+        if connection is not None or error.state is None:
+            raise
+        _keep(config, None, validation.unchecked(name, text, key), error, seconds)
+        return None
+    event = validation.accept(settings, name, text, key)
     if connection is not None:
         outbox.put(connection, event)
         return None
-    if run:
-        return _run(settings, event)
+    if run and (event_id := _run(settings, event)):
+        return event_id
     try:
         store = _store(settings)
         recorded = events.record(store, event, seconds)
-    except (StoreUnavailable, StoreError) as error:
-        emitter.put_in_spool(settings, event, error, seconds)
+    except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
+        _keep(settings.path, settings, event, error, seconds)
         return None
-    _warn_if_stalled(settings, store)
+    with contextlib.suppress(OSError):  # the event is recorded: a warning must not undo that
+        _warn_if_stalled(settings, store)
     return recorded.id
+
+
+def _keep(
+    config: str | os.PathLike[str] | None,
+    settings: Config | None,
+    event: NewEvent,
+    error: Exception,
+    delay: float,
+) -> None:
+    """Put an event that is not recorded into the spool. Raises where that cannot be, either."""
+    from eventctl.run.keep_event import keep, spool_of
+
+    path = configuration.find(None if config is None else os.fspath(config))
+    try:
+        keep(spool_of(settings, error), path, event, error, delay)
+    except EventctlError:
+        raise
+    except Exception as unspooled:
+        raise StoreUnavailable(
+            f"{emitter.reason(error)}; {emitter.reason(unspooled)}: the event is not recorded"
+        ) from unspooled
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
     path = str(configuration.find(None if config is None else os.fspath(config)))
     with _lock:
         if path not in _configs:
-            _configs[path] = configuration.load(Path(path))
+            _configs[path] = configuration.load(Path(path), configuration.Needs.TO_RECORD)
         return _configs[path]
 
 
@@ -132,17 +167,22 @@ def _warn_if_stalled(settings: Config, store: Database) -> None:
 
 
 def _run(settings: Config, event: NewEvent) -> int | None:
-    """Emit in a fresh process: a fork of a threaded program may not go on safely."""
+    """Emit in a fresh process: a fork of a threaded program may not go on safely.
+
+    Returns the event's id; None where the process said none. It may have recorded the event
+    all the same, which is no harm: to record it again by its key gives the same id.
+    """
     import subprocess
     import sys
 
     argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
-    done = subprocess.run(
-        [*argv, f"--key={event.key}", "--json=-", "--", event.name],
-        input=event.args.encode(),
-        stdout=subprocess.PIPE,
-        check=False,
-    )
-    if done.returncode:
-        raise EventctlError(f"eventctl emit exited with {done.returncode}; stderr says why")
-    return int(done.stdout) if done.stdout else None
+    try:
+        done = subprocess.run(
+            [*argv, f"--key={event.key}", "--json=-", "--", event.name],
+            input=event.args.encode(),
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    except OSError:
+        return None
+    return int(done.stdout) if done.stdout.strip().isdigit() else None

@@ -1,11 +1,19 @@
 """Every exception that eventctl raises on purpose, each with its exit code.
 
-The codes are those of sysexits.h where it has one: 74 EX_IOERR, 78 EX_CONFIG.
+The codes are those of sysexits.h where it has one: 71 EX_OSERR, 74 EX_IOERR, 78 EX_CONFIG.
 """
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_REFUSED = 71
+"""The host refused a system call, or has no memory left."""
 EXIT_NOT_RECORDED = 74
 EXIT_CONFIG = 78
 
@@ -27,8 +35,13 @@ class ConfigError(EventctlError):
 
     exit_code = EXIT_CONFIG
 
-    def __init__(self, mistakes: list[str] | str) -> None:
+    def __init__(
+        self, mistakes: list[str] | str, state: Path | None = None, group: str | None = None
+    ) -> None:
         self.mistakes = [mistakes] if isinstance(mistakes, str) else list(mistakes)
+        self.state = state
+        """The state folder, where [store] could be read as far as that."""
+        self.group = group
         super().__init__("\n".join(self.mistakes))
 
 
@@ -61,7 +74,9 @@ class OutputError(EventctlError):
 
 
 class WorkerError(EventctlError):
-    """Workers die before they start anything: nothing can be run on this host."""
+    """Workers cannot be started, or die before they start anything: nothing can be run here."""
+
+    exit_code = EXIT_REFUSED
 
 
 class StalledWarning(UserWarning):

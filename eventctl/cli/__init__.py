@@ -6,10 +6,8 @@ one place that turns exceptions into a line on stderr and an exit code.
 
 from __future__ import annotations
 
-import sys
-
-from eventctl.errors import EXIT_DONE, EventctlError
-from eventctl.format.text import printable
+from eventctl.errors import EXIT_DONE, EXIT_REFUSED, EventctlError
+from eventctl.format.messages import complain
 
 COMMANDS = {
     "Emit and sweep": ("emit", "sweep"),
@@ -28,9 +26,8 @@ def run(arguments: list[str]) -> int:
     try:
         if asked := fast_emit.parse(arguments):
             from eventctl.cli.context import Context
-            from eventctl.cli.emission import emit
 
-            return emit(Context(asked.config), **asked.options)
+            return fast_emit.emit(Context(asked.config), **asked.options)
         from eventctl.cli import app
 
         return app.main(arguments)
@@ -42,9 +39,9 @@ def run(arguments: list[str]) -> int:
     except EventctlError as error:
         complain(str(error))
         return error.exit_code
-
-
-def complain(text: str) -> None:
-    """Write words for a person to stderr, each line with the program's name."""
-    for line in text.splitlines() or [""]:
-        sys.stderr.write(f"eventctl: {printable(line)}\n")
+    except OSError as error:
+        complain(f"the host refused: {error}")
+        return EXIT_REFUSED
+    except MemoryError:
+        complain("the host has no memory left for this")
+        return EXIT_REFUSED

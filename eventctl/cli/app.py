@@ -9,9 +9,10 @@ from importlib import import_module
 
 import click
 
-from eventctl.cli import COMMANDS, complain
+from eventctl.cli import COMMANDS
 from eventctl.cli.context import Context
 from eventctl.errors import EXIT_DONE
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
+from eventctl.errors import ConfigError
+from eventctl.format.messages import complain
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -21,11 +24,33 @@ class Context:
 
     @cached_property
     def config(self) -> Config:
-        """The configuration, read when it is first asked for. Raises ConfigError."""
-        config = configuration.load(configuration.find(self._option))
-        if os.isatty(2):  # cron would mail it each minute
-            from eventctl.cli import complain
+        """The configuration, read when it is first asked for. Raises ConfigError.
 
+        A mistake in a part that is not needed to record events is named, and stops nothing.
+        """
+        config = self._load(configuration.Needs.TO_RECORD)
+        if config.mistakes:
+            first, *others = config.mistakes
+            more = f" (and {len(others)} more: see eventctl doctor)" if others else ""
+            complain(f"{first}{more}")
+        return config
+
+    @cached_property
+    def path(self) -> Path | None:
+        """The path of events.toml; None where there is none."""
+        try:
+            return configuration.find(self._option)
+        except ConfigError:
+            return None
+
+    @cached_property
+    def whole_config(self) -> Config:
+        """The configuration, without a mistake in any part. Raises ConfigError."""
+        return self._load(configuration.Needs.ALL)
+
+    def _load(self, needs: configuration.Needs) -> Config:
+        config = configuration.load(configuration.find(self._option), needs)
+        if os.isatty(2):  # cron would mail it each minute
             for line in configuration.concerns(config.path):
                 complain(line)
         return config

@@ -1,13 +1,33 @@
-"""emit's command line, read without click: start-up is most of what an emit costs.
+"""emit without click: start-up is most of what an emit costs.
 
-Only what is plain is read here. All else (help, mistakes, --batch, other commands) is
-click's, which reads what is plain in the same way: a test compares the two.
+Only what is plain on the command line is read here. All else (help, mistakes, --batch, other
+commands) is click's, which reads what is plain in the same way: a test compares the two.
+Both end in `emit`, which records the event, runs its handlers, and prints.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from typing import Any, NamedTuple
+
+from eventctl.cli.context import Context
+from eventctl.config import parse_duration
+from eventctl.config.model import Config
+from eventctl.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_NOT_RECORDED,
+    ConfigError,
+    OutputError,
+    UsageError,
+)
+from eventctl.format.messages import complain, is_ready, last_words
+from eventctl.format.text import printable
+from eventctl.intake import validation
+from eventctl.models import NewEvent, Outcome, Recorded, Result, State, Verdict
+from eventctl.run import emit as run
 
 _FLAGS = {
     "--defer": "defer",
@@ -20,7 +40,7 @@ _VALUES = {"--json": "json_args", "--key": "key", "--delay": "delay"}
 
 
 class Asked(NamedTuple):
-    """What `emit` was asked for: --config, and the arguments of `emission.emit`."""
+    """What `emit` was asked for: --config, and the arguments of `emit`."""
 
     config: str | None
     options: dict[str, Any]
@@ -69,3 +89,143 @@ def _options(words: Any) -> dict[str, Any] | None:
     if not args:
         return None
     return options | {"name": args[0], "args": tuple(args[1:])}
+
+
+def emit(
+    context: Context,
+    name: str,
+    args: tuple[str, ...],
+    *,
+    json_args: str | None,
+    key: str | None,
+    defer: bool,
+    detach: bool,
+    delay: str | None,
+    strict: bool,
+    quiet: bool,
+) -> int:
+    """Emit one event; return the exit code."""
+    if json_args is not None and args:
+        raise UsageError("args are given as ARGs or by --json, not both")
+    if (defer or delay is not None) and (detach or strict):
+        raise UsageError(
+            "--defer and --delay leave the handlers to the sweep:"
+            " --detach and --strict cannot go with them"
+        )
+    if detach and strict:
+        raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
+    if json_args == "-":
+        json_args = _stdin()
+    text = validation.check(json_args) if json_args is not None else validation.encode(args)
+    later = seconds(delay)
+    try:
+        config = context.config
+        event = validation.accept(config, name, text, key)
+    except UsageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever events.toml lacks, the event is kept
+        return _keep(context, None, validation.unchecked(name, text, key), error, later)
+    runs = not (defer or delay is not None)
+    emission = _Emission(quiet, runs=runs)
+    try:
+        if not runs:
+            emission.on_recorded(run.defer(config, event, later))
+        elif detach:
+            run.detach(config, event, emission.on_recorded, complain)
+        elif signal := run.emit(config, event, emission.on_recorded, emission.on_result, complain):
+            return 128 + signal
+        words = run.stalled(config)
+    except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
+        if emission.id is None:
+            return _keep(context, config, event, error, later)
+        complain(f"{run.reason(error)}; event {emission.id} is recorded: the sweep has the rest")
+        return EXIT_DONE
+    if words:
+        complain(words)
+    return EXIT_FAILED if strict and emission.failed else EXIT_DONE
+
+
+def _stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the args on stdin are not UTF-8: {error}") from error
+
+
+def seconds(delay: str | None) -> float:
+    """Return what --delay says, in seconds."""
+    try:
+        return parse_duration(delay) if delay is not None else 0.0
+    except ValueError as error:
+        raise UsageError(f"--delay: {error}") from error
+
+
+class _Emission:
+    """One emit, and what is printed of it: the id on stdout, words on stderr."""
+
+    def __init__(self, quiet: bool, *, runs: bool) -> None:
+        self._quiet = quiet
+        self._runs = runs
+        self.id: int | None = None
+        self.failed = False
+
+    def on_recorded(self, recorded: Recorded) -> None:
+        self.id = recorded.id
+        if not self._quiet:
+            try:
+                # At once: whoever reads it may count on the event, whatever comes now.
+                if self._runs and not is_ready(1):
+                    raise OutputError("nobody reads stdout")
+                sys.stdout.write(f"{recorded.id}\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                _print_no_more()
+            except OutputError as error:
+                complain(f"{error}; event {recorded.id} is recorded all the same")
+                _print_no_more()
+
+    def on_result(self, result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.SUCCEEDED:
+            return
+        self.failed = True
+        if not self._quiet:
+            delivery = result.delivery
+            what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
+            complain(f"{what}: {printable(result.error)}; {_next(verdict)}")
+
+
+def _keep(
+    context: Context, config: Config | None, event: NewEvent, error: Exception, delay: float
+) -> int:
+    """Put an event that is not recorded into the spool, or on stderr; return the exit code."""
+    try:
+        from eventctl.run.keep_event import keep, spool_of
+
+        path = keep(spool_of(config, error), context.path, event, error, delay)
+    except Exception as unspooled:  # noqa: BLE001 - the event itself is the last resort
+        why = run.reason(error)
+        if (more := run.reason(unspooled)) not in why:
+            why += f"; {more}"
+        complain(f"{why}; the event is NOT recorded, and follows here")
+        fields = f'"name": {json.dumps(event.name)}, "key": {json.dumps(event.key)}'
+        last_words(f'{{{fields}, "args": {event.args}}}\n')
+        return error.exit_code if isinstance(error, ConfigError) else EXIT_NOT_RECORDED
+    complain(f"{run.reason(error)}; the event is kept in {path}, and the next sweep records it")
+    return EXIT_DONE
+
+
+def _print_no_more() -> None:
+    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+def _next(verdict: Verdict) -> str:
+    if verdict.state == State.FAILED:
+        return "it is given up (see eventctl replay)"
+    if verdict.reason:
+        return f"it is held: {verdict.reason}"
+    seconds = verdict.delay / 1000
+    return (
+        f"the sweep runs it again in {seconds:.0f} s" if seconds >= 1 else "the sweep runs it again"
+    )

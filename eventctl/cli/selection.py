@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import complain
 from eventctl.errors import UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 
 if TYPE_CHECKING:

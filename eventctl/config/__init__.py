@@ -13,6 +13,7 @@ from eventctl.config.model import (
     Sweep,
 )
 from eventctl.config.permissions import concerns
+from eventctl.config.tables import Needs
 from eventctl.config.units import parse_duration, parse_size
 from eventctl.config.urls import parse_smtp
 
@@ -23,6 +24,7 @@ __all__ = [
     "Event",
     "Handler",
     "MySQLUrl",
+    "Needs",
     "Report",
     "Retry",
     "Store",

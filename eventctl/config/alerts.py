@@ -35,12 +35,14 @@ def read(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
     alerts: list[Alert] = []
     names = {_RESERVED}
     for table in root.tables("alerts"):
+        before = len(table.mistakes.lines)
         channel = _channel(table)
         if channel is None:
             continue
         alert = _read(table, channel, folder, private, _name(table, channel, names))
         names.add(alert.name)
-        alerts.append(alert)
+        if len(table.mistakes.lines) == before:
+            alerts.append(alert)
     return tuple(alerts)
 
 

@@ -9,7 +9,7 @@ import tomli
 
 from eventctl.config import permissions
 from eventctl.config.model import Config
-from eventctl.config.tables import build
+from eventctl.config.tables import Needs, build
 from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
 
@@ -47,12 +47,14 @@ def find(option: str | None = None) -> Path:
     )
 
 
-def load(path: Path) -> Config:
+def load(path: Path, needs: Needs = Needs.ALL) -> Config:
     """Return what the events.toml at `path` says.
+
+    A mistake in a part that is not needed is no error: it is a line of `Config.mistakes`.
 
     Raises:
         ConfigError: it cannot be read, or has mistakes: all of them, each in one line
-            `FILE: KEY: what is wrong; how to mend it`. Or we are root, and others may
+            `FILE: KEY: what is wrong; how to fix it`. Or we are root, and others may
             change it.
     """
     content, status = _read(path)
@@ -66,7 +68,7 @@ def load(path: Path) -> Config:
         mend = "look for a missing quote, comma or bracket there or just before"
         raise _mistake(path, f"is not TOML: {error}", mend) from None
     # A password may stand in what nobody but its owner can read.
-    return build(path, document, private=status.st_mode & 0o077 == 0)
+    return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)
 
 
 def _named(by: str, text: str) -> Path:

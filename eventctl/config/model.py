@@ -166,9 +166,13 @@ class Config(NamedTuple):
     report: Report
     events: Mapping[str, Event]
     handlers: Mapping[str, Handler]
-    redact: tuple[str, ...] = ()
-    """Args that are never shown; see `eventctl.format.redact`."""
+    redact: tuple[str, ...] | None = ()
+    """Args that are never shown (see `eventctl.format.redact`); None: none are shown."""
     alerts: tuple[Alert, ...] = ()
+    mistakes: tuple[str, ...] = ()
+    """Those in parts that are not needed to record an event; `sweep` and `doctor` refuse them."""
+    can_run: bool = True
+    """Whether handlers can be run: no mistake is in what they depend on."""
 
     @property
     def channels(self) -> tuple[Alert, ...]:

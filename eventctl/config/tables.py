@@ -6,6 +6,7 @@ What a file does not say is left to the records' own defaults, so `given` drops 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from pathlib import Path
 
 from eventctl.config import urls
@@ -16,34 +17,53 @@ from eventctl.errors import ConfigError
 
 _MANY = 2**31 - 1
 
+
+class Needs(IntEnum):
+    """What a reader of events.toml cannot do without: a mistake elsewhere stops nothing."""
+
+    NOTHING = 0
+    TO_RECORD = 1
+    """[store], [events], [handlers] and [defaults]."""
+    ALL = 2
+
+
 _REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "purchased.1"]'
 
 
-def build(path: Path, document: dict[str, object], private: bool) -> Config:
+def build(
+    path: Path, document: dict[str, object], private: bool, *, needs: Needs = Needs.ALL
+) -> Config:
     """Return the configuration that a parsed events.toml at `path` makes.
 
     `private` says that only its owner can read the file, so that a password may stand
-    in it.
+    in it. A mistake in what is not needed leaves that part out, and is a line of `mistakes`.
 
     Raises:
-        ConfigError: with every mistake in it.
+        ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
-    mistakes = Mistakes(path)
-    root = Table(mistakes, "", document)
+    recording, others = Mistakes(path), Mistakes(path)
+    root = Table(recording, "", document)
     path = path.absolute()
-    pythonpath = _pythonpath(root, path.parent)
-    store = _store(root.table("store"), path.parent, private)
-    sweep = _sweep(root.table("sweep"), path.parent, store.state)
+    store, state = _store(root.table("store"), path.parent, private)
     handlers, events = read_handlers(root, path.parent)
+    root.mistakes = others
+    pythonpath = _pythonpath(root, path.parent)
     redact = _redact(root, events)
+    can_run = not others.lines
+    sweep = _sweep(root.table("sweep"), path.parent, store.state)
     channels = _alerts(root, path.parent, private)
     report = _report(root.table("report"), path.parent, private, channels)
     root.finish()
-    if mistakes.lines:
-        raise ConfigError(mistakes.lines)
+    lines = [*recording.lines, *others.lines]
+    if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
+        raise ConfigError(lines, state, store.group)
     # What is mailed by whatever channel is sent as [report] says.
     mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
-    return Config(path, pythonpath, store, sweep, report, events, handlers, redact, mailed)
+    return Config(
+        *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
+        mistakes=tuple(lines),
+        can_run=can_run,
+    )
 
 
 def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
@@ -53,7 +73,8 @@ def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
     return tuple(root.located("pythonpath", text, folder) for text in folders)
 
 
-def _store(table: Table, folder: Path, private: bool) -> Store:
+def _store(table: Table, folder: Path, private: bool) -> tuple[Store, Path | None]:
+    """Return [store], and its state folder; None where a mistake leaves that unknown."""
     sqlite, mysql = _database(table, folder, private)
     read_default_file = table.path("read_default_file", folder)
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
@@ -73,9 +94,16 @@ def _store(table: Table, folder: Path, private: bool) -> Store:
         keep=table.duration("keep"),
         source=_source(table) or urls.default_source(mysql),
     )
-    state = table.path("state", folder) or beside
+    state = table.path("state", folder)
+    is_known = state is not None or ("state" not in table and (sqlite or _is_mysql(table)))
+    state = state or beside
     table.finish()
-    return Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
+    store = Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
+    return store, state if is_known else None
+
+
+def _is_mysql(table: Table) -> bool:
+    return str(table.raw("url")).startswith("mysql:")
 
 
 def _source(table: Table) -> str | None:
@@ -135,7 +163,9 @@ def _ping(table: Table) -> Secret | None:
         return None
 
 
-def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
+def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...] | None:
+    """Return the entries of `redact`; None where a mistake leaves unknown what to hide."""
+    before = len(root.mistakes.lines)
     entries = root.texts("redact", _REDACT_FORM) or []
     for entry in entries:
         event, dot, last = entry.rpartition(".")
@@ -146,7 +176,7 @@ def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
         # What is no event any more may still be in the store: only a slip is a mistake.
         elif dot and event not in events and (close := near(event, events)):
             root.mistake("redact", f"{root.shown('redact', event)} is no event of [events]", close)
-    return tuple(entries)
+    return tuple(entries) if len(root.mistakes.lines) == before else None
 
 
 def _alerts(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:

@@ -50,10 +50,12 @@ class Hidden(NamedTuple):
 class Redaction:
     """What events.toml hides. False where it hides nothing."""
 
-    def __init__(self, entries: Sequence[str]) -> None:
+    def __init__(self, entries: Sequence[str] | None) -> None:
+        """`entries` as events.toml has them; None hides all args."""
+        self._all = entries is None
         self._fields: set[str] = set()
         self._positions: dict[str, set[int]] = {}
-        for entry in entries:
+        for entry in entries or ():
             event, dot, last = entry.rpartition(".")
             if dot:
                 self._positions.setdefault(event, set()).add(int(last))
@@ -61,13 +63,15 @@ class Redaction:
                 self._fields.add(entry.casefold())
 
     def __bool__(self) -> bool:
-        return bool(self._fields or self._positions)
+        return bool(self._all or self._fields or self._positions)
 
     def hide(self, event: str, args: str) -> Hidden:
         """Return the args of an event with what is hidden in them replaced by `MASK`.
 
         Args in which nothing is hidden stay as they are, to the letter.
         """
+        if self._all:
+            return Hidden(MASK)
         positions = self._positions.get(event, set())
         if not self._fields and not positions:
             return Hidden(args)

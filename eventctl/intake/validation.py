@@ -40,6 +40,11 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     return NewEvent(name, args, key, known.handlers, deadline)
 
 
+def unchecked(name: str, args: str, key: str | None = None) -> NewEvent:
+    """Return an event for the spool, where events.toml cannot say whether there is such a one."""
+    return NewEvent(name, args, key or new_key(), ())
+
+
 def _check_key(key: str) -> None:
     if not 0 < len(key) <= LONGEST_KEY:
         raise UsageError(f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")

@@ -1,14 +1,22 @@
-"""Emit: record the event and its expected handlers first, and only then run them."""
+"""Emit: record the event and its expected handlers first, and only then run them.
+
+    prepare ──> record ──> run ──> (done, or left to the sweep)
+       │           └─ the store refuses ──> spool ──> (imported by the next sweep)
+       └─ the host refuses ──> record ──> (left to the sweep)
+
+Only `record` can fail an emit. Whatever the host refuses before it or after it (a process, a
+file, memory) leaves the event to the sweep, with one line that says so.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError, StateUnavailable, StoreError, StoreUnavailable
+from eventctl.errors import StateUnavailable, StoreError, StoreUnavailable
 from eventctl.models import Delivery, NewEvent, Recorded, Result, Verdict
 from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
@@ -17,11 +25,12 @@ from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 
 if TYPE_CHECKING:
-    from eventctl.run.dispatch import Interruption
     from eventctl.workers.pool import Pool
 
 OnRecorded = Callable[[Recorded], None]
-OnTold = Callable[[Result, Verdict], None]
+OnResult = Callable[[Result, Verdict], None]
+Warn = Callable[[str], None]
+"""Is given one line for a person."""
 
 MOST_JOBS = 4
 """How many handlers of one event run side by side."""
@@ -29,15 +38,151 @@ MOST_JOBS = 4
 _left_open: list[Database] = []
 
 _STALLED_EVERY = 3600.0
-"""Seconds between two times that one host says that nobody sweeps."""
-
-_TOLD_EVERY = 600.0
-"""Seconds between two messages of one host that say that the store can't be reached."""
+"""Seconds between two warnings of one host that no sweep ends."""
 
 
 def defer(config: Config, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record an event for the sweep to run, `delay` seconds from now."""
     return events.record(_open(config), event, delay)
+
+
+def emit(
+    config: Config, event: NewEvent, on_recorded: OnRecorded, on_result: OnResult, warn: Warn
+) -> int:
+    """Record an event, call `on_recorded`, and run its handlers, calling `on_result` for each.
+
+    Raises only where the event is not recorded. Returns the signal that interrupted the
+    run, or 0.
+    """
+    # The workers are forked before the store is opened, and load while it is written.
+    runner = _prepare(config, event, warn, fork=True)
+    try:
+        database = _open(config)
+        deliveries = _record(config, database, event, runner, on_recorded)
+    except BaseException:
+        if runner:
+            runner.close(clean=False)
+        raise
+    if not runner:
+        return 0
+    try:
+        return runner.run(database, deliveries, on_result)
+    except Exception as error:  # noqa: BLE001 - the event is recorded: the sweep has the rest
+        warn(f"{reason(error)}; the event is recorded, and the next sweep runs its handlers")
+        return 0
+
+
+def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn) -> None:
+    """Record an event and call `on_recorded`; its handlers run on in the background.
+
+    A forked process takes the claim over, and holds its lock. Raises only where the event is
+    not recorded.
+    """
+    runner = _prepare(config, event, warn, fork=False)
+    with open_store(config) as database:
+        deliveries = _record(config, database, event, runner, on_recorded)
+    if not runner:
+        return
+    try:
+        if os.fork():
+            return
+    except OSError as error:
+        warn(f"{reason(error)}; the event is recorded, and the next sweep runs its handlers")
+        return
+    status = 1
+    try:
+        os.setsid()
+        _leave_terminal()
+        runner.take_over()
+        with open_store(config) as database:
+            runner.run(database, deliveries, lambda *_: None)
+        status = 0
+    finally:
+        # Whatever happened, the sweep has the rest: our lock ends with us.
+        os._exit(status)
+
+
+class _Runner:
+    """The claimer and the workers of one emit, made before the event is recorded."""
+
+    def __init__(self, config: Config, event: NewEvent, *, fork: bool) -> None:
+        from eventctl.run import dispatch
+        from eventctl.workers.pool import Pool
+
+        self._config = config
+        self._dispatch = dispatch
+        with ExitStack() as opened:
+            self._interruption = opened.enter_context(dispatch.Interruption())
+            self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
+            opened.callback(self._give_lock_back)
+            self._clean = True
+            self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
+            opened.callback(self._pool.close)
+            if fork:
+                self._pool.start()
+            self._opened = opened.pop_all()
+
+    def record(self, database: Database, event: NewEvent) -> tuple[Recorded, list[Delivery]]:
+        """Record the event with its deliveries claimed."""
+        leases, start_by = self._dispatch.leases(self._config), self._dispatch.start_by()
+        return events.record_claimed(database, event, self.claimer.token(), leases, start_by)
+
+    def run(self, database: Database, deliveries: list[Delivery], on_result: OnResult) -> int:
+        """Run the claimed deliveries; return the signal that interrupted it, or 0."""
+        clean = False
+        pool = self._pool
+        try:
+            dispatch = self._dispatch.Dispatch(
+                self._config, database, self.claimer, pool, self._interruption, on_result
+            )
+            if len(deliveries) <= pool.jobs:
+                # Each worker has one, and may end while the result is written.
+                pool.submit(deliveries)
+                pool.dismiss()
+                deliveries = []
+            dispatch.run(lambda wanted: [], claimed=deliveries)
+            clean = not database.was_cut
+        finally:
+            self.close(clean=clean)
+        return self._interruption.signal
+
+    def take_over(self) -> None:
+        """Become the claimer, in a process forked from the one that made it."""
+        self.claimer.take_over()
+
+    def close(self, *, clean: bool) -> None:
+        """End the workers and give the lock back (see `Claimer.close`)."""
+        self._clean = clean
+        self._opened.close()
+
+    def _give_lock_back(self) -> None:
+        self.claimer.close(clean=self._clean)
+
+
+def _prepare(config: Config, event: NewEvent, warn: Warn, *, fork: bool) -> _Runner | None:
+    """Return what runs the event's handlers; None where they are left to the sweep."""
+    if not config.can_run or not event.expected:
+        return None
+    try:
+        return _Runner(config, event, fork=fork)
+    except Exception as error:  # noqa: BLE001 - whatever the host refuses, the event is recorded
+        warn(f"{reason(error)}; the handlers are left to the next sweep")
+        return None
+
+
+def _record(
+    config: Config,
+    database: Database,
+    event: NewEvent,
+    runner: _Runner | None,
+    on_recorded: OnRecorded,
+) -> list[Delivery]:
+    if runner:
+        made, deliveries = runner.record(database, event)
+    else:
+        made, deliveries = events.record(database, event), []
+    on_recorded(made)
+    return deliveries
 
 
 def _open(config: Config) -> Database:
@@ -51,8 +196,23 @@ def _open(config: Config) -> Database:
     return database
 
 
+def _leave_terminal() -> None:
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    os.close(null)
+
+
+def reason(error: BaseException) -> str:
+    """Return in words why something could not be done, on one line."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        return f"the host refused: {error.strerror}{where}"
+    return str(error) or type(error).__name__
+
+
 def stalled(config: Config, database: Database | None = None) -> str:
-    """Return words for it where no sweep has ended for as long as [sweep] stalled says, once
+    """Return a warning where no sweep has ended for as long as [sweep] stalled says, once
     an hour on this host; else "". It looks into `database`, or the store that `defer` or
     `emit` put its event in.
 
@@ -91,137 +251,3 @@ def stalled(config: Config, database: Database | None = None) -> str:
         f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
         " crontab, and does cron run? (this is told once an hour)"
     )
-
-
-def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: float = 0.0) -> Path:
-    """Keep an event that the store did not take for the next sweep, and tell a person.
-
-    Returns the spool's file. Raises StoreUnavailable where it can't be written either.
-    """
-    from eventctl.intake import spool
-
-    state = StateFolder(config.store.state, config.store.group)
-    path = spool.write(state, event, delay)
-    if _tells(config) and state.once_in("emit-failed", _TOLD_EVERY):
-        import subprocess
-        import sys
-
-        # Another process, so that a slow server never holds the emitter up.
-        subprocess.Popen(
-            [
-                *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(config.path), event.name, str(error)),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-    return path
-
-
-def _tells(config: Config) -> bool:
-    # What is printed is on the emitter's own stderr.
-    return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
-
-
-def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:
-    """Record an event, call `recorded`, and run its handlers, calling `told` for each.
-
-    The workers are forked before the store is opened: they load while it is written.
-    Returns the signal that interrupted the run, or 0.
-    """
-    from eventctl.run.dispatch import Interruption
-    from eventctl.workers.pool import Pool
-
-    claimer = Claimer(StateFolder(config.store.state, config.store.group))
-    pool = Pool(config, claimer, _jobs(event))
-    clean = False
-    with Interruption() as interruption:
-        try:
-            pool.start()
-            database = _open(config)
-            deliveries = _record_claimed(config, database, event, claimer, recorded)
-            _run(config, database, claimer, pool, interruption, deliveries, told)
-            clean = not database.was_cut
-        finally:
-            pool.close()
-            claimer.close(clean=clean)
-    return interruption.signal
-
-
-def detach(config: Config, event: NewEvent, recorded: OnRecorded) -> str:
-    """Record an event and call `recorded`; its handlers run on in the background.
-
-    A forked process takes the claim over, and holds its lock. Returns what `stalled` says.
-    """
-    from eventctl.run.dispatch import Interruption
-    from eventctl.workers.pool import Pool
-
-    claimer = Claimer(StateFolder(config.store.state, config.store.group))
-    with open_store(config) as database:
-        deliveries = _record_claimed(config, database, event, claimer, recorded)
-        words = stalled(config, database)
-    if os.fork():
-        return words
-    status = 1
-    try:
-        os.setsid()
-        _leave_terminal()
-        claimer.take_over()
-        pool = Pool(config, claimer, _jobs(event))
-        with Interruption() as interruption, open_store(config) as database:
-            _run(config, database, claimer, pool, interruption, deliveries, lambda *_: None)
-        pool.close()
-        claimer.close(clean=not database.was_cut)
-        status = 0
-    finally:
-        # Whatever happened, the sweep makes it good: our lock ends with us.
-        os._exit(status)
-
-
-def _leave_terminal() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
-
-
-def _jobs(event: NewEvent) -> int:
-    return min(MOST_JOBS, len(event.expected))
-
-
-def _record_claimed(
-    config: Config,
-    database: Database,
-    event: NewEvent,
-    claimer: Claimer,
-    recorded: OnRecorded,
-) -> list[Delivery]:
-    from eventctl.run.dispatch import leases, start_by
-
-    made, deliveries = events.record_claimed(
-        database, event, claimer.token(), leases(config), start_by()
-    )
-    recorded(made)
-    return deliveries
-
-
-def _run(
-    config: Config,
-    database: Database,
-    claimer: Claimer,
-    pool: Pool,
-    interruption: Interruption,
-    deliveries: list[Delivery],
-    told: OnTold,
-) -> None:
-    from eventctl.run.dispatch import Dispatch
-
-    dispatch = Dispatch(config, database, claimer, pool, interruption, told)
-    if len(deliveries) <= pool.jobs:
-        # Each worker has one, and may end while the result is written.
-        pool.submit(deliveries)
-        pool.dismiss()
-        deliveries = []
-    dispatch.run(lambda wanted: [], claimed=deliveries)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
 from eventctl.errors import UsageError
+from eventctl.format.messages import complain
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import complain, selection
+from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
+from eventctl.format.messages import complain
 
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.messages import complain
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from eventctl.cli import complain, invocation
+from eventctl.cli import invocation
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
+from eventctl.format.messages import complain
 from eventctl.setup import crontab
 
 

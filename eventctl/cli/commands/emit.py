@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.emission import emit, seconds
+from eventctl.cli.fast_emit import emit, seconds
 from eventctl.errors import UsageError
 
 

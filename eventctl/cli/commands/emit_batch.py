@@ -7,10 +7,10 @@ import json
 import sys
 from collections.abc import Iterator
 
-from eventctl.cli import complain
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, StoreError, StoreUnavailable, UsageError
+from eventctl.format.messages import complain
 from eventctl.intake import cloudevents, validation
 from eventctl.models import NewEvent
 from eventctl.run import emit as emitter

@@ -253,7 +253,7 @@ def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
 
 
 def _say_why(any_events: bool, prog: str) -> None:
-    from eventctl.cli import complain
+    from eventctl.format.messages import complain
 
     if any_events:
         complain("no event matches")

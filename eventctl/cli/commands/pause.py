@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.errors import EXIT_DONE, UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 
 if TYPE_CHECKING:

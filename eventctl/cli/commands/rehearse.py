@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.commands.probe import Probe, argv
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.models import Delivery, Outcome, Result, State
 
@@ -89,7 +89,7 @@ def command(
     """
     if probe and not twice and kill is None:
         raise UsageError("--probe compares one run with another: say --twice or --kill")
-    if handler not in context.config.handlers:
+    if handler not in context.whole_config.handlers:
         raise UsageError(_unknown(context, handler))
     found = _find(context, handler, event)
     times = 1 + twice + 2 * (kill is not None)
@@ -99,16 +99,16 @@ def command(
     from eventctl.cli.commands.replay_now import teller
     from eventctl.run.rehearse import Rehearsal
 
-    heard = teller(context.config, _write_line)
-    with Rehearsal(context.config, found, handler, heard) as rehearsal:
+    heard = teller(context.whole_config, _write_line)
+    with Rehearsal(context.whole_config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, Probe(probe, found, handler) if probe else None)
         play.run(twice, kill)
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
 
 def _unknown(context: Context, handler: str) -> str:
-    text = f"no handler {handler!r} in {context.config.path}"
-    near = difflib.get_close_matches(handler, context.config.handlers, n=1)
+    text = f"no handler {handler!r} in {context.whole_config.path}"
+    near = difflib.get_close_matches(handler, context.whole_config.handlers, n=1)
     return f"{text}: did you mean {near[0]!r}?" if near else text
 
 
@@ -148,7 +148,7 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
             f"this would run {what} {often}, for real, and there is no terminal to ask on:"
             " say --yes"
         )
-    if context.config.handlers[handler].transactional:
+    if context.whole_config.handlers[handler].transactional:
         complain("it is transactional: what it writes to the store is rolled back")
     else:
         complain("what it does is done for real: mails are sent, and money is moved")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import complain, selection
+from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.run.rate_limit import parse_rate
 

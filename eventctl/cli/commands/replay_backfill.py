@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eventctl.cli import complain, selection
+from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 
 if TYPE_CHECKING:

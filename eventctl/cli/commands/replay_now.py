@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.cli.selection import TOLD, deliveries
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 
@@ -46,12 +46,12 @@ def run_now(
 
     with ProgressBar("running", 0 if verbose else len(delivery_ids)) as bar:
         ran = replay.run_now(
-            context.config,
+            context.whole_config,
             database,
             delivery_ids,
             told,
             interval=interval,
-            heard=teller(context.config, heard_line) if verbose else None,
+            heard=teller(context.whole_config, heard_line) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.commands.pause import kind_of, which
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.errors import EXIT_DONE
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 
 

@@ -214,7 +214,7 @@ def _write_page(
 
 
 def _say_why(prog: str, since: Moment | None) -> None:
-    from eventctl.cli import complain
+    from eventctl.format.messages import complain
 
     if since is None:
         complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")

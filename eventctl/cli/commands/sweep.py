@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable, UsageError
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.intake import spool
 from eventctl.models import Outcome, Result, State, Verdict
@@ -74,7 +74,7 @@ def command(
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
     """
-    config = context.config
+    config = context.whole_config
     _check("event", event, config.events)
     _check("handler", handler, config.handlers)
     if dry_run:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from eventctl.cli import complain
 from eventctl.cli.context import Context
 from eventctl.errors import EXIT_DONE
+from eventctl.format.messages import complain
 
 SHOWN = 100
 

@@ -1,0 +1,78 @@
+"""The standard streams as the commands find them: open, and with failures that are named."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sys
+from typing import Any
+
+from eventctl.errors import OutputError
+from eventctl.format import messages
+
+_RESTORED = (signal.SIGCHLD, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+
+
+class _Stdout(io.TextIOWrapper):
+    """stdout, whose failures are told from all others. A pipe whose reader has gone is none."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise _failed(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise _failed(error) from error
+
+
+def _failed(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):
+        return error
+    return OutputError(f"stdout cannot be written ({error.strerror})")
+
+
+def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
+    settings: dict[str, Any] = {
+        "encoding": stdout.encoding,
+        # What the terminal's charset has not got is shown escaped, and ends no command.
+        "errors": "backslashreplace" if stdout.errors == "strict" else stdout.errors,
+        "line_buffering": stdout.line_buffering,
+        "write_through": stdout.write_through,
+    }
+    return _Stdout(stdout.detach(), **settings)
+
+
+def _open_what_is_closed() -> None:
+    """Put /dev/null where our caller has closed stdin, stdout or stderr: what is opened
+    next would come to stand there, and be taken for it. To write to stdout is an error still.
+    """
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR if fd == 2 else os.O_RDONLY), True)
+    sys.stdin = sys.stdin or open(0, encoding="utf-8", closefd=False)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)
+
+
+def prepare() -> None:
+    """Make the standard streams fit for use."""
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_what_is_closed()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = _in_place_of(sys.stdout)
+    messages.install()
+
+
+def restore_signals() -> None:
+    """Undo what a caller has ignored or blocked: with SIGCHLD ignored, as under some daemons,
+    every exit code of a child reads 0. What nohup and shells set (SIGHUP, SIGINT) stays.
+    """
+    for number in _RESTORED:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -13,8 +13,9 @@ def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     from eventctl.cli import run, streams
     from eventctl.format.messages import complain
+    from eventctl.format.signals import restore_signals
 
-    streams.restore_signals()
+    restore_signals()
     streams.prepare()
     code = run(sys.argv[1:])
     try:

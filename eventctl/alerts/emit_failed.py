@@ -1,9 +1,9 @@
-"""Tell that an event could not be recorded: run by an emitter, which does not wait.
+"""Notify a person that an event could not be recorded: run by an emitter, which does not wait.
 
-    python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT ERROR
+    python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT KEY ERROR
 
-It needs no store. Each channel is tried once, all at the same time: the line on the
-emitter's stderr says the same.
+It needs no store, and of events.toml only the channels. Each is tried once, all at the same
+time: the line on the emitter's stderr says the same.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from pathlib import Path
 
 from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, group
-from eventctl.config import load
+from eventctl.config import Needs, load
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
+from eventctl.format.signals import restore_signals
 from eventctl.models import Notice
 
 _WAIT = 60.0
 """Seconds after which a channel is waited for no more."""
 
 
-def notice(name: str, error: str) -> Notice:
-    """Return the notice of an event that waits in the spool, as of now."""
+def notice(name: str, key: str, error: str) -> Notice:
+    """Return the notice of an event that could not be recorded, as of now."""
     return Notice(
         id=0,
         kind="emit-failed",
@@ -37,7 +38,7 @@ def notice(name: str, error: str) -> Notice:
         name=name,
         event_id=0,
         attempts=0,
-        error=f"{name}: {error}",
+        error=f"{name} (key {key}): {error}",
         traceback="",
         output="",
     )
@@ -70,8 +71,9 @@ def _send(channel: Alert, digest: Digest) -> None:
 
 def main() -> None:
     """Tell it as [report] and [[alerts]] say."""
-    path, name, error = sys.argv[1:]
-    tell(load(Path(path)), notice(name, error))
+    path, name, key, error = sys.argv[1:]
+    restore_signals()  # an emitter may have ignored what a channel's program needs
+    tell(load(Path(path), Needs.NOTHING), notice(name, key, error))
 
 
 if __name__ == "__main__":

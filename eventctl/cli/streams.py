@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 from typing import Any
 
 from eventctl.errors import OutputError
 from eventctl.format import messages
-
-_RESTORED = (signal.SIGCHLD, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class _Stdout(io.TextIOWrapper):
@@ -67,12 +64,3 @@ def prepare() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout = _in_place_of(sys.stdout)
     messages.install()
-
-
-def restore_signals() -> None:
-    """Undo what a caller has ignored or blocked: with SIGCHLD ignored, as under some daemons,
-    every exit code of a child reads 0. What nohup and shells set (SIGHUP, SIGINT) stays.
-    """
-    for number in _RESTORED:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

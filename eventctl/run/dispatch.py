@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 
 from eventctl.config import retry_policy
 from eventctl.config.model import Config
+from eventctl.errors import WorkerError
 from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.state.claimer import Claimer
@@ -136,6 +137,15 @@ class Dispatch:
         answer once everything has ended: then an empty answer ends the run.
         """
         self.pool.queue(claimed)
+        try:
+            self._run(claim, until)
+        except WorkerError:
+            # What nobody can run here goes back, and is no attempt.
+            self._release(self.pool.withdraw())
+            self.write()
+            raise
+
+    def _run(self, claim: Callable[[int], list[Delivery]], until: float) -> None:
         wanted, asked_at, dry = self.pool.jobs, time.monotonic(), False
         while True:
             stopping = self._interruption.signal or time.monotonic() >= until

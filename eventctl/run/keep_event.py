@@ -72,7 +72,6 @@ def _notify(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
                 *(str(config), event.name, event.key, str(error)),
-                *(["spooled"] if state else []),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -1,277 +1,158 @@
-"""One bounded pass over the store, or several: import, rescue, claim, run, finish, tell."""
+"""A sweep as cron runs it: one at a time on a host, silent where all is well.
+
+What stays wrong from sweep to sweep is said once an hour: cron mails all that is said.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Protocol
 
-from eventctl.alerts import recorder
-from eventctl.alerts.notifier import Teller, Told
-from eventctl.config import retry_policy
-from eventctl.config.model import Config, Retry
-from eventctl.intake.importer import import_outbox, import_spool
-from eventctl.models import Delivery, Result, Verdict
-from eventctl.run.breaker import Breakers
-from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
-from eventctl.state.claimer import Claimer, DeadClaimers
+from eventctl.alerts.notifier import Told, complaint
+from eventctl.config.model import Config
+from eventctl.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EventctlError,
+    StateUnavailable,
+    StoreError,
+    StoreUnavailable,
+    WorkerError,
+)
+from eventctl.intake import spool
+from eventctl.models import Result, Verdict
+from eventctl.monitor.heartbeat import Pinger
+from eventctl.run.dispatch import Interruption
+from eventctl.run.sweep_pass import Options, SweepPasses, Swept
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, sweep_log
-from eventctl.store.claims import Ask, Running
+from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import open_store
-from eventctl.store.database import Database
-from eventctl.store.pauses import Watch
-from eventctl.workers.pool import Pool
 
-_RESCUED_AT_ONCE = 500
-_PASS = 1.0
-"""Seconds from the start of one pass to that of the next, with `--for`."""
+_AN_HOUR = 3600.0
+_A_DAY = 86_400.0
+_FAR_TOO_LONG = 3600.0
+"""Seconds: a sweep that has run for longer is named by those that step aside."""
+
+
+class Listener(Protocol):
+    """Who runs a sweep, and shows what becomes of it."""
+
+    def complain(self, text: str) -> None:
+        """Take one line for a person."""
+
+    def started(self) -> None:
+        """Take note that this sweep has the lock."""
+
+    def on_result(self, result: Result, verdict: Verdict) -> None:
+        """Take note of the end of an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What one `eventctl sweep` was asked to do. Times are in seconds."""
+class Ended:
+    """What became of a sweep: its exit code, and its counts where it ran."""
 
-    jobs: int | None = None
-    limit: int | None = None
-    max_time: float = float("inf")
-    repeat_for: float = 0.0
-    handler: str | None = None
-    event: str | None = None
-    chatty: bool = False
+    exit_code: int
+    counts: dict[str, int] | None = None
 
 
-@dataclass(slots=True)
-class Swept:
-    """What a sweep did. `counts` are by the names of `history.COUNTS`."""
-
-    counts: dict[str, int] = field(default_factory=dict)
-    told: Told = field(default_factory=Told)
-    interrupted: int = 0
-    """The signal that ended it early, or 0."""
-
-    @property
-    def is_good(self) -> bool:
-        """Whether it ran through, and whoever had to be told of something was told."""
-        return not self.interrupted and not self.told.failures
+def sweep(config: Config, options: Options, listener: Listener) -> Ended:
+    """Sweep, unless another sweep runs on this host."""
+    return _Sweep(config, options, listener).run()
 
 
-def sweep(
-    config: Config,
-    options: Options,
-    told: Callable[[Result, Verdict], None] | None = None,
-    passed: Callable[[], None] | None = None,
-) -> Swept:
-    """Sweep under this host's lock, which the caller holds.
-
-    `told` is called with the end of each attempt, `passed` after each good pass that
-    another one follows.
-    """
-    state = StateFolder(config.store.state, config.store.group)
-    with Interruption() as interruption, open_store(config) as database:
-        return Sweep(config, options, state, database, interruption, told, passed).run()
-
-
-class Sweep:
-    """A sweep under way."""
-
-    def __init__(
-        self,
-        config: Config,
-        options: Options,
-        state: StateFolder,
-        database: Database,
-        interruption: Interruption,
-        told: Callable[[Result, Verdict], None] | None,
-        passed: Callable[[], None] | None = None,
-    ) -> None:
+class _Sweep:
+    def __init__(self, config: Config, options: Options, listener: Listener) -> None:
         self._config = config
         self._options = options
-        self._state = state
-        self._database = database
-        self._interruption = interruption
-        self._told = told
-        self._passed = passed
-        self._host = os.uname().nodename
-        self._leases = leases(config)
-        self._breakers = Breakers(database, config.sweep.breaker)
-        self._pauses = Watch(database)
-        self._cutoff = 0
-        self._left = options.limit
-        self._held = 0
-        self._probes_alone: list[str] = []
-        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
-        self._teller = Teller(config, database, self._host)
-        self._introduced = False
-        self._done = Swept(told=self._teller.told)
+        self._listener = listener
+        self._state = StateFolder(config.store.state, config.store.group)
+        url = config.sweep.ping if options.event is options.handler is None else None
+        self._pinger = Pinger(url, self._state, listener.complain)
 
-    def run(self) -> Swept:
-        """Sweep once, or again each second for as long as the options say."""
-        begin = time.monotonic()
-        claimer = Claimer(self._state)
-        jobs = self._options.jobs or self._config.sweep.jobs
-        pool = Pool(self._config, claimer, jobs, self._options.chatty)
-        dispatch = Dispatch(
-            self._config, self._database, claimer, pool, self._interruption, self._note
+    def run(self) -> Ended:
+        lock = SweepLock(self._state, self._config.sweep.lock)
+        try:
+            if not lock.acquire(time.time()):
+                return self._step_aside(lock)
+            swept = self._sweep()
+            self._state.forget_once("store")
+            self._state.forget_once("workers")
+        except (StoreUnavailable, StoreError) as error:
+            return self._failed("store", error)
+        except WorkerError as error:
+            return self._failed("workers", error)
+        finally:
+            lock.release()
+        return self._ended(swept)
+
+    def _sweep(self) -> Swept:
+        self._listener.started()
+        with Interruption() as interruption, open_store(self._config) as database:
+            return SweepPasses(
+                self._config,
+                self._options,
+                self._state,
+                database,
+                interruption,
+                self._listener.on_result,
+                self._pinger.passed,
+            ).run()
+
+    def _ended(self, swept: Swept) -> Ended:
+        if swept.is_good:
+            self._pinger.ended()
+        self._complain_of_channels(swept.told)
+        self._complain_of_spool()
+        code = EXIT_FAILED if swept.told.incidents or swept.told.failures else EXIT_DONE
+        return Ended(128 + swept.interrupted if swept.interrupted else code, swept.counts)
+
+    def _failed(self, what: str, error: EventctlError) -> Ended:
+        self._complain(
+            what, _AN_HOUR, f"{error}; this is said once an hour until a sweep succeeds again"
         )
-        self._dispatch = dispatch
-        self._claimer = claimer
-        clean = False
+        return Ended(error.exit_code)
+
+    def _complain(self, what: str, seconds: float, text: str) -> None:
+        """Say something about `what`, at most once in this time; always where chatty."""
+        if self._is_due(what, seconds) or self._options.chatty:
+            self._listener.complain(text)
+
+    def _is_due(self, what: str, seconds: float) -> bool:
         try:
-            started_at = claims.now(self._database)
-            while True:
-                next_pass = time.monotonic() + _PASS
-                self._pass(begin + self._options.max_time)
-                if self._is_over(begin, next_pass):
-                    break
-                if self._passed and self._done.is_good:
-                    self._passed()
-            self._keep()
-            counts = self._done.counts
-            counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
-            counts["held"] = counts.get("held", 0) + self._held
-            sweep_log.record_sweep(self._database, self._host, started_at, counts)
-            clean = not self._database.was_cut
-        finally:
-            pool.close()
-            claimer.close(clean=clean)
-        self._done.interrupted = self._interruption.signal
-        return self._done
+            return self._state.once_in(what, seconds)
+        except StateUnavailable:
+            return True  # a full disk is no reason for silence
 
-    def _is_over(self, begin: float, next_pass: float) -> bool:
-        """Wait for the next pass, and return whether there is one."""
-        end = begin + min(self._options.repeat_for, self._options.max_time)
-        if self._interruption.signal or self._left == 0 or next_pass >= end:
-            return True
-        self._interruption.wait(next_pass - time.monotonic())
-        return bool(self._interruption.signal)
-
-    def _pass(self, until: float) -> None:
-        import_spool(self._config, self._database, self._state)
-        import_outbox(self._config, self._database)
-        self._rescue()
-        # What fails from here on is due later than this: it is not run twice in a pass.
-        self._cutoff = claims.now(self._database)
-        self._breakers.look(self._cutoff)
-        self._probes_alone.clear()
-        self._dispatch.run(self._claim, until)
-        self._breakers.write()
-        self._tell()
-
-    def _claim(self, wanted: int) -> list[Delivery]:
-        """Claim the next deliveries: probes first, then all that is due, and last, one
-        by one and with nothing beside them, those whose last claim was lost.
-        """
-        self._breakers.write()
-        while probe := self._breakers.next_probe():
-            if self._options.handler not in (None, probe):
-                continue
-            if found := self._take(1, handler=probe):
-                return found
-            self._probes_alone.append(probe)
-        if found := self._take(wanted, skip=self._breakers.open):
-            return found
-        if self._dispatch.pool.busy:
-            return []
-        # What is claimed now may kill this process: it must not take results with it.
-        self._dispatch.write()
-        while self._probes_alone:
-            if found := self._take(1, handler=self._probes_alone.pop(), alone=True):
-                return found
-        return self._take(1, alone=True, skip=self._breakers.open)
-
-    def _take(
-        self,
-        wanted: int,
-        *,
-        alone: bool = False,
-        handler: str | None = None,
-        skip: tuple[str, ...] = (),
-    ) -> list[Delivery]:
-        paused = self._pauses.now()
-        limit = wanted if self._left is None else min(wanted, self._left)
-        while limit:
-            claimed = claims.claim(
-                self._database,
-                Ask(
-                    token=self._claimer.token(),
-                    limit=limit,
-                    cutoff=self._cutoff,
-                    start_by=start_by(),
-                    leases=self._leases,
-                    alone=alone,
-                    skip=(*skip, *paused.handlers),
-                    handler=handler or self._options.handler,
-                    event=self._options.event,
-                    skip_events=paused.events,
-                ),
+    def _complain_of_channels(self, told: Told) -> None:
+        """Say which channels did not accept a message: at once, then once an hour."""
+        for warning in told.warnings:
+            self._listener.complain(warning)
+        for name in told.accepted - set(told.failures):
+            self._state.forget_once(complaint(name))
+        for name, error in told.failures.items():
+            what = "the report" if name == "report" else f"the alert to {name}"
+            self._complain(
+                complaint(name),
+                _AN_HOUR,
+                f"{what} was not accepted, and goes out with the next sweep: {error}",
             )
-            self._held += claimed.held
-            if self._left is not None:
-                self._left -= len(claimed.deliveries)
-            if claimed.deliveries or not claimed.more or self._interruption.signal:
-                return claimed.deliveries
-            if not claimed.held:
-                # Other hosts have locked all that we looked at: look again.
-                self._interruption.wait(0.02)
-        return []
 
-    def _note(self, result: Result, verdict: Verdict) -> None:
-        if self._breakers.note(result):
-            self._dispatch.release(result.delivery.handler)
-        if self._told:
-            self._told(result, verdict)
+    def _complain_of_spool(self) -> None:
+        if wrong := spool.exposed(self._state):
+            is_root = os.geteuid() == 0
+            until = "; until then root imports nothing from the spool" if is_root else ""
+            self._complain("exposed", _AN_HOUR if is_root else _A_DAY, f"{wrong}{until}")
 
-    def _rescue(self) -> None:
-        """Take back what dead processes had claimed: on this host at once, since their
-        locks tell; of other hosts when the lease has ended.
-        """
-        dead = DeadClaimers(self._state, self._claimer)
-        try:
-            # A power cut can take the files of claimers with it, but not what they claimed.
-            if dead or self._state.is_first_after_boot():
-                self._rescue_all(dead, None, f"{self._state.name}.")
-                self._state.note_boot()
-            self._rescue_all(dead, claims.now(self._database), None)
-            dead.bury()
-        finally:
-            dead.close()
-
-    def _rescue_all(
-        self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
-    ) -> None:
-        after = 0
-        while found := claims.running(
-            self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
-        ):
-            after = found[-1].id
-            lost = [
-                (running, dead.started(running.claim, running.id))
-                for running in found
-                if dead.is_lost(running.claim, expired=expired_by is not None)
-            ]
-            count = claims.rescue(self._database, lost, self._judge_lost, self._host)
-            self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
-
-    def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        known = running.handler in self._config.handlers
-        policy = self._config.retry_of(running.name, running.handler) if known else Retry()
-        verdict = retry_policy.judge_lost(running.attempts, started, policy)
-        return verdict._replace(told=self._tells_failed and started)
-
-    def _tell(self) -> None:
-        """Tell of what failed, also before this sweep, and of what was made good."""
-        recorder.admit(self._config, self._database)
-        recorder.settle(self._config, self._database, self._state)
-        if not self._introduced:  # events.toml is the same in each pass
-            recorder.introduce(self._config, self._database)
-            self._introduced = True
-        self._teller.run()
-
-    def _keep(self) -> None:
-        """Delete what [store] keep no longer keeps, now that all else is done."""
-        if self._config.store.keep is not None and not self._interruption.signal:
-            from eventctl.upkeep import prune
-
-            prune.keep_to_limit(self._config, self._database, self._state)
+    def _step_aside(self, lock: SweepLock) -> Ended:
+        """Leave the work to the sweep that runs; name one that takes far too long."""
+        age = time.time() - lock.held_since()
+        if age > _FAR_TOO_LONG and self._is_due("sweep", _AN_HOUR):
+            self._listener.complain(
+                f"a sweep on this host has been running for {age / 3600:.1f} hours, and no other"
+                f" can start: see what holds {lock.path} (fuser -v {lock.path})"
+            )
+        elif self._options.chatty:
+            self._listener.complain("another sweep is running on this host: nothing to do here")
+        return Ended(EXIT_DONE)

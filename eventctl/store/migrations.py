@@ -194,7 +194,14 @@ _KEEP = (
     ){end}""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP)
+_DROPPED_WRITES = (
+    # How many writes to stderr a sweep had to drop.
+    "ALTER TABLE eventctl_sweep ADD COLUMN dropped_writes INTEGER NOT NULL DEFAULT 0",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (
+    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES),
+)
 
 VERSION = len(STEPS)
 

@@ -216,6 +216,7 @@ class Sweep(Table):
     rescued = peewee.IntegerField(default=0)
     held = peewee.IntegerField(default=0)
     lost_claims = peewee.IntegerField(default=0)
+    dropped_writes = peewee.IntegerField(default=0)
 
     class Meta:
         table_name = "eventctl_sweep"

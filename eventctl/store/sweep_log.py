@@ -9,7 +9,7 @@ from eventctl.store.database import Database, Transaction
 _KEPT = 20_000
 """How many sweeps are kept: two weeks of one a minute."""
 
-COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims")
+COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims", "dropped_writes")
 
 
 def record_sweep(database: Database, host: str, started_at: int, counts: Mapping[str, int]) -> None:

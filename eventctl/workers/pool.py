@@ -116,7 +116,7 @@ class Pool:
         """
         self._feed()
         poll = select.poll()
-        by_fd = {fd: w for w in self._workers for fd in (w.answers, w.death)}
+        by_fd = {fd: w for w in self._workers for fd in (w.answers, w.death) if fd >= 0}
         for fd in by_fd:
             poll.register(fd, select.POLLIN)
         if wake >= 0:
@@ -125,7 +125,9 @@ class Pool:
             timeout = 0.0
         until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
         ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
-        for each in {by_fd[fd]: None for fd, _ in ready if fd in by_fd}:
+        heard = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
+        heard |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
+        for each in heard:
             self._hear(each)
         for each in self._workers:
             each.look(self._results)
@@ -162,16 +164,30 @@ class Pool:
 
     def _feed(self) -> None:
         while self._queue and len(self._workers) < self.jobs and all(w.busy for w in self._workers):
-            self._fork()
-            self._workers[-1].fill(self._queue, 1)
+            if self._fork():
+                self._workers[-1].fill(self._queue, 1)
         # The least loaded first, and none more than its share: all are to have something to do.
         share = -(-len(self._queue) // max(1, len(self._workers)))
         for each in sorted(self._workers, key=_load):
             each.fill(self._queue, share)
             each.flush()
 
-    def _fork(self) -> None:
-        self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
+    def _fork(self) -> bool:
+        """Start another worker. Where the host refuses, go on with those that there are.
+
+        Raises WorkerError where there is none.
+        """
+        try:
+            self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
+        except OSError as error:
+            if not self._workers:
+                raise WorkerError(
+                    f"no worker process can be started ({error.strerror}): handlers are not run"
+                    " before the host allows it (see ulimit -a, and the memory that is free)"
+                ) from error
+            self.jobs = len(self._workers)
+            return False
+        return True
 
     def _hear(self, each: Child) -> None:
         # Dead or alive before its last words are read, or they could be missed.

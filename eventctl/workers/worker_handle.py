@@ -9,7 +9,7 @@ import select
 import signal
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from eventctl.config.model import Config
@@ -51,12 +51,21 @@ class Child:
         self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
     ) -> None:
         self._config = config
-        requests, self._requests = os.pipe()
-        self._room = _room(self._requests)
-        self.answers, answers = os.pipe()
-        life, self._life = os.pipe()
-        self._output = output.make()
         self._board = Board()
+        with ExitStack() as opened:
+            requests, self._requests = _pipe(opened)
+            self.answers, answers = _pipe(opened)
+            life, self._life = _pipe(opened)
+            self._output = output.make()
+            opened.callback(os.close, self._output)
+            self._room = _room(self._requests)
+            self.pid = os.fork()
+            opened.pop_all()
+        if self.pid == 0:
+            os.setpgid(0, 0)
+            ends = worker.Ends(requests, answers, life, self._output, self._board)
+            worker.main(config, ends, claimer.fd, claimer.started, chatty)
+        self.death = _watch(self.pid)
         self._follower = _follower(self._output, heard) if heard else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
@@ -69,12 +78,6 @@ class Child:
         self._ahead = 1
         self._heard = b""
         self._unsent = b""
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.setpgid(0, 0)
-            ends = worker.Ends(requests, answers, life, self._output, self._board)
-            worker.main(config, ends, claimer.fd, claimer.started, chatty)
-        self.death = os.pidfd_open(self.pid)
         # Both set it: neither may go on before it is so.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
@@ -134,6 +137,8 @@ class Child:
         """When this worker wants to be looked at, by the monotonic clock."""
         if self._kill_at is not None:
             return self._kill_at
+        if self.is_unwatched:
+            return time.monotonic() + _FIRST_GLANCE
         if not self.sent:
             return float("inf")
         now, since = time.monotonic(), self._board.running_since
@@ -148,6 +153,11 @@ class Child:
     def is_dead(self) -> bool:
         """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    @property
+    def is_unwatched(self) -> bool:
+        """Whether nothing wakes us when it dies: the host has no pidfd for it."""
+        return self.death < 0
 
     def await_death(self) -> None:
         """Wait until it has ended, and leave it to `reap`."""
@@ -257,10 +267,13 @@ class Child:
     def close(self) -> None:
         """Let it end by itself, since it is idle; then end what its handlers left behind."""
         self.halt()
-        poll = select.poll()
-        poll.register(self.death, select.POLLIN)
         # It is only ever late where somebody has stopped it; reap() kills it then.
-        poll.poll(self._config.sweep.grace * 1000)
+        until = time.monotonic() + self._config.sweep.grace
+        poll = select.poll()
+        if not self.is_unwatched:
+            poll.register(self.death, select.POLLIN)
+        while not self.is_dead() and (left := until - time.monotonic()) > 0:
+            poll.poll(1000 * (min(left, _FIRST_GLANCE) if self.is_unwatched else left))
         self.reap()
 
     @property
@@ -274,6 +287,24 @@ class Child:
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
+
+
+def _pipe(opened: ExitStack) -> tuple[int, int]:
+    """Return a new pipe that is closed with `opened`."""
+    ends = os.pipe()
+    for fd in ends:
+        opened.callback(os.close, fd)
+    return ends
+
+
+def _watch(pid: int) -> int:
+    """Return an fd that becomes readable when a child has died; -1 where the host has none,
+    as old container runtimes do.
+    """
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return -1
 
 
 def _room(pipe: int) -> int:

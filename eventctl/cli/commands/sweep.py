@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
-from collections.abc import Callable, Container
-from typing import TYPE_CHECKING
+from collections.abc import Container
 
 import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config import parse_duration
-from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable, UsageError
+from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.intake import spool
 from eventctl.models import Outcome, Result, State, Verdict
-from eventctl.monitor.heartbeat import Pinger
-from eventctl.state.folder import StateFolder
-from eventctl.state.sweep_lock import SweepLock
-
-if TYPE_CHECKING:
-    from eventctl.alerts.notifier import Told
-
-_AN_HOUR = 3600.0
-_A_DAY = 86_400.0
-_FAR_TOO_LONG = 3600.0
-"""Seconds: a sweep that has run for longer is told of by those that step aside."""
-
-_LEFT = "; until then root imports nothing from the spool"
+from eventctl.run.sweep import sweep
+from eventctl.run.sweep_pass import Options
 
 
 @click.command()
@@ -81,9 +66,7 @@ def command(
         from eventctl.cli.output.due_table import show_due
 
         return show_due(context, event, handler, limit)
-    from eventctl.run import sweep
-
-    options = sweep.Options(
+    options = Options(
         jobs=jobs,
         limit=limit,
         max_time=_seconds("--max-time", max_time, float("inf")),
@@ -92,53 +75,38 @@ def command(
         event=event,
         chatty=verbose,
     )
-    state = StateFolder(config.store.state, config.store.group)
-    pinger = Pinger(config.sweep.ping if event is handler is None else None, state, complain)
-    lock = SweepLock(state, config.sweep.lock)
-    try:
-        if not lock.acquire(time.time()):
-            return _step_aside(state, lock, verbose)
-        if verbose:
-            _tell_paused(context)
-        with ProgressBar("sweeping", 0 if verbose else _count_due(context)) as bar:
-            swept = sweep.sweep(config, options, _teller(verbose, bar), pinger.passed)
-        state.forget_once("store")
-    except (StoreUnavailable, StoreError) as error:
-        # Cron mails what is said here, each minute: once an hour is loud enough.
-        if state.once_in("store", _AN_HOUR) or verbose:
-            complain(f"{error}; this is told once an hour until a sweep succeeds again")
-        return error.exit_code
-    finally:
-        lock.release()
-    if swept.is_good:
-        pinger.ended()
-    _complain_of_channels(state, swept.told, verbose)
-    if wrong := spool.exposed(state):
-        left = os.geteuid() == 0
-        if state.once_in("exposed", _AN_HOUR if left else _A_DAY) or verbose:
-            complain(f"{wrong}{_LEFT if left else ''}")
-    if verbose:
-        complain(
-            ", ".join(f"{count} {name}" for name, count in swept.counts.items() if count)
-            or "nothing was due"
-        )
-    if swept.interrupted:
-        return 128 + swept.interrupted
-    return EXIT_FAILED if swept.told.incidents or swept.told.failures else EXIT_DONE
+    with ProgressBar("sweeping") as bar:
+        ended = sweep(config, options, _Listener(context, bar, verbose))
+    if verbose and ended.counts is not None:
+        counts = (f"{count} {name}" for name, count in ended.counts.items() if count)
+        complain(", ".join(counts) or "nothing was due")
+    return ended.exit_code
 
 
-def _complain_of_channels(state: StateFolder, told: Told, verbose: bool) -> None:
-    """Say which channels did not accept what they were told: at once, then once an hour."""
-    from eventctl.alerts.notifier import complaint
+class _Listener:
+    """Shows a sweep: each attempt with -v, else a progress bar on a terminal."""
 
-    for warning in told.warnings:
-        complain(warning)
-    for name in told.accepted - set(told.failures):
-        state.forget_once(complaint(name))
-    for name, error in told.failures.items():
-        if state.once_in(complaint(name), _AN_HOUR) or verbose:
-            what = "the report" if name == "report" else f"the alert to {name}"
-            complain(f"{what} was not accepted, and goes out with the next sweep: {error}")
+    def __init__(self, context: Context, bar: ProgressBar, verbose: bool) -> None:
+        self._context = context
+        self._bar = bar
+        self._verbose = verbose
+
+    def complain(self, text: str) -> None:
+        complain(text)
+
+    def started(self) -> None:
+        if self._verbose:
+            _name_paused(self._context)
+        else:
+            self._bar.total = _count_due(self._context)
+
+    def on_result(self, result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.NOT_STARTED:
+            return
+        if self._verbose:
+            _print_attempt(result, verdict)
+        else:
+            self._bar.advance()
 
 
 def _check(kind: str, given: str | None, known: Container[str]) -> None:
@@ -151,19 +119,6 @@ def _seconds(option: str, text: str | None, default: float) -> float:
         return default if text is None else parse_duration(text)
     except ValueError as error:
         raise UsageError(f"{option}: {error}") from error
-
-
-def _step_aside(state: StateFolder, lock: SweepLock, verbose: bool) -> int:
-    """Leave the work to the sweep that is at it; tell where it takes far too long."""
-    age = time.time() - lock.held_since()
-    if age > _FAR_TOO_LONG and state.once_in("sweep", _AN_HOUR):
-        complain(
-            f"a sweep on this host has been running for {age / 3600:.1f} hours, and no other"
-            f" can start: see what holds {lock.path} (fuser -v {lock.path})"
-        )
-    elif verbose:
-        complain("another sweep is running on this host: nothing to do here")
-    return EXIT_DONE
 
 
 def _count_due(context: Context) -> int:
@@ -180,7 +135,7 @@ def _count_due(context: Context) -> int:
         return claims.count_due(database) - paused
 
 
-def _tell_paused(context: Context) -> None:
+def _name_paused(context: Context) -> None:
     from eventctl.store.queries import operations
 
     with context.open() as database:
@@ -189,21 +144,7 @@ def _tell_paused(context: Context) -> None:
             complain(f"the {each.kind} {printable(each.name)} is paused{why}")
 
 
-def _teller(verbose: bool, bar: ProgressBar) -> Callable[[Result, Verdict], None]:
-    """Return what is called with the end of each attempt."""
-
-    def tell(result: Result, verdict: Verdict) -> None:
-        if result.outcome == Outcome.NOT_STARTED:
-            return
-        if verbose:
-            _tell(result, verdict)
-        else:
-            bar.advance()
-
-    return tell
-
-
-def _tell(result: Result, verdict: Verdict) -> None:
+def _print_attempt(result: Result, verdict: Verdict) -> None:
     delivery = result.delivery
     line = f"{delivery.name} {delivery.event_id} {delivery.handler}: {result.outcome}"
     if delivery.attempt > 1 or verdict.state != State.DONE:

@@ -19,9 +19,9 @@ class ProgressBar:
     It has no thread of its own, since workers are forked while it is shown.
     """
 
-    def __init__(self, title: str, total: int) -> None:
+    def __init__(self, title: str, total: int = 0) -> None:
         self._title = title
-        self._total = total
+        self.total = total
         self._done = 0
         self._begin = time.monotonic()
         self._next = time.monotonic() + _PATIENCE if sys.stderr.isatty() else float("inf")
@@ -41,10 +41,10 @@ class ProgressBar:
     def advance(self, count: int = 1) -> None:
         """Note that so many more are done."""
         self._done += count
-        if not self._total:
+        if not self.total:
             return
         now = time.monotonic()
-        if self._done >= self._total:
+        if self._done >= self.total:
             self._stop()  # what is printed next is not to stand beside it
         elif now >= self._next:
             self._next = now + _REFRESH
@@ -57,7 +57,7 @@ class ProgressBar:
     def _show(self) -> None:
         if self._bar is None:
             self._bar = _bar()
-            self._bar.add_task(self._title, total=self._total)
+            self._bar.add_task(self._title, total=self.total)
             self._bar.start()
         rate = self._done / (time.monotonic() - self._begin)
         self._bar.update(0, completed=self._done, description=f"{self._title} {rate:,.0f}/s")

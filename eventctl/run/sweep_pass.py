@@ -1,0 +1,265 @@
+"""One bounded pass over the store, or several: import, rescue, claim, run, finish, notify."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from eventctl.alerts import recorder
+from eventctl.alerts.notifier import Teller, Told
+from eventctl.config import retry_policy
+from eventctl.config.model import Config, Retry
+from eventctl.format import messages
+from eventctl.intake.importer import import_outbox, import_spool
+from eventctl.models import Delivery, Result, Verdict
+from eventctl.run.breaker import Breakers
+from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
+from eventctl.state.claimer import Claimer, DeadClaimers
+from eventctl.state.folder import StateFolder
+from eventctl.store import claims, sweep_log
+from eventctl.store.claims import Ask, Running
+from eventctl.store.database import Database
+from eventctl.store.pauses import Watch
+from eventctl.workers.pool import Pool
+
+_RESCUED_AT_ONCE = 500
+_PASS = 1.0
+"""Seconds from the start of one pass to that of the next, with `--for`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one `eventctl sweep` was asked to do. Times are in seconds."""
+
+    jobs: int | None = None
+    limit: int | None = None
+    max_time: float = float("inf")
+    repeat_for: float = 0.0
+    handler: str | None = None
+    event: str | None = None
+    chatty: bool = False
+
+
+@dataclass(slots=True)
+class Swept:
+    """What a sweep did. `counts` are by the names of `history.COUNTS`."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
+    interrupted: int = 0
+    """The signal that ended it early, or 0."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it ran through, and whoever had to be told of something was told."""
+        return not self.interrupted and not self.told.failures
+
+
+class SweepPasses:
+    """The passes of one sweep: one, or one each second for as long as the options say.
+
+    `on_result` is called with the end of each attempt, `on_pass` after each good pass that
+    another one follows.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        options: Options,
+        state: StateFolder,
+        database: Database,
+        interruption: Interruption,
+        on_result: Callable[[Result, Verdict], None],
+        on_pass: Callable[[], None],
+    ) -> None:
+        self._config = config
+        self._options = options
+        self._state = state
+        self._database = database
+        self._interruption = interruption
+        self._on_result = on_result
+        self._on_pass = on_pass
+        self._host = os.uname().nodename
+        self._leases = leases(config)
+        self._breakers = Breakers(database, config.sweep.breaker)
+        self._pauses = Watch(database)
+        self._cutoff = 0
+        self._left = options.limit
+        self._held = 0
+        self._probes_alone: list[str] = []
+        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._teller = Teller(config, database, self._host)
+        self._introduced = False
+        self._done = Swept(told=self._teller.told)
+
+    def run(self) -> Swept:
+        """Sweep once, or again each second for as long as the options say."""
+        begin = time.monotonic()
+        claimer = Claimer(self._state)
+        jobs = self._options.jobs or self._config.sweep.jobs
+        pool = Pool(self._config, claimer, jobs, self._options.chatty)
+        dispatch = Dispatch(
+            self._config, self._database, claimer, pool, self._interruption, self._note
+        )
+        self._dispatch = dispatch
+        self._claimer = claimer
+        clean = False
+        try:
+            started_at = claims.now(self._database)
+            while True:
+                next_pass = time.monotonic() + _PASS
+                self._pass(begin + self._options.max_time)
+                if self._is_over(begin, next_pass):
+                    break
+                if self._done.is_good:
+                    self._on_pass()
+            self._keep()
+            counts = self._done.counts
+            counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
+            counts["held"] = counts.get("held", 0) + self._held
+            counts["dropped_writes"] = messages.dropped()
+            sweep_log.record_sweep(self._database, self._host, started_at, counts)
+            clean = not self._database.was_cut
+        finally:
+            pool.close()
+            claimer.close(clean=clean)
+        self._done.interrupted = self._interruption.signal
+        return self._done
+
+    def _is_over(self, begin: float, next_pass: float) -> bool:
+        """Wait for the next pass, and return whether there is one."""
+        end = begin + min(self._options.repeat_for, self._options.max_time)
+        if self._interruption.signal or self._left == 0 or next_pass >= end:
+            return True
+        self._interruption.wait(next_pass - time.monotonic())
+        return bool(self._interruption.signal)
+
+    def _pass(self, until: float) -> None:
+        import_spool(self._config, self._database, self._state)
+        import_outbox(self._config, self._database)
+        self._rescue()
+        # What fails from here on is due later than this: it is not run twice in a pass.
+        self._cutoff = claims.now(self._database)
+        self._breakers.look(self._cutoff)
+        self._probes_alone.clear()
+        self._dispatch.run(self._claim, until)
+        self._breakers.write()
+        self._tell()
+
+    def _claim(self, wanted: int) -> list[Delivery]:
+        """Claim the next deliveries: probes first, then all that is due, and last, one
+        by one and with nothing beside them, those whose last claim was lost.
+        """
+        self._breakers.write()
+        while probe := self._breakers.next_probe():
+            if self._options.handler not in (None, probe):
+                continue
+            if found := self._take(1, handler=probe):
+                return found
+            self._probes_alone.append(probe)
+        if found := self._take(wanted, skip=self._breakers.open):
+            return found
+        if self._dispatch.pool.busy:
+            return []
+        # What is claimed now may kill this process: it must not take results with it.
+        self._dispatch.write()
+        while self._probes_alone:
+            if found := self._take(1, handler=self._probes_alone.pop(), alone=True):
+                return found
+        return self._take(1, alone=True, skip=self._breakers.open)
+
+    def _take(
+        self,
+        wanted: int,
+        *,
+        alone: bool = False,
+        handler: str | None = None,
+        skip: tuple[str, ...] = (),
+    ) -> list[Delivery]:
+        paused = self._pauses.now()
+        limit = wanted if self._left is None else min(wanted, self._left)
+        while limit:
+            claimed = claims.claim(
+                self._database,
+                Ask(
+                    token=self._claimer.token(),
+                    limit=limit,
+                    cutoff=self._cutoff,
+                    start_by=start_by(),
+                    leases=self._leases,
+                    alone=alone,
+                    skip=(*skip, *paused.handlers),
+                    handler=handler or self._options.handler,
+                    event=self._options.event,
+                    skip_events=paused.events,
+                ),
+            )
+            self._held += claimed.held
+            if self._left is not None:
+                self._left -= len(claimed.deliveries)
+            if claimed.deliveries or not claimed.more or self._interruption.signal:
+                return claimed.deliveries
+            if not claimed.held:
+                # Other hosts have locked all that we looked at: look again.
+                self._interruption.wait(0.02)
+        return []
+
+    def _note(self, result: Result, verdict: Verdict) -> None:
+        if self._breakers.note(result):
+            self._dispatch.release(result.delivery.handler)
+        self._on_result(result, verdict)
+
+    def _rescue(self) -> None:
+        """Take back what dead processes had claimed: on this host at once, since their
+        locks tell; of other hosts when the lease has ended.
+        """
+        dead = DeadClaimers(self._state, self._claimer)
+        try:
+            # A power cut can take the files of claimers with it, but not what they claimed.
+            if dead or self._state.is_first_after_boot():
+                self._rescue_all(dead, None, f"{self._state.name}.")
+                self._state.note_boot()
+            self._rescue_all(dead, claims.now(self._database), None)
+            dead.bury()
+        finally:
+            dead.close()
+
+    def _rescue_all(
+        self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
+    ) -> None:
+        after = 0
+        while found := claims.running(
+            self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
+        ):
+            after = found[-1].id
+            lost = [
+                (running, dead.started(running.claim, running.id))
+                for running in found
+                if dead.is_lost(running.claim, expired=expired_by is not None)
+            ]
+            count = claims.rescue(self._database, lost, self._judge_lost, self._host)
+            self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
+
+    def _judge_lost(self, running: Running, started: bool) -> Verdict:
+        known = running.handler in self._config.handlers
+        policy = self._config.retry_of(running.name, running.handler) if known else Retry()
+        verdict = retry_policy.judge_lost(running.attempts, started, policy)
+        return verdict._replace(told=self._tells_failed and started)
+
+    def _tell(self) -> None:
+        """Tell of what failed, also before this sweep, and of what was made good."""
+        recorder.admit(self._config, self._database)
+        recorder.settle(self._config, self._database, self._state)
+        if not self._introduced:  # events.toml is the same in each pass
+            recorder.introduce(self._config, self._database)
+            self._introduced = True
+        self._teller.run()
+
+    def _keep(self) -> None:
+        """Delete what [store] keep no longer keeps, now that all else is done."""
+        if self._config.store.keep is not None and not self._interruption.signal:
+            from eventctl.upkeep import prune
+
+            prune.keep_to_limit(self._config, self._database, self._state)

@@ -206,10 +206,10 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_tables(tmp_path):
     assert keys == [
         "store.url",
         "store.ssl",
-        "sweep.jobs",
-        "sweep.job",
         "handlers.lottery.timeout",
         "events.bought",
+        "sweep.jobs",
+        "sweep.job",
     ]
 
 

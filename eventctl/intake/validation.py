@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eventctl.config.model import Config
-from eventctl.errors import UsageError
+from eventctl.errors import ConfigError, UsageError
 from eventctl.format.text import json_text
 from eventctl.models import NewEvent
 from eventctl.store.events import new_key
@@ -19,10 +19,14 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     """Return an event that may be recorded, with a new key where it has none.
 
     `args` is the JSON text of a list or an object. Raises UsageError where the name is
-    not in events.toml, the args are too large, or the key is none that can be stored.
+    not in events.toml, the args are too large, or the key is none that can be stored;
+    ConfigError where mistakes leave unknown which events there are.
     """
     if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
+    if not config.events and config.mistakes:
+        # As with [evnts]: the event may well be one.
+        raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
     if name not in config.events:
         raise UsageError(_unknown(config, name))
     size = len(args if args.isascii() else args.encode("utf-8", "surrogatepass"))

@@ -35,6 +35,8 @@ Warn = Callable[[str], None]
 MOST_JOBS = 4
 """How many handlers of one event run side by side."""
 
+_LEFT_TO_SWEEP = "the event is recorded, and the next sweep runs its handlers"
+
 _left_open: list[Database] = []
 
 _STALLED_EVERY = 3600.0
@@ -55,7 +57,7 @@ def emit(
     run, or 0.
     """
     # The workers are forked before the store is opened, and load while it is written.
-    runner = _prepare(config, event, warn, fork=True)
+    runner, refused = _prepare(config, event, fork=True)
     try:
         database = _open(config)
         deliveries = _record(config, database, event, runner, on_recorded)
@@ -63,13 +65,14 @@ def emit(
         if runner:
             runner.close(clean=False)
         raise
-    if not runner:
-        return 0
     try:
-        return runner.run(database, deliveries, on_result)
+        if runner:
+            return runner.run(database, deliveries, on_result)
     except Exception as error:  # noqa: BLE001 - the event is recorded: the sweep has the rest
-        warn(f"{reason(error)}; the event is recorded, and the next sweep runs its handlers")
-        return 0
+        refused = reason(error)
+    if refused:
+        warn(f"{refused}; {_LEFT_TO_SWEEP}")
+    return 0
 
 
 def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn) -> None:
@@ -78,16 +81,18 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
     A forked process takes the claim over, and holds its lock. Raises only where the event is
     not recorded.
     """
-    runner = _prepare(config, event, warn, fork=False)
+    runner, refused = _prepare(config, event, fork=False)
     with open_store(config) as database:
         deliveries = _record(config, database, event, runner, on_recorded)
-    if not runner:
-        return
-    try:
-        if os.fork():
-            return
-    except OSError as error:
-        warn(f"{reason(error)}; the event is recorded, and the next sweep runs its handlers")
+    if runner:
+        try:
+            if os.fork():
+                return
+        except OSError as error:
+            refused = reason(error)
+    if refused or not runner:
+        if refused:
+            warn(f"{refused}; {_LEFT_TO_SWEEP}")
         return
     status = 1
     try:
@@ -159,15 +164,14 @@ class _Runner:
         self.claimer.close(clean=self._clean)
 
 
-def _prepare(config: Config, event: NewEvent, warn: Warn, *, fork: bool) -> _Runner | None:
-    """Return what runs the event's handlers; None where they are left to the sweep."""
-    if not config.can_run or not event.expected:
-        return None
+def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | None, str]:
+    """Return what runs the event's handlers; None, and why, where they are left to the sweep."""
+    if not config.can_run:
+        return None, "events.toml has a mistake in what handlers depend on"
     try:
-        return _Runner(config, event, fork=fork)
+        return _Runner(config, event, fork=fork), ""
     except Exception as error:  # noqa: BLE001 - whatever the host refuses, the event is recorded
-        warn(f"{reason(error)}; the handlers are left to the next sweep")
-        return None
+        return None, reason(error)
 
 
 def _record(

@@ -6,17 +6,22 @@ import os
 import sys
 from typing import NoReturn
 
-from eventctl.errors import OutputError
+from eventctl.errors import EXIT_REFUSED, OutputError
 
 
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
-    from eventctl.cli import run, streams
-    from eventctl.format.messages import complain
-    from eventctl.format.signals import restore_signals
+    try:
+        from eventctl.cli import run, streams
+        from eventctl.format.messages import complain
+        from eventctl.format.signals import restore_signals
 
-    restore_signals()
-    streams.prepare()
+        restore_signals()
+        streams.prepare()
+    except (OSError, ImportError, MemoryError) as error:
+        # Without files or memory there is not even a parser: the words are all that is left.
+        os.write(2, f"eventctl: the host refused: {error}; not done: {sys.argv[1:]}\n".encode())
+        os._exit(EXIT_REFUSED)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

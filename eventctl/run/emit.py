@@ -120,6 +120,7 @@ class _Runner:
             self._interruption = opened.enter_context(dispatch.Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
             opened.callback(self._give_lock_back)
+            self._token = self.claimer.token()
             self._clean = True
             self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
             opened.callback(self._pool.close)
@@ -130,7 +131,7 @@ class _Runner:
     def record(self, database: Database, event: NewEvent) -> tuple[Recorded, list[Delivery]]:
         """Record the event with its deliveries claimed."""
         leases, start_by = self._dispatch.leases(self._config), self._dispatch.start_by()
-        return events.record_claimed(database, event, self.claimer.token(), leases, start_by)
+        return events.record_claimed(database, event, self._token, leases, start_by)
 
     def run(self, database: Database, deliveries: list[Delivery], on_result: OnResult) -> int:
         """Run the claimed deliveries; return the signal that interrupted it, or 0."""

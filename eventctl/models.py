@@ -117,6 +117,8 @@ class Delivery(NamedTuple):
     """When it was due, in milliseconds since 1970: what it goes back to if released."""
     claim: str
     start_by: float
+    probe: bool = False
+    """Whether it is run to find out if its handler works again, behind an open breaker."""
 
 
 class Result(NamedTuple):

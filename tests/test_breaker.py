@@ -59,11 +59,16 @@ def test_an_outage_burns_no_attempts_but_those_that_tell_of_it(project: Project,
     first = spent(project, "service")["pending", 1]
     assert 5 <= first <= 5 + int(jobs)
     assert spent(project, "service") == {("pending", 1): first, ("pending", 0): 200 - first}
-    # Each sweep asks once, whether it is back.
+    # Each sweep asks whether it is back, by one that is new as long as no other is due.
     for probes in (1, 2):
         project.run("sweep", "--jobs", jobs)
         assert len(fire.files(project, "asked")) == first + probes
-        assert charged(project, "service") == first + probes
+        assert charged(project, "service") == first
+    # And by one of those that have failed before, too, once it is due.
+    fire.make_due(project)
+    project.run("sweep", "--jobs", jobs)
+    assert len(fire.files(project, "asked")) == first + 4
+    assert charged(project, "service") == first
     down.unlink()
     fire.make_due(project)
     project.run("sweep", "--jobs", jobs)

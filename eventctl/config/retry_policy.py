@@ -9,7 +9,8 @@ LONGEST_WAIT = 7 * 24 * 3600 * 1000
 """What RetryLater may add up to for one delivery, in milliseconds."""
 
 HOLD = 50_000
-"""After how many milliseconds a held delivery is looked at again: the next minute's sweep."""
+"""After how many milliseconds a held delivery is looked at again, and a probe that failed can be
+the next one: with the next minute's sweep."""
 
 
 def backoff(policy: Retry, attempt: int, chance: float) -> int:
@@ -42,6 +43,9 @@ def judge(result: Result, policy: Retry, chance: float) -> Verdict:
             wait = int(result.delay * 1000)
             if delivery.waited + wait <= LONGEST_WAIT:
                 return Verdict(State.PENDING, delay=wait, charge=0, waited=wait)
+    if delivery.probe:
+        # It has asked for all that wait: the answer is about the handler, and costs it nothing.
+        return Verdict(State.PENDING, delay=HOLD, charge=0)
     if delivery.attempt >= policy.attempts:
         return Verdict(State.FAILED, Reason.EXHAUSTED)
     return Verdict(State.PENDING, delay=backoff(policy, delivery.attempt, chance))

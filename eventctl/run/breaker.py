@@ -3,8 +3,9 @@
     closed ──failures in a row──> open ──probe succeeds──> closed
                                     └──probe fails──> open
 
-While it is open, each sweep runs one delivery of the handler, the probe; the others
-wait, and lose no attempt.
+While it is open, each sweep runs two deliveries of the handler as probes, one that has failed
+before and one that has not been tried; the others wait. Neither loses an attempt, and a
+success of either closes the breaker.
 """
 
 from __future__ import annotations

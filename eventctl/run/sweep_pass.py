@@ -156,7 +156,12 @@ class SweepPasses:
         while probe := self._breakers.next_probe():
             if self._options.handler not in (None, probe):
                 continue
-            if found := self._take(1, handler=probe):
+            # One that has failed may fail for its own fault, and one that is new may be odd.
+            found = [
+                *self._take(1, handler=probe, probe=True, tried=True),
+                *self._take(1, handler=probe, probe=True, tried=False),
+            ]
+            if found:
                 return found
             self._probes_alone.append(probe)
         if found := self._take(wanted, skip=self._breakers.open):
@@ -166,7 +171,8 @@ class SweepPasses:
         # What is claimed now may kill this process: it must not take results with it.
         self._dispatch.write()
         while self._probes_alone:
-            if found := self._take(1, handler=self._probes_alone.pop(), alone=True):
+            handler = self._probes_alone.pop()
+            if found := self._take(1, handler=handler, alone=True, probe=True):
                 return found
         return self._take(1, alone=True, skip=self._breakers.open)
 
@@ -177,6 +183,8 @@ class SweepPasses:
         alone: bool = False,
         handler: str | None = None,
         skip: tuple[str, ...] = (),
+        probe: bool = False,
+        tried: bool | None = None,
     ) -> list[Delivery]:
         paused = self._pauses.now()
         limit = wanted if self._left is None else min(wanted, self._left)
@@ -194,6 +202,8 @@ class SweepPasses:
                     handler=handler or self._options.handler,
                     event=self._options.event,
                     skip_events=paused.events,
+                    probe=probe,
+                    tried=tried,
                 ),
             )
             self._held += claimed.held

@@ -36,7 +36,8 @@ class Ask(NamedTuple):
     `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
     handler is not in it is held. `start_by`, a reading of CLOCK_BOOTTIME, goes into each
     delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave,
-    `skip_events` are events whose deliveries to leave.
+    `skip_events` are events whose deliveries to leave. `probe` marks what is claimed as a
+    probe of its handler; `tried` asks for one that has, or has not, failed before.
     """
 
     token: str
@@ -50,6 +51,8 @@ class Ask(NamedTuple):
     event: str | None = None
     ids: tuple[int, ...] = ()
     skip_events: tuple[str, ...] = ()
+    probe: bool = False
+    tried: bool | None = None
 
 
 class Claimed(NamedTuple):
@@ -200,6 +203,8 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
     if ask.skip_events:
         where.append(f"(e.name IS NULL OR e.name NOT IN ({marks(ask.skip_events)}))")
         values += ask.skip_events
+    if ask.tried is not None:
+        where.append("d.last_error IS NOT NULL" if ask.tried else "d.last_error IS NULL")
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids
@@ -232,6 +237,7 @@ def _delivery(row: Row, ask: Ask) -> Delivery:
         due_at,
         ask.token,
         ask.start_by,
+        ask.probe,
     )
 
 

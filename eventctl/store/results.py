@@ -34,11 +34,23 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
     if rough:
         moment = tx.now()
         lost += sum(not _finish_rough(tx, *end, moment, host) for end in rough)
-    troubled = {r.delivery.event_id for r, v in rough if v.charge or v.reason or v.waited}
+    troubled = {
+        result.delivery.event_id
+        for result, verdict in rough
+        if verdict.charge or verdict.reason or verdict.waited or _is_failed_probe(result, verdict)
+    }
     calm = event_ids - troubled
     settle(tx, sorted(calm), troubled=False)
     settle(tx, sorted(troubled), troubled=True)
     return lost
+
+
+def _is_failed_probe(result: Result, verdict: Verdict) -> bool:
+    return (
+        result.delivery.probe
+        and verdict.state == State.PENDING
+        and result.outcome != Outcome.NOT_STARTED
+    )
 
 
 def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int]) -> int:
@@ -90,6 +102,12 @@ def _finish_rough(
     )
     if not cursor.rowcount:
         return False
+    if _is_failed_probe(result, verdict):
+        # Of a delivery that asks each minute for days, the last answer is kept.
+        tx.execute(
+            "DELETE FROM eventctl_attempt WHERE delivery_id = ? AND number = ?",
+            (delivery.id, delivery.attempt),
+        )
     if result.outcome != Outcome.UNDECODABLE:
         add_attempt(
             tx,

@@ -50,6 +50,8 @@ class Receiver:
                 else:
                     _answer(self, *answer)
 
+            do_GET = do_POST
+
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 

@@ -18,7 +18,7 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, StoreError, StoreUnavailable
 from eventctl.format.text import printable
 from eventctl.intake import spool
 from eventctl.models import Outcome, Result, State, Verdict
-from eventctl.monitor.heartbeat import Pinger
+from eventctl.monitor.heartbeat import Heartbeat
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 
@@ -93,7 +93,8 @@ def command(
         chatty=verbose,
     )
     state = StateFolder(config.store.state, config.store.group)
-    pinger = Pinger(config.sweep.ping if event is handler is None else None, state, complain)
+    url = config.sweep.ping if event is handler is None else None
+    heartbeat = Heartbeat(url, state, complain)
     lock = SweepLock(state, config.sweep.lock)
     try:
         if not lock.acquire(time.time()):
@@ -101,7 +102,7 @@ def command(
         if verbose:
             _tell_paused(context)
         with ProgressBar("sweeping", 0 if verbose else _count_due(context)) as bar:
-            swept = sweep.sweep(config, options, _teller(verbose, bar), pinger.passed)
+            swept = sweep.sweep(config, options, _teller(verbose, bar), heartbeat.passed)
         state.forget_once("store")
     except (StoreUnavailable, StoreError) as error:
         # Cron mails what is said here, each minute: once an hour is loud enough.
@@ -111,7 +112,7 @@ def command(
     finally:
         lock.release()
     if swept.is_good:
-        pinger.ended()
+        heartbeat.ended()
     _complain_of_channels(state, swept.told, verbose)
     if wrong := spool.exposed(state):
         left = os.geteuid() == 0

@@ -1,4 +1,4 @@
-"""Tell that an event could not be recorded: run by an emitter, which does not wait.
+"""Notify a person that an event could not be recorded: run by an emitter, which does not wait.
 
     python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT ERROR
 
@@ -8,7 +8,6 @@ emitter's stderr says the same.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from eventctl.alerts import channels
-from eventctl.alerts.incident import Digest, group
+from eventctl.alerts.incident import Digest, digest, group
 from eventctl.config import load
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
 from eventctl.models import Notice
+from eventctl.store.incidents import new_key
 
 _WAIT = 60.0
 """Seconds after which a channel is waited for no more."""
@@ -43,17 +43,12 @@ def notice(name: str, error: str) -> Notice:
     )
 
 
-def tell(config: Config, found: Notice) -> None:
-    """Tell every channel that has emit-failed, but those that print."""
+def notify(config: Config, found: Notice) -> None:
+    """Notify every channel that has emit-failed, but those that print."""
     (incident,) = group([found])
-    digest = Digest(
-        incidents=(replace(incident, key=os.urandom(5).hex()),),
-        path=config.path,
-        host=os.uname().nodename,
-        handlers=frozenset(config.handlers),
-    )
+    message = digest(config, replace(incident, key=new_key()))
     threads = [
-        threading.Thread(target=_send, args=(channel, digest), daemon=True)
+        threading.Thread(target=_send, args=(channel, message), daemon=True)
         for channel in config.channels
         if channel.tells("emit-failed") and channel.channel != "print"
     ]
@@ -63,15 +58,15 @@ def tell(config: Config, found: Notice) -> None:
         thread.join(_WAIT)
 
 
-def _send(channel: Alert, digest: Digest) -> None:
-    with suppress(ChannelError):  # there is nobody here to be told of it
-        channels.send(channel, digest)
+def _send(channel: Alert, message: Digest) -> None:
+    with suppress(ChannelError):  # nobody is here who could read of it
+        channels.send(channel, message)
 
 
 def main() -> None:
-    """Tell it as [report] and [[alerts]] say."""
+    """Notify as [report] and [[alerts]] say."""
     path, name, error = sys.argv[1:]
-    tell(load(Path(path)), notice(name, error))
+    notify(load(Path(path)), notice(name, error))
 
 
 if __name__ == "__main__":

@@ -64,11 +64,11 @@ class Health:
 
     @property
     def held(self) -> int:
-        """How many deliveries, outbox rows and spool files wait for a person to mend them."""
+        """How many deliveries, outbox rows and spool files wait for a person to fix them."""
         return sum(self.backlog.held.values()) + self.outbox_held + self.spool.set_aside
 
 
-def look(config: Config, database: Database) -> Health:
+def measure(config: Config, database: Database) -> Health:
     """Return how well all is now. Raises StateUnavailable where the spool can't be read."""
     now = claims.now(database)
     pauses = events.pauses(database)

@@ -61,7 +61,7 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
     )
     yield (
         "eventctl_held",
-        "Deliveries, outbox rows and spool files that wait for a person to mend them.",
+        "Deliveries, outbox rows and spool files that wait for a person to fix them.",
         {(): float(health.held)},
     )
     yield (
@@ -76,7 +76,7 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
     )
     yield (
         "eventctl_incidents_open",
-        "Incidents of which something is not made good yet.",
+        "Incidents of which something is not resolved yet.",
         {(("kind", kind),): float(health.incidents.get(kind, 0)) for kind in _KINDS},
     )
     yield "eventctl_untold", "Alerts that a channel has not accepted yet.", _untold(health)

@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import shorten
+from eventctl.store.incidents import Incident
 
 SEPARATE = True
 

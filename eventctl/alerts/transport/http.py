@@ -115,9 +115,7 @@ def request(
         raise RequestFailed(_why(error, seconds)) from None
 
 
-def _connect(
-    url: SplitResult, ca_file: Path | None, deadline: float
-) -> http.client.HTTPConnection:
+def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.client.HTTPConnection:
     """Connect to the first address that answers; each has an equal share of the time left."""
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     context = _tls(ca_file) if url.scheme == "https" else None

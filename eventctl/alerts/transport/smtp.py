@@ -59,12 +59,12 @@ def probe(report: Report, *, total: float, step: float) -> str:
     """
     server = _server(report)
 
-    def look(client: smtplib.SMTP) -> str:
+    def describe(client: smtplib.SMTP) -> str:
         private = isinstance(client.sock, ssl.SSLSocket)
         login = f", logged in as {printable(server.user)}" if server.user else ""
         return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
 
-    return _talk(server, report, look, total, step)
+    return _talk(server, report, describe, total, step)
 
 
 def send(

@@ -23,7 +23,7 @@ from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 
 if TYPE_CHECKING:
-    from eventctl.alerts.notifier import Told
+    from eventctl.alerts.notifier import Notified
 
 _AN_HOUR = 3600.0
 _A_DAY = 86_400.0
@@ -113,7 +113,7 @@ def command(
         lock.release()
     if swept.is_good:
         heartbeat.ended()
-    _complain_of_channels(state, swept.told, verbose)
+    _complain_of_channels(state, swept.notified, verbose)
     if wrong := spool.exposed(state):
         left = os.geteuid() == 0
         if state.once_in("exposed", _AN_HOUR if left else _A_DAY) or verbose:
@@ -125,18 +125,18 @@ def command(
         )
     if swept.interrupted:
         return 128 + swept.interrupted
-    return EXIT_FAILED if swept.told.incidents or swept.told.failures else EXIT_DONE
+    return EXIT_FAILED if swept.notified.incidents or swept.notified.failures else EXIT_DONE
 
 
-def _complain_of_channels(state: StateFolder, told: Told, verbose: bool) -> None:
-    """Say which channels did not accept what they were told: at once, then once an hour."""
+def _complain_of_channels(state: StateFolder, notified: Notified, verbose: bool) -> None:
+    """Say which channels did not accept a notification: at once, then once an hour."""
     from eventctl.alerts.notifier import complaint
 
-    for warning in told.warnings:
+    for warning in notified.warnings:
         complain(warning)
-    for name in told.accepted - set(told.failures):
+    for name in notified.accepted - set(notified.failures):
         state.forget_once(complaint(name))
-    for name, error in told.failures.items():
+    for name, error in notified.failures.items():
         if state.once_in(complaint(name), _AN_HOUR) or verbose:
             what = "the report" if name == "report" else f"the alert to {name}"
             complain(f"{what} was not accepted, and goes out with the next sweep: {error}")

@@ -103,24 +103,24 @@ def waiting(problems: Problems, health: Health) -> Iterator[str]:
     if health.breakers:
         yield "<section><h2>Open circuit breakers</h2>"
         for each in health.breakers:
-            yield f'<div class="card incident held"><h3>{data(wording.name(each.handler))}</h3>'
-            yield f'<p class="error">{data(shorten(each.error, 300))}</p>'
+            open_for = span(health.now - each.opened_at)
             yield (
-                f'<p class="soft">It keeps failing: for {span(health.now - each.opened_at)} its'
-                " deliveries have been waiting without losing attempts, and each sweep tries"
-                " one.</p></div>"
+                f'<div class="card incident held"><h3>{data(wording.name(each.handler))}</h3>'
+                f'<p class="error">{data(shorten(each.error, 300))}</p>'
+                f'<p class="soft">It keeps failing: for {open_for} its deliveries have been'
+                " waiting without losing attempts, and each sweep tries one.</p></div>"
             )
         yield "</section>"
     if health.paused:
         yield "<section><h2>Paused</h2>"
         for pause in health.paused:
-            what = f"{pause.kind} {wording.name(pause.name)}"
-            yield f'<div class="card incident quiet"><h3>{data(what)}</h3>'
-            if pause.why:
-                yield f"<p>{data(shorten(printable(pause.why), 300))}</p>"
+            paused_for = span(max(0, health.now - pause.paused_at))
             yield (
-                f'<p class="soft">paused for {span(max(0, health.now - pause.paused_at))}, since'
-                f" {minute(pause.paused_at)} UTC: its deliveries wait, and lose no attempts</p>"
+                '<div class="card incident quiet">'
+                f"<h3>{data(f'{pause.kind} {wording.name(pause.name)}')}</h3>"
+                f"<p>{data(shorten(printable(pause.why), 300))}</p>"
+                f'<p class="soft">paused for {paused_for}, since {minute(pause.paused_at)} UTC:'
+                " its deliveries wait, and lose no attempts</p>"
             )
             if resume := wording.resume_command(problems.open, pause.kind, pause.name):
                 yield from _command("To run it again:", resume)

@@ -42,7 +42,7 @@ class Health:
     outbox_held: int
     incidents: dict[str, int]
     """By kind, how many are open."""
-    untold: list[Untold]
+    unaccepted: list[Untold]
     """By channel, what it has not accepted yet, the oldest first."""
     paused: list[PauseView]
 
@@ -58,9 +58,9 @@ class Health:
         return 0 if oldest is None else max(0, self.now - oldest)
 
     @property
-    def longest_untold(self) -> int:
+    def longest_unaccepted(self) -> int:
         """For how many milliseconds a channel has not accepted something; 0 where all have."""
-        return max((self.now - each.since for each in self.untold), default=0)
+        return max((self.now - each.since for each in self.unaccepted), default=0)
 
     @property
     def held(self) -> int:
@@ -81,7 +81,7 @@ def measure(config: Config, database: Database) -> Health:
         spool=_spool(config),
         outbox_held=statistics.held_in_outbox(database),
         incidents=statistics.open_incidents(database),
-        untold=statistics.untold(database, [each.name for each in config.channels], now),
+        unaccepted=statistics.untold(database, [each.name for each in config.channels], now),
         paused=pauses,
     )
 

@@ -1,8 +1,8 @@
 """The dead-man's switch: a URL that is called after each good sweep.
 
-Whoever watches that URL notifies a person when no call comes any more: because the host is
-down, or cron, or the store, or because no channel accepted what had failed. The URL is a
-secret: who knows it can call it in our place. So it is in no text here.
+A monitor at that URL notifies a person when no call comes any more: because the host, cron
+or the store is down, or because a channel did not accept what had failed. The URL is a secret:
+who knows it can call it in our place. So it is in no text here.
 """
 
 from __future__ import annotations

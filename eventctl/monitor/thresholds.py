@@ -76,7 +76,7 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
         _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
         _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
-        _found("untold", health.longest_untold / 1000, "s", limits, _untold(health)),
+        _found("untold", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
         _found("paused", len(health.paused), "", limits, _paused(health.paused)),
     ]
 
@@ -116,10 +116,10 @@ def _failed(failed: Mapping[str, int]) -> str:
     return f"{count:,} deliveries failed and need a person ({named}{more})"
 
 
-def _untold(health: Health) -> str:
-    if not health.untold:
+def _unaccepted(health: Health) -> str:
+    if not health.unaccepted:
         return "all was notified"
-    first, *others = health.untold
+    first, *others = health.unaccepted
     what = "an alert" if first.count == 1 else f"{first.count:,} alerts"
     text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"
     text += f" for {span(health.now - first.since)}"

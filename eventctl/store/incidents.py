@@ -5,7 +5,7 @@
                v                    │            v                              │
     notices ─> open ── each member resolved ───> ended ── again_after is over ──> a new one
 
-All of it is plain SQL within a caller's transaction. Whoever changes an incident writes
+All of it is plain SQL within a caller's transaction. To change an incident is to write
 its row first: two hosts that see the same failure, or its end, meet there.
 """
 
@@ -58,7 +58,7 @@ class Notification(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Deliveries of one handler that ended in one way, for one cause as far as we can see.
+    """Deliveries of one handler with one outcome and, as far as can be seen, one cause.
 
     Times are in milliseconds since 1970, UTC; `count` is of its members; `event_ids` are
     unique, ascending, and the first ones where there are many; `attempts` is the most that one

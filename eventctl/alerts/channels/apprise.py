@@ -111,7 +111,7 @@ def _run(url: str, **message: str) -> str:
 
 
 def main() -> None:
-    """Send what stands on stdin, and end whatever is still under way."""
+    """Send the message on stdin, and end whatever is still under way."""
     why = _run(**json.load(sys.stdin))
     sys.stderr.write(why)
     sys.stderr.flush()

@@ -1,6 +1,6 @@
 """Incidents as Slack messages, by an incoming webhook, laid out with Block Kit.
 
-What others wrote stands in rich text, whose runs Slack takes to the letter: no markup
+What others wrote is in rich text, whose runs Slack takes to the letter: no markup
 and no mention is seen in them. The little that is markup is escaped.
 """
 

@@ -78,8 +78,8 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     yield f'<p style="{_LINE};color:{colour}">{_data(wording.error(incident))}</p>'
     facts = "<br>".join(f"{label}: {_data(value)}" for label, value in wording.facts(incident))
     yield f'<p style="{_LINE}">{facts}</p>'
-    if look := wording.show_command(digest, incident):
-        yield from _command("Look:", look)
+    if show := wording.show_command(digest, incident):
+        yield from _command("Look:", show)
     yield from _command(advice, command)
     if silence := wording.ack_command(digest, incident):
         yield from _command("To hear no more of it until it ends:", silence)
@@ -119,7 +119,7 @@ def _rest(digest: Digest) -> Iterator[str]:
 
 
 def _data(text: str) -> str:
-    """Return text as data: escaped, and kept from turning the line that it stands in."""
+    """Return text as data: escaped, and kept from turning the line around it."""
     return f"<bdi>{_escaped(text)}</bdi>"
 
 

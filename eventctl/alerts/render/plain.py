@@ -41,7 +41,7 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
             for line in _wrap(f"{label:<9} {value}", indent="   ", hanging=" " * 13)
         ),
         "",
-        *(["   Look:", f"     {look}"] if (look := wording.show_command(digest, incident)) else []),
+        *(["   Look:", f"     {show}"] if (show := wording.show_command(digest, incident)) else []),
         *_wrap(advice, indent="   "),
     ]
     if command:

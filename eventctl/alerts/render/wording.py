@@ -244,7 +244,7 @@ def output(incident: Incident) -> list[str]:
 
 
 def output_title(incident: Incident) -> str:
-    """Return what stands above the output."""
+    """Return the title of the output."""
     return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
 
 

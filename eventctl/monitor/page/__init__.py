@@ -106,7 +106,7 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
 
 def _incidents(health: Health) -> str:
     """Return which channels did not accept something, or how many of each kind are open."""
-    if refusing := [each.channel for each in health.untold if each.error]:
+    if refusing := [each.channel for each in health.unaccepted if each.error]:
         return f"not accepted by {wording.listed(refusing)}"
     counts = health.incidents
     kinds = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts.get(kind)]

@@ -82,20 +82,20 @@ def test_it_is_resolved_by_whichever_host_tells_it(real: servers.Api) -> None:
     assert len(of(real, "ends")) == 1
     alertmanager.send(told(real), keyed("ends", ago=5000, host="web2", sequence=1))
     assert len(of(real, "ends")) == 1
-    over = keyed("ends", ago=5000, host="web2", ended=int(time.time() * 1000) - 1)
+    over = keyed("ends", ago=5000, host="web2", ended_at=int(time.time() * 1000) - 1)
     alertmanager.send(told(real), over)
     assert of(real, "ends") == []
 
 
 def test_a_test_ends_by_itself_soon(real: servers.Api) -> None:
-    alertmanager.send(told(real), named(sample(), key="sample", first=int(time.time() * 1000)))
+    alertmanager.send(told(real), named(sample(), key="sample", opened_at=int(time.time() * 1000)))
     (firing,) = of(real, "sample")
     assert firing["labels"]["severity"] == "info"
     assert abs(seconds(firing["endsAt"]) - (time.time() + 300)) < 20
 
 
 def test_what_ended_before_it_began_by_another_clock_is_taken(real: servers.Api) -> None:
-    alertmanager.send(told(real), keyed("skewed", ended=1))
+    alertmanager.send(told(real), keyed("skewed", ended_at=1))
 
 
 def test_all_incidents_go_in_one_call() -> None:
@@ -133,7 +133,7 @@ def test_what_alertmanager_does_not_take_is_an_error(real: servers.Api) -> None:
 def test_one_that_has_recovered_is_told_by_its_end() -> None:
     receiver = Receiver((200, b""))
     try:
-        ended = one().incidents[0].first + 2 * HOUR
+        ended = one().incidents[0].opened_at + 2 * HOUR
         alertmanager.send(alert("alertmanager", receiver.url()), one(ended=ended))
         alertmanager.send(alert("alertmanager", receiver.url()), one())
     finally:
@@ -144,7 +144,7 @@ def test_one_that_has_recovered_is_told_by_its_end() -> None:
         "2026-11-23T12:00:00.000Z",
         "2026-11-23T14:00:00.000Z",
     )
-    assert over["annotations"]["summary"].startswith("lottery recovered after 2 h: ")
+    assert over["annotations"]["summary"].startswith("lottery recovered after 2h: ")
     assert "replay" in firing["annotations"]
     assert "replay" not in over["annotations"]
 

@@ -123,8 +123,8 @@ def test_alerts_lists_what_is_open_and_who_was_told(project: Project, post: Post
     seen = plain(seen)
     assert code == 0
     assert "lottery: 2 deliveries of purchased ran out of retries" in seen
-    assert "report: not told: it is silent; last try:" in seen
-    assert "print: told, " in seen
+    assert "report: not notified: it is silent; last try:" in seen
+    assert "print: notified, " in seen
     assert "acknowledged: silent until it ends" in seen
     assert project.run("alerts", "--handler", "audit").stdout == ""
     assert f"incident {key}: lottery, 2 in all" in project.run("show", "1").stdout

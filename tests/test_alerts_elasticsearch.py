@@ -82,7 +82,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
                 "output": "trying db1\nfailed",
                 "look": f"{prog} show 42",
                 "replay": f"{prog} replay 42 57 91 --handler lottery",
-                "advice": "Once the cause is mended, let the next sweep run them again:",
+                "advice": "Once the cause is fixed, let the next sweep run them again:",
                 "config": "/etc/eventctl/events.toml",
             },
         }
@@ -295,7 +295,7 @@ def test_the_dashboard_asks_for_fields_that_are_there_and_shows_columns_that_are
 
 def test_what_the_dashboard_counts_is_so(emulator: servers.Api) -> None:
     """By the aggregations that Kibana makes of its panels."""
-    over = named(one(), key="over", ended=NOON + 2 * HOUR)
+    over = named(one(), key="over", ended_at=NOON + 2 * HOUR)
     for each in (many(3), named(many(3), sequence=1), over):
         elasticsearch.send(told(emulator, "board"), each)
     emulator.ask("POST", "/eventctl-board/_refresh")

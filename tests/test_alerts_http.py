@@ -15,6 +15,7 @@ import pytest
 
 from eventctl.alerts.channels import alertmanager, elasticsearch, slack, webhook
 from eventctl.alerts.transport import http
+from eventctl.monitor import heartbeat
 from tests.support import needs
 from tests.support.incidents import TOKEN, alert, one, refusal
 from tests.support.receiver import Authority, Receiver, cut, garbage
@@ -144,23 +145,80 @@ def test_a_server_is_not_waited_for_past_its_time(serve: Any, channel: str, way:
     receiver = serve(way)
     started = time.monotonic()
     line = refusal(CHANNELS[channel].send, alert(channel, receiver.url()), seconds=0.3)
-    assert line.endswith(": it was not done after 0.3 s")
+    assert line.endswith(": no answer within 0.3 s")
     assert time.monotonic() - started < 2
     wait_until(lambda: "http" not in [thread.name for thread in threading.enumerate()])
 
 
-def test_a_server_that_accepts_nobody_is_not_waited_for() -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+@contextlib.contextmanager
+def dead(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Listen without accepting anybody: a connection is neither made nor refused."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind((host, port))
         listener.listen(0)
         port = listener.getsockname()[1]
-        with contextlib.ExitStack() as stack:
-            for _ in range(3):  # Fill the queue of those that wait to be accepted.
-                waiting = stack.enter_context(socket.socket())
-                waiting.setblocking(False)
-                waiting.connect_ex(("127.0.0.1", port))
-            told = alert("webhook", f"http://127.0.0.1:{port}/")
-            assert "not done after 0.3 s" in refusal(webhook.send, told, seconds=0.3)
+        for _ in range(3):  # Fill the queue of those that wait to be accepted.
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex((host, port))
+        yield port
+
+
+def test_a_server_that_accepts_nobody_is_not_waited_for() -> None:
+    with dead() as port:
+        told = alert("webhook", f"http://127.0.0.1:{port}/")
+        assert "no answer within 0.3 s" in refusal(webhook.send, told, seconds=0.3)
+
+
+# --- several addresses
+
+
+def resolve(monkeypatch: pytest.MonkeyPatch, name: str, *hosts: str) -> None:
+    """Make a name resolve to these addresses, in this order."""
+    plain = socket.getaddrinfo
+
+    def found(host: Any, *args: Any, **options: Any) -> Any:
+        if host != name:
+            return plain(host, *args, **options)
+        return [each for host in hosts for each in plain(host, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+
+
+def test_a_dead_address_leaves_the_next_one_its_time(
+    serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = serve()
+    resolve(monkeypatch, "two.example", "127.0.0.2", "127.0.0.1")
+    url = receiver.url(f"/{TOKEN}").replace("127.0.0.1", "two.example")
+    with dead("127.0.0.2", receiver.port):
+        assert webhook.send(alert("webhook", url), one(), seconds=2) == []
+        heartbeat.call(url, timeout=2)
+    posted, called = receiver.requests
+    assert posted.headers["host"] == called.headers["host"] == f"two.example:{receiver.port}"
+
+
+def test_an_address_that_answers_no_handshake_leaves_the_next_one_its_time(
+    serve: Any, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver = serve(context=authority.context)
+    resolve(monkeypatch, "127.0.0.1", "127.0.0.2", "127.0.0.1")
+    with socket.create_server(("127.0.0.2", receiver.port)):
+        told = alert("webhook", receiver.url(scheme="https"), ca_file=authority.file)
+        assert webhook.send(told, one(), seconds=2) == []
+    assert len(receiver.requests) == 1
+
+
+def test_where_every_address_is_dead_the_time_is_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolve(monkeypatch, "two.example", "127.0.0.2", "127.0.0.1")
+    with dead() as port, dead("127.0.0.2", port):
+        told = alert("webhook", f"http://two.example:{port}/")
+        started = time.monotonic()
+        assert refusal(webhook.send, told, seconds=0.4).endswith(": no answer within 0.4 s")
+        assert time.monotonic() - started < 2
 
 
 def test_a_name_that_takes_too_long_to_look_up_is_not_waited_for(
@@ -174,7 +232,7 @@ def test_a_name_that_takes_too_long_to_look_up_is_not_waited_for(
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     told = alert("webhook", receiver.url())
-    assert "not done after 0.2 s" in refusal(webhook.send, told, seconds=0.2)
+    assert "no answer within 0.2 s" in refusal(webhook.send, told, seconds=0.2)
     looked_up.set()
     wait_until(lambda: "http" not in [thread.name for thread in threading.enumerate()])
     assert receiver.requests == [], "it counts as failed, and was sent all the same"

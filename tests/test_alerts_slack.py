@@ -73,7 +73,7 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
     assert runs(commands) == [
         "Look:",
         "> eventctl --config /etc/eventctl/events.toml show 42",
-        "Once the cause is mended, let the next sweep run them again:",
+        "Once the cause is fixed, let the next sweep run them again:",
         "> eventctl --config /etc/eventctl/events.toml replay 42 57 91 --handler lottery",
         "To hear no more of it until it ends:",
         "> eventctl --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
@@ -87,17 +87,17 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
 
 def test_a_message_that_is_not_the_first_says_so() -> None:
     facts = checked(slack.message(one(sequence=2)))[2]["fields"]
-    assert facts[2]["text"] == "*Told*\n2 times before"
+    assert facts[2]["text"] == "*Notified*\n2 times before"
 
 
 def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None:
     header, _, facts, commands, _ = checked(slack.message(one(ended=NOON + 2 * HOUR)))
-    assert header["text"]["text"].startswith("✅ lottery recovered after 2 h: 3 deliveries")
+    assert header["text"]["text"].startswith("✅ lottery recovered after 2h: 3 deliveries")
     assert facts["fields"][2]["text"] == "*Ended*\n2026-11-23 14:00:00 UTC"
     assert runs(commands) == [
         "Look:",
         "> eventctl --config /etc/eventctl/events.toml show 42",
-        "All of it was made good; there is nothing left to do.",
+        "All of it is resolved; there is nothing left to do.",
     ]
 
 

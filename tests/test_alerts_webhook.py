@@ -57,7 +57,7 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
             "fingerprint": one().incidents[0].fingerprint,
             "traceback": TRACEBACK.strip(),
             "output": "trying db1\nfailed",
-            "advice": "Once the cause is mended, let the next sweep run them again:",
+            "advice": "Once the cause is fixed, let the next sweep run them again:",
             "commands": {
                 "look": f"eventctl --config {CONFIG} show 42",
                 "replay": f"eventctl --config {CONFIG} replay 42 57 91 --handler lottery",
@@ -79,8 +79,8 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
     assert (data["kind"], data["took"]) == ("exhausted", 7200)
     assert data["ended"] == "2026-11-23T14:00:00.000Z"
     assert (data["commands"]["replay"], data["commands"]["silence"]) == (None, None)
-    assert data["advice"].startswith("All of it was made good")
-    assert data["title"].startswith("lottery recovered after 2 h: 3 deliveries of purchased")
+    assert data["advice"].startswith("All of it is resolved")
+    assert data["title"].startswith("lottery recovered after 2h: 3 deliveries of purchased")
 
 
 @pytest.mark.parametrize(

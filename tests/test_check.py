@@ -123,7 +123,7 @@ STATES: dict[str, tuple[Callable[[Project], None], str, str]] = {
     "due for 11 minutes": (lambda p: due_for(p, 700), "WARNING", "has waited for 11m 40s"),
     "due for an hour": (lambda p: due_for(p, 3700), "CRITICAL", "has waited for 1h 1m"),
     "behind a breaker": (behind_a_breaker, "CRITICAL", r"(circuit breaker open: draw¦\x1b)"),
-    "held": (held_in_outbox, "WARNING", "1 held, for a person to mend"),
+    "held": (held_in_outbox, "WARNING", "1 held, for a person to fix"),
     "spool for a minute": (lambda p: spooled(p, 60), "OK", "nothing has failed"),
     "spool for 6 minutes": (
         lambda p: spooled(p, 400),

@@ -215,7 +215,7 @@ def test_what_is_mapped_to_what(project: Project) -> None:
     assert tail[:6] == [
         "bought",
         "  draw: handlers:draw, timeout 5m, 8 attempts, 1m, 3m … apart",
-        f"  tool: {project.folder}/tool.sh, timeout 1m30s, no retry",
+        f"  tool: {project.folder}/tool.sh, timeout 1m 30s, no retry",
         "a.b",
         "  draw: handlers:draw, timeout 5m, 2 attempts, 1m apart",
         "no event expects: idle",

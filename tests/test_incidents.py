@@ -41,7 +41,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     sweep(project)
     assert post.subjects() == [TOPIC, f"Re: {TOPIC}"]
     assert "3 deliveries" in body(post.mails()[1])
-    assert "Told once before" in body(post.mails()[1])
+    assert "Notified once before" in body(post.mails()[1])
     # Nothing is new, but it is still open a day later.
     pass_time(project, 23)
     sweep(project)
@@ -54,8 +54,8 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     sweep(project)
     assert post.subjects()[3:] == [f"Recovered: {TOPIC}"]
     end = post.mails()[3]
-    assert "lottery recovered after 1 d 1 h: 3 deliveries of purchased had run out" in body(end)
-    assert "All of it was made good" in body(end)
+    assert "lottery recovered after 1d 1h: 3 deliveries of purchased had run out" in body(end)
+    assert "All of it is resolved" in body(end)
     assert "replay" not in body(end)
     sweep(project)
     pass_time(project, 100)
@@ -293,7 +293,7 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
     for mail in (some, all_of_it):
         for part in ("plain", "html"):
             assert "recovered" not in body(mail, part)
-            assert "made good;" not in body(mail, part)
+            assert "is resolved;" not in body(mail, part)
 
 
 def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:

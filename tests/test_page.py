@@ -124,7 +124,7 @@ def test_a_browser_shows_it_on_a_phone_and_at_a_desk(
         for words in (
             "draw: 61 deliveries of longlong",
             "Open incidents",
-            "report: told, ",
+            "report: notified, ",
             f"eventctl --config {shop.config} ack ",
             "In no incident",
             "<script>alert(1)</script>",
@@ -132,7 +132,7 @@ def test_a_browser_shows_it_on_a_phone_and_at_a_desk(
             f"eventctl --config {shop.config} replay",
             "Open circuit breakers",
             "Events over time",
-            "Mean time to recovery",
+            "mean time to recovery",
         ):
             assert words in seen["text"], words
 

@@ -57,7 +57,7 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
         "RuntimeError: no luck for 'A'",
         f"exhausted {key}; open for ",
         "attempts up to 1; events 1, 2",
-        "report: told, 2",
+        "report: notified, 2",
         f"eventctl --config {project.config} show 1",
         f"eventctl --config {project.config} replay 1 2 --handler lottery",
         f"eventctl --config {project.config} ack {key}",
@@ -79,15 +79,15 @@ def test_who_was_told_and_who_was_not(project: Project, post: Post) -> None:
     post.refuse("no <room>")
     project.run("sweep", check=1)
     shown = sections(project)["Open incidents"]
-    assert "report: not told yet; last try: " in shown
-    assert "<boss>: not told yet; last try: " in shown
+    assert "report: not notified yet; last try: " in shown
+    assert "<boss>: not notified yet; last try: " in shown
     assert "no <room>" in shown
     post.refuse("")
     project.run("sweep", check=1)
     pass_time(project, 25)
     project.run("sweep", check=1)
     shown = sections(project)["Open incidents"]
-    assert re.search(r"<boss>: told, 2[-0-9]+ [0-9:]+ UTC, 2 times in all", shown)
+    assert re.search(r"<boss>: notified, 2[-0-9]+ [0-9:]+ UTC, 2 times in all", shown)
     assert "last try" not in shown
     key = key_of(project, "lottery")
     project.run("ack", key, "--for", "2h")
@@ -104,7 +104,7 @@ def test_who_was_told_and_who_was_not(project: Project, post: Post) -> None:
     assert shown.count("it is down") == 1
     project.execute("UPDATE eventctl_telling SET told = NULL, told_at = NULL")
     shown = sections(project)["Open incidents"]
-    assert "report: not told: it is silent; last try: it is down" in shown
+    assert "report: not notified: it is silent; last try: it is down" in shown
     assert "<boss>" not in shown
 
 

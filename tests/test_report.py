@@ -118,7 +118,7 @@ def test_an_incident_has_the_first_error_and_traceback_and_the_latest_output() -
         ]
     )
     assert (incident.error, incident.output) == ("order 9", "late")
-    assert (incident.first, incident.last) == (NOON, NOON + 3000)
+    assert (incident.opened_at, incident.last_at) == (NOON, NOON + 3000)
     assert incident.count == 4
     assert incident.event_ids == (3, 7, 9)
     assert incident.names == ("refunded", "purchased")
@@ -212,7 +212,7 @@ def test_the_text_of_one_incident() -> None:
         "\n"
         "   Look:\n"
         "     eventctl --config /etc/eventctl/events.toml show 42\n"
-        "   Once the cause is mended, let the next sweep run them again:\n"
+        "   Once the cause is fixed, let the next sweep run them again:\n"
         "     eventctl --config /etc/eventctl/events.toml replay 42 57 --handler lottery\n"
         "\n"
         "   First traceback:\n"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from eventctl import config
-from eventctl.monitor.page.data import look
+from eventctl.monitor.page.data import find_problems
 from eventctl.store import claims, migrations
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
@@ -146,7 +146,7 @@ def test_they_find_what_is_there(project: Project, database: Database) -> None:
     kinds = [notice.kind for notice in failures.unsolved(database)]
     assert (kinds.count("exhausted"), kinds.count("held")) == (RECENT, 1)
     window = Window.of(now - A_DAY, now + 1, 10)
-    needs = look(config.load(project.config), database, window, now)
+    needs = find_problems(config.load(project.config), database, window, now)
     assert sum(incident.count for incident in needs.others.incidents) == RECENT + 1
     assert statistics.first_event(database) == project.value(
         "SELECT MIN(created_at) FROM eventctl_event"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventctl.cli.output.stats_table import sparkline
-from eventctl.format.time import brief
+from eventctl.format.time import span
 from eventctl.store.queries.aggregate import STEPS, Durations, Window
 
 TIMES = st.integers(min_value=0, max_value=2**45)
@@ -56,15 +56,16 @@ def test_no_values_have_no_percentiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "shown"),
+    ("milliseconds", "shown"),
     [
-        (None, "–"), (0, "0ms"), (0.0449, "45ms"), (0.9996, "1.0s"), (1.25, "1.2s"), (9.96, "10s"),
-        (63, "63s"), (99.4, "99s"), (100, "1.7m"), (3599, "1.0h"), (5400, "1.5h"), (86_400, "1.0d"),
-        (86_400 * 400, "400d"),
+        (0, "0ms"), (44.9, "45ms"), (350, "350ms"), (999.6, "1s"), (1000, "1s"), (1250, "1.2s"),
+        (9960, "9.9s"), (10_400, "10s"), (63_000, "1m 3s"), (74_000, "1m 14s"),
+        (3_599_000, "59m 59s"), (7_500_000, "2h 5m"), (86_400_000, "1d"),
+        (86_400_000 * 3 + 4 * 3_600_000, "3d 4h"), (86_400_000 * 400, "400d"), (-5000, "5s"),
     ],
 )  # fmt: skip
-def test_a_span_in_few_characters(seconds: float | None, shown: str) -> None:
-    assert brief(seconds) == shown
+def test_a_duration_in_one_or_two_units(milliseconds: float, shown: str) -> None:
+    assert span(milliseconds) == shown
 
 
 def test_a_sparkline_shows_the_highest_as_a_full_block_and_nothing_as_a_blank() -> None:

@@ -93,7 +93,7 @@ def test_a_channel_that_is_gone_is_neither_tried_nor_complained_of(
     (shown,) = json.loads(project.run("alerts", "--json").stdout)
     assert {each["channel"] for each in shown["told"]} == {"report", "gone"}
     screen = plain(on_terminal(project, "alerts")[1])
-    assert re.search(r"gone: not told yet \(not in this events.toml\)", screen)
+    assert re.search(r"gone: not notified yet \(not in this events.toml\)", screen)
     assert "it is down" not in screen
 
 
@@ -127,7 +127,7 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
     assert json.loads(project.run("stats", "--json").stdout)["incidents"] == 1
     found = [line for line in doctor(project) if line.check == "alerts"]
     assert [line.level for line in found] == ["problem", "problem"]
-    assert re.match(r"bo\|ss has not accepted 1 alert for 20m(?:\ds)?: .*no room", found[0].text)
+    assert re.match(r"bo\|ss has not accepted 1 alert for 20m(?: \ds)?: .*no room", found[0].text)
     assert "eventctl alerts test 'bo|ss'" in (found[0].mend or "")
     # What a person wants to hear nothing of is owed to nobody.
     project.run("ack", project.value("SELECT `key` FROM eventctl_incident"))

@@ -8,7 +8,6 @@ time: the line on the emitter's stderr says the same.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -17,12 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from eventctl.alerts import channels
-from eventctl.alerts.incident import Digest, group
+from eventctl.alerts.incident import Digest, digest, group
 from eventctl.config import Needs, load
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
 from eventctl.format.signals import restore_signals
 from eventctl.models import Notice
+from eventctl.store.incidents import new_key
 
 _WAIT = 60.0
 """Seconds after which a channel is waited for no more."""
@@ -44,17 +44,12 @@ def notice(name: str, key: str, error: str) -> Notice:
     )
 
 
-def tell(config: Config, found: Notice) -> None:
-    """Tell every channel that has emit-failed, but those that print."""
+def notify(config: Config, found: Notice) -> None:
+    """Notify every channel that has emit-failed, but those that print."""
     (incident,) = group([found])
-    digest = Digest(
-        incidents=(replace(incident, key=os.urandom(5).hex()),),
-        path=config.path,
-        host=os.uname().nodename,
-        handlers=frozenset(config.handlers),
-    )
+    message = digest(config, replace(incident, key=new_key()))
     threads = [
-        threading.Thread(target=_send, args=(channel, digest), daemon=True)
+        threading.Thread(target=_send, args=(channel, message), daemon=True)
         for channel in config.channels
         if channel.tells("emit-failed") and channel.channel != "print"
     ]
@@ -64,16 +59,16 @@ def tell(config: Config, found: Notice) -> None:
         thread.join(_WAIT)
 
 
-def _send(channel: Alert, digest: Digest) -> None:
-    with suppress(ChannelError):  # there is nobody here to be told of it
-        channels.send(channel, digest)
+def _send(channel: Alert, message: Digest) -> None:
+    with suppress(ChannelError):  # nobody is here who could read of it
+        channels.send(channel, message)
 
 
 def main() -> None:
-    """Tell it as [report] and [[alerts]] say."""
+    """Notify as [report] and [[alerts]] say."""
     path, name, key, error = sys.argv[1:]
     restore_signals()  # an emitter may have ignored what a channel's program needs
-    tell(load(Path(path), Needs.NOTHING), notice(name, key, error))
+    notify(load(Path(path), Needs.NOTHING), notice(name, key, error))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Grouping: what went wrong in the same way is one incident, however often it did."""
+"""Grouping: failures with one cause are one incident, however many there are."""
 
 from __future__ import annotations
 
@@ -12,51 +12,12 @@ from pathlib import Path
 from eventctl.config.model import Config
 from eventctl.format.fingerprint import general
 from eventctl.models import Notice
-from eventctl.store.incidents import Case
-
-
-@dataclass(frozen=True, slots=True)
-class Incident:
-    """Deliveries of one handler that ended in one way, for one cause as far as we can see.
-
-    `first` and `last` are in milliseconds since 1970, UTC; `count` is of deliveries,
-    `event_ids` are unique and ascending, and not all where there are many; `attempts` is
-    the most that one of them took; `error` and `traceback` are the first, `output` is the
-    latest.
-    """
-
-    kind: str
-    handler: str
-    error: str
-    fingerprint: str
-    first: int
-    last: int
-    count: int
-    event_ids: tuple[int, ...]
-    names: tuple[str, ...]
-    attempts: int
-    traceback: str
-    output: str
-    key: str = ""
-    """Names the incident for ever, in every message about it; random."""
-    sequence: int = 0
-    """How many messages about it the channel has accepted before: with `key` it names this one,
-    so that a retry can be known as one."""
-    ended: int | None = None
-    """When all of it was made good or given up, in milliseconds since 1970; None as long as it
-    is open."""
-    cancelled: int = 0
-    """How many of its deliveries a person has given up, where it has ended."""
-
-    @property
-    def has_events(self) -> bool:
-        """Whether it is about events, and not about what could not become one."""
-        return any(self.event_ids)
+from eventctl.store.incidents import Incident, new_key
 
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """All that one message tells, and what it takes to act on it.
+    """What one message is about, and what it takes to act on it.
 
     `path` is that of events.toml; `handlers` are the names that it knows.
     """
@@ -67,58 +28,41 @@ class Digest:
     handlers: frozenset[str]
 
 
-def of(case: Case, sequence: int = 0, cancelled: int = 0) -> Incident:
-    """Return an incident of the store, as the message about it that follows `sequence` others
-    has it; `cancelled` of its deliveries were given up by a person.
-    """
-    return Incident(
-        kind=case.kind,
-        handler=case.handler,
-        error=case.error,
-        fingerprint=case.fingerprint,
-        first=case.opened_at,
-        last=case.last_at,
-        count=case.count,
-        event_ids=tuple(sorted(case.event_ids)),
-        names=case.names,
-        attempts=case.attempts,
-        traceback=case.traceback,
-        output=case.output,
-        key=case.key,
-        sequence=sequence,
-        ended=case.ended_at,
-        cancelled=cancelled,
-    )
+def digest(config: Config, *incidents: Incident, host: str = "") -> Digest:
+    """Return a message about these incidents; `host` is this one unless it is named."""
+    name = host or os.uname().nodename
+    return Digest(incidents, config.path, name, frozenset(config.handlers))
 
 
 def sample(config: Config) -> Digest:
     """Return a message that says of itself that it is a test."""
     now = int(time.time() * 1000)
     incident = Incident(
+        id=0,
+        key=new_key(),
         kind="test",
         handler="test",
-        error="This is a test: nothing has failed.",
         fingerprint="test",
-        first=now,
-        last=now,
-        count=1,
-        event_ids=(),
-        names=(),
-        attempts=0,
+        error="This is a test: nothing has failed.",
         traceback="",
         output="",
-        key=os.urandom(5).hex(),
+        names=(),
+        event_ids=(),
+        count=1,
+        attempts=0,
+        opened_at=now,
+        last_at=now,
     )
-    return Digest((incident,), config.path, os.uname().nodename, frozenset(config.handlers))
+    return digest(config, incident)
 
 
 def group(notices: Iterable[Notice]) -> list[Incident]:
     """Group by kind, handler and cause; the incident with most deliveries is first."""
-    incidents = [made_of(print_, members) for print_, members in alike(notices).items()]
-    return sorted(incidents, key=lambda incident: (-incident.count, incident.first))
+    incidents = [made_of(members) for members in by_fingerprint(notices).values()]
+    return sorted(incidents, key=lambda incident: (-incident.count, incident.opened_at))
 
 
-def alike(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
+def by_fingerprint(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
     """Return notices by their fingerprint, each list in the order of time."""
     found: dict[str, list[Notice]] = {}
     for notice in sorted(notices, key=lambda notice: (notice.at, notice.id)):
@@ -127,27 +71,27 @@ def alike(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
 
 
 def fingerprint(notice: Notice) -> str:
-    """Return 12 hex digits, the same for what went wrong in the same way: by kind, handler
-    and cause.
-    """
-    telling = (notice.kind, notice.handler, notice.cause or general(notice.error))
-    return hashlib.sha256("\0".join(telling).encode("utf-8", "replace")).hexdigest()[:12]
+    """Return 12 hex digits, the same for failures of one kind, handler and cause."""
+    parts = (notice.kind, notice.handler, notice.cause or general(notice.error))
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
 
 
-def made_of(print_: str, members: Sequence[Notice]) -> Incident:
-    """Return the incident that notices of one fingerprint make, in the order of time."""
+def made_of(members: Sequence[Notice]) -> Incident:
+    """Return the incident that notices of one fingerprint make; they are in the order of time."""
     first, last = members[0], members[-1]
     return Incident(
+        id=0,
+        key="",
         kind=first.kind,
         handler=first.handler,
+        fingerprint=fingerprint(first),
         error=first.error,
-        fingerprint=print_,
-        first=first.at,
-        last=last.at,
-        count=len(members),
-        event_ids=tuple(sorted({notice.event_id for notice in members})),
-        names=tuple(dict.fromkeys(notice.name for notice in members)),
-        attempts=max(notice.attempts for notice in members),
         traceback=next((notice.traceback for notice in members if notice.traceback), ""),
         output=next((notice.output for notice in reversed(members) if notice.output), ""),
+        names=tuple(dict.fromkeys(notice.name for notice in members)),
+        event_ids=tuple(sorted({notice.event_id for notice in members})),
+        count=len(members),
+        attempts=max(notice.attempts for notice in members),
+        opened_at=first.at,
+        last_at=last.at,
     )

@@ -1,5 +1,5 @@
-"""What failed becomes a part of an incident, and what was made good ends one: no message
-is sent here. Each step is one transaction, and a crash between two loses nothing.
+"""What failed becomes a part of an incident, and what is resolved ends one: no message is
+sent here. Each step is one transaction, and a crash between two loses nothing.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eventctl.alerts.incident import alike, made_of
+from eventctl.alerts.incident import by_fingerprint, made_of
 from eventctl.config.model import Alert, Config
 from eventctl.intake import spool
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import incidents, notices, notifications
 from eventctl.store.database import Database, Transaction
-from eventctl.store.incidents import GIVEN_UP, Case
+from eventctl.store.incidents import GIVEN_UP, Incident
 
 _TOGETHER = 100
 """How many incidents end in one transaction."""
@@ -30,52 +30,48 @@ def admit(config: Config, database: Database) -> None:
 def _admit(tx: Transaction, channels: Sequence[Alert]) -> int:
     ids, found = notices.due(tx)
     if ids:
-        for print_, group in alike(found).items():
-            _add(tx, print_, group, channels)
+        for group in by_fingerprint(found).values():
+            _add(tx, group, channels)
         notices.remove(tx, ids)
     return len(ids)
 
 
-def _add(tx: Transaction, print_: str, group: list[Notice], channels: Sequence[Alert]) -> None:
-    """Add alike notices to the incident that is open or ended just now, or to a new one."""
-    seen = made_of(print_, group)
+def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> None:
+    """Add notices of one fingerprint to the incident that is open or has just ended, or to a
+    new one.
+    """
+    seen = made_of(group)
     wanting = [channel for channel in channels if channel.tells(seen.kind)]
     patience = max((channel.again_after for channel in wanting), default=0.0)
-    case = incidents.find_open(tx, print_)
-    if case is None:
-        case = incidents.reopen(tx, print_, since=tx.now() - int(patience * 1000))
-    if case is None:
-        traceback, _ = notices.last_words(tx, group[0].delivery_id)
-        case = incidents.insert(
-            tx,
-            Case(
-                id=0,
-                key="",
-                kind=seen.kind,
-                handler=seen.handler,
-                fingerprint=print_,
-                error=seen.error,
-                traceback=traceback,
-                output=_output(tx, group),
-                names=seen.names[: incidents.IDS],
-                event_ids=seen.event_ids[: incidents.IDS],
-                count=_count(group),
-                attempts=seen.attempts,
-                opened_at=seen.first,
-                last_at=seen.last,
-            ),
-        )
-        incidents.join(tx, case.id, group)
-        notifications.owe(tx, case, wanting)
+    known = incidents.find_open(tx, seen.fingerprint)
+    if known is None:
+        since = tx.now() - int(patience * 1000)
+        known = incidents.reopen(tx, seen.fingerprint, since)
+    if known is None:
+        new = incidents.insert(tx, _new(tx, seen, group))
+        incidents.join(tx, new.id, group)
+        notifications.schedule(tx, new, wanting)
         return
-    known = incidents.members(tx, case.id, group)
-    fresh = [notice for notice in group if notice.delivery_id not in known]
-    case = _grown(tx, case, fresh, group)
-    incidents.update(tx, case)
-    incidents.join(tx, case.id, group)
+    members = incidents.members(tx, known.id, group)
+    fresh = [notice for notice in group if notice.delivery_id not in members]
+    grown = _grown(tx, known, fresh, group)
+    incidents.update(tx, grown)
+    incidents.join(tx, grown.id, group)
     # Only a person replays what was given up, and then waits to hear of it.
     again = seen.kind in GIVEN_UP and len(fresh) < len(group)
-    notifications.owe(tx, case, channels, at_once=again)
+    notifications.schedule(tx, grown, channels, at_once=again)
+
+
+def _new(tx: Transaction, seen: Incident, group: list[Notice]) -> Incident:
+    traceback, _ = notices.last_words(tx, group[0].delivery_id)
+    return replace(
+        seen,
+        traceback=traceback,
+        output=_output(tx, group),
+        names=seen.names[: incidents.IDS],
+        event_ids=seen.event_ids[: incidents.IDS],
+        count=_count(group),
+    )
 
 
 def _count(group: Sequence[Notice]) -> int:
@@ -84,17 +80,17 @@ def _count(group: Sequence[Notice]) -> int:
     return len(deliveries) + sum(notice.delivery_id is None for notice in group)
 
 
-def _grown(tx: Transaction, case: Case, fresh: list[Notice], group: list[Notice]) -> Case:
-    ids = dict.fromkeys((*case.event_ids, *sorted(n.event_id for n in fresh)))
-    names = dict.fromkeys((*case.names, *(notice.name for notice in group)))
+def _grown(tx: Transaction, known: Incident, fresh: list[Notice], group: list[Notice]) -> Incident:
+    ids = dict.fromkeys((*known.event_ids, *sorted(n.event_id for n in fresh)))
+    names = dict.fromkeys((*known.names, *(notice.name for notice in group)))
     return replace(
-        case,
-        output=_output(tx, group) or case.output,
+        known,
+        output=_output(tx, group) or known.output,
         names=tuple(names)[: incidents.IDS],
         event_ids=tuple(ids)[: incidents.IDS],
-        count=case.count + _count(fresh),
-        attempts=max(case.attempts, *(notice.attempts for notice in group)),
-        last_at=max(case.last_at, group[-1].at),
+        count=known.count + _count(fresh),
+        attempts=max(known.attempts, *(notice.attempts for notice in group)),
+        last_at=max(known.last_at, group[-1].at),
     )
 
 
@@ -105,19 +101,19 @@ def _output(tx: Transaction, group: Sequence[Notice]) -> str:
 
 
 def introduce(config: Config, database: Database) -> None:
-    """Owe what is open to channels that are new in events.toml."""
-    notifications.owe_new_channels(database, config.channels)
+    """Notify channels that are new in events.toml of what is open."""
+    notifications.schedule_new_channels(database, config.channels)
 
 
-def settle(config: Config, database: Database, state: StateFolder) -> None:
-    """End the incidents of which all was made good, and owe their end to those who were told."""
-    ids = database.transaction(lambda tx: _moved_on(tx, state))
+def resolve(config: Config, database: Database, state: StateFolder) -> None:
+    """End the incidents of which all is resolved, and notify of their end who heard of them."""
+    ids = database.transaction(lambda tx: _to_check(tx, state))
     for start in range(0, len(ids), _TOGETHER):
         part = ids[start : start + _TOGETHER]
-        database.transaction(functools.partial(_settle, ids=part, channels=config.channels))
+        database.transaction(functools.partial(_end, ids=part, channels=config.channels))
 
 
-def _moved_on(tx: Transaction, state: StateFolder) -> list[int]:
+def _to_check(tx: Transaction, state: StateFolder) -> list[int]:
     for member_id, place in incidents.set_aside(tx):
         if place == incidents.OUTBOX:
             gone = not incidents.any_row_is_held(tx)
@@ -125,11 +121,11 @@ def _moved_on(tx: Transaction, state: StateFolder) -> list[int]:
             gone = place == state.name and not spool.anything_aside(state)
         if gone:
             incidents.leave(tx, member_id)
-    return incidents.moved_on(tx)
+    return incidents.to_check(tx)
 
 
-def _settle(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
+def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
     for incident_id in ids:
-        if ended := incidents.settle(tx, incident_id):
-            case, mended = ended
-            notifications.owe(tx, case, channels, mended=mended)
+        if ended := incidents.end(tx, incident_id):
+            incident, went_well = ended
+            notifications.schedule(tx, incident, channels, went_well=went_well)

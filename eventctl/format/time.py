@@ -1,15 +1,23 @@
-"""Times and spans of time in a few characters, for people. All times are UTC."""
+"""Times and durations as people and programs read them. All times are UTC."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import overload
 
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"))
 
 
-def span(milliseconds: int) -> str:
-    """Return a span of time in one or two units, as in "1h 5m", "12s" or "45ms"."""
-    left = abs(milliseconds)
+def span(milliseconds: float) -> str:
+    """Return a duration in one or two units, as in "350ms", "1.4s", "1m 14s", "2h 5m", "3d 4h".
+
+    Below ten seconds it has a tenth, unless that is 0.
+    """
+    left = abs(round(milliseconds))
     if left < 1000:
         return f"{left}ms"
+    if left < 10_000 and left % 1000 >= 100:
+        return f"{left // 100 / 10}s"
     parts: list[str] = []
     for size, unit in _UNITS:
         if left >= size or parts:
@@ -18,33 +26,35 @@ def span(milliseconds: int) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0"))
 
 
-def brief(seconds: float | None) -> str:
-    """Return a span of time in few characters, as in "45ms", "1.2s" or "3.5h"; "–" for none."""
-    if seconds is None:
-        return "–"
-    if seconds < 0.9995:
-        return f"{seconds * 1000:.0f}ms"
-    for unit, size in (("s", 60.0), ("m", 60.0), ("h", 24.0), ("d", float("inf"))):
-        if round(seconds, 1) < size or (unit == "s" and seconds < 99.5):
-            return f"{seconds:.1f}{unit}" if seconds < 9.95 else f"{seconds:.0f}{unit}"
-        seconds /= size
-    raise AssertionError("no span is longer than any number of days")
-
-
 def minute(at: int) -> str:
     """Return a time in milliseconds since 1970 as "2026-11-23 01:11"."""
-    return _shown(at, "%Y-%m-%d %H:%M")
+    moment = _moment(at)
+    return f"{moment:%Y-%m-%d %H:%M}" if moment else str(at)
 
 
 def second(at: int) -> str:
     """Return a time in milliseconds since 1970 as "2026-11-23 01:11:11"."""
-    return _shown(at, "%Y-%m-%d %H:%M:%S")
+    moment = _moment(at)
+    return f"{moment:%Y-%m-%d %H:%M:%S}" if moment else str(at)
 
 
-def _shown(at: int, form: str) -> str:
-    from datetime import UTC, datetime
+@overload
+def iso(at: int) -> str: ...
+@overload
+def iso(at: int | None) -> str | None: ...
+def iso(at: int | None) -> str | None:
+    """Return a time in milliseconds since 1970 as "2026-11-23T01:11:11.000Z"; None of None."""
+    if at is None:
+        return None
+    moment = _moment(at)
+    if moment is None:
+        return str(at)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+
+def _moment(at: int) -> datetime | None:
+    """Return the time; None past the year 9999, or where it is no number: written by hand."""
     try:
-        return datetime.fromtimestamp(at / 1000, UTC).strftime(form)
-    except (ValueError, OverflowError, OSError):
-        return str(at)  # past the year 9999: it was written by hand
+        return datetime.fromtimestamp(at / 1000, UTC)
+    except (ValueError, OverflowError, OSError, TypeError):
+        return None

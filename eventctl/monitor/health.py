@@ -42,7 +42,7 @@ class Health:
     outbox_held: int
     incidents: dict[str, int]
     """By kind, how many are open."""
-    untold: list[Untold]
+    unaccepted: list[Untold]
     """By channel, what it has not accepted yet, the oldest first."""
     paused: list[PauseView]
 
@@ -58,17 +58,17 @@ class Health:
         return 0 if oldest is None else max(0, self.now - oldest)
 
     @property
-    def longest_untold(self) -> int:
+    def longest_unaccepted(self) -> int:
         """For how many milliseconds a channel has not accepted something; 0 where all have."""
-        return max((self.now - each.since for each in self.untold), default=0)
+        return max((self.now - each.since for each in self.unaccepted), default=0)
 
     @property
     def held(self) -> int:
-        """How many deliveries, outbox rows and spool files wait for a person to mend them."""
+        """How many deliveries, outbox rows and spool files wait for a person to fix them."""
         return sum(self.backlog.held.values()) + self.outbox_held + self.spool.set_aside
 
 
-def look(config: Config, database: Database) -> Health:
+def measure(config: Config, database: Database) -> Health:
     """Return how well all is now. Raises StateUnavailable where the spool can't be read."""
     now = claims.now(database)
     pauses = events.pauses(database)
@@ -81,7 +81,7 @@ def look(config: Config, database: Database) -> Health:
         spool=_spool(config),
         outbox_held=statistics.held_in_outbox(database),
         incidents=statistics.open_incidents(database),
-        untold=statistics.untold(database, [each.name for each in config.channels], now),
+        unaccepted=statistics.untold(database, [each.name for each in config.channels], now),
         paused=pauses,
     )
 

@@ -61,7 +61,7 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
     )
     yield (
         "eventctl_held",
-        "Deliveries, outbox rows and spool files that wait for a person to mend them.",
+        "Deliveries, outbox rows and spool files that wait for a person to fix them.",
         {(): float(health.held)},
     )
     yield (
@@ -76,14 +76,14 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
     )
     yield (
         "eventctl_incidents_open",
-        "Incidents of which something is not made good yet.",
+        "Incidents of which something is not resolved yet.",
         {(("kind", kind),): float(health.incidents.get(kind, 0)) for kind in _KINDS},
     )
-    yield "eventctl_untold", "Alerts that a channel has not accepted yet.", _untold(health)
+    yield "eventctl_untold", "Alerts that a channel has not accepted yet.", _unaccepted(health)
     yield (
         "eventctl_untold_oldest_seconds",
         "For how long the oldest of them has been waiting.",
-        {(): health.longest_untold / 1000},
+        {(): health.longest_unaccepted / 1000},
     )
     yield (
         "eventctl_paused",
@@ -115,8 +115,10 @@ def _backlog(health: Health) -> Samples:
     return found
 
 
-def _untold(health: Health) -> Samples:
-    return {(("channel", each.channel),): float(each.count) for each in health.untold} or {(): 0.0}
+def _unaccepted(health: Health) -> Samples:
+    return {(("channel", each.channel),): float(each.count) for each in health.unaccepted} or {
+        (): 0.0
+    }
 
 
 def _count(health: Health, kind: Kind) -> int:

@@ -15,8 +15,8 @@ from eventctl.monitor.health import Health
 from eventctl.store.queries.events import PauseView
 
 
-class Level(IntEnum):
-    """How bad it is; the numbers are the exit codes of Nagios plugins."""
+class Severity(IntEnum):
+    """How bad a value is; the numbers are the exit codes of Nagios plugins."""
 
     OK = 0
     WARNING = 1
@@ -31,13 +31,13 @@ class Limits:
     warning: float | None
     critical: float | None
 
-    def level(self, value: float) -> Level:
+    def level(self, value: float) -> Severity:
         """Return what a value means."""
         if self.critical is not None and value > self.critical:
-            return Level.CRITICAL
+            return Severity.CRITICAL
         if self.warning is not None and value > self.warning:
-            return Level.WARNING
-        return Level.OK
+            return Severity.WARNING
+        return Severity.OK
 
 
 LIMITS: Mapping[str, Limits] = {
@@ -54,18 +54,18 @@ LIMITS: Mapping[str, Limits] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Measured:
     """One value that was judged; `value` is None where there is none. `unit` is "s" or ""."""
 
     name: str
     value: float | None
     unit: str
     limits: Limits
-    level: Level
+    level: Severity
     text: str
 
 
-def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Finding]:
+def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measured]:
     """Return what is found, in the order of LIMITS."""
     backlog, spool = health.backlog, health.spool
     age = health.sweep_age
@@ -74,18 +74,18 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Finding
         _found("due", health.oldest_due / 1000, "s", limits, _due(health)),
         _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
-        _found("held", health.held, "", limits, f"{health.held:,} held, for a person to mend"),
+        _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
         _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
-        _found("untold", health.longest_untold / 1000, "s", limits, _untold(health)),
+        _found("untold", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
         _found("paused", len(health.paused), "", limits, _paused(health.paused)),
     ]
 
 
 def _found(
     name: str, value: float | None, unit: str, limits: Mapping[str, Limits], text: str
-) -> Finding:
-    level = Level.CRITICAL if value is None else limits[name].level(value)
-    return Finding(name, value, unit, limits[name], level, text)
+) -> Measured:
+    level = Severity.CRITICAL if value is None else limits[name].level(value)
+    return Measured(name, value, unit, limits[name], level, text)
 
 
 def _sweep(age: int | None) -> str:
@@ -116,10 +116,10 @@ def _failed(failed: Mapping[str, int]) -> str:
     return f"{count:,} deliveries failed and need a person ({named}{more})"
 
 
-def _untold(health: Health) -> str:
-    if not health.untold:
-        return "all has been told"
-    first, *others = health.untold
+def _unaccepted(health: Health) -> str:
+    if not health.unaccepted:
+        return "all was notified"
+    first, *others = health.unaccepted
     what = "an alert" if first.count == 1 else f"{first.count:,} alerts"
     text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"
     text += f" for {span(health.now - first.since)}"

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from eventctl.alerts.notifier import Told, complaint
+from eventctl.alerts.notifier import Notified, complaint
 from eventctl.config.model import Config
 from eventctl.errors import (
     EXIT_DONE,
@@ -23,7 +23,7 @@ from eventctl.errors import (
 )
 from eventctl.intake import spool
 from eventctl.models import Result, Verdict
-from eventctl.monitor.heartbeat import Pinger
+from eventctl.monitor.heartbeat import Heartbeat
 from eventctl.run.dispatch import Interruption
 from eventctl.run.sweep_pass import Options, SweepPasses, Swept
 from eventctl.state.folder import StateFolder
@@ -69,7 +69,7 @@ class _Sweep:
         self._listener = listener
         self._state = StateFolder(config.store.state, config.store.group)
         url = config.sweep.ping if options.event is options.handler is None else None
-        self._pinger = Pinger(url, self._state, listener.complain)
+        self._heartbeat = Heartbeat(url, self._state, listener.complain)
 
     def run(self) -> Ended:
         lock = SweepLock(self._state, self._config.sweep.lock)
@@ -97,15 +97,15 @@ class _Sweep:
                 database,
                 interruption,
                 self._listener.on_result,
-                self._pinger.passed,
+                self._heartbeat.passed,
             ).run()
 
     def _ended(self, swept: Swept) -> Ended:
         if swept.is_good:
-            self._pinger.ended()
-        self._complain_of_channels(swept.told)
+            self._heartbeat.ended()
+        self._complain_of_channels(swept.notified)
         self._complain_of_spool()
-        code = EXIT_FAILED if swept.told.incidents or swept.told.failures else EXIT_DONE
+        code = EXIT_FAILED if swept.notified.incidents or swept.notified.failures else EXIT_DONE
         return Ended(128 + swept.interrupted if swept.interrupted else code, swept.counts)
 
     def _failed(self, what: str, error: EventctlError) -> Ended:
@@ -125,13 +125,13 @@ class _Sweep:
         except StateUnavailable:
             return True  # a full disk is no reason for silence
 
-    def _complain_of_channels(self, told: Told) -> None:
+    def _complain_of_channels(self, notified: Notified) -> None:
         """Say which channels did not accept a message: at once, then once an hour."""
-        for warning in told.warnings:
+        for warning in notified.warnings:
             self._listener.complain(warning)
-        for name in told.accepted - set(told.failures):
+        for name in notified.accepted - set(notified.failures):
             self._state.forget_once(complaint(name))
-        for name, error in told.failures.items():
+        for name, error in notified.failures.items():
             what = "the report" if name == "report" else f"the alert to {name}"
             self._complain(
                 complaint(name),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from eventctl.alerts import recorder
-from eventctl.alerts.notifier import Teller, Told
+from eventctl.alerts.notifier import Notified, Notifier
 from eventctl.config import retry_policy
 from eventctl.config.model import Config, Retry
 from eventctl.format import messages
@@ -47,14 +47,14 @@ class Swept:
     """What a sweep did. `counts` are by the names of `history.COUNTS`."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    told: Told = field(default_factory=Told)
+    notified: Notified = field(default_factory=Notified)
     interrupted: int = 0
     """The signal that ended it early, or 0."""
 
     @property
     def is_good(self) -> bool:
-        """Whether it ran through, and whoever had to be told of something was told."""
-        return not self.interrupted and not self.told.failures
+        """Whether it ran through, and every channel accepted what it was notified of."""
+        return not self.interrupted and not self.notified.failures
 
 
 class SweepPasses:
@@ -90,9 +90,9 @@ class SweepPasses:
         self._held = 0
         self._probes_alone: list[str] = []
         self._tells_failed = any(channel.tells("failed") for channel in config.channels)
-        self._teller = Teller(config, database, self._host)
+        self._notifier = Notifier(config, database, self._host)
         self._introduced = False
-        self._done = Swept(told=self._teller.told)
+        self._done = Swept(notified=self._notifier.outcome)
 
     def run(self) -> Swept:
         """Sweep once, or again each second for as long as the options say."""
@@ -146,7 +146,7 @@ class SweepPasses:
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
         self._breakers.write()
-        self._tell()
+        self._notify()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, and last, one
@@ -258,14 +258,14 @@ class SweepPasses:
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
         return verdict._replace(told=self._tells_failed and started)
 
-    def _tell(self) -> None:
-        """Tell of what failed, also before this sweep, and of what was made good."""
+    def _notify(self) -> None:
+        """Notify of what failed, also before this sweep, and of what is resolved."""
         recorder.admit(self._config, self._database)
-        recorder.settle(self._config, self._database, self._state)
+        recorder.resolve(self._config, self._database, self._state)
         if not self._introduced:  # events.toml is the same in each pass
             recorder.introduce(self._config, self._database)
             self._introduced = True
-        self._teller.run()
+        self._notifier.run()
 
     def _keep(self) -> None:
         """Delete what [store] keep no longer keeps, now that all else is done."""

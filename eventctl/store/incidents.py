@@ -1,11 +1,11 @@
-"""Incidents: what went wrong in one way, from its first failure until all is made good.
+"""Incidents: failures with one cause, from the first until all of them are resolved.
 
-                    the same again                     the same again, soon
-               ┌─────────────────────┐           ┌──────────────────────────────┐
-               v                     │           v                              │
-    notices ─> open ── each member made good ──> ended ── again_after is over ──> a new one
+                   the same again                     the same again, soon
+               ┌────────────────────┐            ┌──────────────────────────────┐
+               v                    │            v                              │
+    notices ─> open ── each member resolved ───> ended ── again_after is over ──> a new one
 
-All of it is plain SQL within a caller's transaction. Whoever changes an incident writes
+All of it is plain SQL within a caller's transaction. To change an incident is to write
 its row first: two hosts that see the same failure, or its end, meet there.
 """
 
@@ -15,6 +15,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from eventctl.models import HELD, Notice, Reason, State, Status
 from eventctl.store.database import Database, Row, Transaction, TryAgain, marks, text_of
@@ -33,18 +34,41 @@ _LONGEST_TEXT = 100_000
 _CHUNK = 500
 
 GIVEN_UP = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
-"""Kinds that are told at least once, even where all was made good before."""
+"""Kinds of which a person is notified at least once, even where all was resolved before."""
+
+
+class Notification(NamedTuple):
+    """What one channel was notified of one incident. Times are in milliseconds since 1970, UTC.
+
+    `state` is what the channel heard last: "open", "ended", or None for nothing yet. `sent_at`
+    is when it last heard that the incident is open, with `sent_count` members; `times` is how
+    many messages it has accepted; `error` is why it refused the last one.
+    """
+
+    id: int
+    incident_id: int
+    channel: str
+    state: str | None
+    sent_at: int | None
+    sent_count: int
+    times: int
+    due_at: int | None
+    error: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """An incident as the store has it. Times are in milliseconds since 1970, UTC.
+class Incident:
+    """Deliveries of one handler with one outcome and, as far as can be seen, one cause.
 
-    `count` is of its members; `error` and `traceback` are the first, `output` the latest.
+    Times are in milliseconds since 1970, UTC; `count` is of its members; `event_ids` are
+    unique, ascending, and the first ones where there are many; `attempts` is the most that one
+    of them took; `error` and `traceback` are the first, `output` the latest. Where neither is
+    needed, both are empty.
     """
 
     id: int
     key: str
+    """Names the incident for ever, in every message about it; random."""
     kind: str
     handler: str
     fingerprint: str
@@ -59,38 +83,66 @@ class Case:
     last_at: int
     ended_at: int | None = None
     silent_until: int | None = None
+    sequence: int = 0
+    """In a message: how many about it the channel has accepted before. With `key` it names the
+    message, so that a retry can be known as one."""
+    cancelled: int = 0
+    """In a message about its end: how many of its deliveries a person has cancelled."""
+    notifications: tuple[Notification, ...] = ()
+    """In answers to a person: what each channel was notified of."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something of it is not resolved yet."""
+        return self.ended_at is None
+
+    @property
+    def has_events(self) -> bool:
+        """Whether it is about events, and not about what could not become one."""
+        return any(self.event_ids)
+
+    @property
+    def took(self) -> int:
+        """How long an incident that has ended was open, in milliseconds."""
+        assert self.ended_at is not None, "it is open"
+        return max(0, self.ended_at - self.opened_at)
+
+    def is_silent(self, now: int) -> bool:
+        """Whether a person has asked to hear no more of it, for now. `now` is in milliseconds."""
+        return self.is_open and self.silent_until is not None and self.silent_until > now
 
 
-_BRIEF = (
+COLUMNS = (
     "id, `key`, kind, handler, fingerprint, error, '', '', names, event_ids, count, attempts,"
     " opened_at, last_at, ended_at, silent_until"
 )
-_WHOLE = _BRIEF.replace("'', ''", "traceback, output")
+_WHOLE = COLUMNS.replace("'', ''", "traceback, output")
 
 
-def cases(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Case]:
+def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident]:
     """Return incidents by their ids; without traceback and output unless `whole`."""
-    columns = _WHOLE if whole else _BRIEF
-    found: list[Case] = []
+    columns = _WHOLE if whole else COLUMNS
+    found: list[Incident] = []
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         found += map(
-            _case,
+            incident,
             tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),
         )
     return found
 
 
-def _case(row: Row) -> Case:
+def incident(row: Row) -> Incident:
+    """Return the incident that is in a row of COLUMNS."""
     incident_id, key, kind, handler, fingerprint, *texts, names, event_ids = row[:10]
     error, traceback, output = map(text_of, texts)
-    return Case(
+    return Incident(
         *(incident_id, key, kind, text_of(handler), fingerprint, error, traceback, output),
-        *(tuple(json.loads(names)), tuple(json.loads(event_ids)), *row[10:]),
+        *(tuple(json.loads(names)), tuple(sorted(json.loads(event_ids))), *row[10:]),
     )
 
 
-def find_open(tx: Transaction, fingerprint: str) -> Case | None:
+def find_open(tx: Transaction, fingerprint: str) -> Incident | None:
     """Return the open incident of a fingerprint, and keep others from changing it."""
     locked = tx.execute(
         "UPDATE eventctl_incident SET count = count WHERE open_as = ?", (fingerprint,)
@@ -98,10 +150,10 @@ def find_open(tx: Transaction, fingerprint: str) -> Case | None:
     if not locked.rowcount:
         return None
     found = tx.row(f"SELECT {_WHOLE} FROM eventctl_incident WHERE open_as = ?", (fingerprint,))
-    return _case(found) if found else None
+    return incident(found) if found else None
 
 
-def reopen(tx: Transaction, fingerprint: str, since: int) -> Case | None:
+def reopen(tx: Transaction, fingerprint: str, since: int) -> Incident | None:
     """Open the last incident of a fingerprint again, if it ended after `since`."""
     last = tx.row(
         "SELECT id, ended_at FROM eventctl_incident WHERE fingerprint = ? ORDER BY id DESC LIMIT 1",
@@ -116,43 +168,48 @@ def reopen(tx: Transaction, fingerprint: str, since: int) -> Case | None:
         )
     except tx.IntegrityError as error:
         raise TryAgain("another host has opened the same incident") from error
-    return cases(tx, [last[0]], whole=True)[0]
+    return by_ids(tx, [last[0]], whole=True)[0]
 
 
-def insert(tx: Transaction, case: Case) -> Case:
+def new_key() -> str:
+    """Return a random name for an incident."""
+    return os.urandom(5).hex()
+
+
+def insert(tx: Transaction, found: Incident) -> Incident:
     """Add an open incident under a new random key; return it with its id and key."""
-    key = os.urandom(5).hex()
+    key = new_key()
     try:
         incident_id = tx.insert(
             "INSERT INTO eventctl_incident (`key`, kind, handler, fingerprint, open_as, error,"
             " traceback, output, names, event_ids, count, attempts, opened_at, last_at)"
             f" VALUES ({marks(range(14))})",
             (
-                *(key, case.kind, case.handler, case.fingerprint, case.fingerprint),
-                *(case.error[:_LONGEST_ERROR], case.traceback[-_LONGEST_TEXT:]),
-                *(case.output[-_LONGEST_TEXT:], _names(case), json.dumps(case.event_ids)),
-                *(case.count, case.attempts, case.opened_at, case.last_at),
+                *(key, found.kind, found.handler, found.fingerprint, found.fingerprint),
+                *(found.error[:_LONGEST_ERROR], found.traceback[-_LONGEST_TEXT:]),
+                *(found.output[-_LONGEST_TEXT:], _names(found), json.dumps(found.event_ids)),
+                *(found.count, found.attempts, found.opened_at, found.last_at),
             ),
         )
     except tx.IntegrityError as error:
         raise TryAgain("another host has opened the same incident") from error
-    return replace(case, id=incident_id, key=key)
+    return replace(found, id=incident_id, key=key)
 
 
-def update(tx: Transaction, case: Case) -> None:
+def update(tx: Transaction, grown: Incident) -> None:
     """Write what an incident has grown to."""
     tx.execute(
         "UPDATE eventctl_incident SET output = ?, names = ?, event_ids = ?, count = ?,"
         " attempts = ?, last_at = ? WHERE id = ?",
         (
-            *(case.output[-_LONGEST_TEXT:], _names(case), json.dumps(case.event_ids)),
-            *(case.count, case.attempts, case.last_at, case.id),
+            *(grown.output[-_LONGEST_TEXT:], _names(grown), json.dumps(grown.event_ids)),
+            *(grown.count, grown.attempts, grown.last_at, grown.id),
         ),
     )
 
 
-def _names(case: Case) -> str:
-    return json.dumps(case.names[:IDS], ensure_ascii=False)
+def _names(found: Incident) -> str:
+    return json.dumps(found.names[:IDS], ensure_ascii=False)
 
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
@@ -180,8 +237,8 @@ def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
         )
 
 
-# The end. What a member waits for, by kind; `waits_for` is the first member that is not made
-# good, as far as is known: none before it has to be looked at again.
+# The end. What a member waits for, by kind; `waits_for` is the first member that is not
+# resolved, as far as is known: none before it is checked again.
 
 _HELD = ", ".join(f"'{reason}'" for reason in HELD)
 _OVER = (
@@ -200,8 +257,8 @@ _MEMBER = (
 )
 
 
-def moved_on(tx: Transaction) -> list[int]:
-    """Return the open incidents whose `waits_for` is made good. Costs what is open."""
+def to_check(tx: Transaction) -> list[int]:
+    """Return the open incidents whose `waits_for` is resolved. Costs what is open."""
     rows = tx.rows(
         "SELECT i.id FROM eventctl_incident i"
         f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
@@ -210,11 +267,11 @@ def moved_on(tx: Transaction) -> list[int]:
     return [row[0] for row in rows]
 
 
-def settle(tx: Transaction, incident_id: int) -> tuple[Case, bool] | None:
-    """End an open incident all of whose members are made good; return it, and whether it
-    is mended: of what was late or failed once, nothing was given up in the end.
+def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
+    """End an open incident all of whose members are resolved; return it, and whether all went
+    well: of what was late or failed once, nothing was given up in the end.
 
-    Where one is not made good yet, or another host was first, it returns None.
+    Where one is not resolved yet, or another host was first, it returns None.
     """
     locked = tx.execute(
         "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
@@ -237,26 +294,26 @@ def settle(tx: Transaction, incident_id: int) -> tuple[Case, bool] | None:
         " CASE WHEN silent_until >= ? THEN NULL ELSE silent_until END WHERE id = ?",
         (tx.now(), FOR_EVER, incident_id),
     )
-    (case,) = cases(tx, [incident_id], whole=False)
-    return case, not _gave_up(tx, case)
+    (ended,) = by_ids(tx, [incident_id], whole=False)
+    return ended, not _gave_up(tx, ended)
 
 
-def _gave_up(tx: Transaction, case: Case) -> bool:
+def _gave_up(tx: Transaction, ended: Incident) -> bool:
     given_up: dict[str, tuple[str, str | int]] = {
         "failed": ("d.state = ?", str(State.FAILED)),
         "late": ("e.status = ?", int(Status.FAILED)),
     }
-    if case.kind not in given_up:
+    if ended.kind not in given_up:
         return False
-    where, value = given_up[case.kind]
+    where, value = given_up[ended.kind]
     found = tx.row(
         f"SELECT m.id FROM eventctl_member m{_MEMBER} WHERE m.incident_id = ? AND {where} LIMIT 1",
-        (case.id, value),
+        (ended.id, value),
     )
     return found is not None
 
 
-def given_up_by_a_person(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
+def cancelled_counts(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
     """Return, by incident, how many of its deliveries are cancelled, where any is."""
     found: dict[int, int] = {}
     for start in range(0, len(ids), _CHUNK):
@@ -292,7 +349,7 @@ def leave(tx: Transaction, member_id: int) -> None:
 
 
 def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
-    """Return up to _CHUNK members, each with its delivery, that nobody was told of before."""
+    """Return up to _CHUNK members, each with its delivery, of which nobody was notified before."""
     return [
         (row[0], row[1])
         for row in tx.rows(
@@ -305,7 +362,7 @@ def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
 
 
 def report(tx: Transaction, incident_id: int) -> None:
-    """Note, at each delivery of an incident, that a person was told of it."""
+    """Note, at each delivery of an incident, that a person was notified of it."""
     moment = tx.now()
     while found := not_reported(tx, incident_id):
         ids = [delivery_id for _, delivery_id in found if delivery_id is not None]
@@ -320,7 +377,7 @@ def report(tx: Transaction, incident_id: int) -> None:
 
 
 def silence(database: Database, incident_id: int, milliseconds: int | None) -> bool:
-    """Keep an open incident from being told for a while, 0 for no more; None until it ends.
+    """Send no notification of an open incident for a while, 0 for no more; None until it ends.
 
     Returns False where it is not open any more.
     """

@@ -1,109 +1,91 @@
-"""The telling protocol: what each channel was told of each incident, and what it is owed.
+"""Notifications: what each channel was notified of, of each incident, and what is due.
 
-1. `owe` says when a channel is to be told next, whenever its incident begins, grows or ends.
-2. `take` takes what is due under a lease, so that no other host tells it at the same time.
+1. `schedule` says when a channel is notified next, whenever its incident begins, grows or ends.
+2. `lease` takes what is due under a lease, so that no other host sends it at the same time.
 3. The channel sends. No transaction is open meanwhile.
-4. `told` notes what was accepted, at once; `not_told` gives the lease back, and it stays due.
+4. `accepted` notes what was accepted, at once; `release` gives the lease back, and it stays due.
 
-Who dies between 3 and 4 leaves a lease that ends: it is told twice, and not never.
+Who dies between 3 and 4 leaves a lease that ends: it is sent twice, and not never.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.database import Database, Transaction, TryAgain, marks
-from eventctl.store.incidents import GIVEN_UP, Case, cases, report
+from eventctl.store.incidents import GIVEN_UP, Incident, Notification, by_ids, report
 
 OPEN, ENDED = "open", "ended"
 
 MOST = 10_000
-"""How many incidents one sweep tells one channel at the most."""
+"""Of how many incidents one sweep notifies one channel at the most."""
 
 LEASE = 180_000
-"""For how many milliseconds nobody else tells what is being told."""
+"""For how many milliseconds nobody else sends what is being sent."""
 
 _CHUNK = 500
 
 
-class Telling(NamedTuple):
-    """What a channel was told of an incident. Times are in milliseconds since 1970, UTC.
-
-    `told_at` is when it was last told as open, and `told` as what it was told last.
-    """
-
-    id: int
-    incident_id: int
-    channel: str
-    told: str | None
-    told_at: int | None
-    told_count: int
-    times: int
-    due_at: int | None
-    error: str | None
-
-
 _COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, error"
-_OF_TELLING = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
+_OF_NOTIFICATION = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
 
 
 def next_due(
-    case: Case, telling: Telling, channel: Alert, now: int, *, mended: bool = True
+    incident: Incident, sent: Notification, channel: Alert, now: int, *, went_well: bool = True
 ) -> int | None:
-    """Return when a channel is to be told of an incident again; None for never.
+    """Return when a channel is to be notified of an incident again; None for never.
 
-    All that there is to say about how often people are told is here.
+    All that there is to say about how often people are notified is here.
     """
-    told_at = telling.told_at or 0
-    if case.ended_at is not None:
-        if telling.told is None:
-            return now if case.kind in GIVEN_UP else None
-        return now if telling.told == OPEN and mended and channel.tells("recovered") else None
-    if telling.told is None:
+    sent_at = sent.sent_at or 0
+    if incident.ended_at is not None:
+        if sent.state is None:
+            return now if incident.kind in GIVEN_UP else None
+        return now if sent.state == OPEN and went_well and channel.tells("recovered") else None
+    if sent.state is None:
         return now
-    if case.count > telling.told_count or telling.told == ENDED:
-        return told_at + int(channel.again_after * 1000)
-    return told_at + int(channel.repeat * 1000)
+    if incident.count > sent.sent_count or sent.state == ENDED:
+        return sent_at + int(channel.again_after * 1000)
+    return sent_at + int(channel.repeat * 1000)
 
 
-def owe(
+def schedule(
     tx: Transaction,
-    case: Case,
+    incident: Incident,
     channels: Iterable[Alert],
     *,
-    mended: bool = True,
+    went_well: bool = True,
     at_once: bool = False,
 ) -> None:
-    """Note what each channel is to be told of an incident that has begun, grown or ended.
+    """Note when each channel is to be notified of an incident that has begun, grown or ended.
 
     `at_once` is for what a person waits for: what was replayed has failed again.
     """
     now = tx.now()
-    rows = tx.rows(f"SELECT {_COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (case.id,))
-    known = {telling.channel: telling for telling in (Telling(*row) for row in rows)}
+    rows = tx.rows(f"SELECT {_COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (incident.id,))
+    known = {each.channel: each for each in (Notification(*row) for row in rows)}
     for channel in channels:
-        telling = known.get(channel.name)
-        if telling is None:
-            if channel.tells(case.kind) and case.ended_at is None:
-                _insert(tx, case.id, channel, now)
+        sent = known.get(channel.name)
+        if sent is None:
+            if channel.tells(incident.kind) and incident.is_open:
+                _insert(tx, incident.id, channel, now)
             continue
-        due = next_due(case, telling, channel, now, mended=mended)
-        if case.ended_at is None and at_once:
+        due = next_due(incident, sent, channel, now, went_well=went_well)
+        if incident.is_open and at_once:
             due = now
-        elif case.ended_at is None and due is not None and telling.due_at is not None:
-            due = min(due, telling.due_at)
-        if due != telling.due_at:
-            tx.execute("UPDATE eventctl_telling SET due_at = ? WHERE id = ?", (due, telling.id))
+        elif incident.is_open and due is not None and sent.due_at is not None:
+            due = min(due, sent.due_at)
+        if due != sent.due_at:
+            tx.execute("UPDATE eventctl_telling SET due_at = ? WHERE id = ?", (due, sent.id))
 
 
-def owe_new_channels(database: Database, channels: Sequence[Alert]) -> None:
-    """Owe what is open to the channels that know nothing of it: those that events.toml has not
+def schedule_new_channels(database: Database, channels: Sequence[Alert]) -> None:
+    """Notify channels of what is open and they know nothing of: those that events.toml has not
     had before, or that ask for its kind for the first time.
 
-    It costs what is open. Who has asked for a kind once and does so again has its telling
+    It costs what is open. Who has asked for a kind once and does so again has its notification
     already, and hears of what comes.
     """
     if not channels:
@@ -123,14 +105,14 @@ def owe_new_channels(database: Database, channels: Sequence[Alert]) -> None:
                 try:
                     _insert(tx, incident_id, channels[number], now)
                 except tx.IntegrityError as error:
-                    raise TryAgain("another host owes the same channel the same") from error
+                    raise TryAgain("another host notifies the same channel of the same") from error
 
     database.transaction(work)
 
 
 def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
-    """Return the query for open incidents that a channel wants and has no telling of, each
-    with the channel's number, and its values.
+    """Return the query for open incidents that a channel wants and was not notified of,
+    each with the channel's number, and its values.
     """
     parts, values = [], []
     for number, channel in enumerate(channels):
@@ -152,15 +134,15 @@ def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None
     )
 
 
-def take(tx: Transaction, channel: Alert, lease: str) -> list[tuple[Telling, Case]]:
-    """Take what a channel is to be told now, in no order, under a `lease` of its own.
+def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notification, Incident]]:
+    """Take what a channel is to be notified of now, in no order, under a lease of that token.
 
     What a person has asked to be silent is left, but its end is not. What the channel does
-    not ask for any more is owed no longer.
+    not ask for any more is not due any more.
     """
     now = tx.now()
     rows = tx.rows(
-        f"SELECT {_OF_TELLING}"
+        f"SELECT {_OF_NOTIFICATION}"
         " FROM eventctl_telling t JOIN eventctl_incident i ON i.id = t.incident_id"
         " WHERE t.channel = ? AND t.due_at <= ?"
         " AND (t.leased_until IS NULL OR t.leased_until <= ?)"
@@ -168,20 +150,19 @@ def take(tx: Transaction, channel: Alert, lease: str) -> list[tuple[Telling, Cas
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
         (channel.name, now, now, now, MOST),
     )
-    tellings = {row[1]: Telling(*row) for row in rows}
-    found = [(tellings[case.id], case) for case in cases(tx, list(tellings), whole=False)]
-    owed = [each for each in found if _is_wanted(channel, *each)]
-    unwanted = [telling.id for telling, case in found if not _is_wanted(channel, telling, case)]
+    sent = {row[1]: Notification(*row) for row in rows}
+    found = [(sent[each.id], each) for each in by_ids(tx, list(sent), whole=False)]
+    due = [each for each in found if _is_wanted(channel, *each)]
+    unwanted = [before.id for before, each in found if not _is_wanted(channel, before, each)]
     _set(tx, "due_at = NULL", [], unwanted)
-    ids = [telling.id for telling, _ in owed]
-    _set(tx, "lease = ?, leased_until = ?", [lease, now + LEASE], ids)
-    return owed
+    _set(tx, "lease = ?, leased_until = ?", [token, now + LEASE], [before.id for before, _ in due])
+    return due
 
 
-def _is_wanted(channel: Alert, telling: Telling, case: Case) -> bool:
-    if case.ended_at is not None and telling.told is not None:
+def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
+    if incident.ended_at is not None and sent.state is not None:
         return channel.tells("recovered")
-    return channel.tells(case.kind)
+    return channel.tells(incident.kind)
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
@@ -192,42 +173,44 @@ def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int
         )
 
 
-def new_lease() -> str:
-    """Return a name for one taking, which nobody else has."""
+def new_token() -> str:
+    """Return a name for one lease, which nobody else has."""
     return os.urandom(8).hex()
 
 
-def told(tx: Transaction, channel: Alert, lease: str, sent: Sequence[tuple[Telling, Case]]) -> None:
+def accepted(
+    tx: Transaction, channel: Alert, token: str, sent: Sequence[tuple[Notification, Incident]]
+) -> None:
     """Note that a channel has accepted a message about these incidents, as they were sent."""
     now = tx.now()
-    fresh = {case.id: case for case in cases(tx, [case.id for _, case in sent], whole=False)}
+    fresh = {each.id: each for each in by_ids(tx, [each.id for _, each in sent], whole=False)}
     for before, as_sent in sent:
         after = before._replace(
-            told=OPEN if as_sent.ended_at is None else ENDED,
-            told_at=now if as_sent.ended_at is None else before.told_at,
-            told_count=as_sent.count,
+            state=OPEN if as_sent.is_open else ENDED,
+            sent_at=now if as_sent.is_open else before.sent_at,
+            sent_count=as_sent.count,
             times=before.times + 1,
         )
-        case = fresh.get(as_sent.id, as_sent)
+        incident = fresh.get(as_sent.id, as_sent)
         cursor = tx.execute(
             "UPDATE eventctl_telling SET told = ?, told_at = ?, told_count = ?, times = ?,"
             " due_at = ?, lease = NULL, leased_until = NULL, error = NULL"
             " WHERE id = ? AND lease = ?",
             (
-                *(after.told, after.told_at or now, after.told_count, after.times),
-                *(next_due(case, after, channel, now), after.id, lease),
+                *(after.state, after.sent_at or now, after.sent_count, after.times),
+                *(next_due(incident, after, channel, now), after.id, token),
             ),
         )
         if cursor.rowcount:
-            report(tx, case.id)
+            report(tx, incident.id)
 
 
-def not_told(tx: Transaction, lease: str, ids: Sequence[int], error: str | None) -> None:
-    """Give tellings back that were not accepted, because of `error`, or not even tried."""
+def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) -> None:
+    """Give back what was not accepted, because of `error`, or not even tried."""
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         tx.execute(
             "UPDATE eventctl_telling SET lease = NULL, leased_until = NULL,"
             f" error = COALESCE(?, error) WHERE id IN ({marks(part)}) AND lease = ?",
-            [error, *part, lease],
+            [error, *part, token],
         )

@@ -84,8 +84,8 @@ class Attempt(Table):
         table_name = "eventctl_attempt"
 
 
-class Notice(Table):
-    """Something that a person has to be told, until a channel has accepted it."""
+class NoticeRow(Table):
+    """Something to notify a person of, until it is a part of an incident."""
 
     id = peewee.BigAutoField()
     kind = Text()
@@ -102,8 +102,8 @@ class Notice(Table):
         table_name = "eventctl_notice"
 
 
-class Incident(Table):
-    """What went wrong in one way. `open_as` is its fingerprint while it is open: no two of
+class IncidentRow(Table):
+    """Failures with one cause. `open_as` is its fingerprint while it is open: no two of
     one fingerprint are open at a time.
     """
 
@@ -132,7 +132,7 @@ class Incident(Table):
 
 
 class Member(Table):
-    """What has to be made good before an incident ends: a delivery, an event, or a place."""
+    """What must be resolved before an incident ends: a delivery, an event, or a place."""
 
     id = peewee.BigAutoField()
     incident_id = peewee.BigIntegerField(index=True)
@@ -144,8 +144,8 @@ class Member(Table):
         table_name = "eventctl_member"
 
 
-class Telling(Table):
-    """What one channel was told of one incident, and when it is to be told next."""
+class NotificationRow(Table):
+    """What one channel was notified of one incident, and when it is to be notified next."""
 
     id = peewee.BigAutoField()
     incident_id = peewee.BigIntegerField()
@@ -249,7 +249,7 @@ class Schema(Table):
 
 
 TABLES = (
-    *(Event, Delivery, Attempt, Notice, Incident, Member, Telling),
+    *(Event, Delivery, Attempt, NoticeRow, IncidentRow, Member, NotificationRow),
     *(Outbox, Breaker, Pause, Sweep, Copy, Schema),
 )
 

@@ -35,7 +35,7 @@ def one(
     facts = {"error": ERROR, "traceback": TRACEBACK, "output": "trying db1\nfailed\n", **more}
     times = (NOON, NOON + 1500, NOON)
     notices = [notice(event, at=at, **facts) for event, at in zip(events, times, strict=True)]
-    return named(digest(*notices), ended=ended, sequence=sequence)
+    return named(digest(*notices), ended_at=ended, sequence=sequence)
 
 
 def sample() -> Digest:

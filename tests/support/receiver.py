@@ -50,6 +50,8 @@ class Receiver:
                 else:
                     _answer(self, *answer)
 
+            do_GET = do_POST  # noqa: N815 - the name is http.server's
+
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 

@@ -1,11 +1,11 @@
-"""Telling a person. One file a channel, each with the same door:
+"""Channels that notify a person. One file a channel, each with the same door:
 
     SEPARATE: bool                          whether it takes one incident a message
     send(alert, digest) -> list of warnings, or ChannelError
 
 A channel returns once its other end has accepted the message, and never before: what
-is accepted is marked as told, and what is not is told again by the next sweep. To one
-that is SEPARATE a digest of several incidents is the summary of those past the tenth.
+is accepted is marked so, and what is not is sent again by the next sweep. To one that
+ is SEPARATE a digest of several incidents is the summary of those past the tenth.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Channel(Protocol):
 
 
 def channel_of(alert: Alert) -> Channel:
-    """Return the file that sends what a channel is told; its imports are its own."""
+    """Return the file that sends a channel's messages; its imports are its own."""
     from importlib import import_module
 
     name = _FILES.get(alert.channel, alert.channel)
@@ -42,7 +42,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     """Send one message; return warnings.
 
     Raises ChannelError where it was not accepted, whatever the reason: a fault in one
-    channel must not keep the others from being told.
+    channel must not keep the others from being notified.
     """
     try:
         return channel_of(alert).send(alert, digest)

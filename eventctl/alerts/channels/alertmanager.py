@@ -1,7 +1,7 @@
 """Incidents as alerts of the Prometheus Alertmanager, by its API v2: firing, then resolved.
 
 What is the same in every message about an incident are labels, by which Alertmanager
-knows it again, whichever host tells it. All else are annotations.
+knows it again, whichever host sends it. All else are annotations.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import json
 import time
 from typing import Any
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import iso
+from eventctl.store.incidents import Incident
 
 SEPARATE = False
 NAME = "EventctlIncident"
@@ -22,7 +24,7 @@ NAME = "EventctlIncident"
 
 _PATH = "/api/v2/alerts"
 _SPARE = 3600.0
-"""Seconds past the next telling, after which an alert that nobody tells of any more ends."""
+"""Seconds past the next message, after which an alert that nobody repeats ends."""
 _TEST = 300.0
 """Seconds after which a test does."""
 _LABEL = 200
@@ -52,27 +54,27 @@ def _alert(digest: Digest, incident: Incident, repeat: float) -> dict[str, Any]:
             "incident": incident.key,
         },
         "annotations": _annotations(digest, incident),
-        "startsAt": summary.iso(incident.first),
-        "endsAt": summary.iso(_end(incident, repeat)),
+        "startsAt": iso(incident.opened_at),
+        "endsAt": iso(_end(incident, repeat)),
     }
 
 
 def _end(incident: Incident, repeat: float) -> int:
-    if incident.ended is not None:
-        return incident.first + summary.took(incident)
+    if not incident.is_open:
+        return incident.opened_at + incident.took
     left = _TEST if incident.kind == "test" else repeat + _SPARE
     return int((time.time() + left) * 1000)
 
 
 def _annotations(digest: Digest, incident: Incident) -> dict[str, str]:
     facts = "\n".join(f"{label}: {value}" for label, value in wording.facts(incident))
-    advice, replay = wording.mend(digest, incident)
+    advice, replay = wording.next_step(digest, incident)
     found = {
         "summary": wording.headline(incident),
         "description": f"{wording.error(incident)}\n{facts}",
         "host": wording.name(digest.host),
         "advice": advice,
-        "look": wording.look(digest, incident),
+        "look": wording.show_command(digest, incident),
         "replay": replay,
     }
     return {name: text for name, text in found.items() if text}

@@ -47,7 +47,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     Raises ChannelError unless it did, and where Apprise is not installed.
     """
     if find_spec("apprise") is None:
-        raise ChannelError("apprise is not installed: pip install 'eventctl[alerts]' mends it")
+        raise ChannelError("apprise is not installed: run: pip install 'eventctl[alerts]'")
     message = {
         "url": alert.to,
         "title": _harmless(summary.subject(digest)),
@@ -111,7 +111,7 @@ def _run(url: str, **message: str) -> str:
 
 
 def main() -> None:
-    """Send what stands on stdin, and end whatever is still under way."""
+    """Send the message on stdin, and end whatever is still under way."""
     why = _run(**json.load(sys.stdin))
     sys.stderr.write(why)
     sys.stderr.flush()

@@ -11,11 +11,13 @@ import re
 from typing import Any
 from urllib.parse import quote
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import iso
+from eventctl.store.incidents import Incident
 
 SEPARATE = False
 ECS = "8.11.0"
@@ -55,9 +57,9 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
 
 def document(digest: Digest, incident: Incident) -> dict[str, Any]:
     """Return an incident in the field names of ECS; what has none is below `eventctl`."""
-    advice, replay = wording.mend(digest, incident)
+    advice, replay = wording.next_step(digest, incident)
     return {
-        "@timestamp": summary.iso(summary.when(incident)),
+        "@timestamp": iso(summary.when(incident)),
         "ecs": {"version": ECS},
         "message": f"{wording.headline(incident)}: {wording.error(incident)}",
         "event": _event(incident),
@@ -78,7 +80,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "event_ids": summary.ids(incident),
             "event_names": [printable(name) for name in incident.names[: wording.IDS]],
             "output": summary.end_of(incident.output, _OUTPUT),
-            "look": wording.look(digest, incident),
+            "look": wording.show_command(digest, incident),
             "replay": replay,
             "advice": advice,
             "config": printable(str(digest.path)),
@@ -95,7 +97,7 @@ def _bulk(digest: Digest) -> bytes:
 
 
 def _event(incident: Incident) -> dict[str, Any]:
-    action = incident.kind if incident.ended is None else wording.over(incident)
+    action = incident.kind if incident.is_open else wording.over(incident)
     shown: dict[str, Any] = {
         "kind": "alert",
         "module": "eventctl",
@@ -103,12 +105,12 @@ def _event(incident: Incident) -> dict[str, Any]:
         "action": action,
         "outcome": "success" if action == "recovered" else "failure",
         "severity": _SEVERITIES[summary.severity(incident)],
-        "start": summary.iso(incident.first),
+        "start": iso(incident.opened_at),
         "id": f"{incident.key}-{incident.sequence}",
     }
-    if incident.ended is not None:
-        took = summary.took(incident)
-        shown["end"] = summary.iso(incident.first + took)
+    if not incident.is_open:
+        took = incident.took
+        shown["end"] = iso(incident.opened_at + took)
         shown["duration"] = took * _NANOSECONDS
     return shown
 

@@ -10,13 +10,14 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import make_msgid
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import html, plain, wording
 from eventctl.alerts.transport import program, smtp
 from eventctl.alerts.transport.smtp import Envelope
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.text import printable, shorten
+from eventctl.store.incidents import Incident
 
 SEPARATE = True
 
@@ -87,7 +88,7 @@ def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) ->
         return
     first = _message_id(incident, 0, channel, domain)
     message["In-Reply-To"] = message["References"] = first
-    begin = "Re" if incident.ended is None else wording.over(incident).capitalize()
+    begin = "Re" if incident.is_open else wording.over(incident).capitalize()
     message["Subject"] = f"{begin}: {topic}"
 
 

@@ -1,6 +1,6 @@
 """Incidents as Slack messages, by an incoming webhook, laid out with Block Kit.
 
-What others wrote stands in rich text, whose runs Slack takes to the letter: no markup
+What others wrote is in rich text, whose runs Slack takes to the letter: no markup
 and no mention is seen in them. The little that is markup is escaped.
 """
 
@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import shorten
+from eventctl.store.incidents import Incident
 
 SEPARATE = True
 

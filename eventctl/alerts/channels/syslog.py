@@ -46,7 +46,7 @@ def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
 
 
 def text(digest: Digest) -> str:
-    """Return the line: what happened, the error, and the commands to look and to mend."""
+    """Return the line: what happened, the error, and the commands that help."""
     said = summary.subject(digest)
     if len(digest.incidents) == 1:
         said += f": {shorten(wording.error(digest.incidents[0]), _ERROR)}"

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import wording
+from eventctl.store.incidents import Incident
 
 _COLOURS = {
     "exhausted": "#b3261e",
@@ -69,18 +70,18 @@ def _top(digest: Digest) -> Iterator[str]:
 
 
 def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
-    advice, command = wording.mend(digest, incident)
-    colour = _COLOURS[incident.kind] if incident.ended is None else _OVER[wording.over(incident)]
+    advice, command = wording.next_step(digest, incident)
+    colour = _COLOURS[incident.kind] if incident.is_open else _OVER[wording.over(incident)]
     edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {colour}"
     yield f'<div style="{edge}">'
     yield f'<h2 style="{_NAME}">{_data(wording.headline(incident))}</h2>'
     yield f'<p style="{_LINE};color:{colour}">{_data(wording.error(incident))}</p>'
     facts = "<br>".join(f"{label}: {_data(value)}" for label, value in wording.facts(incident))
     yield f'<p style="{_LINE}">{facts}</p>'
-    if look := wording.look(digest, incident):
-        yield from _command("Look:", look)
+    if show := wording.show_command(digest, incident):
+        yield from _command("Look:", show)
     yield from _command(advice, command)
-    if silence := wording.silence(digest, incident):
+    if silence := wording.ack_command(digest, incident):
         yield from _command("To hear no more of it until it ends:", silence)
     yield from _quoted("First traceback:", wording.traceback(incident))
     yield from _quoted(wording.output_title(incident), wording.output(incident))
@@ -114,11 +115,11 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield f'<p style="{_LINE}">{_data(uncounted)}</p>'
     if brief:
-        yield from _command("All that failed:", wording.look_at_all(digest))
+        yield from _command("All that failed:", wording.list_command(digest))
 
 
 def _data(text: str) -> str:
-    """Return text as data: escaped, and kept from turning the line that it stands in."""
+    """Return text as data: escaped, and kept from turning the line around it."""
     return f"<bdi>{_escaped(text)}</bdi>"
 
 

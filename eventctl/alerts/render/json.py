@@ -12,9 +12,11 @@ import hashlib
 import json
 from typing import Any
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import iso
+from eventctl.store.incidents import Incident
 
 MOST_INCIDENTS = 40
 """How many a summary has; of the rest it has the number."""
@@ -33,7 +35,7 @@ def message(digest: Digest) -> dict[str, Any]:
     incidents = digest.incidents
     return {
         "type": kind(digest),
-        "timestamp": summary.iso(max(map(summary.when, incidents))),
+        "timestamp": iso(max(map(summary.when, incidents))),
         "data": _one(digest, incidents[0]) if len(incidents) == 1 else _summary(digest),
     }
 
@@ -51,21 +53,21 @@ def kind(digest: Digest) -> str:
     if len(digest.incidents) != 1:
         return "incident.summary"
     (incident,) = digest.incidents
-    said = incident.kind if incident.ended is None else "recovered"
+    said = incident.kind if incident.is_open else "recovered"
     return "incident." + said.replace(" ", "_").replace("-", "_")
 
 
 def _one(digest: Digest, incident: Incident) -> dict[str, Any]:
-    advice, replay = wording.mend(digest, incident)
+    advice, replay = wording.next_step(digest, incident)
     return {
         **_facts(incident),
         "traceback": summary.end_of(incident.traceback, _TRACEBACK),
         "output": summary.end_of(incident.output, _OUTPUT),
         "advice": advice,
         "commands": {
-            "look": wording.look(digest, incident),
+            "look": wording.show_command(digest, incident),
             "replay": replay,
-            "silence": wording.silence(digest, incident),
+            "silence": wording.ack_command(digest, incident),
         },
         **_place(digest),
     }
@@ -77,13 +79,12 @@ def _summary(digest: Digest) -> dict[str, Any]:
         "title": summary.subject(digest),
         "incidents": [_facts(incident) for incident in shown],
         "incidentsLeftOut": len(digest.incidents) - len(shown),
-        "commands": {"look": wording.look_at_all(digest)},
+        "commands": {"look": wording.list_command(digest)},
         **_place(digest),
     }
 
 
 def _facts(incident: Incident) -> dict[str, Any]:
-    ended = incident.ended
     return {
         "id": incident.key,
         "sequence": incident.sequence,
@@ -96,10 +97,10 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "count": incident.count,
         "cancelled": incident.cancelled,
         "attempts": incident.attempts,
-        "since": summary.iso(incident.first),
-        "last": summary.iso(incident.last),
-        "ended": summary.iso(ended) if ended is not None else None,
-        "took": summary.took(incident) / 1000 if ended is not None else None,
+        "since": iso(incident.opened_at),
+        "last": iso(incident.last_at),
+        "ended": iso(incident.ended_at),
+        "took": None if incident.is_open else incident.took / 1000,
         "error": shorten(printable(incident.error.strip(), lines=True), _ERROR),
         "fingerprint": incident.fingerprint,
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import wording
+from eventctl.store.incidents import Incident
 
 _WIDTH = 78
 
@@ -28,7 +29,7 @@ def _top(digest: Digest) -> str:
 
 
 def _incident(digest: Digest, number: int, incident: Incident) -> str:
-    advice, command = wording.mend(digest, incident)
+    advice, command = wording.next_step(digest, incident)
     lines = [
         "-" * _WIDTH,
         *_wrap(f"{number}. {wording.headline(incident)}", hanging="   "),
@@ -40,12 +41,12 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
             for line in _wrap(f"{label:<9} {value}", indent="   ", hanging=" " * 13)
         ),
         "",
-        *(["   Look:", f"     {look}"] if (look := wording.look(digest, incident)) else []),
+        *(["   Look:", f"     {show}"] if (show := wording.show_command(digest, incident)) else []),
         *_wrap(advice, indent="   "),
     ]
     if command:
         lines.append(f"     {command}")
-    if silence := wording.silence(digest, incident):
+    if silence := wording.ack_command(digest, incident):
         lines += ["   To hear no more of it until it ends:", f"     {silence}"]
     lines += _quoted("First traceback:", wording.traceback(incident))
     lines += _quoted(wording.output_title(incident), wording.output(incident))
@@ -67,7 +68,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield "\n".join(_wrap(uncounted))
     if brief:
-        yield f"All that failed:\n     {wording.look_at_all(digest)}"
+        yield f"All that failed:\n     {wording.list_command(digest)}"
 
 
 def _wrap(line: str, *, indent: str = "", hanging: str | None = None) -> list[str]:

@@ -1,43 +1,42 @@
-"""Who was told of an incident, in words: for the list of `eventctl alerts` and the page."""
+"""Who was notified of an incident, in words: for the list of `eventctl alerts` and the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from eventctl.format.text import printable
-from eventctl.store.incidents import FOR_EVER
+from eventctl.store.incidents import FOR_EVER, Incident, Notification
 from eventctl.store.notifications import ENDED
-from eventctl.store.queries.incidents import IncidentView, TellingView
 
-NOBODY = "no channel wants to be told of this kind"
+NOBODY = "no channel asks for this kind"
 
 
-def told(telling: TellingView, incident: IncidentView, now: int, when: Callable[[int], str]) -> str:
-    """Return what one channel was told, and when; where it was not, why it was not as far as
-    that is not its own failure.
+def notified(sent: Notification, incident: Incident, now: int, when: Callable[[int], str]) -> str:
+    """Return what one channel was notified of, and when; where it was not, why it was not as
+    far as that is not its own failure.
     """
-    name = printable(telling.channel)
-    if telling.told is None or telling.told_at is None:
-        return f"{name}: {_not_told(telling, incident, now)}"
-    times = "" if telling.times < 2 else f", {telling.times:,} times in all"
-    end = " and of its end" if telling.told == ENDED else ""
-    return f"{name}: told{end}, {when(telling.told_at)}{times}"
+    name = printable(sent.channel)
+    if sent.state is None or sent.sent_at is None:
+        return f"{name}: {_not_notified(sent, incident, now)}"
+    times = "" if sent.times < 2 else f", {sent.times:,} times in all"
+    end = " and of its end" if sent.state == ENDED else ""
+    return f"{name}: notified{end}, {when(sent.sent_at)}{times}"
 
 
-def _not_told(telling: TellingView, incident: IncidentView, now: int) -> str:
+def _not_notified(sent: Notification, incident: Incident, now: int) -> str:
     if not incident.is_open:
-        return "not told"
-    if telling.due_at is None:
-        return "not told: it does not ask for this kind any more"
-    return "not told: it is silent" if incident.is_silent(now) else "not told yet"
+        return "not notified"
+    if sent.due_at is None:
+        return "not notified: it does not ask for this kind any more"
+    return "not notified: it is silent" if incident.is_silent(now) else "not notified yet"
 
 
-def refusal(telling: TellingView) -> str:
+def refusal(sent: Notification) -> str:
     """Return why a channel did not accept the last message about an incident, or ""."""
-    return f"last try: {printable(telling.error)}" if telling.error else ""
+    return f"last try: {printable(sent.error)}" if sent.error else ""
 
 
-def silence(incident: IncidentView, now: int, until: Callable[[int], str]) -> str:
+def silence(incident: Incident, now: int, until: Callable[[int], str]) -> str:
     """Return how long an incident is silent, or "" where it is not."""
     if not incident.is_silent(now) or incident.silent_until is None:
         return ""

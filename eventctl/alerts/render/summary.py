@@ -5,11 +5,10 @@ Everything here is printable, but not yet escaped for any markup.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import wording
 from eventctl.format.text import printable, shorten
+from eventctl.store.incidents import Incident
 
 _SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
 _GRAVEST = ("critical", "warning", "info", "ended", "recovered")
@@ -29,7 +28,7 @@ def gravest(digest: Digest) -> str:
     """Return the severity of a message, or where nothing in it is open any more "recovered",
     or "ended" if a person has cancelled some of it.
     """
-    found = {severity(i) if i.ended is None else wording.over(i) for i in digest.incidents}
+    found = {severity(i) if i.is_open else wording.over(i) for i in digest.incidents}
     return next(each for each in _GRAVEST if each in found)
 
 
@@ -37,7 +36,7 @@ def subject(digest: Digest) -> str:
     """Return what a message is about: its one incident, or how many more there are."""
     if len(digest.incidents) == 1:
         return f"{wording.headline(digest.incidents[0])} on {wording.name(digest.host)}"
-    ended = sum(incident.ended is not None for incident in digest.incidents)
+    ended = sum(not incident.is_open for incident in digest.incidents)
     left = len(digest.incidents) - ended
     counts = [f"{left:,} open"] * bool(left) + [f"{ended:,} ended"] * bool(ended)
     many = f"{len(digest.incidents):,} more incidents on {wording.name(digest.host)}"
@@ -56,32 +55,20 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
     Of a summary it is how to see them all.
     """
     if len(digest.incidents) != 1:
-        return [("All that failed:", wording.look_at_all(digest))]
+        return [("All that failed:", wording.list_command(digest))]
     (incident,) = digest.incidents
-    look, (advice, mend) = wording.look(digest, incident), wording.mend(digest, incident)
-    silence = wording.silence(digest, incident)
+    show, ack = wording.show_command(digest, incident), wording.ack_command(digest, incident)
+    advice, command = wording.next_step(digest, incident)
     return [
-        *([("Look:", look)] if look else []),
-        (advice, mend or ""),
-        *([(SILENCE, silence)] if silence else []),
+        *([("Look:", show)] if show else []),
+        (advice, command or ""),
+        *([(SILENCE, ack)] if ack else []),
     ]
 
 
 def when(incident: Incident) -> int:
     """Return when it happened last, or was over, in milliseconds since 1970."""
-    return incident.last if incident.ended is None else incident.ended
-
-
-def took(incident: Incident) -> int:
-    """Return how long an incident that is over has taken, in milliseconds."""
-    assert incident.ended is not None, "it is open"
-    return max(0, incident.ended - incident.first)
-
-
-def iso(at: int) -> str:
-    """Return a time in milliseconds since 1970 as "2026-11-23T01:11:11.000Z"."""
-    moment = datetime.fromtimestamp(at / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return incident.last_at if incident.ended_at is None else incident.ended_at
 
 
 def ids(incident: Incident) -> list[int]:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
-from eventctl.alerts.incident import Digest, Incident
+from eventctl.alerts.incident import Digest
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import second, span
+from eventctl.store.incidents import Incident
 
 FULL = 10
-"""How many incidents are told in full; of the rest each has a line."""
+"""How many incidents are shown in full; of the rest each has a line."""
 BRIEF = 40
 """How many have a line; what comes after is a count."""
 IDS = 20
@@ -23,7 +24,6 @@ _NAME_WIDTH = 60
 _ERROR_WIDTH = 300
 _LINE_WIDTH = 120
 _TOPIC_WIDTH = 80
-_UNITS = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 _TRACEBACK = (6, 22)
 _OUTPUT = (0, 12)
 _ENDED = {  # for one delivery, and for more
@@ -55,14 +55,14 @@ _TOPIC = {
     "test": "a test",
 }
 _LEFT_SO = {
-    "recovered": "All of it was made good",
-    "ended": "What was not made good is cancelled, and can be replayed",
+    "recovered": "All of it is resolved",
+    "ended": "What is not resolved was cancelled, and can be replayed",
 }
 _ADVICE = {
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
     "late": "It has not been given up: see what fails, waits or is paused.",
-    "set aside": "Mend it where the line above says; the next sweep looks again.",
+    "set aside": "Fix it where the line above says; the next sweep checks again.",
     "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
     " the first sweep that reaches the store records them. No further mail comes for a while.",
 }
@@ -84,13 +84,13 @@ def totals(digest: Digest) -> str:
     """Return what happened in all, as in "3 deliveries ran out of retries, 1 held"."""
     counts: Counter[str] = Counter()
     for incident in digest.incidents:
-        if incident.ended is None:
+        if incident.is_open:
             counts[incident.kind] += incident.count
     kinds = [kind for kind in _ENDED if counts[kind]]
     said = [f"{counts[kind]:,} {_ended(kind, counts[kind])}" for kind in kinds]
     if kinds:
         said[0] = f"{_things(kinds[0], counts[kinds[0]])} {_ended(kinds[0], counts[kinds[0]])}"
-    ends = Counter(over(incident) for incident in digest.incidents if incident.ended is not None)
+    ends = Counter(over(incident) for incident in digest.incidents if not incident.is_open)
     said += [f"{ends[how]:,} problem{'s' * (ends[how] != 1)} {how}" for how in sorted(ends)]
     return ", ".join(said)
 
@@ -103,16 +103,14 @@ def over(incident: Incident) -> str:
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
     names = incident.names if incident.has_events else ()
-    if incident.ended is not None:
+    if not incident.is_open:
         what = _what(incident.kind, incident.count, names)
         return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
     return happened(incident.kind, incident.handler, incident.count, names)
 
 
 def _end(incident: Incident) -> str:
-    assert incident.ended is not None
-    took = lasted(incident.ended - incident.first)
-    return f"{name(incident.handler)} {over(incident)} after {took}"
+    return f"{name(incident.handler)} {over(incident)} after {span(incident.took)}"
 
 
 def _cancelled(incident: Incident) -> str:
@@ -134,25 +132,15 @@ def _what(kind: str, count: int, names: Sequence[str]) -> str:
     return f"{what} of {listed(shown)}" if shown and kind != "late" else what
 
 
-def lasted(milliseconds: int) -> str:
-    """Return how long something took, as in "2 h 5 min"."""
-    seconds = max(1, round(milliseconds / 1000))
-    for size, unit, smaller, part in _UNITS:
-        if seconds >= size:
-            rest = seconds % size // smaller
-            return f"{seconds // size:,} {unit}" + (f" {rest} {part}" if rest else "")
-    return f"{seconds} s"
-
-
 def overview(digest: Digest) -> str:
-    """Return how the report is laid out, for where it tells more than one incident."""
+    """Return how the report is laid out, for where it is about more than one incident."""
     count = len(digest.incidents)
-    told = f", the first {FULL} in full" if count > FULL else ""
-    return f"{count:,} different problems, the most frequent first{told}."
+    full = f", the first {FULL} in full" if count > FULL else ""
+    return f"{count:,} different problems, the most frequent first{full}."
 
 
 def rest(digest: Digest) -> tuple[list[str], str]:
-    """Return a short line for each of the incidents that are not told in full.
+    """Return a short line for each of the incidents that are not shown in full.
 
     Past 40 of them there is a sentence that counts what is left, else an empty string.
     """
@@ -166,7 +154,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
-    if incident.ended is not None:
+    if not incident.is_open:
         what = _end(incident) + _cancelled(incident)
     line = shorten(f"{what}: {error(incident)}", 90)
     return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
@@ -208,13 +196,13 @@ def error(incident: Incident) -> str:
 
 def facts(incident: Incident) -> list[tuple[str, str]]:
     """Return what else is known of an incident: times, attempts and ids, each with its label."""
-    first, last = _time(incident.first), _time(incident.last)
+    first, last = _time(incident.opened_at), _time(incident.last_at)
     found = [("When", first)] if first == last else [("First", first), ("Last", last)]
-    if incident.ended is not None:
-        found.append(("Ended", _time(incident.ended)))
+    if incident.ended_at is not None:
+        found.append(("Ended", _time(incident.ended_at)))
     if incident.sequence:
         times = "once" if incident.sequence == 1 else f"{incident.sequence:,} times"
-        found.append(("Told", f"{times} before"))
+        found.append(("Notified", f"{times} before"))
     if incident.attempts:
         most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
         found.append(("Attempts", most))
@@ -225,7 +213,7 @@ def facts(incident: Incident) -> list[tuple[str, str]]:
 
 
 def _time(at: int) -> str:
-    return f"{datetime.fromtimestamp(at // 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{second(at)} UTC"
 
 
 def _ids(incident: Incident) -> str:
@@ -234,29 +222,29 @@ def _ids(incident: Incident) -> str:
     return f"{shown} and {more:,} more" if more > 0 else shown
 
 
-def silence(digest: Digest, incident: Incident) -> str | None:
-    """Return the command that keeps an open incident from being told again."""
-    if incident.ended is not None or not incident.key or incident.kind in ("emit-failed", "test"):
+def ack_command(digest: Digest, incident: Incident) -> str | None:
+    """Return the command that acknowledges an open incident: no channel hears of it again."""
+    if not incident.is_open or not incident.key or incident.kind in ("emit-failed", "test"):
         return None
     return _command(digest, "ack", incident.key)
 
 
 def traceback(incident: Incident) -> list[str]:
     """Return the lines of the traceback: how it began, and where it ended."""
-    if incident.ended is not None:
+    if not incident.is_open:
         return []
     return _excerpt(incident.traceback, *_TRACEBACK)
 
 
 def output(incident: Incident) -> list[str]:
     """Return the last lines of the handler's output, or what was set aside last."""
-    if incident.ended is not None or incident.output == incident.error:
+    if not incident.is_open or incident.output == incident.error:
         return []
     return _excerpt(incident.output, *_OUTPUT)
 
 
 def output_title(incident: Incident) -> str:
-    """Return what stands above the output."""
+    """Return the title of the output."""
     return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
 
 
@@ -269,29 +257,29 @@ def _excerpt(text: str, head: int, tail: int) -> list[str]:
     return lines if any(lines) else []
 
 
-def look(digest: Digest, incident: Incident) -> str | None:
+def show_command(digest: Digest, incident: Incident) -> str | None:
     """Return the command that shows the first event of an incident, with every attempt."""
     if not incident.has_events:
         return None
     return _command(digest, "show", str(incident.event_ids[0]))
 
 
-def look_at_all(digest: Digest) -> str:
+def list_command(digest: Digest) -> str:
     """Return the command that lists what has failed."""
     return _command(digest, "list", "--status", "failed")
 
 
-def look_at_incidents(digest: Digest) -> str:
+def alerts_command(digest: Digest) -> str:
     """Return the command that lists the open incidents."""
     return _command(digest, "alerts")
 
 
-def unsilence(digest: Digest, incident: Incident) -> str:
-    """Return the command that has an acknowledged incident told again."""
+def undo_ack_command(digest: Digest, incident: Incident) -> str:
+    """Return the command that ends the silence about an acknowledged incident."""
     return _command(digest, "ack", incident.key, "--undo")
 
 
-def resume(digest: Digest, kind: str, name: str) -> str | None:
+def resume_command(digest: Digest, kind: str, name: str) -> str | None:
     """Return the command that runs again what is paused; None where it could not be typed."""
     if printable(name) != name:
         return None
@@ -299,9 +287,9 @@ def resume(digest: Digest, kind: str, name: str) -> str | None:
     return _command(digest, "resume", f"--{kind}", *end_of_options, name)
 
 
-def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
+def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
-    if incident.ended is not None:
+    if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
     if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
@@ -324,7 +312,7 @@ def mend(digest: Digest, incident: Incident) -> tuple[str, str | None]:
 def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
     them = "it" if incident.count == 1 else "them"
     if incident.kind == "exhausted":
-        advice = f"Once the cause is mended, let the next sweep run {them} again"
+        advice = f"Once the cause is fixed, let the next sweep run {them} again"
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
     handler = _option("--handler", incident.handler)

@@ -1,8 +1,8 @@
-"""One POST over HTTP or HTTPS, bounded in time and in what is read of the answer.
+"""HTTP and HTTPS over the standard library, bounded in time and in what is read of an answer.
 
-No redirect is followed, and no proxy is used. What goes wrong is one line that names
-the host. Path, query, user, password and keys are secrets: they are not in it, not
-even where the server repeats them.
+`request` makes one request. It tries every address of the host within its time: a dead one
+(often the IPv6 address) leaves the others their share. No redirect is followed, and no proxy
+is used. `Server` posts the messages of a channel, and keeps secrets out of its errors.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import time
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from eventctl.alerts.transport.network import reason, within
@@ -24,14 +26,21 @@ from eventctl.errors import ChannelError
 from eventctl.format.text import printable, shorten
 
 SECONDS = 5.0
-"""Within which a message is accepted, or is not."""
+"""Within which a request is answered, or has failed."""
 LIMIT = 65_536
 """Bytes of an answer that are read."""
 
-_PATIENCE = 2
+_LONGEST_RETRY_AFTER = 2
 """The longest wait, in seconds, after which a busy server is asked once more."""
 _BUSY = (429, 503)
-_LEFT_AS_IT_IS = "!#$%&'()*+,/:;=?@[]~"
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+_PORTS = {"http": 80, "https": 443}
+
+
+class RequestFailed(Exception):
+    """A request got no answer. The text says why; of the URL it holds at most the host's name,
+    and that only behind a colon.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +60,151 @@ class Answer:
         return 200 <= self.status < 300
 
     @property
+    def is_redirect(self) -> bool:
+        """Whether the status is 3xx."""
+        return 300 <= self.status < 400
+
+    @property
     def words(self) -> str:
         """The body as one line; empty for a web page, which would take too many."""
         text = " ".join(self.body[:2000].decode("utf-8", "replace").split())
         return "" if text.startswith("<") else text
 
 
+def request(
+    method: str,
+    url: SplitResult,
+    body: bytes | None = None,
+    *,
+    target: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    ca_file: Path | None = None,
+    limit: int = LIMIT,
+    seconds: float = SECONDS,
+) -> Answer:
+    """Make one request within `seconds`, over the first address of the host that answers.
+
+    `target` is a path and query to use instead of the URL's own; `limit` is in bytes, of a 2xx
+    answer. A user and password in the URL go as Basic auth. Raises RequestFailed.
+    """
+    sent = {
+        "User-Agent": "eventctl",
+        "Accept-Encoding": "identity",
+        "Connection": "close",
+        **({} if url.username is None else {"Authorization": f"Basic {_basic(url)}"}),
+        **(headers or {}),
+    }
+    path = quote(_target(url) if target is None else target, safe=_SAFE)
+    deadline = time.monotonic() + seconds
+    sockets: list[socket.socket] = []
+
+    def dialogue() -> Answer:
+        with contextlib.closing(_connect(url, ca_file, deadline)) as connection:
+            sockets.append(connection.sock)
+            connection.request(method, path, body, sent)
+            with contextlib.closing(connection.getresponse()) as response:
+                return _read(response, limit)
+
+    try:
+        return within(seconds, dialogue, "http")
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        # The thread goes on where its time is over: nobody waits for that dialogue any more.
+        for each in sockets:
+            with contextlib.suppress(OSError):  # it is closed already
+                each.shutdown(socket.SHUT_RDWR)
+        raise RequestFailed(_why(error, seconds)) from None
+
+
+def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.client.HTTPConnection:
+    """Connect to the first address that answers; each has an equal share of the time left."""
+    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
+    context = _tls(ca_file) if url.scheme == "https" else None
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: OSError = OSError("the host has no address")
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(_left(deadline) / (len(addresses) - number))
+            connection.connect(address)
+            if context:
+                connection = context.wrap_socket(connection, server_hostname=host)
+            connection.settimeout(_left(deadline))
+        except OSError as error:
+            connection.close()
+            failure = error
+            continue
+        speaking = (
+            http.client.HTTPSConnection(host, port, context=context)
+            if context
+            else http.client.HTTPConnection(host, port)
+        )
+        speaking.sock = connection
+        return speaking
+    raise failure
+
+
+def _left(deadline: float) -> float:
+    """Return the seconds that are left; after the deadline nothing may be sent any more."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """Return a context that verifies the server's certificate and name."""
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # Also for a file with no certificate in it.
+        raise OSError(None, f"ca_file {ca_file}: {reason(error)}") from None
+
+
+def _basic(url: SplitResult) -> str:
+    pair = f"{unquote(url.username or '')}:{unquote(url.password or '')}"
+    return b64encode(pair.encode()).decode()
+
+
+def _target(url: SplitResult) -> str:
+    return (url.path or "/") + (f"?{url.query}" if url.query else "")
+
+
+def _read(response: http.client.HTTPResponse, limit: int) -> Answer:
+    accepted = 200 <= response.status < 300
+    wait = response.getheader("Retry-After", "").strip()
+    return Answer(
+        status=response.status,
+        phrase=response.reason,
+        body=response.read(limit if accepted else LIMIT),
+        retry_after=int(wait) if re.fullmatch(r"[0-9]{1,9}", wait) else None,
+        location=response.getheader("Location", ""),
+    )
+
+
+def _why(error: Exception, seconds: float) -> str:
+    match error:
+        case TimeoutError():
+            return f"no answer within {seconds:g} s"
+        case http.client.RemoteDisconnected() | http.client.IncompleteRead():
+            return "it closed the connection"
+        case http.client.HTTPException() if not isinstance(error, http.client.InvalidURL):
+            return "its answer is not HTTP"
+        case OSError():
+            return reason(error)
+    # Its own words would repeat what it is about.
+    return "the URL or the secret has a character in it that HTTP cannot carry"
+
+
 class Server:
     """The server that a channel's URL names.
 
-    Raises ChannelError where that is no URL of http:// or https://.
+    Its errors are one line that names the host. Path, query, user, password and keys are
+    secrets: they are not in it, not even where the server repeats them. Raises ChannelError
+    where the URL is not one of http:// or https://.
     """
 
     def __init__(self, alert: Alert) -> None:
         self._url = _split(alert)
         self._alert = alert
-        self._sockets: list[socket.socket] = []
 
     def __str__(self) -> str:
         return printable(self._url.netloc.rpartition("@")[2])
@@ -91,40 +229,21 @@ class Server:
         for no more than 2 s is asked once more. Raises ChannelError where there is no
         answer, or a redirect.
         """
-        target = path if path is not None else _target(self._url)
-        sent = {
-            "Content-Type": "application/json",
-            "User-Agent": "eventctl",
-            "Accept-Encoding": "identity",
-            "Connection": "close",
-            **self._credentials(),
-            **(headers or {}),
-        }
         deadline = time.monotonic() + seconds
-
-        def ask() -> Answer:
-            connection = self._connect(deadline)
-            with contextlib.closing(connection):
-                connection.request("POST", quote(target, safe=_LEFT_AS_IT_IS), body, sent)
-                with contextlib.closing(connection.getresponse()) as response:
-                    return _read(response, limit)
-
-        def dialogue() -> Answer:
-            answer = ask()
-            wait = answer.retry_after
-            if answer.status not in _BUSY or wait is None or wait > _PATIENCE:
-                return answer
-            if time.monotonic() + wait >= deadline:
-                return answer
-            time.sleep(wait)
-            return ask()
-
+        sent = {"Content-Type": "application/json", **(headers or {})}
+        ask = partial(request, "POST", self._url, body, target=path, headers=sent)
+        ask = partial(ask, ca_file=self._alert.ca_file, limit=limit)
         try:
-            answer = within(seconds, dialogue, "http")
-        except (http.client.HTTPException, OSError, ValueError) as error:
-            self._hang_up()
-            raise self.error(_reason(error, seconds)) from None
-        if 300 <= answer.status < 400:
+            answer = ask(seconds=seconds)
+            wait = answer.retry_after
+            if answer.status in _BUSY and wait is not None and wait <= _LONGEST_RETRY_AFTER:
+                left = deadline - time.monotonic() - wait
+                if left > 0:
+                    time.sleep(wait)
+                    answer = ask(seconds=round(left, 2))
+        except RequestFailed as error:
+            raise self.error(str(error)) from None
+        if answer.is_redirect:
             raise self.error(_redirect(answer))
         return answer
 
@@ -141,43 +260,12 @@ class Server:
             said = said.replace(secret, "***")
         return ChannelError(shorten(printable(f"{self}: {said}"), 400))
 
-    def _connect(self, deadline: float) -> http.client.HTTPConnection:
-        host, port = self._url.hostname, self._url.port
-        assert host, "the URL was not checked"
-        left = max(0.001, deadline - time.monotonic())
-        connection = (
-            http.client.HTTPSConnection(host, port, timeout=left, context=_tls(self._alert))
-            if self._url.scheme == "https"
-            else http.client.HTTPConnection(host, port, timeout=left)
-        )
-        connection.connect()
-        self._sockets.append(connection.sock)
-        if time.monotonic() >= deadline:  # By now it counts as failed: nothing may be sent.
-            connection.close()
-            raise TimeoutError
-        return connection
-
-    def _hang_up(self) -> None:
-        """Make a dialogue that nobody waits for any more end at once."""
-        for each in self._sockets:
-            with contextlib.suppress(OSError):  # It has been closed already.
-                each.shutdown(socket.SHUT_RDWR)
-
-    def _credentials(self) -> dict[str, str]:
-        if self._url.username is None:
-            return {}
-        return {"Authorization": f"Basic {self._basic()}"}
-
-    def _basic(self) -> str:
-        pair = f"{unquote(self._url.username or '')}:{unquote(self._url.password or '')}"
-        return b64encode(pair.encode()).decode()
-
     def _secrets(self) -> list[str]:
         """Return what a server may repeat of what it was sent, the longest first."""
         secrets = {self._alert.secret or "", self._url.path, self._url.query}
         if self._url.username is not None:
             login = (self._url.username, self._url.password or "")
-            secrets |= {self._basic(), *login, *map(unquote, login)}
+            secrets |= {_basic(self._url), *login, *map(unquote, login)}
         long = re.split(r"[/&=?]", f"{self._url.path}?{self._url.query}")
         secrets |= {part for each in long for part in (each, unquote(each)) if len(part) >= 8}
         secrets |= {each.replace("/", "\\/") for each in secrets}  # as some write JSON
@@ -185,58 +273,17 @@ class Server:
 
 
 def _split(alert: Alert) -> SplitResult:
-    # What is wrong with a URL may be a piece of its password: nothing of it is told.
-    try:
+    # What is wrong with a URL may be a piece of its password: no error repeats it.
+    with contextlib.suppress(ValueError):
         url = urlsplit(str(alert.to))
-        if url.scheme in ("http", "https") and url.hostname and url.port != 0:
+        if url.scheme in _PORTS and url.hostname and url.port != 0:
             return url
-    except ValueError:
-        pass
     raise ChannelError(f"the URL of {alert.channel} is not one: write https://host/path")
 
 
-def _target(url: SplitResult) -> str:
-    return (url.path or "/") + (f"?{url.query}" if url.query else "")
-
-
-def _tls(alert: Alert) -> ssl.SSLContext:
-    """Return a context that verifies the server's certificate and name."""
-    try:
-        return ssl.create_default_context(cafile=alert.ca_file)
-    except OSError as error:  # Also for a file with no certificate in it.
-        raise OSError(None, f"ca_file {alert.ca_file}: {reason(error)}") from None
-
-
-def _read(response: http.client.HTTPResponse, limit: int) -> Answer:
-    accepted = 200 <= response.status < 300
-    wait = response.getheader("Retry-After", "").strip()
-    return Answer(
-        status=response.status,
-        phrase=response.reason,
-        body=response.read(limit if accepted else LIMIT),
-        retry_after=int(wait) if re.fullmatch(r"[0-9]{1,9}", wait) else None,
-        location=response.getheader("Location", ""),
-    )
-
-
 def _redirect(answer: Answer) -> str:
-    try:
+    where = None
+    with contextlib.suppress(ValueError):
         where = urlsplit(answer.location).hostname
-    except ValueError:
-        where = None
     elsewhere = f"to {where}" if where else "to another path"
     return f"it redirects {elsewhere}, which is not followed; put the right URL into events.toml"
-
-
-def _reason(error: Exception, seconds: float) -> str:
-    match error:
-        case TimeoutError():
-            return f"it was not done after {seconds:g} s"
-        case http.client.RemoteDisconnected() | http.client.IncompleteRead():
-            return "it closed the connection"
-        case http.client.HTTPException() if not isinstance(error, http.client.InvalidURL):
-            return "its answer is not HTTP"
-        case OSError():
-            return reason(error)
-    # Its own words would repeat what it is about.
-    return "the URL or the secret has a character in it that HTTP cannot carry"

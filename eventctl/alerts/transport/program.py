@@ -8,8 +8,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
-_TAIL, _TOLD = 1000, 250
-"""Bytes that are read of what a program said last, and characters of it that are told."""
+_TAIL, _QUOTED = 1000, 250
+"""Bytes that are read of what a program said last, and characters of it that are quoted."""
 
 
 class ProcessFailed(Exception):
@@ -47,6 +47,6 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
         if code != 0:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
             words = " ".join(said.read().decode("utf-8", "replace").split())
-            words = words if len(words) <= _TOLD else f"…{words[1 - _TOLD :]}"
+            words = words if len(words) <= _QUOTED else f"…{words[1 - _QUOTED :]}"
             ended = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
             raise ProcessFailed(ended, words)

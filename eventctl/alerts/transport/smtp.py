@@ -59,12 +59,12 @@ def probe(report: Report, *, total: float, step: float) -> str:
     """
     server = _server(report)
 
-    def look(client: smtplib.SMTP) -> str:
+    def describe(client: smtplib.SMTP) -> str:
         private = isinstance(client.sock, ssl.SSLSocket)
         login = f", logged in as {printable(server.user)}" if server.user else ""
         return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
 
-    return _talk(server, report, look, total, step)
+    return _talk(server, report, describe, total, step)
 
 
 def send(
@@ -138,7 +138,7 @@ def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:
-    """Make the connection private where it has to be or can be, then log in."""
+    """Make the connection private where that is required or possible, then log in."""
     client.ehlo_or_helo_if_needed()
     # On this host there is no one to listen, and its certificate is often made up.
     trusted = _is_loopback(client) and not server.password and not report.ca_file

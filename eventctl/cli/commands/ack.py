@@ -14,7 +14,7 @@ from eventctl.format.messages import complain
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
-    from eventctl.store.queries.incidents import IncidentView
+    from eventctl.store.incidents import Incident
 
 _SHORTEST = 4
 """Letters of an id that must be typed at least."""
@@ -28,13 +28,13 @@ _SHORTEST = 4
     metavar="TIME",
     help="Only for this time, such as 2h; without it until it ends.",
 )
-@click.option("--undo", is_flag=True, help="Tell of it again, as if it had not been acknowledged.")
+@click.option("--undo", is_flag=True, help="Notify of it again, as if it was not acknowledged.")
 @click.pass_obj
 def command(context: Context, ids: tuple[str, ...], time: str | None, undo: bool) -> None:
     """Acknowledge incidents: be silent about them until they end.
 
-    ID stands in each message and in `eventctl alerts`; its first letters will do. That an
-    incident has ended is told all the same.
+    ID is in each message and in `eventctl alerts`; its first letters will do. The channels are
+    notified of its end all the same.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def _milliseconds(time: str | None) -> int | None:
     return milliseconds
 
 
-def _find(context: Context, database: Database, typed: str) -> IncidentView:
+def _find(context: Context, database: Database, typed: str) -> Incident:
     from eventctl.store.queries import incidents
 
     seen = f"see which there are: {context.prog} alerts"
@@ -83,7 +83,7 @@ def _find(context: Context, database: Database, typed: str) -> IncidentView:
     return found[0]
 
 
-def _about(incident: IncidentView) -> str:
+def _about(incident: Incident) -> str:
     from eventctl.alerts.render import wording
 
     return wording.happened(incident.kind, incident.handler, incident.count, incident.names)
@@ -91,5 +91,5 @@ def _about(incident: IncidentView) -> str:
 
 def _said(time: str | None, undo: bool) -> str:
     if undo:
-        return "it is told of again"
+        return "the channels are notified of it again"
     return "silent until it ends" if time is None else f"silent for {time}"

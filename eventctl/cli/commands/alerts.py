@@ -1,4 +1,4 @@
-"""`eventctl alerts`: which incidents there are, and who was told of them."""
+"""`eventctl alerts`: which incidents there are, and who was notified of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eventctl.format.messages import complain
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from eventctl.store.queries.incidents import IncidentView, TellingView
+    from eventctl.store.incidents import Incident, Notification
 
 _LATEST = 50
 """How many ended incidents are shown where nobody says how many."""
@@ -60,12 +60,12 @@ def command(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List what is wrong, and who was told of it.
+    """List what is wrong, and who was notified of it.
 
     An incident is all that failed in one handler for one cause, from the first failure until
-    all of it is made good. Without options the open ones are listed, the newest first. In
+    all of it is resolved. Without options the open ones are listed, the newest first. In
     a pipe one incident is one line: id, state, kind, handler, since, until, count, error,
-    who was told, with tabs between them.
+    who was notified, with tabs between them.
 
     `eventctl alerts test` sends a sample through each channel.
 
@@ -101,7 +101,7 @@ def command(
     return EXIT_DONE
 
 
-def _json(incident: IncidentView) -> dict[str, Any]:
+def _json(incident: Incident) -> dict[str, Any]:
     from eventctl.cli.output.formats import iso
 
     return {
@@ -121,18 +121,18 @@ def _json(incident: IncidentView) -> dict[str, Any]:
         "silentUntil": _silent_until(incident),
         "told": [
             {
-                "channel": telling.channel,
-                "as": telling.told,
-                "at": iso(telling.told_at),
-                "times": telling.times,
-                "error": telling.error,
+                "channel": sent.channel,
+                "as": sent.state,
+                "at": iso(sent.sent_at),
+                "times": sent.times,
+                "error": sent.error,
             }
-            for telling in incident.tellings
+            for sent in incident.notifications
         ],
     }
 
 
-def _silent_until(incident: IncidentView) -> str | None:
+def _silent_until(incident: Incident) -> str | None:
     from eventctl.cli.output.formats import iso
     from eventctl.store.incidents import FOR_EVER
 
@@ -141,11 +141,11 @@ def _silent_until(incident: IncidentView) -> str | None:
     return iso(incident.silent_until)
 
 
-def _line(incident: IncidentView) -> str:
+def _line(incident: Incident) -> str:
     from eventctl.cli.output.formats import iso
     from eventctl.format.text import printable
 
-    told = [f"{each.channel} {iso(each.told_at)}" for each in incident.tellings if each.told]
+    sent = [f"{each.channel} {iso(each.sent_at)}" for each in incident.notifications if each.state]
     cells = (
         incident.key,
         "open" if incident.is_open else "ended",
@@ -155,12 +155,12 @@ def _line(incident: IncidentView) -> str:
         iso(incident.ended_at) or "",
         str(incident.count),
         incident.error,
-        ", ".join(told),
+        ", ".join(sent),
     )
     return "\t".join(map(printable, cells)) + "\n"
 
 
-def _print(found: Sequence[IncidentView], now: int, channels: set[str]) -> None:
+def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
     from eventctl.cli.output.tables import console
 
     out = console()
@@ -171,7 +171,7 @@ def _print(found: Sequence[IncidentView], now: int, channels: set[str]) -> None:
             out.print(line, soft_wrap=True)
 
 
-def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
+def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     """Return what a person reads of an incident. `channels` are those of events.toml."""
     from rich.text import Text
 
@@ -191,8 +191,8 @@ def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
         Text(f"  {printable(incident.error)}"),
         Text(f"  first {utc(incident.opened_at)} UTC, last {utc(incident.last_at)} UTC", "dim"),
     ]
-    shown += [_told(telling, incident, now, channels) for telling in incident.tellings]
-    if not incident.tellings:
+    shown += [_notified(sent, incident, now, channels) for sent in incident.notifications]
+    if not incident.notifications:
         shown.append(Text(f"  {recipients.NOBODY}", "dim"))
     if silence := recipients.silence(
         incident, now, lambda until: f"for another {span(until - now)}"
@@ -201,17 +201,17 @@ def lines(incident: IncidentView, now: int, channels: set[str]) -> list[Text]:
     return shown
 
 
-def _told(telling: TellingView, incident: IncidentView, now: int, channels: set[str]) -> Text:
+def _notified(sent: Notification, incident: Incident, now: int, channels: set[str]) -> Text:
     from rich.text import Text
 
     from eventctl.alerts.render import recipients
     from eventctl.cli.output.tables import ago
 
-    text = Text(f"  {recipients.told(telling, incident, now, lambda at: ago(at, now))}")
-    if telling.channel not in channels:
+    text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
+    if sent.channel not in channels:
         # Nothing is tried any more.
         text.append(" (not in this events.toml)", "dim")
-    elif refusal := recipients.refusal(telling):
+    elif refusal := recipients.refusal(sent):
         text.append(f"; {refusal}", "red")
     return text
 

@@ -12,7 +12,7 @@ from eventctl.cli.context import Context
 from eventctl.cli.output.nagios import Plugin, answer
 from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, StoreUnavailable
-from eventctl.monitor.thresholds import LIMITS, Finding, Level, Limits
+from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
 
 _MEANS = {
     "sweep": ("TIME", "the last sweep ended longer ago than this"),
@@ -100,23 +100,23 @@ def command(context: Context, /, prometheus: Path | None, **given: float | None)
 
     limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}
     with context.open() as database:
-        found = thresholds.judge(health.look(context.whole_config, database), limits)
+        found = thresholds.judge(health.measure(context.whole_config, database), limits)
     level = max(each.level for each in found)
     return answer(level, _words(found, level), [_perfdata(each) for each in found])
 
 
-def _words(found: list[Finding], level: Level) -> str:
+def _words(found: list[Measured], level: Severity) -> str:
     """Return what is wrong, the worst first, or that all is well."""
     # It is nothing wrong by itself, and may be why something else is.
     paused = [each.text for each in found if each.name == "paused" and each.value]
-    if level == Level.OK:
+    if level == Severity.OK:
         well = [each.text for each in found if each.name in ("sweep", "backlog", "failed")]
         return ", ".join(well + paused)
     wrong = sorted((each for each in found if each.level), key=lambda each: -each.level)
     return "; ".join(dict.fromkeys([each.text for each in wrong] + paused))
 
 
-def _perfdata(finding: Finding) -> str:
+def _perfdata(finding: Measured) -> str:
     """Return a value as 'label'=value[unit];[warning];[critical];minimum."""
     value = "U" if finding.value is None else f"{round(finding.value, 3):.15g}{finding.unit}"
     limits = (finding.limits.warning, finding.limits.critical)
@@ -131,7 +131,7 @@ def _write_metrics(context: Context, path: Path) -> int:
     config = context.whole_config
     try:
         with context.open() as database:
-            seen = health.look(config, database)
+            seen = health.measure(config, database)
     except StoreUnavailable:
         # That it is away is what the file then says: an old one would say that all is well.
         write_whole(path, metrics(None))

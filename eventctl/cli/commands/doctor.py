@@ -127,10 +127,10 @@ def _print_mapping(config: Config) -> None:
 
 
 def _words(row: Mapped) -> tuple[str, ...]:
-    from eventctl.setup.doctor.findings import spell
+    from eventctl.format.time import span
 
     runs = () if row.runs == row.handler else (row.runs,)
-    return (*runs, f"timeout {spell(row.timeout)}", row.retries)
+    return (*runs, f"timeout {span(row.timeout * 1000)}", row.retries)
 
 
 def _print_tree(config: Config, rows: list[Mapped]) -> None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from eventctl.config.model import Config
+    from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
-    from eventctl.store.queries.incidents import IncidentView
 
 _SHOWN_ATTEMPTS = 20
 _SHOWN_LINES = 200
@@ -219,15 +219,15 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
         yield Text.assemble(("  | ", "dim"), line)
 
 
-def _part_of(context: Context, incident: IncidentView, now: int) -> Text:
+def _part_of(context: Context, incident: Incident, now: int) -> Text:
     """Return which open incident a delivery is a part of, and whether people know of it."""
     from rich.text import Text
 
     from eventctl.cli.output.tables import span
     from eventctl.format.text import printable
 
-    told = [printable(telling.channel) for telling in incident.tellings if telling.told]
-    known = f"told on {', '.join(told)}" if told else "not told yet"
+    sent = [printable(each.channel) for each in incident.notifications if each.state]
+    known = f"notified: {', '.join(sent)}" if sent else "not notified yet"
     lasts = span(max(0, now - incident.opened_at))
     return Text.assemble(
         "\nincident ",
@@ -252,7 +252,7 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         if all(delivery.reason == Reason.CANCELLED for delivery in failed):
             yield Text(f"To have the next sweep run {them} after all:")
         else:
-            yield Text(f"Once the cause is mended, let the next sweep run {them} again:")
+            yield Text(f"Once the cause is fixed, let the next sweep run {them} again:")
         yield Text(f"  {context.prog} replay {event.id}{option}", "bold")
     for delivery in held:
         yield Text()

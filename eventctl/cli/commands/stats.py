@@ -80,7 +80,7 @@ def command(
     from eventctl.monitor import health
 
     with context.open() as database:
-        seen = health.look(context.config, database)
+        seen = health.measure(context.config, database)
         most = _BARS_OF_PAGE if html else _BARS
         tally = _tally(database, _window(database, seen.now, since, until, most))
         if html:
@@ -207,10 +207,10 @@ def _write_page(
 ) -> None:
     from eventctl.format.files import write_whole
     from eventctl.monitor import page
-    from eventctl.monitor.page.data import look
+    from eventctl.monitor.page.data import find_problems
 
-    needs = look(context.config, database, tally.window, seen.now)
-    write_whole(path, page.page(needs, seen, tally))
+    problems = find_problems(context.config, database, tally.window, seen.now)
+    write_whole(path, page.page(problems, seen, tally))
 
 
 def _say_why(prog: str, since: Moment | None) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from eventctl.format.text import printable
+from eventctl.format.time import iso as iso
 from eventctl.models import State, Status
 
 if TYPE_CHECKING:
@@ -187,19 +188,6 @@ def pretty_args(text: str, width: int) -> str:
         return printable(text, lines=True)
     line = json_text(decoded[0])
     return line if len(line) <= width else json_text(decoded[0], indent=2)
-
-
-def iso(at: int | None) -> str | None:
-    """Return a time in milliseconds since 1970 as "2026-11-23T01:11:11.000Z"."""
-    from datetime import UTC, datetime
-
-    if at is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(at / 1000, UTC)
-        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError, TypeError):
-        return str(at)  # past the year 9999, or no number: it was written by hand
 
 
 def _decoded(text: str) -> tuple[Any] | None:

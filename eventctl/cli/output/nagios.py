@@ -13,7 +13,7 @@ import click
 
 from eventctl.errors import ConfigError, EventctlError, StateUnavailable, StoreUnavailable
 from eventctl.format.text import printable
-from eventctl.monitor.thresholds import Level
+from eventctl.monitor.thresholds import Severity
 
 
 class Plugin(click.Command):
@@ -42,7 +42,7 @@ class Plugin(click.Command):
         except StateUnavailable as error:
             raise _exit(str(error)) from error
         except StoreUnavailable as error:
-            raise _exit(str(error), Level.CRITICAL) from error
+            raise _exit(str(error), Severity.CRITICAL) from error
         except (EventctlError, click.ClickException) as error:
             text = error.format_message() if isinstance(error, click.ClickException) else str(error)
             raise _exit(text) from error
@@ -55,7 +55,7 @@ class Plugin(click.Command):
             raise _exit(f"a fault in eventctl: {type(error).__name__}: {error}") from error
 
 
-def answer(level: Level, text: str, perfdata: Sequence[str] = ()) -> int:
+def answer(level: Severity, text: str, perfdata: Sequence[str] = ()) -> int:
     """Print the line of a plugin; return its exit code."""
     # A | begins the perfdata, and the line ends with the first line feed.
     words = printable(text).replace("|", "¦")
@@ -64,5 +64,5 @@ def answer(level: Level, text: str, perfdata: Sequence[str] = ()) -> int:
     return int(level)
 
 
-def _exit(text: str, level: Level = Level.UNKNOWN) -> click.exceptions.Exit:
+def _exit(text: str, level: Severity = Severity.UNKNOWN) -> click.exceptions.Exit:
     return click.exceptions.Exit(answer(level, " ".join(text.split("\n"))))

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
 from eventctl.format.text import printable
-from eventctl.format.time import brief, minute, span
-from eventctl.monitor.thresholds import Level, judge
+from eventctl.format.time import minute, span
+from eventctl.monitor.thresholds import Severity, judge
 
 if TYPE_CHECKING:
     from eventctl.monitor.health import Health
@@ -23,7 +23,7 @@ _WIDE = 110
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LEAST_NAME, _WIDEST_NAME = 10, 28
 _LEAST_BARS = 8
-_STYLES = {Level.OK: "", Level.WARNING: "yellow", Level.CRITICAL: "bold red"}
+_STYLES = {Severity.OK: "", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red"}
 
 _Column = tuple[str, Callable[["Figures"], Text]]
 
@@ -126,7 +126,7 @@ def _rate(each: Figures) -> Text:
 
 
 def _span(seconds: float | None) -> Text:
-    return Text(brief(seconds), "dim" if seconds is None else "")
+    return Text("–", "dim") if seconds is None else Text(span(seconds * 1000))
 
 
 _TIMES: tuple[_Column, ...] = (

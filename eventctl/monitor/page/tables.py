@@ -1,84 +1,121 @@
-"""The page's tables: every number of every event and handler, with its plot beside it."""
+"""The page's numbers: events over time, and every event and handler with its plot beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from eventctl.format.time import brief, minute
-from eventctl.monitor.page.plots import data, spark
-from eventctl.store.queries.aggregate import Figures, Tally
+from eventctl.format.time import minute, span
+from eventctl.monitor.page.html import Cell, bars, data, table
+from eventctl.store.queries.aggregate import STEPS, Figures, Tally
 
 MOST = 200
 """How many names a table has, those with the most failures first where there are more."""
+
+_LAYERS = {
+    "done": ("processed", ("processed",)),
+    "open": ("open (emitted, timeout)", ("emitted", "timeout")),
+    "failed": ("failed", ("failed",)),
+}
+"""The layers of the plot over time, from the bottom, by their CSS class: the words of the
+legend, and the statuses that each shows."""
+
+_TICKS = 6
+"""How many times there are below the plot, or fewer."""
+_LAST_TICK = 88
+"""Percent of the plot's width beyond which a time would not fit any more."""
+_LEAST_SPARK = 12.0
+"""Percent of the height: what is there at all is to be seen."""
 
 _Column = tuple[str, Callable[[Figures], str], str]
 """Its title, its cell's text, and the CSS class of a cell that is not 0."""
 
 
-def by_event(tally: Tally) -> Iterator[str]:
-    """Yield the table of events."""
-    yield from _table("Event", tally.events, _EVENT, "Events over time", "done")
-
-
-def by_handler(tally: Tally) -> Iterator[str]:
-    """Yield the table of handlers."""
-    yield from _table("Handler", tally.handlers, _HANDLER, "Failures over time", "failed")
-
-
 def over_time(tally: Tally) -> Iterator[str]:
-    """Yield the events over time as a table, the bars without any left out."""
-    layers = tally.by_status
-    yield '<details><summary>As a table</summary><table role="table"><thead role="rowgroup">'
-    yield head("From (UTC)", *(name.capitalize() for name in layers))
-    yield '</thead><tbody role="rowgroup">'
-    for number in range(tally.window.bars):
-        counts = [values[number] for values in layers.values()]
-        if any(counts):
-            cells = "".join(f'<td role="cell">{count:,}</td>' for count in counts)
-            start = minute(tally.window.start(number))
-            yield f'<tr role="row"><th role="rowheader" scope="row">{start}</th>{cells}</tr>'
-    yield "</tbody></table></details>"
+    """Yield the events over time, as a plot and as a table."""
+    window = tally.window
+    layers = {
+        css: [sum(counts) for counts in zip(*(tally.by_status[s] for s in statuses), strict=True)]
+        for css, (_, statuses) in _LAYERS.items()
+    }
+    heights = [sum(counts) for counts in zip(*layers.values(), strict=True)]
+
+    def words(bar: int) -> str:
+        counts = ", ".join(f"{layers[css][bar]:,} {_LAYERS[css][0]}" for css in layers)
+        return f"{minute(window.start(bar))} to {minute(window.start(bar + 1))}: {counts}"
+
+    yield "<section><h2>Events over time</h2>"
+    if not any(heights):
+        yield '<p class="card">No event was created in this time.</p></section>'
+        return
+    yield '<figure class="over-time"><ul class="legend" aria-hidden="true">'
+    yield from (f'<li><i class="{css}"></i>{legend}</li>' for css, (legend, _) in _LAYERS.items())
+    yield f'</ul><p class="soft">at the most {max(heights):,} in {span(window.step)}</p>'
+    yield bars(layers, f"Events over time, {sum(heights):,} in all", words)
+    yield f'<ol class="axis" aria-hidden="true">{"".join(_ticks(tally))}</ol>'
+    yield "<details><summary>As a table</summary>"
+    rows = (
+        (minute(window.start(bar)), [("", f"{each[bar]:,}") for each in tally.by_status.values()])
+        for bar in range(window.bars)
+        if heights[bar]
+    )
+    heads = ("From (UTC)", *(name.capitalize() for name in tally.by_status))
+    yield from table("", heads, rows)
+    yield "</details></figure></section>"
+
+
+def _ticks(tally: Tally) -> Iterator[str]:
+    """Yield times below the plot, each where its bar begins."""
+    window = tally.window
+    step = next(each for each in STEPS if each >= window.step * window.bars / _TICKS)
+    in_days = step % 86_400_000 == 0
+    for bar in range(window.bars):
+        at = window.start(bar)
+        left = 100 * bar / window.bars
+        if at % step < window.step and left < _LAST_TICK:
+            shown = minute(at)[:10] if in_days else minute(at)[5:]
+            yield f'<li style="left:{left:.2f}%">{shown}</li>'
+
+
+def by_name(tally: Tally) -> Iterator[str]:
+    """Yield the tables of events and of handlers."""
+    if tally.events:
+        yield "<section><h2>By event</h2>"
+        yield from _table("Event", tally.events, _EVENT, "Events over time", "done")
+        yield "</section>"
+    if tally.handlers:
+        yield "<section><h2>By handler</h2>"
+        yield from _table("Handler", tally.handlers, _HANDLER, "Failures over time", "failed")
+        yield "</section>"
 
 
 def _table(
-    title: str, by_name: Mapping[str, Figures], columns: Sequence[_Column], plot: str, css: str
+    title: str, found: Mapping[str, Figures], columns: Sequence[_Column], plot: str, css: str
 ) -> Iterator[str]:
-    # The roles are there for readers that lose them where CSS makes cards of the rows.
-    yield '<table class="cards" role="table"><thead role="rowgroup">'
-    yield head(title, *(name for name, _, _ in columns), plot)
-    yield '</thead><tbody role="rowgroup">'
-    for name, figures in _most_telling(by_name):
-        yield f'<tr role="row"><th role="rowheader" scope="row">{data(name)}</th>'
-        for column, text, style in columns:
+    def cells(name: str, figures: Figures) -> Iterator[Cell]:
+        for _, text, style in columns:
             shown = text(figures)
-            marked = f' class="{style}"' if style and shown not in ("0", "–", "0%") else ""
-            yield f'<td role="cell" data-label="{column}"{marked}>{shown}</td>'
-        some = any(figures.over_time)
-        drawn = spark(figures.over_time, css, f"{plot}, {name}") if some else "none"
-        yield f'<td role="cell" class="spark" data-label="{plot}">{drawn}</td></tr>'
-    yield "</tbody></table>"
-    if len(by_name) > MOST:
-        yield f'<p class="soft">And {len(by_name) - MOST:,} more: eventctl stats has all.</p>'
+            yield (style if shown not in ("0", "–", "0%") else "", shown)
+        over_time = figures.over_time
+        some = any(over_time)
+        yield (
+            "spark",
+            bars({css: over_time}, f"{plot}, {name}", least=_LEAST_SPARK) if some else "none",
+        )
 
-
-def _most_telling(by_name: Mapping[str, Figures]) -> list[tuple[str, Figures]]:
-    found = list(by_name.items())
+    rows = list(found.items())
+    if len(rows) > MOST:
+        rows = sorted(rows, key=lambda each: -each[1].failures)[:MOST]
+    heads = (title, *(name for name, _, _ in columns), plot)
+    yield from table("cards", heads, ((data(name), [*cells(name, each)]) for name, each in rows))
     if len(found) > MOST:
-        found = sorted(found, key=lambda each: -each[1].failures)[:MOST]
-    return found
-
-
-def head(*heads: str) -> str:
-    """Return the row that names a table's columns."""
-    cells = "".join(f'<th role="columnheader" scope="col">{head}</th>' for head in heads)
-    return f'<tr role="row">{cells}</tr>'
+        yield f'<p class="soft">And {len(found) - MOST:,} more: eventctl stats has all.</p>'
 
 
 def _of(*names: str) -> Callable[[Figures], str]:
     return lambda each: f"{sum(each.counts[name] for name in names):,}"
 
 
-def rate(figures: Figures) -> str:
+def _rate(figures: Figures) -> str:
     """Return the share of attempts that failed, in percent."""
     share = figures.failure_rate
     if share is None:
@@ -86,11 +123,15 @@ def rate(figures: Figures) -> str:
     return f"{share * 100:.1f}%" if share else "0%"
 
 
+def _span(seconds: float | None) -> str:
+    return "–" if seconds is None else span(seconds * 1000)
+
+
 _TIMES: tuple[_Column, ...] = (
-    ("Failure rate", rate, "bad"),
-    ("p50", lambda each: brief(each.p50), ""),
-    ("p95", lambda each: brief(each.p95), ""),
-    ("MTTR", lambda each: brief(each.mttr), ""),
+    ("Failure rate", _rate, "bad"),
+    ("p50", lambda each: _span(each.p50), ""),
+    ("p95", lambda each: _span(each.p95), ""),
+    ("MTTR", lambda each: _span(each.mttr), ""),
 )
 _EVENT: tuple[_Column, ...] = (
     ("Processed", _of("processed"), ""),

@@ -6,7 +6,8 @@ import shlex
 
 from eventctl.config.model import Config
 from eventctl.format.text import printable
-from eventctl.setup.doctor.findings import Findings, count, ok, problem, spell
+from eventctl.format.time import span
+from eventctl.setup.doctor.findings import Findings, count, ok, problem
 from eventctl.store import claims
 from eventctl.store.database import Database
 from eventctl.store.queries import statistics
@@ -24,7 +25,7 @@ def look(config: Config, opened: Database) -> Findings:
         yield problem(
             "alerts",
             f"{name} has not accepted {count(each.count, 'alert')} for"
-            f" {spell(round((now - each.since) / 1000))}: {printable(each.error or '')}",
+            f" {span(now - each.since)}: {printable(each.error or '')}",
             f"mend that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
             " sends what waits",
         )

@@ -53,17 +53,6 @@ def problem(check: str, text: str, mend: str) -> Finding:
     return Finding(Level.PROBLEM, check, text, mend)
 
 
-def spell(seconds: float) -> str:
-    """Return a duration as events.toml has it, in two units at the most: "1h30m", "500ms"."""
-    left = round(seconds * 1000)
-    parts: list[str] = []
-    for size, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")):
-        if left >= size and len(parts) < 2:
-            parts.append(f"{left // size}{unit}")
-            left %= size
-    return "".join(parts) or "0s"
-
-
 def count(number: int, thing: str) -> str:
     """Return "1 event", "2 events"."""
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

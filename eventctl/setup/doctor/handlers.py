@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from eventctl.config.model import Config, Handler
+from eventctl.format.time import span
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.workers import handlers
 
 PATIENCE = 10.0
@@ -120,7 +121,7 @@ def _ask_child(config: Config, calls: list[str], patience: float) -> tuple[Answe
     if data.endswith(b"\n"):
         return {call: tuple(answer) for call, answer in json.loads(data).items()}, ""
     if not in_time:
-        return {}, f"did not end within {spell(patience)}"
+        return {}, f"did not end within {span(patience * 1000)}"
     if code < 0:
         return {}, f"killed the process ({handlers.signal_name(-code)})"
     return {}, f"ended the process (exit code {code})"

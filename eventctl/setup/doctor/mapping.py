@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from eventctl.config.model import Config, Retry
-from eventctl.setup.doctor.findings import spell
+from eventctl.format.time import span
 
 
 class Mapped(NamedTuple):
@@ -25,7 +25,7 @@ class Mapped(NamedTuple):
             return "no retry"
         first = self.retry.delay
         second = min(first * self.retry.factor, self.retry.max_delay)
-        waits = ", ".join(map(spell, (first, second)[: self.retry.attempts - 1]))
+        waits = ", ".join(span(each * 1000) for each in (first, second)[: self.retry.attempts - 1])
         more = "" if self.retry.attempts < 4 else " …"
         return f"{self.retry.attempts} attempts, {waits}{more} apart"
 

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 from eventctl.config.model import Config
+from eventctl.format.time import span
 from eventctl.intake import spool
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.state.folder import StateFolder
 
 _LONG = 300.0
@@ -26,9 +27,10 @@ def look(config: Config, seen: Seen) -> Findings:
     held, _ = _files(folder / spool.HELD)
     damaged, _ = _files(folder / spool.DAMAGED)
     if waiting and time.time() - oldest > _LONG:
+        age = (time.time() - oldest) * 1000
         yield warning(
             "spool",
-            f"{count(waiting, 'file')} in {folder}, the oldest for {spell(time.time() - oldest)}",
+            f"{count(waiting, 'file')} in {folder}, the oldest for {span(age)}",
             "a sweep imports them once the store can be reached: eventctl sweep -v",
         )
     elif waiting:

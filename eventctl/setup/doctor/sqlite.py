@@ -8,7 +8,8 @@ import stat
 import time
 from pathlib import Path
 
-from eventctl.setup.doctor.findings import Findings, ok, problem, spell
+from eventctl.format.time import span
+from eventctl.setup.doctor.findings import Findings, ok, problem
 from eventctl.store.database import Database
 
 _PATIENCE = 3.0
@@ -81,8 +82,8 @@ def _quick_check(opened: Database) -> Findings:
         if time.monotonic() <= until:
             yield problem("store", str(opened.translated(error)), "restore it from a backup")
         else:
-            yield ok("store", f"too large to be checked whole in {spell(_PATIENCE)}; as far as"
-                     " that goes it is")  # fmt: skip
+            yield ok("store", f"too large to be checked whole in {span(_PATIENCE * 1000)}; as far"
+                     " as that goes it is")  # fmt: skip
         return
     except opened.driver.DatabaseError as error:
         found = [str(error)]

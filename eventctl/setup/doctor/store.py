@@ -10,8 +10,9 @@ from statistics import median
 
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.format.time import span
 from eventctl.setup.doctor import channels, mysql, sqlite
-from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 from eventctl.store import claims, migrations
 from eventctl.store.connect import database
 from eventctl.store.database import Database, Transaction
@@ -146,7 +147,7 @@ def _clock(ahead: float, took: float) -> Findings:
     word = "behind" if ahead > 0 else "ahead of"
     yield warning(
         "clock",
-        f"this host's clock is {spell(abs(ahead))} {word} the store's, which decides what is due",
+        f"this host's clock is {span(ahead * 1000)} {word} the store's, which decides what is due",
         "set both by NTP: timedatectl set-ntp true",
     )
 
@@ -168,7 +169,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     ended = [row[0] for row in found]
     seen.swept_ago = ago = max(0.0, (now - ended[0]) / 1000)
     usual = median([new - old for new, old in pairwise(ended)] or [0]) / 1000
-    text = f"the last one ended {spell(ago)} ago, on {found[0][1]}"
+    text = f"the last one ended {span(ago * 1000)} ago, on {found[0][1]}"
     if running:
         yield ok("sweep", running)
     elif ago > max(_LATE, 3 * usual):
@@ -189,4 +190,4 @@ def _running(lock: Path) -> str:
         since = float(lock.read_text(encoding="ascii")) if held else 0.0
     except (OSError, ValueError):
         return ""
-    return f"one is running, since {spell(max(0.0, time.time() - since))}" if held else ""
+    return f"one is running, since {span(max(0.0, time.time() - since) * 1000)}" if held else ""

@@ -1,60 +1,16 @@
-"""What people ask of incidents: which there are, and who was told of them, when."""
+"""What people ask of incidents: which there are, and who was notified of them, when."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from eventctl.store.database import Database
-from eventctl.store.schema import Incident, Member, Telling, ask
-
-
-@dataclass(frozen=True, slots=True)
-class TellingView:
-    """What one channel was told. Times are in milliseconds since 1970; `told` is "open",
-    "ended", or None for not yet.
-    """
-
-    channel: str
-    told: str | None
-    told_at: int | None
-    times: int
-    due_at: int | None
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class IncidentView:
-    """An incident as it is shown. Times are in milliseconds since 1970."""
-
-    id: int
-    key: str
-    kind: str
-    handler: str
-    fingerprint: str
-    error: str
-    names: tuple[str, ...]
-    event_ids: tuple[int, ...]
-    count: int
-    attempts: int
-    opened_at: int
-    last_at: int
-    ended_at: int | None
-    silent_until: int | None
-    tellings: tuple[TellingView, ...] = ()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something of it is not made good yet."""
-        return self.ended_at is None
-
-    def is_silent(self, now: int) -> bool:
-        """Whether a person has asked to hear no more of it, for now. `now` is in milliseconds."""
-        return self.is_open and self.silent_until is not None and self.silent_until > now
+from eventctl.store.incidents import Incident, Notification, incident
+from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +19,23 @@ class Ended:
 
     count: int
     mean: int | None
-    latest: tuple[IncidentView, ...]
+    latest: tuple[Incident, ...]
 
+
+_NO_TEXTS = (SQL("''"), SQL("''"))
+"""In place of traceback and output, which may be long, and which nobody asks for here."""
 
 _COLUMNS = (
-    *(Incident.id, Incident.key, Incident.kind, Incident.handler, Incident.fingerprint),
-    *(Incident.error, Incident.names, Incident.event_ids, Incident.count, Incident.attempts),
-    *(Incident.opened_at, Incident.last_at, Incident.ended_at, Incident.silent_until),
+    *(IncidentRow.id, IncidentRow.key, IncidentRow.kind, IncidentRow.handler),
+    *(IncidentRow.fingerprint, IncidentRow.error, *_NO_TEXTS),
+    *(IncidentRow.names, IncidentRow.event_ids, IncidentRow.count, IncidentRow.attempts),
+    *(IncidentRow.opened_at, IncidentRow.last_at, IncidentRow.ended_at),
+    IncidentRow.silent_until,
+)
+_NOTIFICATION = (
+    *(NotificationRow.id, NotificationRow.incident_id, NotificationRow.channel),
+    *(NotificationRow.told, NotificationRow.told_at, NotificationRow.told_count),
+    *(NotificationRow.times, NotificationRow.due_at, NotificationRow.error),
 )
 
 
@@ -80,60 +46,56 @@ def incidents(
     handlers: Sequence[str] = (),
     ended: bool = False,
     limit: int = 0,
-) -> list[IncidentView]:
+) -> list[Incident]:
     """Return the open incidents, or with `ended` those that are over; the newest first, up
     to `limit` (0: all).
     """
-    query = Incident.select(*_COLUMNS).order_by(Incident.id.desc())
+    query = IncidentRow.select(*_COLUMNS).order_by(IncidentRow.id.desc())
     # As a range, since both databases find it in the index.
-    query = query.where(Incident.open_as.is_null() if ended else Incident.open_as > "")
+    query = query.where(IncidentRow.open_as.is_null() if ended else IncidentRow.open_as > "")
     if kinds:
-        query = query.where(Incident.kind.in_(kinds))
+        query = query.where(IncidentRow.kind.in_(kinds))
     if handlers:
-        query = query.where(Incident.handler.in_(handlers))
-    return _views(database, query.limit(limit) if limit else query)
+        query = query.where(IncidentRow.handler.in_(handlers))
+    return _found(database, query.limit(limit) if limit else query)
 
 
 def ended(database: Database, since: int, until: int, limit: int) -> Ended:
     """Return what ended from `since` to before `until` (milliseconds since 1970), and of it
     the `limit` incidents that ended last.
     """
-    within = (Incident.ended_at >= since) & (Incident.ended_at < until)
-    took = fn.AVG(Incident.ended_at - Incident.opened_at)
-    ((count, mean),) = ask(database, Incident.select(fn.COUNT(Incident.id), took).where(within))
-    latest = Incident.select(*_COLUMNS).where(within).order_by(Incident.ended_at.desc())
-    views = _views(database, latest.limit(limit))
-    return Ended(count, None if mean is None else int(mean), tuple(views))
+    within = (IncidentRow.ended_at >= since) & (IncidentRow.ended_at < until)
+    took = fn.AVG(IncidentRow.ended_at - IncidentRow.opened_at)
+    ((count, mean),) = ask(
+        database, IncidentRow.select(fn.COUNT(IncidentRow.id), took).where(within)
+    )
+    latest = IncidentRow.select(*_COLUMNS).where(within).order_by(IncidentRow.ended_at.desc())
+    shown = _found(database, latest.limit(limit))
+    return Ended(count, None if mean is None else int(mean), tuple(shown))
 
 
-def by_key(database: Database, prefix: str) -> list[IncidentView]:
+def by_key(database: Database, prefix: str) -> list[Incident]:
     """Return the incidents whose key begins with these letters, two at the most."""
-    query = Incident.select(*_COLUMNS).where(Incident.key.startswith(prefix))
-    return _views(database, query.limit(2))
+    query = IncidentRow.select(*_COLUMNS).where(IncidentRow.key.startswith(prefix))
+    return _found(database, query.limit(2))
 
 
-def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[IncidentView]:
+def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[Incident]:
     """Return the open incidents that these deliveries are a part of."""
     theirs = Member.select(Member.incident_id).where(Member.delivery_id.in_(delivery_ids))
     ids = sorted({row[0] for row in ask(database, theirs)})
-    query = Incident.select(*_COLUMNS).where(Incident.id.in_(ids), Incident.open_as > "")
-    return _views(database, query.order_by(Incident.id))
+    query = IncidentRow.select(*_COLUMNS).where(IncidentRow.id.in_(ids), IncidentRow.open_as > "")
+    return _found(database, query.order_by(IncidentRow.id))
 
 
-def _views(database: Database, query: Any) -> list[IncidentView]:
-    found = []
-    for row in ask(database, query):
-        names, event_ids = (tuple(json.loads(text)) for text in row[6:8])
-        found.append(IncidentView(*(*row[:6], names, event_ids, *row[8:])))
-    tellings: dict[int, list[TellingView]] = {view.id: [] for view in found}
-    told = (
-        Telling.select(
-            *(Telling.incident_id, Telling.channel, Telling.told, Telling.told_at),
-            *(Telling.times, Telling.due_at, Telling.error),
-        )
-        .where(Telling.incident_id.in_(list(tellings)))
-        .order_by(Telling.id)
+def _found(database: Database, query: Any) -> list[Incident]:
+    found = [incident(row) for row in ask(database, query)]
+    notified: dict[int, list[Notification]] = {each.id: [] for each in found}
+    rows = (
+        NotificationRow.select(*_NOTIFICATION)
+        .where(NotificationRow.incident_id.in_(list(notified)))
+        .order_by(NotificationRow.id)
     )
-    for incident_id, *rest in ask(database, told):
-        tellings[incident_id].append(TellingView(*rest))
-    return [replace(view, tellings=tuple(tellings[view.id])) for view in found]
+    for row in ask(database, rows):
+        notified[row[1]].append(Notification(*row))
+    return [replace(each, notifications=tuple(notified[each.id])) for each in found]

@@ -10,7 +10,7 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventctl.config import Config, Event, Handler, Report, Retry, Store, Sweep, load
+from eventctl.config import Config, EventConfig, Handler, Report, Retry, Store, SweepConfig, load
 from eventctl.errors import ConfigError
 from tests.support.events_toml import mistakes, write
 
@@ -229,7 +229,7 @@ def test_a_path_with_a_line_break_stays_one_line(tmp_path):
 
 # Whatever a file holds, it is a Config or a ConfigError
 
-RECORDS = (Config, Store, Sweep, Retry, Event, Handler, Report)
+RECORDS = (Config, Store, SweepConfig, Retry, EventConfig, Handler, Report)
 WORDS = st.sampled_from(
     ["defaults", "url", *sorted({name for record in RECORDS for name in record.__annotations__})]
 )

@@ -4,13 +4,13 @@ from eventctl.config.loader import PLACES, find, load
 from eventctl.config.model import (
     Alert,
     Config,
-    Event,
+    EventConfig,
     Handler,
     MySQLUrl,
     Report,
     Retry,
     Store,
-    Sweep,
+    SweepConfig,
 )
 from eventctl.config.permissions import concerns
 from eventctl.config.units import parse_duration, parse_size
@@ -20,13 +20,13 @@ __all__ = [
     "PLACES",
     "Alert",
     "Config",
-    "Event",
+    "EventConfig",
     "Handler",
     "MySQLUrl",
     "Report",
     "Retry",
     "Store",
-    "Sweep",
+    "SweepConfig",
     "concerns",
     "find",
     "load",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from eventctl.config.model import KINDS, Alert, Secret
 from eventctl.config.urls import UrlError, parse_http
-from eventctl.config.values import Table, expand, given, near, quoted
+from eventctl.config.values import TableReader, expand, given, near, quoted
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")
 _FLAGS = ("print", "syslog")
@@ -27,7 +27,7 @@ _ON_FORM = 'write a list such as ["exhausted", "recovered"]'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
+def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
     """Return what the [[alerts]] tables say, and note every mistake in them.
 
     `private` says that only its owner can read the file, so that secrets may stand in it.
@@ -44,7 +44,7 @@ def read(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
     return tuple(alerts)
 
 
-def _channel(table: Table) -> str | None:
+def _channel(table: TableReader) -> str | None:
     """Return the one key that names a channel; note none, two, and a slip of one."""
     found = [name for name in table if name in CHANNELS]
     if len(found) == 1:
@@ -63,7 +63,7 @@ def _channel(table: Table) -> str | None:
     return None
 
 
-def _name(table: Table, channel: str, taken: set[str]) -> str:
+def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     """Return what the channel is called: as it says, else its word, numbered where it repeats."""
     said = table.text("name")
     if said is None:
@@ -80,7 +80,7 @@ def _name(table: Table, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: Table, channel: str, folder: Path, private: bool, name: str) -> Alert:
+def _read(table: TableReader, channel: str, folder: Path, private: bool, name: str) -> Alert:
     to = _to(table, channel, private)
     secret = _secret(table, "secret", private) or _secret(table, "api_key", private)
     said = given(
@@ -100,7 +100,7 @@ def _read(table: Table, channel: str, folder: Path, private: bool, name: str) ->
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
 
 
-def _on(table: Table) -> tuple[str, ...] | None:
+def _on(table: TableReader) -> tuple[str, ...] | None:
     kinds = table.texts("on", _ON_FORM)
     if kinds is None:
         return None
@@ -117,7 +117,7 @@ def _on(table: Table) -> tuple[str, ...] | None:
     return tuple(kinds)
 
 
-def _to(table: Table, channel: str, private: bool) -> str | tuple[str, ...]:
+def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...]:
     """Return what the channel's own key says."""
     if channel in _FLAGS:
         if table.flag(channel) is False:
@@ -137,7 +137,7 @@ def _to(table: Table, channel: str, private: bool) -> str | tuple[str, ...]:
     return _url(table, channel, private)
 
 
-def _url(table: Table, channel: str, private: bool) -> str:
+def _url(table: TableReader, channel: str, private: bool) -> str:
     """Return a channel's URL. None of it is ever shown: it may hold a secret."""
     url = table.text(channel)
     if url is None:
@@ -170,7 +170,7 @@ def _is_in_the_clear(url: str) -> bool:
     return host.partition(":")[0] not in ("127.0.0.1", "localhost") and not host.startswith("[::1]")
 
 
-def _secret(table: Table, name: str, private: bool) -> str | None:
+def _secret(table: TableReader, name: str, private: bool) -> str | None:
     secret = table.text(name)
     if secret and not private and _is_written_out(table.raw(name)):
         mend = f"write {quoted(f'${{{name.upper()}}}')} in its place, or chmod 600 this file"

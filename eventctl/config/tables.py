@@ -10,8 +10,17 @@ from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.handlers import read as read_handlers
-from eventctl.config.model import Alert, Config, Event, MySQLUrl, Report, Secret, Store, Sweep
-from eventctl.config.values import Mistakes, Table, expand, given, near
+from eventctl.config.model import (
+    Alert,
+    Config,
+    EventConfig,
+    MySQLUrl,
+    Report,
+    Secret,
+    Store,
+    SweepConfig,
+)
+from eventctl.config.values import Mistakes, TableReader, expand, given, near
 from eventctl.errors import ConfigError
 
 _MANY = 2**31 - 1
@@ -29,7 +38,7 @@ def build(path: Path, document: dict[str, object], private: bool) -> Config:
         ConfigError: with every mistake in it.
     """
     mistakes = Mistakes(path)
-    root = Table(mistakes, "", document)
+    root = TableReader(mistakes, "", document)
     path = path.absolute()
     pythonpath = _pythonpath(root, path.parent)
     store = _store(root.table("store"), path.parent, private)
@@ -46,14 +55,14 @@ def build(path: Path, document: dict[str, object], private: bool) -> Config:
     return Config(path, pythonpath, store, sweep, report, events, handlers, redact, mailed)
 
 
-def _pythonpath(root: Table, folder: Path) -> tuple[Path, ...]:
+def _pythonpath(root: TableReader, folder: Path) -> tuple[Path, ...]:
     folders = root.texts("pythonpath")
     if folders is None:
         return (folder,)
     return tuple(root.located("pythonpath", text, folder) for text in folders)
 
 
-def _store(table: Table, folder: Path, private: bool) -> Store:
+def _store(table: TableReader, folder: Path, private: bool) -> Store:
     sqlite, mysql = _database(table, folder, private)
     read_default_file = table.path("read_default_file", folder)
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
@@ -78,7 +87,7 @@ def _store(table: Table, folder: Path, private: bool) -> Store:
     return Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
 
 
-def _source(table: Table) -> str | None:
+def _source(table: TableReader) -> str | None:
     source = table.text("source")
     if source is not None and not urls.is_reference(source):
         mend = 'write one such as "/shop/db1" or "https://example.com/shop"'
@@ -86,7 +95,9 @@ def _source(table: Table) -> str | None:
     return source
 
 
-def _database(table: Table, folder: Path, private: bool) -> tuple[Path | None, MySQLUrl | None]:
+def _database(
+    table: TableReader, folder: Path, private: bool
+) -> tuple[Path | None, MySQLUrl | None]:
     """Return the SQLite file or the MySQL URL, neither where there is a mistake."""
     raw = table.raw("url")
     if raw is None:
@@ -112,7 +123,7 @@ def _database(table: Table, folder: Path, private: bool) -> tuple[Path | None, M
         return None, None
 
 
-def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
+def _sweep(table: TableReader, folder: Path, state: Path) -> SweepConfig:
     lock = table.path("lock", folder) or state / "sweep.lock"
     said = given(
         jobs=table.whole("jobs", 1, _MANY),
@@ -123,10 +134,10 @@ def _sweep(table: Table, folder: Path, state: Path) -> Sweep:
         stalled=table.duration("stalled"),
     )
     table.finish()
-    return Sweep(lock, **said)
+    return SweepConfig(lock, **said)
 
 
-def _ping(table: Table) -> Secret | None:
+def _ping(table: TableReader) -> Secret | None:
     url = table.text("ping")
     try:
         return None if url is None else Secret(urls.check_web(url))
@@ -135,7 +146,7 @@ def _ping(table: Table) -> Secret | None:
         return None
 
 
-def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
+def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, ...]:
     entries = root.texts("redact", _REDACT_FORM) or []
     for entry in entries:
         event, dot, last = entry.rpartition(".")
@@ -149,7 +160,7 @@ def _redact(root: Table, events: Mapping[str, Event]) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _alerts(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
+def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
     from eventctl.config import alerts  # every emit would pay for it
@@ -157,7 +168,7 @@ def _alerts(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
     return alerts.read(root, folder, private)
 
 
-def _report(table: Table, folder: Path, private: bool, channels: Sequence[Alert]) -> Report:
+def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
     smtp = table.text("smtp")
     smtp_password = table.text("smtp_password")
@@ -200,7 +211,7 @@ def _report(table: Table, folder: Path, private: bool, channels: Sequence[Alert]
     return report
 
 
-def _check_silence(table: Table, report: Report, channels: Sequence[Alert]) -> None:
+def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]) -> None:
     """Note a printed report that is turned off, and nothing in its place."""
     if report.mail_to:
         table.mistake("print", "is of no use beside mail_to", "take it out: the report is mailed")
@@ -213,7 +224,7 @@ def _is_written_out(value: object) -> bool:
     return bool(expand(str(value), lambda _: ""))
 
 
-def _check_smtp(table: Table, smtp: str) -> None:
+def _check_smtp(table: TableReader, smtp: str) -> None:
     try:
         user = urls.parse_smtp(smtp)[1]
     except urls.UrlError as error:

@@ -30,7 +30,7 @@ class Mistakes:
         self.lines.append(printable(f"{place}: {wrong}; {mend}"))
 
 
-class Table:
+class TableReader:
     """Hands out the values of one table, and notes each mistake instead of raising it.
 
     A getter returns None where the key is missing or its value is mistaken, so that one
@@ -175,14 +175,16 @@ class Table:
         size = self._measure(name, parse_size, f"a size such as {SIZE_EXAMPLES}")
         return None if size is None else int(size)
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> TableReader:
         """Return a table within this one; an empty one where there is none."""
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
-        return Table(self.mistakes, self.key_of(name), value if isinstance(value, dict) else {})
+        return TableReader(
+            self.mistakes, self.key_of(name), value if isinstance(value, dict) else {}
+        )
 
-    def tables(self, name: str) -> list[Table]:
+    def tables(self, name: str) -> list[TableReader]:
         """Return the tables of a list of them, [[name]], numbered from 1."""
         value = self.raw(name)
         if value is None:
@@ -191,7 +193,7 @@ class Table:
             self.mistake(name, f"is {kind(value)}", f"write tables, [[{self.key_of(name)}]]")
             return []
         return [
-            Table(self.mistakes, f"{self.key_of(name)}[{number}]", item)
+            TableReader(self.mistakes, f"{self.key_of(name)}[{number}]", item)
             for number, item in enumerate(value, 1)
         ]
 

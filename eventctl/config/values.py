@@ -314,11 +314,9 @@ def kind(value: object) -> str:
 
 def near(word: str, words: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the word that is nearest, "" where none is near."""
-    from difflib import get_close_matches  # only a mistake needs it
+    from eventctl.format.text import did_you_mean  # only a mistake needs it
 
-    by_fold = {other.casefold(): other for other in words}
-    found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)
-    return f"did you mean {quoted(by_fold[found[0]])}?" if found else ""
+    return did_you_mean(word, words, quoted)
 
 
 def quoted(text: str) -> str:

@@ -14,7 +14,6 @@ from eventctl.config.model import (
 )
 from eventctl.config.permissions import concerns
 from eventctl.config.units import parse_duration, parse_size
-from eventctl.config.urls import parse_smtp
 
 __all__ = [
     "PLACES",
@@ -32,5 +31,4 @@ __all__ = [
     "load",
     "parse_duration",
     "parse_size",
-    "parse_smtp",
 ]

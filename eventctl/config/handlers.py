@@ -107,11 +107,11 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Pa
     elif "call" not in own and "command" not in own:
         table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
     elif transactional and "command" in own:
-        mend = "take it out; only a call can share the store's transaction"
-        own.mistake("transactional", "belongs to a call, and this is a command", mend)
+        fix = "take it out; only a call can share the store's transaction"
+        own.mistake("transactional", "belongs to a call, and this is a command", fix)
     if form == "cloudevents" and "call" in own:
-        mend = "take it out; only a command is given the event as JSON"
-        own.mistake("format", "belongs to a command, and this is a call", mend)
+        fix = "take it out; only a command is given the event as JSON"
+        own.mistake("format", "belongs to a command, and this is a call", fix)
 
 
 def _call(table: TableReader, name: str) -> str | None:
@@ -160,8 +160,8 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
         texts = table.texts(name, _HANDLERS_FORM)
     where, key = (table, name) if own is None else (own, "handlers")
     if texts == [] or (own is not None and "handlers" not in own):
-        mend = f"{_HANDLERS_FORM}, or take the event out"
-        table.mistake(name, "has no handlers", mend)
+        fix = f"{_HANDLERS_FORM}, or take the event out"
+        table.mistake(name, "has no handlers", fix)
     expected: dict[str, Retry] = {}
     for text in texts or ():
         if text in expected:
@@ -182,8 +182,8 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
         table.mistake(key, "has an empty handler's name", "take it out")
     elif ":" not in text:
         close = near(text, handlers.made) if shown.startswith('"') else ""
-        mend = close or f"add it to [handlers], or {_CALL_FORM}"
-        table.mistake(key, f"{shown} is no handler of [handlers]", mend)
+        fix = close or f"add it to [handlers], or {_CALL_FORM}"
+        table.mistake(key, f"{shown} is no handler of [handlers]", fix)
     elif not _is_entry_point(text) or len(text) > _LONGEST_NAME:
         table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
     else:
@@ -211,6 +211,6 @@ def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str
     inner = next(iter(own), None)
     if inner is None or any(key in known for key in own) or near(inner, known):
         return False
-    mend = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
-    table.mistake(name, "is a dotted name without quotes, which makes a table of it", mend)
+    fix = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
+    table.mistake(name, "is a dotted name without quotes, which makes a table of it", fix)
     return True

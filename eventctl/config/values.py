@@ -1,4 +1,4 @@
-"""One table of events.toml: its values, checked one by one, and the mistakes in them."""
+"""Read the values of one table of events.toml: check each, and collect the mistakes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
+from eventctl.config.variables import expand, literal
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -16,18 +18,27 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 class Mistakes:
-    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to mend it`."""
+    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
 
     def __init__(self, source: Path | str) -> None:
         self._source = source
         self.lines: list[str] = []
 
-    def add(self, key: str, wrong: str, mend: str) -> None:
+    def add(self, key: str, wrong: str, fix: str) -> None:
         """Note a mistake; no key means the file. No text may hold what could be a secret."""
         from eventctl.format.text import printable  # only a mistake needs it
 
         place = f"{self._source}: {key}" if key else str(self._source)
-        self.lines.append(printable(f"{place}: {wrong}; {mend}"))
+        self.lines.append(printable(f"{place}: {wrong}; {fix}"))
+
+
+class UrlError(ValueError):
+    """What is wrong with a URL, and how to fix it."""
+
+    def __init__(self, wrong: str, fix: str) -> None:
+        super().__init__(f"{wrong}; {fix}")
+        self.wrong = wrong
+        self.fix = fix
 
 
 class TableReader:
@@ -72,13 +83,25 @@ class TableReader:
             return None
         return text
 
-    def texts(self, name: str, mend: str = 'write a list such as ["a", "b"]') -> list[str] | None:
+    def secret(self, name: str, private: bool) -> Secret | None:
+        """Return a string that is not shown. `private` says that only its owner reads the file;
+        otherwise all of it has to come from the environment.
+        """
+        text = self.text(name)
+        if text is None:
+            return None
+        if not private and literal(str(self.raw(name))):
+            fix = f'write "${{{name.upper()}}}" in its place, or chmod 600 this file'
+            self.mistake(name, "is a secret, and others can read this file", fix)
+        return Secret(text)
+
+    def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
         """Return a list of strings; one mistaken item is a mistake of the whole list."""
         value = self.raw(name)
         if value is None:
             return None
         if not isinstance(value, list):
-            self.mistake(name, f"is {kind(value)}", mend)
+            self.mistake(name, f"is {kind(value)}", fix)
             return None
         texts = []
         for number, item in enumerate(value, 1):
@@ -99,11 +122,16 @@ class TableReader:
         return addresses
 
     def check_address(self, name: str, address: str) -> None:
-        """Note an address that no mail could have."""
-        if not address.isprintable() or address.strip() != address or not address:
-            self.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
-        elif "," in address:
+        """Note an address that no mail can be sent to or from."""
+        from eventctl.format.address import FORM, parse_address  # only who mails needs it
+
+        if "," in address:
             self.mistake(name, "has a comma in an address", "write one address a string")
+            return
+        try:
+            parse_address(address)
+        except ValueError as error:
+            self.mistake(name, f"{self.shown(name, address)} {error}", FORM)
 
     def path(self, name: str, folder: Path) -> Path | None:
         """Return a path; see `located`."""
@@ -206,9 +234,9 @@ class TableReader:
             known = f"known are {', '.join(others)} and {last}"
             self.mistake(name, "is an unknown key", near(name, self._asked) or known)
 
-    def mistake(self, name: str, wrong: str, mend: str) -> None:
+    def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""
-        self.mistakes.add(self.key_of(name), wrong, mend)
+        self.mistakes.add(self.key_of(name), wrong, fix)
 
     def key_of(self, name: str) -> str:
         """Return the dotted key of one of this table's values, as TOML has it."""
@@ -233,10 +261,10 @@ class TableReader:
         try:
             return parse(value)
         except ValueError as error:
-            wrong, _, mend = str(error).partition("; ")
+            wrong, _, fix = str(error).partition("; ")
             if name in self._from_environment:
                 wrong = "its variable does not give what is wanted"
-            self.mistake(name, wrong, mend)
+            self.mistake(name, wrong, fix)
             return None
 
     def _expanded(self, name: str, text: str, escape: Callable[[str], str]) -> str | None:
@@ -260,7 +288,7 @@ class TableReader:
             expanded = expand(text, value_of)
             expanded.encode()
         except UnicodeEncodeError:
-            self.mistake(name, "its variable is not UTF-8", "mend it in the environment")
+            self.mistake(name, "its variable is not UTF-8", "fix it in the environment")
             return None
         except ValueError as error:
             self.mistake(name, str(error), 'write ${NAME}, or $${ for a literal "${"')
@@ -269,26 +297,6 @@ class TableReader:
             wrong = f"the environment variable {variable} is not set"
             self.mistake(name, wrong, f"set {variable} where eventctl runs, in cron too")
         return None if unset else expanded
-
-
-def expand(text: str, value_of: Callable[[str], str]) -> str:
-    """Return `text` with each `${NAME}` replaced, and each `$${` made a literal `${`.
-
-    Raises:
-        ValueError: a `${` without a variable's name and a closing brace.
-    """
-    done = ""
-    while True:
-        before, opening, text = text.partition("${")
-        if not opening:
-            return done + before
-        if before.endswith("$"):
-            done += before[:-1] + opening
-            continue
-        variable, closing, text = text.partition("}")
-        if not (closing and variable.isascii() and variable.isidentifier()):
-            raise ValueError('a "${" is not followed by a variable\'s name and "}"')
-        done += before + value_of(variable)
 
 
 def given(**values: Any) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def test_silence_for_a_time_and_its_end(project: Project, post: Post) -> None:
         (("ack", "abc"), "is not the id of an incident"),
         (("ack", "abcdef"), "no incident has the id 'abcdef'"),
         (("ack", "abcdef", "--for", "soon"), "--for: "),
-        (("ack", "abcdef", "--for", "0s"), "silences nothing"),
+        (("ack", "abcdef", "--for", "0s"), "is too short"),
         (("ack", "abcdef", "--for", "1h", "--undo"), "--for cannot go with it"),
         (("alerts", "--kind", "worse"), "Invalid value for '--kind'"),
         (("alerts", "tets"), "No such command"),

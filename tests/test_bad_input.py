@@ -292,7 +292,7 @@ def test_no_config_and_a_config_that_is_none(project: Project) -> None:
 @only_sqlite
 def test_unknown_commands(project: Project) -> None:
     project.write(TOML, HANDLERS)
-    assert "Did you mean 'sweep'?" in project.run("sweeep", check=2).stderr
+    assert "did you mean 'sweep'?" in project.run("sweeep", check=2).stderr
     assert "No such command" in project.run("xyz", check=2).stderr
 
 

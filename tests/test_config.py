@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader, parse_smtp
+from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader
+from eventctl.config.urls import parse_smtp
 from eventctl.errors import ConfigError
 from tests.support.events_toml import write
 
@@ -300,16 +301,14 @@ def test_find_says_where_it_looked(places, monkeypatch):
 
 def test_find_says_which_of_the_two_named_a_file_that_is_not_there(places, monkeypatch):
     (places[0] / "events.toml").touch()
-    mend = "name a file that is there, or write it (eventctl init does)"
+    fix = "name a file that is there, or write it (eventctl init does)"
     with pytest.raises(ConfigError) as caught:
         find("no.toml")
-    assert str(caught.value) == f"--config: no.toml: No such file or directory; {mend}"
+    assert str(caught.value) == f"--config: no.toml: No such file or directory; {fix}"
     monkeypatch.setenv("EVENTCTL_CONFIG", "/no/such.toml")
     with pytest.raises(ConfigError) as caught:
         find(None)
-    assert (
-        str(caught.value) == f"$EVENTCTL_CONFIG: /no/such.toml: No such file or directory; {mend}"
-    )
+    assert str(caught.value) == f"$EVENTCTL_CONFIG: /no/such.toml: No such file or directory; {fix}"
 
 
 def test_a_relative_path_is_relative_to_the_file(places, tmp_path, monkeypatch):

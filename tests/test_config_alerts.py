@@ -112,7 +112,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ("print = false", "alerts[1].print: is false; write true, or take the whole table out"),
         (
             'print = true\non = ["exausted"]',
-            'alerts[1].on: "exausted" is nothing that is told; did you mean "exhausted"?',
+            'alerts[1].on: "exausted" is no kind of incident; did you mean "exhausted"?',
         ),
         (
             "print = true\non = []",
@@ -148,6 +148,11 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
             'alerts[1].mail: has no address; write a list such as ["ops@example.com"]',
         ),
         (
+            'mail = ["ops at example"]',
+            'alerts[1].mail: "ops at example" is not a mail address; write "ops@example.com" or'
+            ' "Ops <ops@example.com>", in ASCII but for the name',
+        ),
+        (
             'mail = ["a@b, c@d"]',
             "alerts[1].mail: has a comma in an address; write one address a string",
         ),
@@ -179,12 +184,12 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'slack = "https://hooks.slack.com/s3cret"',
-            "alerts[1].slack: may hold a secret, and stands in a file that others can read; write"
+            "alerts[1].slack: may hold a secret, and others can read this file; write"
             ' "${SLACK_URL}" in its place, or chmod 600 this file',
         ),
         (
             'webhook = "https://x/"\nsecret = "s3cret"',
-            "alerts[1].secret: stands in a file that others can read; write"
+            "alerts[1].secret: is a secret, and others can read this file; write"
             ' "${SECRET}" in its place, or chmod 600 this file',
         ),
         (

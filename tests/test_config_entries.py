@@ -9,6 +9,7 @@ from tests.support.events_toml import mistakes, write
 SMTP = "write smtp://user@host:587 or smtps://user@host:465"
 CALL = 'write "module:callable", such as "shop.mail:welcome"'
 HANDLERS = 'write a list such as ["giveCoupon", "lottery"]'
+ADDRESS = 'write "ops@example.com" or "Ops <ops@example.com>", in ASCII but for the name'
 NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or take it out'
 
 
@@ -126,7 +127,19 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             '[report]\nmail_to = ["a@b\\nBcc: c@d"]',
-            'report.mail_to: has an empty or broken address; write "ops@example.com"',
+            f'report.mail_to: "a@b\\nBcc: c@d" is not a mail address; {ADDRESS}',
+        ),
+        (
+            '[report]\nmail_to = ["ops at example"]',
+            f'report.mail_to: "ops at example" is not a mail address; {ADDRESS}',
+        ),
+        (
+            "[report]\nmail_to = ['-oQ/tmp']",
+            f'report.mail_to: "-oQ/tmp" is not a mail address; {ADDRESS}',
+        ),
+        (
+            "[report]\nmail_to = ['ops@example.com']\nmail_from = 'ops@'",
+            f'report.mail_from: "ops@" is not a mail address; {ADDRESS}',
         ),
         (
             "[report]\nmail_to = ['a']\nsendmail = 'sendmail'",
@@ -134,7 +147,7 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[report]\nmail_to = ['a']\nsendmail = '/s'\nsmtp = 'smtp://mail'",
-            "report.sendmail: stands beside smtp; keep one of the two",
+            "report.sendmail: is set beside smtp; keep one of the two",
         ),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://user:pass@mail'",
@@ -158,12 +171,12 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://u@mail'\nsmtp_password = 'x'",
-            "report.smtp_password: stands in a file that others can read; "
+            "report.smtp_password: is a secret, and others can read this file; "
             'write "${SMTP_PASSWORD}" in its place, or chmod 600 this file',
         ),
         (
             "[report]\nmail_to = ['a']\nca_file = 'x'",
-            f"report.ca_file: is of no use without smtp; {SMTP}, or take it out",
+            "report.ca_file: is of no use without smtp; set smtp, or take it out",
         ),
     ],
 )

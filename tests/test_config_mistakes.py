@@ -1,4 +1,4 @@
-"""Mistakes in events.toml: each is one line that says how to mend it, all are told at once."""
+"""Mistakes in events.toml: each is one line that says how to fix it, and all are named at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventctl.config import Config, Event, Handler, Report, Retry, Store, Sweep, load
+from eventctl.config import Config, EventConfig, Handler, Report, Retry, Store, SweepConfig, load
 from eventctl.errors import ConfigError
 from tests.support.events_toml import mistakes, write
 
@@ -126,13 +126,16 @@ MYSQL = "write mysql://user@host:3306/database"
         ),
         (
             "[store]\nurl = 'mysql://db1/shop?charset=x'",
-            "store.url: has an unknown option; after the ? only unix_socket=/path may stand",
+            "store.url: has an unknown option; after the ? only unix_socket=/path is known",
         ),
         (
             "[store]\nurl = 'mysql://db1/%ff'",
             "store.url: has a % that is not UTF-8; write a % itself as %25",
         ),
-        ("[store]\nurl = 'mysql://[::1/shop'", f"store.url: has a [ without its ]; {MYSQL}"),
+        (
+            "[store]\nurl = 'mysql://[::1/shop'",
+            f"store.url: has a mistaken address between [ and ]; {MYSQL}",
+        ),
         (
             "[store]\nssl = 'required'",
             "store.ssl: belongs to a mysql:// url; take it out, or set url",
@@ -154,7 +157,7 @@ MYSQL = "write mysql://user@host:3306/database"
         ),
         (
             "[store]\ngroup = '${LATIN1}'",
-            "store.group: its variable is not UTF-8; mend it in the environment",
+            "store.group: its variable is not UTF-8; fix it in the environment",
         ),
     ],
 )
@@ -182,7 +185,7 @@ def test_a_file_that_is_not_toml(tmp_path, content, line):
 def test_a_folder_or_a_file_that_cannot_be_read(tmp_path):
     assert mistakes(tmp_path) == ["F: is a folder; name the file in it"]
     assert mistakes(tmp_path / "none") == [
-        "F: No such file or directory; mend that, or name another file with --config"
+        "F: No such file or directory; fix that, or name another file with --config"
     ]
 
 
@@ -229,7 +232,7 @@ def test_a_path_with_a_line_break_stays_one_line(tmp_path):
 
 # Whatever a file holds, it is a Config or a ConfigError
 
-RECORDS = (Config, Store, Sweep, Retry, Event, Handler, Report)
+RECORDS = (Config, Store, SweepConfig, Retry, EventConfig, Handler, Report)
 WORDS = st.sampled_from(
     ["defaults", "url", *sorted({name for record in RECORDS for name in record.__annotations__})]
 )

@@ -11,7 +11,16 @@ import pytest
 
 from eventctl.config import load
 from eventctl.config.alerts import CHANNELS
-from eventctl.config.model import Alert, Config, Event, Handler, Report, Retry, Store, Sweep
+from eventctl.config.model import (
+    Alert,
+    Config,
+    EventConfig,
+    Handler,
+    Report,
+    Retry,
+    Store,
+    SweepConfig,
+)
 
 CHECKOUT = Path(__file__).parents[1]
 PROMISES = CHECKOUT / "docs" / "promises.md"
@@ -22,10 +31,10 @@ KEYS = {
     "At the top": {"pythonpath", "redact"},
     # `url` is a file or a server, which the records keep apart.
     "[store]": set(Store._fields) - {"sqlite", "mysql"} | {"url"},
-    "[sweep]": set(Sweep._fields),
+    "[sweep]": set(SweepConfig._fields),
     "[defaults]": {"timeout", "retry"},
     "retry": set(Retry._fields),
-    "[events]": set(Event._fields) - {"name"},
+    "[events]": set(EventConfig._fields) - {"name"},
     "[handlers]": set(Handler._fields) - {"name"},
     "[report]": set(Report._fields),
     # A key of its own names the channel, and says where it is.

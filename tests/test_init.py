@@ -142,7 +142,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it one"),
         (["--yes", "--handler", "a\nb"], "has a control character"),
-        (["--yes", "--mail-to", "a,,b"], "report.mail_to: has an empty or broken address"),
+        (["--yes", "--mail-to", "a,,b"], "is not a mail address"),
         (["--yes", "--smtp", "smtp://host"], "name both"),
         (["events.toml/x", "--yes"], "Not a directory"),
     ],

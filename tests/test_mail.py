@@ -26,7 +26,7 @@ from aiosmtpd.smtp import AuthResult, Envelope, LoginPassword, Session
 from eventctl.alerts import emit_failed
 from eventctl.alerts.channels import mail
 from eventctl.alerts.incident import Digest
-from eventctl.config.model import Alert, Config, Report, Store, Sweep
+from eventctl.config.model import Alert, Config, Report, Store, SweepConfig
 from eventctl.errors import ChannelError
 from tests.support import needs
 from tests.support.wait import wait_until
@@ -562,7 +562,7 @@ def config(told: Report, folder: Path) -> Config:
         path=folder / "events.toml",
         pythonpath=(),
         store=Store(sqlite=folder / "events.db", mysql=None, state=folder),
-        sweep=Sweep(lock=folder / "lock"),
+        sweep=SweepConfig(lock=folder / "lock"),
         report=told,
         events={},
         handlers={},

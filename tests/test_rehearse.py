@@ -242,7 +242,7 @@ def test_bad_usage_is_one_error(shop: Project) -> None:
         (("good", "9"), "no event has the id or key '9'"),
         (("good", "1", "--probe", "true"), "say --twice or --kill"),
         (("--kill", "good", "1"), "put --kill last"),
-        (("good", "1", "--kill", "0s"), "after some time only"),
+        (("good", "1", "--kill", "0s"), "is too short"),
         (("good", "1", "--twice", "--probe", "'"), "is no command"),
         (("good", "1", "--twice", "--probe", ""), "it is empty"),
         (("good", "1", "--twice", "--probe", "no-such-program"), "cannot be run: No such file"),

@@ -96,7 +96,7 @@ def test_each_statement_of_a_sweep_has_an_index_to_go_by(project: Project) -> No
 HEAVY = {
     *("peewee", "playhouse", "rich", "logging", "asyncio", "ssl", "email", "subprocess"),
     *("tempfile", "multiprocessing", "concurrent", "http", "urllib.request", "socket"),
-    *("typing_extensions", "MySQLdb", "pymysql", "psycopg", "psycopg2"),
+    *("typing_extensions", "MySQLdb", "pymysql", "psycopg", "psycopg2", "eventctl.config.urls"),
 }
 CLICK = {"click", "inspect", "dataclasses", "gettext", "uuid", "platform"}
 

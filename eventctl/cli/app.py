@@ -13,7 +13,7 @@ from eventctl.cli import COMMANDS
 from eventctl.cli.context import Context
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import did_you_mean, printable
 
 
 class Commands(click.Group):
@@ -46,11 +46,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.list_commands(ctx):
-            import difflib
-
-            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else " See eventctl --help."
-            ctx.fail(f"No such command {name!r}.{hint}")
+            hint = did_you_mean(name, self.list_commands(ctx)) or "see eventctl --help"
+            ctx.fail(f"No such command {name!r}: {hint}")
         return super().resolve_command(ctx, args)
 
 

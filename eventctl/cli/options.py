@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eventctl.config.units import parse_duration
+from eventctl.errors import UsageError
 from eventctl.models import Status
 
 if TYPE_CHECKING:
@@ -17,6 +18,37 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 Moment = Callable[[int], int]
 """Gives a time in milliseconds since 1970, UTC, from what the time is now."""
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
+    """A duration such as 1h30m, as a float of seconds.
+
+    `words` are accepted besides, each with its own value; `minimum` is in seconds.
+    """
+
+    name = "duration"
+
+    def __init__(self, minimum: float = 0, **words: float | None) -> None:
+        self._minimum = minimum
+        self._words = words
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Return the seconds, or a word's value. Raises UsageError, in one line."""
+        if value in self._words:
+            return self._words[value]
+        option = param.opts[0] if param else "duration"
+        try:
+            seconds = parse_duration(value)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from None
+        if seconds < self._minimum:
+            raise UsageError(f"{option}: {value!r} is too short; write a time such as 500ms or 2h")
+        return seconds
+
+
+DURATION = Duration()
 
 
 def _statuses(

@@ -1,19 +1,21 @@
-"""[[alerts]]: where a person is told, of what, and how often. One table a channel."""
+"""[[alerts]]: where a person is notified, of what, and how often. One table a channel."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from eventctl.config.model import KINDS, Alert, Secret
-from eventctl.config.urls import UrlError, parse_http
-from eventctl.config.values import Table, expand, given, near, quoted
+from eventctl.config.urls import is_in_the_clear, parse_http
+from eventctl.config.values import TableReader, UrlError, given, near
+from eventctl.config.variables import names_in
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")
 _FLAGS = ("print", "syslog")
 CHANNELS = (*_URLS, "mail", "command", *_FLAGS)
 """The keys that name a channel; a table has one of them."""
 
-_TOLD = (*KINDS, "recovered")
+_KINDS = (*KINDS, "recovered")
 _OPTIONS = {
     "secret": ("webhook",),
     "api_key": ("elasticsearch",),
@@ -27,10 +29,10 @@ _ON_FORM = 'write a list such as ["exhausted", "recovered"]'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
+def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
     """Return what the [[alerts]] tables say, and note every mistake in them.
 
-    `private` says that only its owner can read the file, so that secrets may stand in it.
+    `private` says that only its owner can read the file, so that it may hold secrets.
     """
     alerts: list[Alert] = []
     names = {_RESERVED}
@@ -46,7 +48,7 @@ def read(root: Table, folder: Path, private: bool) -> tuple[Alert, ...]:
     return tuple(alerts)
 
 
-def _channel(table: Table) -> str | None:
+def _channel(table: TableReader) -> str | None:
     """Return the one key that names a channel; note none, two, and a slip of one."""
     found = [name for name in table if name in CHANNELS]
     if len(found) == 1:
@@ -65,7 +67,7 @@ def _channel(table: Table) -> str | None:
     return None
 
 
-def _name(table: Table, channel: str, taken: set[str]) -> str:
+def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     """Return what the channel is called: as it says, else its word, numbered where it repeats."""
     said = table.text("name")
     if said is None:
@@ -82,9 +84,9 @@ def _name(table: Table, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: Table, channel: str, folder: Path, private: bool, name: str) -> Alert:
+def _read(table: TableReader, channel: str, folder: Path, private: bool, name: str) -> Alert:
     to = _to(table, channel, private)
-    secret = _secret(table, "secret", private) or _secret(table, "api_key", private)
+    secret = table.secret("secret", private) or table.secret("api_key", private)
     said = given(
         on=_on(table),
         again_after=table.duration("again_after"),
@@ -94,32 +96,32 @@ def _read(table: Table, channel: str, folder: Path, private: bool, name: str) ->
     ca_file = table.path("ca_file", folder)
     for key, channels in _OPTIONS.items():
         if key in table and channel not in channels:
-            mend = "take it out" if channel != "mail" else "[report] says how mail is sent"
-            table.mistake(key, f"is of no use to {channel}", mend)
-    if secret and "api_key" in table and isinstance(to, str) and _is_in_the_clear(to):
+            fix = "take it out" if channel != "mail" else "[report] says how mail is sent"
+            table.mistake(key, f"is of no use to {channel}", fix)
+    if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
 
 
-def _on(table: Table) -> tuple[str, ...] | None:
+def _on(table: TableReader) -> tuple[str, ...] | None:
     kinds = table.texts("on", _ON_FORM)
     if kinds is None:
         return None
     if not kinds:
         table.mistake("on", "names nothing", f"{_ON_FORM}, or take it out")
     for kind in kinds:
-        if kind not in _TOLD:
-            known = f"there are {', '.join(_TOLD[:-1])} and {_TOLD[-1]}"
-            wrong = f"{table.shown('on', kind)} is nothing that is told"
-            table.mistake("on", wrong, near(kind, _TOLD) or known)
+        if kind not in _KINDS:
+            known = f"there are {', '.join(_KINDS[:-1])} and {_KINDS[-1]}"
+            wrong = f"{table.shown('on', kind)} is no kind of incident"
+            table.mistake("on", wrong, near(kind, _KINDS) or known)
     if kinds == ["recovered"]:
-        mend = 'add what it is the end of, such as "exhausted"'
-        table.mistake("on", '"recovered" alone has nothing to be the end of', mend)
+        fix = 'add what it is the end of, such as "exhausted"'
+        table.mistake("on", '"recovered" alone has nothing to be the end of', fix)
     return tuple(kinds)
 
 
-def _to(table: Table, channel: str, private: bool) -> str | tuple[str, ...]:
+def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...]:
     """Return what the channel's own key says."""
     if channel in _FLAGS:
         if table.flag(channel) is False:
@@ -139,7 +141,7 @@ def _to(table: Table, channel: str, private: bool) -> str | tuple[str, ...]:
     return _url(table, channel, private)
 
 
-def _url(table: Table, channel: str, private: bool) -> str:
+def _url(table: TableReader, channel: str, private: bool) -> str:
     """Return a channel's URL. None of it is ever shown: it may hold a secret."""
     url = table.text(channel)
     if url is None:
@@ -150,36 +152,15 @@ def _url(table: Table, channel: str, private: bool) -> str:
                 raise UrlError("is no URL that apprise knows", "write it as json://host/path")
             is_secret = True
         else:
-            has_login = parse_http(url)
-            is_secret = channel == "slack" or has_login
-            if is_secret and _is_in_the_clear(url):
+            parts = parse_http(url)
+            is_secret = channel == "slack" or bool(parts.username or parts.password)
+            if is_secret and is_in_the_clear(parts):
                 raise UrlError("would send its secret in the clear", "use an https:// URL")
     except UrlError as error:
-        table.mistake(channel, error.wrong, error.mend)
+        table.mistake(channel, error.wrong, error.fix)
         return ""
-    if is_secret and not private and _is_written_out(table.raw(channel)):
-        mend = f'write "${{{channel.upper()}_URL}}" in its place, or chmod 600 this file'
-        wrong = "may hold a secret, and stands in a file that others can read"
-        table.mistake(channel, wrong, mend)
+    if is_secret and not private and not names_in(str(table.raw(channel))):
+        fix = f'write "${{{channel.upper()}_URL}}" in its place, or chmod 600 this file'
+        wrong = "may hold a secret, and others can read this file"
+        table.mistake(channel, wrong, fix)
     return Secret(url)
-
-
-def _is_in_the_clear(url: str) -> bool:
-    """Return whether what is sent to a URL can be read on its way; on this host it cannot."""
-    if not url.startswith("http://"):
-        return False
-    host = url.removeprefix("http://").partition("/")[0].rpartition("@")[2]
-    return host.partition(":")[0] not in ("127.0.0.1", "localhost") and not host.startswith("[::1]")
-
-
-def _secret(table: Table, name: str, private: bool) -> str | None:
-    secret = table.text(name)
-    if secret and not private and _is_written_out(table.raw(name)):
-        mend = f"write {quoted(f'${{{name.upper()}}}')} in its place, or chmod 600 this file"
-        table.mistake(name, "stands in a file that others can read", mend)
-    return Secret(secret) if secret else None
-
-
-def _is_written_out(value: object) -> bool:
-    """Return whether no part of a value comes from the environment."""
-    return "\0" not in expand(str(value), lambda _: "\0")

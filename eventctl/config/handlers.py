@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventctl.config.model import Event, Handler, Retry
-from eventctl.config.values import Table, given, near, quoted
+from eventctl.config.model import EventConfig, Handler, Retry
+from eventctl.config.values import TableReader, given, near, quoted
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _HANDLERS_FORM = 'write a list such as ["giveCoupon", "lottery"]'
 class _Handlers:
     """[handlers] as it fills up: `own` has, by handler, what it says of its retry."""
 
-    def __init__(self, defaults: Table) -> None:
+    def __init__(self, defaults: TableReader) -> None:
         self.timeout = defaults.duration("timeout")
         self.retry = _read_retry(defaults)
         self.made: dict[str, Handler] = {}
@@ -52,7 +52,7 @@ class _Handlers:
         )
 
 
-def read(root: Table, folder: Path) -> tuple[dict[str, Handler], dict[str, Event]]:
+def read(root: TableReader, folder: Path) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
     """Return the handlers and the events by name, and note every mistake in them."""
     handlers = _Handlers(root.table("defaults"))
     table = root.table("handlers")
@@ -67,7 +67,7 @@ def read(root: Table, folder: Path) -> tuple[dict[str, Handler], dict[str, Event
     return handlers.made, events
 
 
-def _read_retry(table: Table) -> dict[str, Any]:
+def _read_retry(table: TableReader) -> dict[str, Any]:
     """Return what a table's `retry` says, and no more."""
     retry = table.table("retry")
     said = given(
@@ -81,7 +81,7 @@ def _read_retry(table: Table) -> dict[str, Any]:
     return said
 
 
-def _read_handler(table: Table, name: str, handlers: _Handlers, folder: Path) -> None:
+def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Path) -> None:
     value = table.raw(name)
     if isinstance(value, str):
         handlers.add(name, _call(table, name))
@@ -107,14 +107,14 @@ def _read_handler(table: Table, name: str, handlers: _Handlers, folder: Path) ->
     elif "call" not in own and "command" not in own:
         table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
     elif transactional and "command" in own:
-        mend = "take it out; only a call can share the store's transaction"
-        own.mistake("transactional", "belongs to a call, and this is a command", mend)
+        fix = "take it out; only a call can share the store's transaction"
+        own.mistake("transactional", "belongs to a call, and this is a command", fix)
     if form == "cloudevents" and "call" in own:
-        mend = "take it out; only a command is given the event as JSON"
-        own.mistake("format", "belongs to a command, and this is a call", mend)
+        fix = "take it out; only a command is given the event as JSON"
+        own.mistake("format", "belongs to a command, and this is a call", fix)
 
 
-def _call(table: Table, name: str) -> str | None:
+def _call(table: TableReader, name: str) -> str | None:
     call = table.text(name)
     if call is None or _is_entry_point(call):
         return call
@@ -126,7 +126,7 @@ def _call(table: Table, name: str) -> str | None:
     return None
 
 
-def _command(table: Table, folder: Path) -> tuple[str, ...] | None:
+def _command(table: TableReader, folder: Path) -> tuple[str, ...] | None:
     """Return the argv; a program with a / in its path is relative to the folder."""
     argv = table.texts("command", 'write a list such as ["/usr/bin/draw", "--fast"]')
     if argv is None:
@@ -144,8 +144,8 @@ def _is_entry_point(text: str) -> bool:
     return bool(colon) and all(name.isidentifier() for name in names)
 
 
-def _read_event(table: Table, name: str, handlers: _Handlers) -> Event:
-    own: Table | None = None
+def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConfig:
+    own: TableReader | None = None
     deadline: float | None = None
     retry: dict[str, Any] = {}
     if isinstance(table.raw(name), dict):
@@ -154,14 +154,14 @@ def _read_event(table: Table, name: str, handlers: _Handlers) -> Event:
         deadline = own.duration("deadline")
         retry = _read_retry(own)
         if _is_dotted(table, name, own, ("handlers", "deadline", "retry")):
-            return Event(name, (), {}, deadline)
+            return EventConfig(name, (), {}, deadline)
         own.finish()
     else:
         texts = table.texts(name, _HANDLERS_FORM)
     where, key = (table, name) if own is None else (own, "handlers")
     if texts == [] or (own is not None and "handlers" not in own):
-        mend = f"{_HANDLERS_FORM}, or take the event out"
-        table.mistake(name, "has no handlers", mend)
+        fix = f"{_HANDLERS_FORM}, or take the event out"
+        table.mistake(name, "has no handlers", fix)
     expected: dict[str, Retry] = {}
     for text in texts or ():
         if text in expected:
@@ -170,10 +170,10 @@ def _read_event(table: Table, name: str, handlers: _Handlers) -> Event:
         elif _find_handler(where, key, text, handlers):
             policy = handlers.made[text].retry
             expected[text] = Retry(**{**handlers.own[text], **retry}) if retry else policy
-    return Event(name, tuple(expected), expected, deadline)
+    return EventConfig(name, tuple(expected), expected, deadline)
 
 
-def _find_handler(table: Table, key: str, text: str, handlers: _Handlers) -> bool:
+def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) -> bool:
     """Return whether a handler goes by this name, made on the spot for an entry point."""
     if text in handlers.made:
         return True
@@ -182,8 +182,8 @@ def _find_handler(table: Table, key: str, text: str, handlers: _Handlers) -> boo
         table.mistake(key, "has an empty handler's name", "take it out")
     elif ":" not in text:
         close = near(text, handlers.made) if shown.startswith('"') else ""
-        mend = close or f"add it to [handlers], or {_CALL_FORM}"
-        table.mistake(key, f"{shown} is no handler of [handlers]", mend)
+        fix = close or f"add it to [handlers], or {_CALL_FORM}"
+        table.mistake(key, f"{shown} is no handler of [handlers]", fix)
     elif not _is_entry_point(text) or len(text) > _LONGEST_NAME:
         table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
     else:
@@ -192,7 +192,7 @@ def _find_handler(table: Table, key: str, text: str, handlers: _Handlers) -> boo
     return False
 
 
-def _check_name(table: Table, name: str) -> None:
+def _check_name(table: TableReader, name: str) -> None:
     """Note a name that the store cannot keep apart, or that looks like an option."""
     if not name:
         table.mistake(name, "is an empty name", "give it one")
@@ -206,11 +206,11 @@ def _check_name(table: Table, name: str) -> None:
         table.mistake(name, "has a space at an end of its name", "take it out")
 
 
-def _is_dotted(table: Table, name: str, own: Table, known: tuple[str, ...]) -> bool:
+def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str, ...]) -> bool:
     """Note that `user.signed_up = …` was written where "user.signed_up" was meant."""
     inner = next(iter(own), None)
     if inner is None or any(key in known for key in own) or near(inner, known):
         return False
-    mend = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
-    table.mistake(name, "is a dotted name without quotes, which makes a table of it", mend)
+    fix = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
+    table.mistake(name, "is a dotted name without quotes, which makes a table of it", fix)
     return True

@@ -65,8 +65,8 @@ def load(path: Path, needs: Needs = Needs.ALL) -> Config:
         line = content.count(b"\n", 0, error.start) + 1
         raise _mistake(path, f"line {line} is not UTF-8", "save the file as UTF-8") from None
     except (ValueError, RecursionError) as error:
-        mend = "look for a missing quote, comma or bracket there or just before"
-        raise _mistake(path, f"is not TOML: {error}", mend) from None
+        fix = "look for a missing quote, comma or bracket there or just before"
+        raise _mistake(path, f"is not TOML: {error}", fix) from None
     # A password may stand in what nobody but its owner can read.
     return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)
 
@@ -79,8 +79,8 @@ def _named(by: str, text: str) -> Path:
     try:
         path.stat()
     except (OSError, ValueError) as error:
-        mend = "name a file that is there, or write it (eventctl init does)"
-        raise _mistake(by, f"{text}: {_reason(error)}", mend) from None
+        fix = "name a file that is there, or write it (eventctl init does)"
+        raise _mistake(by, f"{text}: {_reason(error)}", fix) from None
     return path.absolute()
 
 
@@ -92,15 +92,15 @@ def _read(path: Path) -> tuple[bytes, os.stat_result]:
     except IsADirectoryError:
         raise _mistake(path, "is a folder", "name the file in it") from None
     except (OSError, ValueError) as error:
-        mend = "mend that, or name another file with --config"
-        raise _mistake(path, _reason(error), mend) from None
+        fix = "fix that, or name another file with --config"
+        raise _mistake(path, _reason(error), fix) from None
 
 
 def _reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _mistake(source: Path | str, wrong: str, mend: str) -> ConfigError:
+def _mistake(source: Path | str, wrong: str, fix: str) -> ConfigError:
     mistakes = Mistakes(source)
-    mistakes.add("", wrong, mend)
+    mistakes.add("", wrong, fix)
     return ConfigError(mistakes.lines)

@@ -44,7 +44,7 @@ class Handler(NamedTuple):
     """What a command has on its stdin: "eventctl"'s own JSON, or "cloudevents"."""
 
 
-class Event(NamedTuple):
+class EventConfig(NamedTuple):
     """An event's name, and the handlers that it expects.
 
     `retry` has, by handler, the policy of its deliveries: the handler's own, with
@@ -88,7 +88,7 @@ class Store(NamedTuple):
     """The `source` of its events where they are written as CloudEvents."""
 
 
-class Sweep(NamedTuple):
+class SweepConfig(NamedTuple):
     """How a sweep works."""
 
     lock: Path
@@ -162,9 +162,9 @@ class Config(NamedTuple):
     path: Path
     pythonpath: tuple[Path, ...]
     store: Store
-    sweep: Sweep
+    sweep: SweepConfig
     report: Report
-    events: Mapping[str, Event]
+    events: Mapping[str, EventConfig]
     handlers: Mapping[str, Handler]
     redact: tuple[str, ...] | None = ()
     """Args that are never shown (see `eventctl.format.redact`); None: none are shown."""

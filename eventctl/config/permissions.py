@@ -46,8 +46,8 @@ def writers(status: os.stat_result) -> str:
 
 def _lines(path: Path, status: os.stat_result) -> list[str]:
     mistakes = Mistakes(path)
-    for wrong, mend in _ways(path, status):
-        mistakes.add("", wrong, mend)
+    for wrong, fix in _ways(path, status):
+        mistakes.add("", wrong, fix)
     return mistakes.lines
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.model import Store
-from eventctl.config.values import expand
+from eventctl.config.store import SQLITE_FORM, parse_sqlite
+from eventctl.config.values import UrlError
+from eventctl.config.variables import expand, literal
 from eventctl.errors import UsageError
 
 
@@ -26,8 +28,8 @@ def read_target(
     """
     try:
         sqlite, mysql = None, None
-        if url.startswith("mysql:") and urls.has_password(expand(url, lambda _: "")):
-            raise urls.UrlError(
+        if url.startswith("mysql:") and urls.password_of(literal(url)):
+            raise UrlError(
                 "has a password in it, which every user of this host can see",
                 "write '${DB_PASSWORD}' in its place, in single quotes, or name an option file"
                 " with --read-default-file",
@@ -35,12 +37,12 @@ def read_target(
         if url.startswith("mysql://"):
             mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(_variable(name))))
         elif url.startswith("sqlite:"):
-            path = os.path.expanduser(urls.parse_sqlite(expand(url, _variable)))
+            path = os.path.expanduser(parse_sqlite(expand(url, _variable)))
             sqlite = folder / path
         else:
-            raise urls.UrlError("is neither sqlite:/// nor mysql://", urls.SQLITE_FORM)
-    except urls.UrlError as error:
-        raise UsageError(f"--to {error.wrong}; {error.mend}") from None
+            raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+    except UrlError as error:
+        raise UsageError(f"--to {error.wrong}; {error.fix}") from None
     except ValueError as error:
         raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
     if mysql is None and (read_default_file or ssl or ssl_ca):
@@ -60,7 +62,7 @@ def read_target(
 
 def _variable(name: str) -> str:
     if name not in os.environ:
-        raise urls.UrlError(
+        raise UrlError(
             f"names the environment variable {name}, which is not set", f"set {name}, and export it"
         )
     return os.environ[name]

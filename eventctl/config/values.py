@@ -1,4 +1,4 @@
-"""One table of events.toml: its values, checked one by one, and the mistakes in them."""
+"""Read the values of one table of events.toml: check each, and collect the mistakes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
+from eventctl.config.variables import expand, literal
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -16,21 +18,30 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 
 
 class Mistakes:
-    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to mend it`."""
+    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
 
     def __init__(self, source: Path | str) -> None:
         self._source = source
         self.lines: list[str] = []
 
-    def add(self, key: str, wrong: str, mend: str) -> None:
+    def add(self, key: str, wrong: str, fix: str) -> None:
         """Note a mistake; no key means the file. No text may hold what could be a secret."""
         from eventctl.format.text import printable  # only a mistake needs it
 
         place = f"{self._source}: {key}" if key else str(self._source)
-        self.lines.append(printable(f"{place}: {wrong}; {mend}"))
+        self.lines.append(printable(f"{place}: {wrong}; {fix}"))
 
 
-class Table:
+class UrlError(ValueError):
+    """What is wrong with a URL, and how to fix it."""
+
+    def __init__(self, wrong: str, fix: str) -> None:
+        super().__init__(f"{wrong}; {fix}")
+        self.wrong = wrong
+        self.fix = fix
+
+
+class TableReader:
     """Hands out the values of one table, and notes each mistake instead of raising it.
 
     A getter returns None where the key is missing or its value is mistaken, so that one
@@ -72,13 +83,25 @@ class Table:
             return None
         return text
 
-    def texts(self, name: str, mend: str = 'write a list such as ["a", "b"]') -> list[str] | None:
+    def secret(self, name: str, private: bool) -> Secret | None:
+        """Return a string that is not shown. `private` says that only its owner reads the file;
+        otherwise all of it has to come from the environment.
+        """
+        text = self.text(name)
+        if text is None:
+            return None
+        if not private and literal(str(self.raw(name))):
+            fix = f'write "${{{name.upper()}}}" in its place, or chmod 600 this file'
+            self.mistake(name, "is a secret, and others can read this file", fix)
+        return Secret(text)
+
+    def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
         """Return a list of strings; one mistaken item is a mistake of the whole list."""
         value = self.raw(name)
         if value is None:
             return None
         if not isinstance(value, list):
-            self.mistake(name, f"is {kind(value)}", mend)
+            self.mistake(name, f"is {kind(value)}", fix)
             return None
         texts = []
         for number, item in enumerate(value, 1):
@@ -99,11 +122,16 @@ class Table:
         return addresses
 
     def check_address(self, name: str, address: str) -> None:
-        """Note an address that no mail could have."""
-        if not address.isprintable() or address.strip() != address or not address:
-            self.mistake(name, "has an empty or broken address", 'write "ops@example.com"')
-        elif "," in address:
+        """Note an address that no mail can be sent to or from."""
+        from eventctl.format.address import FORM, parse_address  # only who mails needs it
+
+        if "," in address:
             self.mistake(name, "has a comma in an address", "write one address a string")
+            return
+        try:
+            parse_address(address)
+        except ValueError as error:
+            self.mistake(name, f"{self.shown(name, address)} {error}", FORM)
 
     def path(self, name: str, folder: Path) -> Path | None:
         """Return a path; see `located`."""
@@ -175,14 +203,16 @@ class Table:
         size = self._measure(name, parse_size, f"a size such as {SIZE_EXAMPLES}")
         return None if size is None else int(size)
 
-    def table(self, name: str) -> Table:
+    def table(self, name: str) -> TableReader:
         """Return a table within this one; an empty one where there is none."""
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
-        return Table(self.mistakes, self.key_of(name), value if isinstance(value, dict) else {})
+        return TableReader(
+            self.mistakes, self.key_of(name), value if isinstance(value, dict) else {}
+        )
 
-    def tables(self, name: str) -> list[Table]:
+    def tables(self, name: str) -> list[TableReader]:
         """Return the tables of a list of them, [[name]], numbered from 1."""
         value = self.raw(name)
         if value is None:
@@ -191,7 +221,7 @@ class Table:
             self.mistake(name, f"is {kind(value)}", f"write tables, [[{self.key_of(name)}]]")
             return []
         return [
-            Table(self.mistakes, f"{self.key_of(name)}[{number}]", item)
+            TableReader(self.mistakes, f"{self.key_of(name)}[{number}]", item)
             for number, item in enumerate(value, 1)
         ]
 
@@ -204,9 +234,9 @@ class Table:
             known = f"known are {', '.join(others)} and {last}"
             self.mistake(name, "is an unknown key", near(name, self._asked) or known)
 
-    def mistake(self, name: str, wrong: str, mend: str) -> None:
+    def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""
-        self.mistakes.add(self.key_of(name), wrong, mend)
+        self.mistakes.add(self.key_of(name), wrong, fix)
 
     def key_of(self, name: str) -> str:
         """Return the dotted key of one of this table's values, as TOML has it."""
@@ -231,10 +261,10 @@ class Table:
         try:
             return parse(value)
         except ValueError as error:
-            wrong, _, mend = str(error).partition("; ")
+            wrong, _, fix = str(error).partition("; ")
             if name in self._from_environment:
                 wrong = "its variable does not give what is wanted"
-            self.mistake(name, wrong, mend)
+            self.mistake(name, wrong, fix)
             return None
 
     def _expanded(self, name: str, text: str, escape: Callable[[str], str]) -> str | None:
@@ -258,7 +288,7 @@ class Table:
             expanded = expand(text, value_of)
             expanded.encode()
         except UnicodeEncodeError:
-            self.mistake(name, "its variable is not UTF-8", "mend it in the environment")
+            self.mistake(name, "its variable is not UTF-8", "fix it in the environment")
             return None
         except ValueError as error:
             self.mistake(name, str(error), 'write ${NAME}, or $${ for a literal "${"')
@@ -267,26 +297,6 @@ class Table:
             wrong = f"the environment variable {variable} is not set"
             self.mistake(name, wrong, f"set {variable} where eventctl runs, in cron too")
         return None if unset else expanded
-
-
-def expand(text: str, value_of: Callable[[str], str]) -> str:
-    """Return `text` with each `${NAME}` replaced, and each `$${` made a literal `${`.
-
-    Raises:
-        ValueError: a `${` without a variable's name and a closing brace.
-    """
-    done = ""
-    while True:
-        before, opening, text = text.partition("${")
-        if not opening:
-            return done + before
-        if before.endswith("$"):
-            done += before[:-1] + opening
-            continue
-        variable, closing, text = text.partition("}")
-        if not (closing and variable.isascii() and variable.isidentifier()):
-            raise ValueError('a "${" is not followed by a variable\'s name and "}"')
-        done += before + value_of(variable)
 
 
 def given(**values: Any) -> dict[str, Any]:
@@ -312,11 +322,9 @@ def kind(value: object) -> str:
 
 def near(word: str, words: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the word that is nearest, "" where none is near."""
-    from difflib import get_close_matches  # only a mistake needs it
+    from eventctl.format.text import did_you_mean  # only a mistake needs it
 
-    by_fold = {other.casefold(): other for other in words}
-    found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)
-    return f"did you mean {quoted(by_fold[found[0]])}?" if found else ""
+    return did_you_mean(word, words, quoted)
 
 
 def quoted(text: str) -> str:

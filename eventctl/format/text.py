@@ -7,6 +7,7 @@ make a line read as something else than it says.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import cache
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -68,3 +69,12 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
 def shorten(text: str, width: int) -> str:
     """Return `text` in `width` characters at the most, an ellipsis for what is cut off."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = repr) -> str:
+    """Return "did you mean …?" with the most similar of some words, "" where none is similar."""
+    from difflib import get_close_matches  # only a mistake needs it
+
+    by_fold = {other.casefold(): other for other in words}
+    found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)
+    return f"did you mean {quote(by_fold[found[0]])}?" if found else ""

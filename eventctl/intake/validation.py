@@ -58,12 +58,11 @@ def _check_key(key: str) -> None:
 
 
 def _unknown(config: Config, name: str) -> str:
-    import difflib
+    from eventctl.format.text import did_you_mean  # only a mistake needs it
 
     text = f"no event {name!r} in {config.path}"
-    near = difflib.get_close_matches(name, config.events, n=1)
-    if near:
-        return f"{text}: did you mean {near[0]!r}?"
+    if hint := did_you_mean(name, config.events):
+        return f"{text}: {hint}"
     known = ", ".join(sorted(config.events)[:10])
     return f"{text}: it has {known}" if known else f"{text}: it has no [events]"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import tomli
 
 from eventctl.config.tables import build
-from eventctl.config.urls import has_password
+from eventctl.config.urls import password_of
 from eventctl.errors import ConfigError, UsageError
 
 TOML = "events.toml"
@@ -58,7 +58,7 @@ def write(answers: Answers, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, mode=0o755)
         made.append(folder)
     # A password in the URL is for nobody else to read.
-    mode = 0o600 if has_password(answers.store) else 0o644
+    mode = 0o600 if password_of(answers.store) else 0o644
     texts = ((HANDLERS, handlers(answers), 0o644), (TOML, toml(answers), mode))
     refuse_taken(folder)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email import policy
@@ -16,6 +15,7 @@ from eventctl.alerts.transport import program, smtp
 from eventctl.alerts.transport.smtp import Envelope
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
+from eventctl.format.address import FORM, is_domain, parse_address
 from eventctl.format.text import printable, shorten
 from eventctl.store.incidents import Incident
 
@@ -26,10 +26,6 @@ STEP = 5.0
 TOTAL = 20.0
 """Seconds within which a report is accepted, or is not."""
 
-_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
-# Nothing that a header, SMTP or a sendmail program (a leading "-") takes for its own.
-_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]*"
-_ADDRESS = re.compile(rf"({_LOCAL})(?:@({_DOMAIN}))?", re.ASCII)
 # 7 bits all through: no server on the way need be asked what else it takes.
 # Subjects stay on one line: Python would put a line of 70 letters below an empty "Subject:".
 _POLICY = policy.SMTP.clone(cte_type="7bit", max_line_length=250)
@@ -42,7 +38,7 @@ def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = ST
     unless the mail was accepted for one recipient at the least.
     """
     report = alert.report
-    host = digest.host if re.fullmatch(_DOMAIN, digest.host) else "localhost"
+    host = digest.host if is_domain(digest.host) else "localhost"
     sender = _address(report.mail_from or f"eventctl <eventctl@{host}>")
     recipients = [_address(each) for each in alert.to]
     message = _compose(digest, sender, recipients)
@@ -98,15 +94,11 @@ def _message_id(incident: Incident, sequence: int, channel: str, domain: str) ->
 
 
 def _address(text: str) -> Address:
-    """Read "ops@example.com", "Ops <ops@example.com>", or "root" for a mailbox of this host."""
-    shown, _, bare = text[:-1].rpartition("<") if text.endswith(">") else ("", "", text)
-    match = _ADDRESS.fullmatch(bare)
-    if not match or not shown.isprintable():
-        raise ChannelError(
-            f"[report] cannot mail from or to {printable(text)!r}: write "
-            '"ops@example.com" or "Ops <ops@example.com>", in ASCII but for the name'
-        )
-    return Address(shown.strip(' "'), match[1], match[2] or "")
+    """Read an address as events.toml has it; a record that is made by hand is not checked."""
+    try:
+        return Address(*parse_address(text))
+    except ValueError:
+        raise ChannelError(f"[report] cannot mail from or to {printable(text)!r}: {FORM}") from None
 
 
 def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventctl.cli.context import Context
-from eventctl.config import parse_duration
+from eventctl.cli.options import Duration
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 
@@ -26,11 +26,12 @@ _SHORTEST = 4
     "--for",
     "time",
     metavar="TIME",
+    type=Duration(minimum=0.001),
     help="Only for this time, such as 2h; without it until it ends.",
 )
 @click.option("--undo", is_flag=True, help="Notify of it again, as if it was not acknowledged.")
 @click.pass_obj
-def command(context: Context, ids: tuple[str, ...], time: str | None, undo: bool) -> None:
+def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bool) -> None:
     """Acknowledge incidents: be silent about them until they end.
 
     ID is in each message and in `eventctl alerts`; its first letters will do. The channels are
@@ -44,7 +45,7 @@ def command(context: Context, ids: tuple[str, ...], time: str | None, undo: bool
     """
     if undo and time is not None:
         raise UsageError("--undo ends the silence: --for cannot go with it")
-    milliseconds = 0 if undo else _milliseconds(time)
+    milliseconds = 0 if undo else None if time is None else int(time * 1000)
     from eventctl.store import incidents
 
     with context.open() as database:
@@ -53,18 +54,6 @@ def command(context: Context, ids: tuple[str, ...], time: str | None, undo: bool
             if not incidents.silence(database, incident.id, milliseconds):
                 raise UsageError(f"the incident {incident.key} has ended meanwhile")
             complain(f"{incident.key} ({_about(incident)}): {_said(time, undo)}")
-
-
-def _milliseconds(time: str | None) -> int | None:
-    if time is None:
-        return None
-    try:
-        milliseconds = int(parse_duration(time) * 1000)
-    except ValueError as error:
-        raise UsageError(f"--for: {error}") from error
-    if not milliseconds:
-        raise UsageError("--for: a time of nothing silences nothing; --undo ends a silence")
-    return milliseconds
 
 
 def _find(context: Context, database: Database, typed: str) -> Incident:
@@ -89,7 +78,9 @@ def _about(incident: Incident) -> str:
     return wording.happened(incident.kind, incident.handler, incident.count, incident.names)
 
 
-def _said(time: str | None, undo: bool) -> str:
+def _said(time: float | None, undo: bool) -> str:
+    from eventctl.cli.output.tables import span
+
     if undo:
         return "the channels are notified of it again"
-    return "silent until it ends" if time is None else f"silent for {time}"
+    return "silent until it ends" if time is None else f"silent for {span(round(time * 1000))}"

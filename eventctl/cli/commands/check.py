@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from eventctl.cli.context import Context
+from eventctl.cli.options import Duration
 from eventctl.cli.output.nagios import Plugin, answer
-from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, StoreUnavailable
 from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
 
@@ -27,18 +27,22 @@ _MEANS = {
 _OFF = "off"
 
 
-def _limit(context: click.Context, option: click.Parameter, value: str) -> float | None:
-    """Read a duration in seconds, a number, or `off`."""
-    if value == _OFF:
-        return None
-    try:
-        if option.metavar == "TIME":
-            return parse_duration(value)
+class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
+    """A whole number, or `off`."""
+
+    name = "number"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | None:
+        if value == _OFF:
+            return None
         if value.isascii() and value.isdigit() and len(value) < 16:
             return int(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-    raise click.BadParameter(f"{value!r} is no whole number; write one, or off")
+        self.fail(f"{value!r} is no whole number; write one, or off", param, ctx)
+
+
+_TYPES = {"TIME": Duration(off=None), "N": _Number()}
 
 
 def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -55,9 +59,9 @@ def _options() -> Iterator[Callable[..., Any]]:
             yield click.option(
                 f"--{name}-{level}",
                 metavar=metavar,
+                type=_TYPES[metavar],
                 default=_written(default, metavar),
                 show_default=True,
-                callback=_limit,
                 help=f"{level.upper()}: {meaning}.",
             )
 

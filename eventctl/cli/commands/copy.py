@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventctl.cli.context import Context
-from eventctl.config.units import parse_duration
+from eventctl.cli.options import DURATION
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 
@@ -52,7 +52,11 @@ _GLANCE = 0.2
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
 @click.option(
-    "--wait", metavar="TIME", help="Wait so long, such as 5m, for what is running to end."
+    "--wait",
+    metavar="TIME",
+    type=DURATION,
+    default="0s",
+    help="Wait so long, such as 5m, for what is running to end.",
 )
 @click.option("--dry-run", is_flag=True, help="Tell what would be copied, and write nothing.")
 @click.pass_obj
@@ -62,7 +66,7 @@ def command(
     read_default_file: Path | None,
     ssl: str | None,
     ssl_ca: Path | None,
-    wait: str | None,
+    wait: float,
     dry_run: bool,
 ) -> int:
     """Copy the whole store into another one, such as from SQLite to MySQL.
@@ -89,7 +93,7 @@ def command(
 
     config = context.config
     store = read_target(url, config.store, config.folder, read_default_file, ssl, ssl_ca)
-    until = time.monotonic() + _seconds(wait)
+    until = time.monotonic() + wait
     with (
         _no_sweep(config, until),
         context.open() as source,
@@ -106,13 +110,6 @@ def command(
             _tell_plan(copied, target.describe())
             return EXIT_DONE
         return _verify(copy, config, total)
-
-
-def _seconds(wait: str | None) -> float:
-    try:
-        return 0.0 if wait is None else parse_duration(wait)
-    except ValueError as error:
-        raise UsageError(f"--wait: {error}") from error
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import click
 
 from eventctl.cli import invocation
 from eventctl.cli.context import Context
-from eventctl.config import parse_duration
+from eventctl.cli.options import DURATION
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format.messages import complain
@@ -23,11 +23,19 @@ from eventctl.setup import crontab
 @click.option("--remove", is_flag=True, help="Take them out of it.")
 @click.option("--dry-run", is_flag=True, help="With these two: show the change, and make none.")
 @click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
-@click.option("--every", metavar="TIME", default="1m", help="How often to sweep.  [default: 1m]")
+@click.option(
+    "--every",
+    metavar="TIME",
+    type=DURATION,
+    default="1m",
+    show_default=True,
+    help="How often to sweep.",
+)
 @click.option(
     "--for",
     "repeat_for",
     metavar="TIME",
+    type=DURATION,
     help="Have each sweep go on, once a second, until this time, such as 55s, is over.",
 )
 @click.pass_obj
@@ -38,8 +46,8 @@ def command(
     remove: bool,
     dry_run: bool,
     mailto: str | None,
-    every: str,
-    repeat_for: str | None,
+    every: float,
+    repeat_for: float | None,
 ) -> None:
     """Print the crontab lines that sweep, or install them.
 
@@ -60,7 +68,7 @@ def command(
     if dry_run and not (install or remove):
         raise UsageError("--dry-run goes with --install or --remove; without them nothing changes")
     if remove:
-        if mailto is not None or every != "1m" or repeat_for is not None:
+        if mailto is not None or every != 60 or repeat_for is not None:
             raise UsageError("--remove takes the whole block out: --mailto, --every and --for"
                              " cannot go with it")  # fmt: skip
         _remove(_path(), dry_run)
@@ -132,16 +140,17 @@ def _path() -> Path:
         return invocation.tidy(Path(named).expanduser())
 
 
-def _lines(config: Config, path: Path, every: str, repeat_for: str | None) -> list[str]:
+def _lines(config: Config, path: Path, every: float, repeat_for: float | None) -> list[str]:
     """Return the lines of the block: the sweep, and what else may be of use as comments."""
-    interval = _seconds("--every", every)
-    fields = crontab.schedule(interval)
+    fields = crontab.schedule(every)
     program = [*_environment(config), *invocation.argv(), "--config", str(path)]
     sweep = [*program, "sweep"]
     if repeat_for is not None:
-        if _seconds("--for", repeat_for) >= interval:
-            raise UsageError(f"--for must be over before the next sweep starts, in {every}")
-        sweep += ["--for", repeat_for]
+        if repeat_for >= every:
+            raise UsageError(
+                "--for must be over before the next sweep starts: write less than --every"
+            )
+        sweep += ["--for", f"{repeat_for:g}s"]
     metrics = [*program, "check", "--prometheus", str(path.with_name("eventctl.prom"))]
     page = [*program, "stats", "--html", str(path.with_name("stats.html"))]
     return [
@@ -149,13 +158,6 @@ def _lines(config: Config, path: Path, every: str, repeat_for: str | None) -> li
         f"# {crontab.job('* * * * *', metrics)}",
         f"# {crontab.job('*/10 * * * *', page)}",
     ]
-
-
-def _seconds(option: str, text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from None
 
 
 def _environment(config: Config) -> list[str]:

@@ -14,7 +14,7 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.config.units import parse_duration
+from eventctl.cli.options import DURATION
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 
@@ -39,6 +39,7 @@ _READ_AT_ONCE = 50
 @click.option(
     "--older-than",
     metavar="TIME",
+    type=DURATION,
     required=True,
     help="Events that were created longer ago than this, such as 90d.",
 )
@@ -57,7 +58,7 @@ _READ_AT_ONCE = 50
 @click.pass_obj
 def command(
     context: Context,
-    older_than: str,
+    older_than: float,
     failed: bool,
     archive: Path | None,
     limit: int | None,
@@ -90,7 +91,7 @@ def command(
     from eventctl.store.pruning import Wanted
     from eventctl.upkeep.prune import Pruned, prune_orphans
 
-    age = int(_seconds(older_than) * 1000)
+    age = int(older_than * 1000)
     with context.open() as database:
         wanted = Wanted(claims.now(database) - age, failed)
         if vacuum:
@@ -113,13 +114,6 @@ def command(
             if done.events and not vacuum:
                 _tell_room(database)
     return EXIT_DONE
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"--older-than: {error}") from error
 
 
 def _prune(

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventctl.cli.commands.probe import Probe, argv
 from eventctl.cli.context import Context
+from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
-from eventctl.config.units import parse_duration
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import did_you_mean, printable
 from eventctl.models import Delivery, Outcome, Result, State
 
 if TYPE_CHECKING:
@@ -27,19 +26,16 @@ _KILLS = 3
 """How often it is tried to kill a handler that ends before it can be."""
 
 
-def _kill(context: click.Context, option: click.Parameter, value: str | None) -> float | None:
-    """Return after how many seconds to kill; 0 for half-way, None for not at all."""
-    if value is None:
-        return None
-    if value == _HALF:
-        return 0.0
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(f"{error} (to kill it half-way, put --kill last)") from None
-    if not seconds:
-        raise click.BadParameter("it can be killed after some time only, such as 500ms")
-    return seconds
+class _KillTime(Duration):
+    """When to kill: after some time, or 0 for half-way."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        try:
+            return super().convert(value, param, ctx)
+        except UsageError as error:
+            raise UsageError(f"{error} (to kill it half-way, put --kill last)") from None
 
 
 @click.command()
@@ -52,7 +48,7 @@ def _kill(context: click.Context, option: click.Parameter, value: str | None) ->
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    callback=_kill,
+    type=_KillTime(0.001, **{_HALF: 0.0}),
     help="Run it, then kill it half-way (or AFTER a time, such as 500ms), then run it again.",
 )
 @click.option(
@@ -108,8 +104,8 @@ def command(
 
 def _unknown(context: Context, handler: str) -> str:
     text = f"no handler {handler!r} in {context.whole_config.path}"
-    near = difflib.get_close_matches(handler, context.whole_config.handlers, n=1)
-    return f"{text}: did you mean {near[0]!r}?" if near else text
+    hint = did_you_mean(handler, context.whole_config.handlers)
+    return f"{text}: {hint}" if hint else text
 
 
 def _find(context: Context, handler: str, event: str) -> EventView:

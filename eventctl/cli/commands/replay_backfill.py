@@ -80,12 +80,12 @@ class Backfill:
         return mapped
 
     def _unknown(self) -> str:
-        import difflib
+        from eventctl.format.text import did_you_mean
 
         config = self._context.config
         text = f"no handler {self._handler!r} in {config.path}"
-        near = difflib.get_close_matches(self._handler, config.handlers, n=1)
-        return f"{text}: did you mean {near[0]!r}?" if near else text
+        hint = did_you_mean(self._handler, config.handlers)
+        return f"{text}: {hint}" if hint else text
 
     @property
     def _what(self) -> str:

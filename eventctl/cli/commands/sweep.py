@@ -8,8 +8,8 @@ from collections.abc import Container
 import click
 
 from eventctl.cli.context import Context
+from eventctl.cli.options import DURATION
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.config import parse_duration
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
@@ -23,11 +23,17 @@ from eventctl.run.sweep_pass import Options
     "--jobs", type=click.IntRange(1), help="How many handlers run at once. [default: [sweep] jobs]"
 )
 @click.option("--limit", type=click.IntRange(1), help="Run this many deliveries at the most.")
-@click.option("--max-time", metavar="TIME", help="Start nothing more after this time, such as 50s.")
+@click.option(
+    "--max-time",
+    metavar="TIME",
+    type=DURATION,
+    help="Start nothing more after this time, such as 50s.",
+)
 @click.option(
     "--for",
     "repeat_for",
     metavar="TIME",
+    type=DURATION,
     help="Sweep again each second until this time, such as 55s, is over.",
 )
 @click.option("--event", metavar="NAME", help="Only deliveries of this event.")
@@ -41,8 +47,8 @@ def command(
     context: Context,
     jobs: int | None,
     limit: int | None,
-    max_time: str | None,
-    repeat_for: str | None,
+    max_time: float | None,
+    repeat_for: float | None,
     event: str | None,
     handler: str | None,
     dry_run: bool,
@@ -69,8 +75,8 @@ def command(
     options = Options(
         jobs=jobs,
         limit=limit,
-        max_time=_seconds("--max-time", max_time, float("inf")),
-        repeat_for=_seconds("--for", repeat_for, 0.0),
+        max_time=float("inf") if max_time is None else max_time,
+        repeat_for=repeat_for or 0.0,
         handler=handler,
         event=event,
         chatty=verbose,
@@ -112,13 +118,6 @@ class _Listener:
 def _check(kind: str, given: str | None, known: Container[str]) -> None:
     if given is not None and given not in known:
         raise UsageError(f"no {kind} {given!r} in events.toml")
-
-
-def _seconds(option: str, text: str | None, default: float) -> float:
-    try:
-        return default if text is None else parse_duration(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
 
 
 def _count_due(context: Context) -> int:

@@ -29,8 +29,8 @@ class Plugin(click.Command):
         """Read the options; a mistake in them is UNKNOWN."""
         try:
             return super().make_context(info_name, args, parent, **more)
-        except click.ClickException as error:
-            raise _exit(error.format_message()) from error
+        except (EventctlError, click.ClickException) as error:
+            raise _exit(_text(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a store that is away is CRITICAL, and all else UNKNOWN."""
@@ -44,8 +44,7 @@ class Plugin(click.Command):
         except StoreUnavailable as error:
             raise _exit(str(error), Severity.CRITICAL) from error
         except (EventctlError, click.ClickException) as error:
-            text = error.format_message() if isinstance(error, click.ClickException) else str(error)
-            raise _exit(text) from error
+            raise _exit(_text(error)) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -53,6 +52,10 @@ class Plugin(click.Command):
 
             traceback.print_exc()
             raise _exit(f"a fault in eventctl: {type(error).__name__}: {error}") from error
+
+
+def _text(error: EventctlError | click.ClickException) -> str:
+    return error.format_message() if isinstance(error, click.ClickException) else str(error)
 
 
 def answer(level: Severity, text: str, perfdata: Sequence[str] = ()) -> int:

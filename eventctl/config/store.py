@@ -1,0 +1,129 @@
+"""[store]: where events are kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from eventctl.config.model import MySQLUrl, Store
+from eventctl.config.values import TableReader, UrlError, given
+from eventctl.config.variables import literal
+
+SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
+
+_REFERENCE = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%"
+)
+"""What a URI reference may have in it (RFC 3986)."""
+
+
+def read(table: TableReader, folder: Path, private: bool) -> tuple[Store, Path | None]:
+    """Return what the table [store] says, and its state folder, None where a mistake leaves
+    that unknown; note every mistake.
+
+    `private` says that only its owner can read the file, so that it may hold a password.
+    """
+    sqlite, mysql = _database(table, folder, private)
+    read_default_file = table.path("read_default_file", folder)
+    ssl = table.choice("ssl", ("preferred", "required", "verify"))
+    ssl_ca = table.path("ssl_ca", folder)
+    if sqlite is not None:
+        for name in ("read_default_file", "ssl", "ssl_ca"):
+            if name in table:
+                table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
+    elif ssl_ca is not None and ssl != "verify":
+        table.mistake("ssl_ca", "is of no use without verification", 'set ssl = "verify"')
+    beside = folder / "eventctl.state" if sqlite is None else Path(f"{sqlite}.state")
+    said = given(
+        group=table.text("group"),
+        timeout=table.duration("timeout"),
+        max_args=table.size("max_args"),
+        ssl=ssl,
+        keep=table.duration("keep"),
+        source=_source(table) or _default_source(mysql),
+    )
+    state = table.path("state", folder)
+    is_known = state is not None or ("state" not in table and (sqlite or _is_mysql(table)))
+    state = state or beside
+    table.finish()
+    store = Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
+    return store, state if is_known else None
+
+
+def _is_mysql(table: TableReader) -> bool:
+    return str(table.raw("url")).startswith("mysql:")
+
+
+def parse_sqlite(url: str) -> str:
+    """Return the file's path in `sqlite:///PATH`, taken to the letter.
+
+    Raises:
+        UrlError: it names no file.
+    """
+    slashes, path = url.removeprefix("sqlite:")[:3], url.removeprefix("sqlite:")[3:]
+    if slashes != "///":
+        raise UrlError("has too few slashes", SQLITE_FORM)
+    if path in ("", ":memory:") or path.endswith("/"):
+        raise UrlError("names no file that could keep events", SQLITE_FORM)
+    if "?" in path:
+        raise UrlError('has "?" options, and sqlite takes none', "leave out what follows the ?")
+    if "\n" in path:
+        raise UrlError("has a line break in it", SQLITE_FORM)
+    return path
+
+
+def _database(
+    table: TableReader, folder: Path, private: bool
+) -> tuple[Path | None, MySQLUrl | None]:
+    """Return the SQLite file or the MySQL URL, neither where there is a mistake."""
+    raw = table.raw("url")
+    if raw is None:
+        return folder / "events.db", None
+    in_mysql = isinstance(raw, str) and raw.startswith("mysql:")
+    url = table.text("url", _encoded if in_mysql else str)
+    if url is None:
+        return None, None
+    try:
+        if url.startswith("sqlite:"):
+            return table.located("url", parse_sqlite(url), folder), None
+        if url.startswith("mysql://"):
+            return None, _mysql(url, str(raw), private)
+        raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+    except UrlError as error:
+        table.mistake("url", error.wrong, error.fix)
+        return None, None
+
+
+def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
+    from eventctl.config import urls  # a store in a SQLite file needs none of it
+
+    if not private and urls.password_of(literal(raw)):
+        raise UrlError(
+            "has a password in it, and others can read this file",
+            "write ${DB_PASSWORD} in its place, or name an option file with "
+            "read_default_file, or chmod 600 this file",
+        )
+    return urls.parse_mysql(url)
+
+
+def _encoded(text: str) -> str:
+    from eventctl.config.urls import encoded  # as above
+
+    return encoded(text)
+
+
+def _source(table: TableReader) -> str | None:
+    source = table.text("source")
+    if source is not None and not _REFERENCE.issuperset(source):
+        fix = 'write one such as "/shop/db1" or "https://example.com/shop"'
+        table.mistake("source", "is no URI reference", fix)
+    return source
+
+
+def _default_source(mysql: MySQLUrl | None) -> str:
+    """Return the `source` of a store's events as CloudEvents, where events.toml has none.
+
+    What is the same on all hosts of the store: its database's name, or this host's name.
+    """
+    name = mysql.database if mysql else os.uname().nodename
+    return f"/eventctl/{name if _REFERENCE.issuperset(name) else _encoded(name)}"

@@ -1,0 +1,33 @@
+"""Mail addresses: what a header, SMTP and a sendmail program can all take."""
+
+from __future__ import annotations
+
+import re
+
+_DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
+# Nothing that a header, SMTP or a sendmail program (a leading "-") takes for its own.
+_LOCAL = r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]*"
+_ADDRESS = re.compile(rf"({_LOCAL})(?:@({_DOMAIN}))?", re.ASCII)
+
+FORM = 'write "ops@example.com" or "Ops <ops@example.com>", in ASCII but for the name'
+
+
+def is_domain(text: str) -> bool:
+    """Return whether a text can follow the @ of an address."""
+    return re.fullmatch(_DOMAIN, text) is not None
+
+
+def parse_address(text: str) -> tuple[str, str, str]:
+    """Return the shown name, the mailbox and the domain of an address.
+
+    That is "ops@example.com", "Ops <ops@example.com>", or "root" for a mailbox of this
+    host; what it has not is "".
+
+    Raises:
+        ValueError: it is no address.
+    """
+    shown, _, bare = text[:-1].rpartition("<") if text.endswith(">") else ("", "", text)
+    match = _ADDRESS.fullmatch(bare)
+    if not match or not shown.isprintable():
+        raise ValueError("is not a mail address")
+    return shown.strip(' "'), match[1], match[2] or ""

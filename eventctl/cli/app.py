@@ -11,9 +11,13 @@ import click
 
 from eventctl.cli import COMMANDS
 from eventctl.cli.context import Context
+from eventctl.config import Needs
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
 from eventctl.format.text import did_you_mean, printable
+
+_NEED_ALL = ("sweep", "check", "alerts", "rehearse")
+"""What refuses an events.toml with any mistake in it: they run handlers, or judge the whole."""
 
 
 class Commands(click.Group):
@@ -66,7 +70,8 @@ def cli(ctx: click.Context, config: str | None) -> None:
     An emitter names the event; events.toml names its handlers. Each event is recorded in
     the database before anything runs, and a sweep from cron makes good what went wrong.
     """
-    ctx.obj = Context(config)
+    needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_RECORD
+    ctx.obj = Context(config, needs)
 
 
 def main(arguments: list[str]) -> int:

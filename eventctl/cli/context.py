@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from eventctl import config as configuration
+from eventctl.config import Needs
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError
 from eventctl.format.messages import complain
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class Context:
     """One command line's context; click hands it on as `ctx.obj`."""
 
-    def __init__(self, config: str | None) -> None:
+    def __init__(self, config: str | None, needs: Needs = Needs.TO_RECORD) -> None:
         self._option = config
+        self._needs = needs
 
     @cached_property
     def config(self) -> Config:
@@ -28,11 +30,14 @@ class Context:
 
         A mistake in a part that is not needed to record events is named, and stops nothing.
         """
-        config = self._load(configuration.Needs.TO_RECORD)
+        config = configuration.load(configuration.find(self._option), self._needs)
         if config.mistakes:
             first, *others = config.mistakes
             more = f" (and {len(others)} more: see eventctl doctor)" if others else ""
             complain(f"{first}{more}")
+        if os.isatty(2):  # cron would mail it each minute
+            for line in configuration.concerns(config.path):
+                complain(line)
         return config
 
     @cached_property
@@ -42,18 +47,6 @@ class Context:
             return configuration.find(self._option)
         except ConfigError:
             return None
-
-    @cached_property
-    def whole_config(self) -> Config:
-        """The configuration, without a mistake in any part. Raises ConfigError."""
-        return self._load(configuration.Needs.ALL)
-
-    def _load(self, needs: configuration.Needs) -> Config:
-        config = configuration.load(configuration.find(self._option), needs)
-        if os.isatty(2):  # cron would mail it each minute
-            for line in configuration.concerns(config.path):
-                complain(line)
-        return config
 
     def open(self) -> Database:
         """Return the store, ready for use; close it, or use it as a context manager."""

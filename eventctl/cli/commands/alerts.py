@@ -95,7 +95,7 @@ def command(
     elif not found:
         complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
     elif sys.stdout.isatty():
-        _print(found, now, {channel.name for channel in context.whole_config.channels})
+        _print(found, now, {channel.name for channel in context.config.channels})
     else:
         sys.stdout.writelines(_line(each) for each in found)
     return EXIT_DONE
@@ -231,7 +231,7 @@ def test(context: Context, wanted: tuple[str, ...]) -> int:
       eventctl alerts test
       eventctl alerts test report slack
     """
-    channels = _chosen(context.whole_config.channels, wanted)
+    channels = _chosen(context.config.channels, wanted)
     if not channels:
         raise UsageError("no channel: events.toml has no [[alerts]], and [report] print is false")
     refused = [channel for channel in channels if not _try(context, channel)]
@@ -258,7 +258,7 @@ def _try(context: Context, channel: Alert) -> bool:
 
     begin = time.monotonic()
     try:
-        warnings = channels.send(channel, sample(context.whole_config))
+        warnings = channels.send(channel, sample(context.config))
     except ChannelError as error:
         sys.stdout.write(f"{printable(channel.name)}: not accepted: {printable(str(error))}\n")
         return False

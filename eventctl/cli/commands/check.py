@@ -104,7 +104,7 @@ def command(context: Context, /, prometheus: Path | None, **given: float | None)
 
     limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}
     with context.open() as database:
-        found = thresholds.judge(health.measure(context.whole_config, database), limits)
+        found = thresholds.judge(health.measure(context.config, database), limits)
     level = max(each.level for each in found)
     return answer(level, _words(found, level), [_perfdata(each) for each in found])
 
@@ -132,7 +132,7 @@ def _write_metrics(context: Context, path: Path) -> int:
     from eventctl.monitor import health
     from eventctl.monitor.prometheus import metrics
 
-    config = context.whole_config
+    config = context.config
     try:
         with context.open() as database:
             seen = health.measure(config, database)

@@ -85,7 +85,7 @@ def command(
     """
     if probe and not twice and kill is None:
         raise UsageError("--probe compares one run with another: say --twice or --kill")
-    if handler not in context.whole_config.handlers:
+    if handler not in context.config.handlers:
         raise UsageError(_unknown(context, handler))
     found = _find(context, handler, event)
     times = 1 + twice + 2 * (kill is not None)
@@ -95,16 +95,16 @@ def command(
     from eventctl.cli.commands.replay_now import teller
     from eventctl.run.rehearse import Rehearsal
 
-    heard = teller(context.whole_config, _write_line)
-    with Rehearsal(context.whole_config, found, handler, heard) as rehearsal:
+    heard = teller(context.config, _write_line)
+    with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, Probe(probe, found, handler) if probe else None)
         play.run(twice, kill)
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
 
 def _unknown(context: Context, handler: str) -> str:
-    text = f"no handler {handler!r} in {context.whole_config.path}"
-    hint = did_you_mean(handler, context.whole_config.handlers)
+    text = f"no handler {handler!r} in {context.config.path}"
+    hint = did_you_mean(handler, context.config.handlers)
     return f"{text}: {hint}" if hint else text
 
 
@@ -144,7 +144,7 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
             f"this would run {what} {often}, for real, and there is no terminal to ask on:"
             " say --yes"
         )
-    if context.whole_config.handlers[handler].transactional:
+    if context.config.handlers[handler].transactional:
         complain("it is transactional: what it writes to the store is rolled back")
     else:
         complain("what it does is done for real: mails are sent, and money is moved")

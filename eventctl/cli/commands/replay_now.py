@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from eventctl.cli.context import Context
 from eventctl.cli.selection import TOLD, deliveries
-from eventctl.errors import EXIT_DONE, EXIT_FAILED
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
@@ -33,6 +33,8 @@ def run_now(
     from eventctl.cli.output.progress import ProgressBar
     from eventctl.run import replay
 
+    if context.config.mistakes:
+        raise ConfigError(list(context.config.mistakes))
     unsuccessful: list[tuple[Result, Verdict]] = []
 
     def told(result: Result, verdict: Verdict) -> None:
@@ -46,12 +48,12 @@ def run_now(
 
     with ProgressBar("running", 0 if verbose else len(delivery_ids)) as bar:
         ran = replay.run_now(
-            context.whole_config,
+            context.config,
             database,
             delivery_ids,
             told,
             interval=interval,
-            heard=teller(context.whole_config, heard_line) if verbose else None,
+            heard=teller(context.config, heard_line) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))

@@ -65,7 +65,7 @@ def command(
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
     """
-    config = context.whole_config
+    config = context.config
     _check("event", event, config.events)
     _check("handler", handler, config.handlers)
     if dry_run:

@@ -12,8 +12,8 @@ from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "elasticsearch"
 DATA_VIEW, DASHBOARD, SEARCH = "eventctl-incidents", "eventctl-dashboard", "eventctl-messages"
-OPEN = 'not event.action : ("recovered" or "ended")'
-RECOVERED = 'event.action : "recovered"'
+OPEN = 'not event.action : ("resolved" or "ended")'
+RECOVERED = 'event.action : "resolved"'
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
 _LONG_KEYWORD = {"type": "keyword", "ignore_above": 8191}
@@ -125,7 +125,7 @@ def _dashboard() -> dict[str, Any]:
     panels = [
         _metric("told", (0, 0, 12, 6), told),
         _metric("critical", (12, 0, 12, 6), {**told, "label": "Critical", **_kql(grave)}),
-        _metric("recovered", (24, 0, 12, 6), {**told, "label": "Recovered", **_kql(RECOVERED)}),
+        _metric("resolved", (24, 0, 12, 6), {**told, "label": "Recovered", **_kql(RECOVERED)}),
         _metric("mttr", (36, 0, 12, 6), mean),
         _bars("time", (0, 6, 48, 12), "Incidents over time", over_time, told, by_handler),
         _bars("repair", (0, 18, 24, 12), "Mean time to recovery by handler", by_handler, mean),

@@ -144,7 +144,7 @@ def test_one_that_has_recovered_is_told_by_its_end() -> None:
         "2026-11-23T12:00:00.000Z",
         "2026-11-23T14:00:00.000Z",
     )
-    assert over["annotations"]["summary"].startswith("lottery recovered after 2h: ")
+    assert over["annotations"]["summary"].startswith("lottery resolved after 2h: ")
     assert "replay" in firing["annotations"]
     assert "replay" not in over["annotations"]
 

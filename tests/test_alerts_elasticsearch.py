@@ -94,7 +94,7 @@ def test_what_has_recovered_has_its_end_and_how_long_it_took(emulator: servers.A
     (found,) = documents(emulator, "back").values()
     assert found["@timestamp"] == found["event"]["end"] == "2026-11-23T14:00:00.000Z"
     assert found["event"]["duration"] == 2 * 3600 * 10**9
-    assert (found["event"]["action"], found["event"]["outcome"]) == ("recovered", "success")
+    assert (found["event"]["action"], found["event"]["outcome"]) == ("resolved", "success")
     assert found["eventctl"]["replay"] is None
 
 
@@ -306,7 +306,7 @@ def test_what_the_dashboard_counts_is_so(emulator: servers.Api) -> None:
             "aggs": {
                 "told": {"cardinality": {"field": "labels.incident"}},
                 "mttr": {
-                    "filter": {"term": {"event.action": "recovered"}},
+                    "filter": {"term": {"event.action": "resolved"}},
                     "aggs": {"mean": {"avg": {"field": "event.duration"}}},
                 },
                 "handlers": {

@@ -92,7 +92,7 @@ def test_a_message_that_is_not_the_first_says_so() -> None:
 
 def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None:
     header, _, facts, commands, _ = checked(slack.message(one(ended=NOON + 2 * HOUR)))
-    assert header["text"]["text"].startswith("✅ lottery recovered after 2h: 3 deliveries")
+    assert header["text"]["text"].startswith("✅ lottery resolved after 2h: 3 deliveries")
     assert facts["fields"][2]["text"] == "*Ended*\n2026-11-23 14:00:00 UTC"
     assert runs(commands) == [
         "Look:",

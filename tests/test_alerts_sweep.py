@@ -49,7 +49,7 @@ def receiver() -> Iterator[Receiver]:
     found.close()
 
 
-def table(line: str, on: str = '["exhausted", "recovered"]') -> str:
+def table(line: str, on: str = '["exhausted", "resolved"]') -> str:
     return f"\n[[alerts]]\non = {on}\n{line}\n"
 
 
@@ -73,7 +73,7 @@ def test_a_webhook_is_told_until_it_accepts_and_then_of_the_end(
     assert names[0] == names[1] != names[2]
     assert (first.body, first.path) == (again.body, f"/{TOKEN}")
     told, over = json.loads(again.body), json.loads(end.body)
-    assert (told["type"], over["type"]) == ("incident.exhausted", "incident.recovered")
+    assert (told["type"], over["type"]) == ("incident.exhausted", "incident.resolved")
     assert (told["data"]["id"], told["data"]["sequence"]) == (over["data"]["id"], 0)
     assert over["data"]["sequence"] == 1
     assert over["data"]["took"] > 0
@@ -121,7 +121,7 @@ def test_every_channel_is_told_and_the_one_that_is_down_holds_up_no_other(
         project.run("sweep", check=1)
         assert manager.get("/api/v2/alerts") == []
         assert sorted(_documents(emulator)) == [f"{document['data']['id']}-{n}" for n in (0, 1)]
-        assert json.loads((tmp_path / "told").read_text())["type"] == "incident.recovered"
+        assert json.loads((tmp_path / "told").read_text())["type"] == "incident.resolved"
 
 
 def _documents(emulator: servers.Api) -> list[Any]:

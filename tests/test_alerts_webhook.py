@@ -72,7 +72,7 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
 def test_what_has_recovered_says_how_long_it_took() -> None:
     message = json.message(one(ended=NOON + 2 * HOUR))
     assert (message["type"], message["timestamp"]) == (
-        "incident.recovered",
+        "incident.resolved",
         "2026-11-23T14:00:00.000Z",
     )
     data = message["data"]
@@ -80,7 +80,7 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
     assert data["ended"] == "2026-11-23T14:00:00.000Z"
     assert (data["commands"]["replay"], data["commands"]["silence"]) == (None, None)
     assert data["advice"].startswith("All of it is resolved")
-    assert data["title"].startswith("lottery recovered after 2h: 3 deliveries of purchased")
+    assert data["title"].startswith("lottery resolved after 2h: 3 deliveries of purchased")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         [[alerts]]
         elasticsearch = "https://es.example.com:9200"
         name = "Kibana"
-        on = ["failed", "recovered", "set aside"]
+        on = ["failed", "resolved", "set aside"]
         again_after = "10m"
         repeat = "1w"
         api_key = "s3cret"
@@ -43,7 +43,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         "Kibana",
         "elasticsearch",
         "https://es.example.com:9200",
-        ("failed", "recovered", "set aside"),
+        ("failed", "resolved", "set aside"),
         600,
         604_800,
         "s3cret",
@@ -76,19 +76,19 @@ def test_a_secret_comes_from_the_environment(
 
 
 @pytest.mark.parametrize(
-    ("report", "name", "channel", "recovered"),
+    ("report", "name", "channel", "resolved"),
     [
         ("", "report", "print", False),
         ('[report]\nmail_to = ["ops@example.com"]', "report", "mail", True),
     ],
 )
 def test_the_report_is_the_first_channel(
-    tmp_path: Path, report: str, name: str, channel: str, recovered: bool
+    tmp_path: Path, report: str, name: str, channel: str, resolved: bool
 ) -> None:
     config = load(write(tmp_path, f"{report}\n[[alerts]]\nsyslog = true", 0o600))
     first, second = config.channels
     assert (first.name, first.channel, second.name) == (name, channel, "syslog")
-    assert first.tells("recovered") is recovered
+    assert first.tells("resolved") is resolved
     assert first.tells("exhausted")
     assert not first.tells("failed")
 
@@ -116,12 +116,12 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             "print = true\non = []",
-            'alerts[1].on: names nothing; write a list such as ["exhausted", "recovered"],'
+            'alerts[1].on: names nothing; write a list such as ["exhausted", "resolved"],'
             " or take it out",
         ),
         (
-            'print = true\non = ["recovered"]',
-            'alerts[1].on: "recovered" alone has nothing to be the end of; add what it is the end'
+            'print = true\non = ["resolved"]',
+            'alerts[1].on: "resolved" alone has nothing to be the end of; add what it is the end'
             ' of, such as "exhausted"',
         ),
         ("print = true\nrepeat = 0", 'alerts[1].repeat: is zero; write "500ms", "30s", "5m", "2h",'

@@ -54,7 +54,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     sweep(project)
     assert post.subjects()[3:] == [f"Recovered: {TOPIC}"]
     end = post.mails()[3]
-    assert "lottery recovered after 1d 1h: 3 deliveries of purchased had run out" in body(end)
+    assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
     assert "All of it is resolved" in body(end)
     assert "replay" not in body(end)
     sweep(project)
@@ -188,7 +188,7 @@ def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, pos
     fail(project)
     sweep(project)
     assert look.count(project, "incident") == 0
-    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "recovered"]\n'
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
     write(project, post, asks, toml=toml)
     fail(project, "B")
     sweep(project)
@@ -208,7 +208,7 @@ def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post)
         '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
         '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
     )
-    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "recovered"]\n'
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
     write(project, post, asks, toml=toml)
     fail(project)
     project.run("sweep", check=None)
@@ -292,7 +292,7 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
     assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
     for mail in (some, all_of_it):
         for part in ("plain", "html"):
-            assert "recovered" not in body(mail, part)
+            assert "resolved" not in body(mail, part)
             assert "is resolved;" not in body(mail, part)
 
 

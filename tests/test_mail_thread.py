@@ -51,7 +51,7 @@ def test_a_thread_in_a_maildir(project: Project, server: MailServer) -> None:
     assert again["References"] == end["References"] == first["Message-ID"]
     assert "2 deliveries of purchased ran out of retries" in body(first)
     assert "2 deliveries of purchased ran out of retries" in body(first, "html")
-    assert "lottery recovered after 1d 1h" in body(end, "html")
+    assert "lottery resolved after 1d 1h" in body(end, "html")
 
 
 def test_an_address_that_the_server_does_not_know(project: Project, server: MailServer) -> None:

@@ -67,7 +67,7 @@ def person(tmp_path: Path) -> Iterator[tuple[Person, Cron]]:
 def test_ten_minutes(person: tuple[Person, Cron], tmp_path: Path) -> None:
     reader, cron = person
     init, fail, install, look, ask = blocks("Ten minutes", "sh")
-    failed, recovered, well = blocks("Ten minutes", "text")
+    failed, resolved, well = blocks("Ten minutes", "text")
     assert "What to type next" in reader.types(init)
     toml = tmp_path / "home" / "shop" / "events.toml"
     # A reader waits for a minute, and a test for a second.
@@ -84,7 +84,7 @@ def test_ten_minutes(person: tuple[Person, Cron], tmp_path: Path) -> None:
     reader.types(install)
     cron.make_it_look()
     wait_until(lambda: "processed\t1/1" in reader.types(look), 40, "cron to make it good")
-    assert "processed 1/1" in recovered
+    assert "processed 1/1" in resolved
     assert cron.mails() == []
     shown = reader.types(ask)
     for line in well.splitlines():

@@ -110,7 +110,7 @@ def test_hosts_that_see_the_same_failure_make_one_incident_of_it(
 def test_a_channel_that_asks_for_a_kind_no_more_is_told_no_more(
     project: Project, post: Post
 ) -> None:
-    boss = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["{}", "recovered"]\n'
+    boss = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["{}", "resolved"]\n'
     write(project, post, boss.format("exhausted"))
     fail(project)
     project.run("sweep", check=1)

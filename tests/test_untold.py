@@ -42,7 +42,7 @@ def test_a_new_channel_hears_of_what_is_open(project: Project, post: Post) -> No
     project.run("sweep", check=1)
     acknowledged = project.value("SELECT `key` FROM eventctl_incident WHERE handler = 'audit'")
     project.run("ack", acknowledged)
-    write(project, post, alert("new") + alert("late", "late", "recovered"))
+    write(project, post, alert("new") + alert("late", "late", "resolved"))
     project.run("sweep", check=1)
     assert told_to(post) == ["new", "ops", "ops"]
     assert "lottery" in str(post.mails()[-1]["Subject"])

@@ -66,14 +66,18 @@ def by_fingerprint(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
     """Return notices by their fingerprint, each list in the order of time."""
     found: dict[str, list[Notice]] = {}
     for notice in sorted(notices, key=lambda notice: (notice.at, notice.id)):
-        found.setdefault(fingerprint(notice), []).append(notice)
+        found.setdefault(_fingerprint_of(notice), []).append(notice)
     return found
 
 
-def fingerprint(notice: Notice) -> str:
+def fingerprint(kind: str, handler: str, cause: str = "") -> str:
     """Return 12 hex digits, the same for failures of one kind, handler and cause."""
-    parts = (notice.kind, notice.handler, notice.cause or general(notice.error))
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
+    parts = "\0".join((kind, handler, cause))
+    return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:12]
+
+
+def _fingerprint_of(notice: Notice) -> str:
+    return fingerprint(notice.kind, notice.handler, notice.cause or general(notice.error))
 
 
 def made_of(members: Sequence[Notice]) -> Incident:
@@ -84,7 +88,7 @@ def made_of(members: Sequence[Notice]) -> Incident:
         key="",
         kind=first.kind,
         handler=first.handler,
-        fingerprint=fingerprint(first),
+        fingerprint=_fingerprint_of(first),
         error=first.error,
         traceback=next((notice.traceback for notice in members if notice.traceback), ""),
         output=next((notice.output for notice in reversed(members) if notice.output), ""),

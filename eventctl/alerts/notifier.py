@@ -13,7 +13,7 @@ from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, digest
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
-from eventctl.store import incidents, notifications
+from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.database import Database
 from eventctl.store.incidents import Incident, Notification
 from eventctl.store.notifications import ENDED
@@ -116,7 +116,7 @@ class Notifier:
     def _cancelled(self, ids: list[int]) -> dict[int, int]:
         if not ids:
             return {}
-        return self._database.transaction(lambda tx: incidents.cancelled_counts(tx, ids))
+        return self._database.transaction(lambda tx: incident_members.cancelled_counts(tx, ids))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Mark what a channel has accepted."""

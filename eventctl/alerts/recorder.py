@@ -8,14 +8,16 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
-from eventctl.alerts.incident import by_fingerprint, made_of
+from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
 from eventctl.config.model import Alert, Config
 from eventctl.intake import spool
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
-from eventctl.store import incidents, notices, notifications
+from eventctl.store import breakers, incident_members, incidents, notices, notifications
+from eventctl.store.breakers import Outage
 from eventctl.store.database import Database, Transaction
-from eventctl.store.incidents import GIVEN_UP, Incident
+from eventctl.store.incident_members import Place
+from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident
 
 _TOGETHER = 100
 """How many incidents end in one transaction."""
@@ -49,14 +51,14 @@ def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> Non
         known = incidents.reopen(tx, seen.fingerprint, since)
     if known is None:
         new = incidents.insert(tx, _new(tx, seen, group))
-        incidents.join(tx, new.id, group)
+        incident_members.join(tx, new.id, group)
         notifications.schedule(tx, new, wanting)
         return
-    members = incidents.members(tx, known.id, group)
+    members = incident_members.members(tx, known.id, group)
     fresh = [notice for notice in group if notice.delivery_id not in members]
     grown = _grown(tx, known, fresh, group)
     incidents.update(tx, grown)
-    incidents.join(tx, grown.id, group)
+    incident_members.join(tx, grown.id, group)
     # Only a person replays what was given up, and then waits to hear of it.
     again = seen.kind in GIVEN_UP and len(fresh) < len(group)
     notifications.schedule(tx, grown, channels, at_once=again)
@@ -114,18 +116,71 @@ def resolve(config: Config, database: Database, state: StateFolder) -> None:
 
 
 def _to_check(tx: Transaction, state: StateFolder) -> list[int]:
-    for member_id, place in incidents.set_aside(tx):
-        if place == incidents.OUTBOX:
-            gone = not incidents.any_row_is_held(tx)
-        else:
-            gone = place == state.name and not spool.anything_aside(state)
-        if gone:
-            incidents.leave(tx, member_id)
-    return incidents.to_check(tx)
+    for place in incident_members.places(tx):
+        if _is_left(tx, place, state):
+            incident_members.leave(tx, place.member_id)
+    return incident_members.to_check(tx)
+
+
+def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
+    """Return whether a place holds its incident open no more, as far as this host can tell."""
+    if place.name == incident_members.BREAKER:
+        return not breakers.is_open(tx, place.handler)
+    if place.name == incident_members.OUTBOX:
+        return not incident_members.any_row_is_held(tx)
+    return place.name == state.name and not spool.anything_aside(state)
 
 
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
     for incident_id in ids:
-        if ended := incidents.end(tx, incident_id):
+        if ended := incident_members.end(tx, incident_id):
             incident, went_well = ended
+            if incident.kind == OUTAGE:
+                incident = _processed(tx, incident)
             notifications.schedule(tx, incident, channels, went_well=went_well)
+
+
+def _processed(tx: Transaction, ended: Incident) -> Incident:
+    """Return an outage that is over with the number of deliveries that wait no more."""
+    left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
+    processed = replace(ended, count=max(0, ended.count - left))
+    incidents.update(tx, processed)
+    return processed
+
+
+def note_outages(config: Config, database: Database) -> None:
+    """Make an incident of each circuit breaker that has been open for [sweep] outage_after."""
+    database.transaction(lambda tx: _note_outages(tx, config))
+
+
+def _note_outages(tx: Transaction, config: Config) -> None:
+    now = tx.now()
+    for outage in breakers.outages(tx, now - int(config.sweep.outage_after * 1000)):
+        print_ = fingerprint(OUTAGE, outage.handler)
+        known = incidents.find_open(tx, print_)
+        if known is None:
+            known = incidents.insert(tx, _outage(outage, print_, now))
+            incident_members.join_place(tx, known.id, incident_members.BREAKER)
+        count = max(known.count, outage.waiting)
+        grown = replace(known, error=outage.error, count=count, last_at=now)
+        incidents.update(tx, grown)
+        notifications.schedule(tx, grown, config.channels)
+
+
+def _outage(outage: Outage, print_: str, now: int) -> Incident:
+    return Incident(
+        id=0,
+        key="",
+        kind=OUTAGE,
+        handler=outage.handler,
+        fingerprint=print_,
+        error=outage.error,
+        traceback="",
+        output="",
+        names=(),
+        event_ids=(),
+        count=outage.waiting,
+        attempts=0,
+        opened_at=outage.since,
+        last_at=now,
+    )

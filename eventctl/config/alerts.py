@@ -15,7 +15,7 @@ _FLAGS = ("print", "syslog")
 CHANNELS = (*_URLS, "mail", "command", *_FLAGS)
 """The keys that name a channel; a table has one of them."""
 
-_KINDS = (*KINDS, "recovered")
+_KINDS = (*KINDS, "resolved")
 _OPTIONS = {
     "secret": ("webhook",),
     "api_key": ("elasticsearch",),
@@ -25,7 +25,7 @@ _OPTIONS = {
 """Keys that belong to a few channels only."""
 
 _RESERVED = "report"
-_ON_FORM = 'write a list such as ["exhausted", "recovered"]'
+_ON_FORM = 'write a list such as ["exhausted", "resolved"]'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
@@ -115,9 +115,9 @@ def _on(table: TableReader) -> tuple[str, ...] | None:
             known = f"there are {', '.join(_KINDS[:-1])} and {_KINDS[-1]}"
             wrong = f"{table.shown('on', kind)} is no kind of incident"
             table.mistake("on", wrong, near(kind, _KINDS) or known)
-    if kinds == ["recovered"]:
+    if kinds == ["resolved"]:
         fix = 'add what it is the end of, such as "exhausted"'
-        table.mistake("on", '"recovered" alone has nothing to be the end of', fix)
+        table.mistake("on", '"resolved" alone has nothing to be the end of', fix)
     return tuple(kinds)
 
 

@@ -97,6 +97,8 @@ class SweepConfig(NamedTuple):
     """How long the first finished result may wait for others; 0 commits each one."""
     breaker: int = 5
     """Failures in a row after which a handler's other deliveries wait."""
+    outage_after: float = 120.0
+    """How long a handler's circuit breaker has been open when a person is notified."""
     grace: float = 5.0
     """From SIGTERM to SIGKILL, for a handler past its timeout."""
     ping: str | None = None
@@ -105,9 +107,14 @@ class SweepConfig(NamedTuple):
     """How long no sweep may have ended before `emit` says so."""
 
 
-KINDS = ("failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed")
-"""What an incident can be about, and what can therefore be told. "recovered", the end of
+KINDS = (
+    *("outage", "failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed"),
+)
+"""What an incident can be about, and what can therefore be told. "resolved", the end of
 one, can be told besides."""
+
+NEEDS_A_PERSON = (*(each for each in KINDS if each != "failed"), "resolved")
+"""What a channel hears of that does not say otherwise."""
 
 _HOUR, _DAY = 3600.0, 86_400.0
 
@@ -137,7 +144,7 @@ class Alert(NamedTuple):
     """The key that names it, such as "slack": the file of `eventctl.alerts.channels` that sends."""
     to: str | tuple[str, ...]
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
-    on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
+    on: tuple[str, ...] = NEEDS_A_PERSON
     """The kinds of incidents that are told."""
     again_after: float = _HOUR
     """Seconds within which an incident that goes on is not told a second time."""
@@ -152,7 +159,7 @@ class Alert(NamedTuple):
     """mail: the [report] that says from whom and how it is sent."""
 
     def tells(self, kind: str) -> bool:
-        """Return whether this kind of incident, or "recovered", is told here."""
+        """Return whether this kind of incident, or "resolved", is told here."""
         return kind in self.on
 
 
@@ -178,19 +185,14 @@ class Config(NamedTuple):
     def channels(self) -> tuple[Alert, ...]:
         """Where a person is told: [report], as a channel of that name, and then each of
         [[alerts]].
-
-        What is mailed has its end in the same thread. A printed report has not: cron would
-        mail it, and there is nothing to do about it.
         """
         report = self.report
         if not report.mail_to and not report.print:
             return self.alerts
-        told = tuple(kind for kind in KINDS if kind != "failed")
         channel = Alert(
             "report",
             "mail" if report.mail_to else "print",
             report.mail_to,
-            (*told, "recovered") if report.mail_to else told,
             again_after=report.again_after,
             repeat=report.repeat,
             report=report,

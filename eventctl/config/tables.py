@@ -86,6 +86,7 @@ def _sweep(table: TableReader, folder: Path, state: Path) -> SweepConfig:
         jobs=table.whole("jobs", 1, _MANY),
         group_commit=table.duration("group_commit", zero=True),
         breaker=table.whole("breaker", 1, _MANY),
+        outage_after=table.duration("outage_after", zero=True),
         grace=table.duration("grace"),
         ping=_ping(table),
         stalled=table.duration("stalled"),

@@ -15,7 +15,7 @@ from eventctl.state.folder import StateFolder
 from eventctl.store import events
 from eventctl.store.database import Database, Row, Transaction, marks
 from eventctl.store.event_status import add_warning
-from eventctl.store.incidents import OUTBOX
+from eventctl.store.incident_members import OUTBOX
 
 _ROWS = 500
 """How many rows of the outbox one transaction turns into events."""

@@ -261,6 +261,8 @@ class SweepPasses:
     def _notify(self) -> None:
         """Notify of what failed, also before this sweep, and of what is resolved."""
         recorder.admit(self._config, self._database)
+        if self._breakers.open:
+            recorder.note_outages(self._config, self._database)
         recorder.resolve(self._config, self._database, self._state)
         if not self._introduced:  # events.toml is the same in each pass
             recorder.introduce(self._config, self._database)

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from eventctl.store.database import Database, Transaction
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eventctl.models import State
+from eventctl.store.database import Database, Transaction, marks
+
+
+class Outage(NamedTuple):
+    """A handler whose breaker has been open for a while. `since` is in milliseconds since 1970."""
+
+    handler: str
+    since: int
+    error: str
+    waiting: int
+    """How many of its deliveries wait."""
 
 
 def open_breakers(database: Database) -> dict[str, int]:
@@ -37,3 +51,36 @@ def close_breaker(database: Database, handler: str) -> None:
     database.transaction(
         lambda tx: tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
     )
+
+
+def outages(tx: Transaction, opened_by: int) -> list[Outage]:
+    """Return the handlers whose breaker is open since `opened_by` or longer.
+
+    It costs what waits, and only where a breaker is open.
+    """
+    rows = tx.rows(
+        "SELECT handler, opened_at, error FROM eventctl_breaker WHERE opened_at <= ?"
+        " ORDER BY handler",
+        (opened_by,),
+    )
+    counts = waiting(tx, [row[0] for row in rows])
+    return [Outage(handler, since, error, counts.get(handler, 0)) for handler, since, error in rows]
+
+
+def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
+    """Return, by handler, how many deliveries wait to be run, where any does."""
+    if not handlers:
+        return {}
+    rows = tx.rows(
+        "SELECT handler, COUNT(*) FROM eventctl_delivery"
+        f" WHERE due_at IS NOT NULL AND state = ? AND handler IN ({marks(handlers)})"
+        " GROUP BY handler",
+        [str(State.PENDING), *handlers],
+    )
+    return dict(rows)
+
+
+def is_open(tx: Transaction, handler: str) -> bool:
+    """Return whether a handler's breaker is open."""
+    found = tx.row("SELECT handler FROM eventctl_breaker WHERE handler = ?", (handler,))
+    return found is not None

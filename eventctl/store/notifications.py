@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.database import Database, Transaction, TryAgain, marks
-from eventctl.store.incidents import GIVEN_UP, Incident, Notification, by_ids, report
+from eventctl.store.incident_members import report
+from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
 
 OPEN, ENDED = "open", "ended"
 
@@ -26,6 +27,9 @@ LEASE = 180_000
 """For how many milliseconds nobody else sends what is being sent."""
 
 _CHUNK = 500
+
+_TENFOLD = 10
+"""How many times more deliveries must wait for an outage to be news before its time."""
 
 
 _COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, error"
@@ -43,8 +47,10 @@ def next_due(
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
-        return now if sent.state == OPEN and went_well and channel.tells("recovered") else None
+        return now if sent.state == OPEN and went_well and channel.tells("resolved") else None
     if sent.state is None:
+        return now
+    if incident.kind == OUTAGE and incident.count >= _TENFOLD * max(1, sent.sent_count):
         return now
     if incident.count > sent.sent_count or sent.state == ENDED:
         return sent_at + int(channel.again_after * 1000)
@@ -161,7 +167,7 @@ def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notificatio
 
 def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
     if incident.ended_at is not None and sent.state is not None:
-        return channel.tells("recovered")
+        return channel.tells("resolved")
     return channel.tells(incident.kind)
 
 

@@ -33,7 +33,7 @@ SECONDS = 10.0
 _MOST_INCIDENTS = 20
 _TYPES = {
     **{"critical": "failure", "warning": "warning", "info": "info"},
-    **{"recovered": "success", "ended": "info"},
+    **{"resolved": "success", "ended": "info"},
 }
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
 _SHORTEST_SECRET = 4

@@ -103,7 +103,7 @@ def _event(incident: Incident) -> dict[str, Any]:
         "module": "eventctl",
         "dataset": "eventctl.incident",
         "action": action,
-        "outcome": "success" if action == "recovered" else "failure",
+        "outcome": "success" if action == "resolved" else "failure",
         "severity": _SEVERITIES[summary.severity(incident)],
         "start": iso(incident.opened_at),
         "id": f"{incident.key}-{incident.sequence}",

@@ -27,7 +27,7 @@ _HEADER, _FIELD, _COMMAND = 150, 2000, 2000
 _NOTIFICATION = 600
 _TRACEBACK_LINES, _TRACEBACK = 12, 1500
 _SUMMARY_LINES, _LINE = 20, 140
-_SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵", "ended": "⚪", "recovered": "✅"}
+_SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵", "ended": "⚪", "resolved": "✅"}
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:

@@ -21,7 +21,7 @@ ADDRESS = "/dev/log"
 SECONDS = 5.0
 
 _USER = 1
-_PRIORITIES = {"critical": 3, "warning": 4, "recovered": 5, "ended": 5, "info": 6}
+_PRIORITIES = {"critical": 3, "warning": 4, "resolved": 5, "ended": 5, "info": 6}
 """RFC 3164's error, warning, notice and informational."""
 _BYTES = 1000
 """RFC 3164 has no more than 1,024 for a line with all that is before it."""

@@ -20,7 +20,7 @@ _COLOURS = {
     "emit-failed": "#b3261e",
     "test": "#1f5fa8",
 }
-_OVER = {"recovered": "#1e6b34", "ended": "#5a5a5a"}
+_OVER = {"resolved": "#1e6b34", "ended": "#5a5a5a"}
 _SANS = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _WRAP = "overflow-wrap:anywhere;word-break:break-word"

@@ -53,7 +53,7 @@ def kind(digest: Digest) -> str:
     if len(digest.incidents) != 1:
         return "incident.summary"
     (incident,) = digest.incidents
-    said = incident.kind if incident.is_open else "recovered"
+    said = incident.kind if incident.is_open else "resolved"
     return "incident." + said.replace(" ", "_").replace("-", "_")
 
 

@@ -11,7 +11,7 @@ from eventctl.format.text import printable, shorten
 from eventctl.store.incidents import Incident
 
 _SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
-_GRAVEST = ("critical", "warning", "info", "ended", "recovered")
+_GRAVEST = ("critical", "warning", "info", "ended", "resolved")
 _LINE_WIDTH = 200
 
 SILENCE = "To hear no more of it until it ends:"
@@ -25,7 +25,7 @@ def severity(incident: Incident) -> str:
 
 
 def gravest(digest: Digest) -> str:
-    """Return the severity of a message, or where nothing in it is open any more "recovered",
+    """Return the severity of a message, or where nothing in it is open any more "resolved",
     or "ended" if a person has cancelled some of it.
     """
     found = {severity(i) if i.is_open else wording.over(i) for i in digest.incidents}

@@ -55,7 +55,7 @@ _TOPIC = {
     "test": "a test",
 }
 _LEFT_SO = {
-    "recovered": "All of it is resolved",
+    "resolved": "All of it is resolved",
     "ended": "What is not resolved was cancelled, and can be replayed",
 }
 _ADVICE = {
@@ -96,8 +96,8 @@ def totals(digest: Digest) -> str:
 
 
 def over(incident: Incident) -> str:
-    """Return the word for how an incident is over: what a person gave up has not recovered."""
-    return "ended" if incident.cancelled else "recovered"
+    """Return the word for how an incident is over: what a person gave up is not resolved."""
+    return "ended" if incident.cancelled else "resolved"
 
 
 def headline(incident: Incident) -> str:

@@ -1,0 +1,205 @@
+"""The members of incidents: what the end of an incident waits for.
+
+A member is a delivery, an event, or a place: a spool, the outbox, a circuit breaker. All of it
+is plain SQL within a caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from eventctl.models import HELD, Notice, Reason, State, Status
+from eventctl.store.database import Transaction, marks, text_of
+from eventctl.store.incidents import EMIT_FAILED, FOR_EVER, OUTAGE, SET_ASIDE, Incident, by_ids
+
+BREAKER = "breaker"
+"""The place of the member of an outage."""
+
+OUTBOX = "outbox"
+"""The place of what was set aside in the outbox; other places are spools."""
+
+_CHUNK = 500
+
+
+def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
+    """Return the deliveries of these notices that are members already."""
+    ids = [notice.delivery_id for notice in notices if notice.delivery_id is not None]
+    found = tx.rows(
+        "SELECT delivery_id FROM eventctl_member"
+        f" WHERE delivery_id IN ({marks(ids) or 'NULL'}) AND incident_id = ?",
+        [*ids, incident_id],
+    )
+    return {row[0] for row in found}
+
+
+def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
+    """Add to an incident what its end has to wait for."""
+    rows = [
+        (incident_id, notice.delivery_id, notice.event_id or None, notice.place)
+        for notice in notices
+    ]
+    if rows:
+        tx.insert_many(
+            "INSERT INTO eventctl_member (incident_id, delivery_id, event_id, place)"
+            " VALUES (?, ?, ?, ?)",
+            rows,
+        )
+
+
+# The end. What a member waits for, by kind; `waits_for` is the first member that is not
+# resolved, as far as is known: none before it is checked again.
+
+_HELD = ", ".join(f"'{reason}'" for reason in HELD)
+_OVER = (
+    "CASE i.kind"
+    f" WHEN 'held' THEN d.id IS NULL OR d.state NOT IN ('{State.PENDING}', '{State.RUNNING}')"
+    f"  OR d.reason IS NULL OR d.reason NOT IN ({_HELD})"
+    f" WHEN 'late' THEN e.id IS NULL OR e.status >= {int(Status.PROCESSED)}"
+    f" WHEN '{SET_ASIDE}' THEN m.id IS NULL WHEN '{OUTAGE}' THEN m.id IS NULL"
+    f" WHEN '{EMIT_FAILED}' THEN m.id IS NULL"
+    f" WHEN 'failed' THEN d.id IS NULL OR d.state IN ('{State.DONE}', '{State.FAILED}')"
+    f" ELSE d.id IS NULL OR d.state = '{State.DONE}'"
+    f"  OR (d.reason IS NOT NULL AND d.reason = '{Reason.CANCELLED}') END"
+)
+_MEMBER = (
+    " LEFT JOIN eventctl_delivery d ON d.id = m.delivery_id"
+    " LEFT JOIN eventctl_event e ON e.id = m.event_id"
+)
+
+
+def to_check(tx: Transaction) -> list[int]:
+    """Return the open incidents whose `waits_for` is resolved. Costs what is open."""
+    rows = tx.rows(
+        "SELECT i.id FROM eventctl_incident i"
+        f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
+        f" WHERE i.open_as > '' AND {_OVER}"
+    )
+    return [row[0] for row in rows]
+
+
+def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
+    """End an open incident all of whose members are resolved; return it, and whether all went
+    well: of what was late or failed once, nothing was given up in the end.
+
+    Where one is not resolved yet, or another host was first, it returns None.
+    """
+    locked = tx.execute(
+        "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
+    )
+    if not locked.rowcount:
+        return None
+    left = tx.row(
+        "SELECT m.id FROM eventctl_incident i"
+        f" JOIN eventctl_member m ON m.incident_id = i.id AND m.id >= i.waits_for{_MEMBER}"
+        f" WHERE i.id = ? AND NOT {_OVER} ORDER BY m.id LIMIT 1",
+        (incident_id,),
+    )
+    if left:
+        tx.execute(
+            "UPDATE eventctl_incident SET waits_for = ? WHERE id = ?", (left[0], incident_id)
+        )
+        return None
+    tx.execute(
+        "UPDATE eventctl_incident SET open_as = NULL, ended_at = ?, silent_until ="
+        " CASE WHEN silent_until >= ? THEN NULL ELSE silent_until END WHERE id = ?",
+        (tx.now(), FOR_EVER, incident_id),
+    )
+    (ended,) = by_ids(tx, [incident_id], whole=False)
+    return ended, not _gave_up(tx, ended)
+
+
+def _gave_up(tx: Transaction, ended: Incident) -> bool:
+    given_up: dict[str, tuple[str, str | int]] = {
+        "failed": ("d.state = ?", str(State.FAILED)),
+        "late": ("e.status = ?", int(Status.FAILED)),
+    }
+    if ended.kind not in given_up:
+        return False
+    where, value = given_up[ended.kind]
+    found = tx.row(
+        f"SELECT m.id FROM eventctl_member m{_MEMBER} WHERE m.incident_id = ? AND {where} LIMIT 1",
+        (ended.id, value),
+    )
+    return found is not None
+
+
+def cancelled_counts(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
+    """Return, by incident, how many of its deliveries are cancelled, where any is."""
+    found: dict[int, int] = {}
+    for start in range(0, len(ids), _CHUNK):
+        part = ids[start : start + _CHUNK]
+        found |= dict(
+            tx.rows(
+                f"SELECT m.incident_id, COUNT(*) FROM eventctl_member m{_MEMBER}"
+                f" WHERE m.incident_id IN ({marks(part)}) AND d.reason = ? GROUP BY m.incident_id",
+                [*part, str(Reason.CANCELLED)],
+            )
+        )
+    return found
+
+
+class Place(NamedTuple):
+    """A member of an open incident that is a place, and no delivery."""
+
+    member_id: int
+    name: str
+    """OUTBOX, BREAKER, or the name of the state folder that a spool is in."""
+    incident_id: int
+    kind: str
+    handler: str
+
+
+def places(tx: Transaction) -> list[Place]:
+    """Return the members of open incidents that are places."""
+    rows = tx.rows(
+        "SELECT m.id, m.place, i.id, i.kind, i.handler FROM eventctl_incident i"
+        " JOIN eventctl_member m ON m.incident_id = i.id"
+        f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
+    )
+    return [Place(*row[:4], handler=text_of(row[4])) for row in rows]
+
+
+def join_place(tx: Transaction, incident_id: int, name: str) -> None:
+    """Add a place to an incident: its end waits until the place is left (see `leave`)."""
+    tx.execute(
+        "INSERT INTO eventctl_member (incident_id, place) VALUES (?, ?)", (incident_id, name)
+    )
+
+
+def any_row_is_held(tx: Transaction) -> bool:
+    """Return whether anything is set aside in the outbox."""
+    return tx.row("SELECT id FROM eventctl_outbox WHERE held IS NOT NULL LIMIT 1") is not None
+
+
+def leave(tx: Transaction, member_id: int) -> None:
+    """Note that one place holds an incident open no more."""
+    tx.execute("DELETE FROM eventctl_member WHERE id = ?", (member_id,))
+
+
+def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
+    """Return up to _CHUNK members, each with its delivery, of which nobody was notified before."""
+    return [
+        (row[0], row[1])
+        for row in tx.rows(
+            "SELECT m.id, m.delivery_id FROM eventctl_incident i"
+            " JOIN eventctl_member m ON m.incident_id = i.id AND m.id > i.reported"
+            " WHERE i.id = ? ORDER BY m.id LIMIT ?",
+            (incident_id, _CHUNK),
+        )
+    ]
+
+
+def report(tx: Transaction, incident_id: int) -> None:
+    """Note, at each delivery of an incident, that a person was notified of it."""
+    moment = tx.now()
+    while found := not_reported(tx, incident_id):
+        ids = [delivery_id for _, delivery_id in found if delivery_id is not None]
+        if ids:
+            tx.execute(
+                f"UPDATE eventctl_delivery SET reported_at = ? WHERE id IN ({marks(ids)})",
+                [moment, *ids],
+            )
+        tx.execute(
+            "UPDATE eventctl_incident SET reported = ? WHERE id = ?", (found[-1][0], incident_id)
+        )

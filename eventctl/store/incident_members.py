@@ -157,7 +157,7 @@ def places(tx: Transaction) -> list[Place]:
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )
-    return [Place(*row[:4], handler=text_of(row[4])) for row in rows]
+    return [Place._make((*row[:4], text_of(row[4]))) for row in rows]
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:

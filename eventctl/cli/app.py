@@ -54,6 +54,7 @@ class Commands(click.Group):
 @click.option(
     "--config",
     metavar="FILE",
+    type=click.Path(),
     help="The events.toml to use. Without it: $EVENTCTL_CONFIG, ./events.toml,"
     " ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
 )

@@ -34,7 +34,7 @@ class InitError(EventctlError):
 
 
 @click.command()
-@click.argument("folder", default=".", metavar="[FOLDER]")
+@click.argument("folder", default=".", metavar="[FOLDER]", type=click.Path(file_okay=False))
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing: defaults for what no option says.")
 @click.option("--store", metavar="URL", help=f"The store.  [default: {_USUAL.store}]")
 @click.option("--event", metavar="NAME", help=f"An event.  [default: {_USUAL.event}]")

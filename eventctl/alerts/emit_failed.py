@@ -55,7 +55,7 @@ def tell(config: Config, found: Notice) -> None:
     threads = [
         threading.Thread(target=_send, args=(channel, digest), daemon=True)
         for channel in config.channels
-        if channel.tells("emit-failed") and channel.channel != "print"
+        if channel.wants("emit-failed") and channel.channel != "print"
     ]
     for thread in threads:
         thread.start()

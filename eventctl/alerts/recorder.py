@@ -39,7 +39,7 @@ def _admit(tx: Transaction, channels: Sequence[Alert]) -> int:
 def _add(tx: Transaction, print_: str, group: list[Notice], channels: Sequence[Alert]) -> None:
     """Add alike notices to the incident that is open or ended just now, or to a new one."""
     seen = made_of(print_, group)
-    wanting = [channel for channel in channels if channel.tells(seen.kind)]
+    wanting = [channel for channel in channels if channel.wants(seen.kind)]
     patience = max((channel.again_after for channel in wanting), default=0.0)
     case = incidents.find_open(tx, print_)
     if case is None:

@@ -106,8 +106,7 @@ class SweepConfig(NamedTuple):
 
 
 KINDS = ("failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed")
-"""What an incident can be about, and what can therefore be told. "recovered", the end of
-one, can be told besides."""
+"""What an incident can be about: what people can be notified of, besides its end, "recovered"."""
 
 _HOUR, _DAY = 3600.0, 86_400.0
 
@@ -129,7 +128,7 @@ class Report(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """One [[alerts]] table: a channel, and what is told there."""
+    """One [[alerts]] table: a channel, and what it is notified of."""
 
     name: str
     """What people call it, and what the store remembers it by: unique in the file."""
@@ -138,11 +137,11 @@ class Alert(NamedTuple):
     to: str | tuple[str, ...]
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
-    """The kinds of incidents that are told."""
+    """The kinds of incidents that it is notified of."""
     again_after: float = _HOUR
-    """Seconds within which an incident that goes on is not told a second time."""
+    """Seconds within which an incident that goes on is not reported again."""
     repeat: float = _DAY
-    """Seconds after which an incident that is still open is told again, though nothing is new."""
+    """Seconds after which one that is still open is reported again, though nothing is new."""
     secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
     ca_file: Path | None = None
@@ -151,8 +150,8 @@ class Alert(NamedTuple):
     report: Report = Report()
     """mail: the [report] that says from whom and how it is sent."""
 
-    def tells(self, kind: str) -> bool:
-        """Return whether this kind of incident, or "recovered", is told here."""
+    def wants(self, kind: str) -> bool:
+        """Return whether it is notified of this kind of incident, or of "recovered"."""
         return kind in self.on
 
 
@@ -172,7 +171,7 @@ class Config(NamedTuple):
 
     @property
     def channels(self) -> tuple[Alert, ...]:
-        """Where a person is told: [report], as a channel of that name, and then each of
+        """Where a person is notified: [report], as a channel of that name, and then each of
         [[alerts]].
 
         What is mailed has its end in the same thread. A printed report has not: cron would
@@ -181,12 +180,12 @@ class Config(NamedTuple):
         report = self.report
         if not report.mail_to and not report.print:
             return self.alerts
-        told = tuple(kind for kind in KINDS if kind != "failed")
+        kinds = tuple(kind for kind in KINDS if kind != "failed")
         channel = Alert(
             "report",
             "mail" if report.mail_to else "print",
             report.mail_to,
-            (*told, "recovered") if report.mail_to else told,
+            (*kinds, "recovered") if report.mail_to else kinds,
             again_after=report.again_after,
             repeat=report.repeat,
             report=report,

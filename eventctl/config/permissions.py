@@ -1,4 +1,4 @@
-"""Who else may change events.toml: it names what is run, so whoever writes it runs it."""
+"""Who else may change events.toml: it names what is run, so who writes it decides what runs."""
 
 from __future__ import annotations
 

@@ -29,8 +29,8 @@ _REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["ca
 def build(path: Path, document: dict[str, object], private: bool) -> Config:
     """Return the configuration that a parsed events.toml at `path` makes.
 
-    `private` says that only its owner can read the file, so that a password may stand
-    in it.
+    `private` says that only its owner can read the file, so that it may hold a
+    password.
 
     Raises:
         ConfigError: with every mistake in it.
@@ -154,9 +154,9 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
     """Note a printed report that is turned off, and nothing in its place."""
     if report.mail_to:
         table.mistake("print", "is of no use beside mail_to", "take it out: the report is mailed")
-    elif not any(channel.tells("exhausted") for channel in channels):
+    elif not any(channel.wants("exhausted") for channel in channels):
         fix = 'add [[alerts]] that have "exhausted" in on, or take it out'
-        table.mistake("print", "is false, and nobody would be told what ran out", fix)
+        table.mistake("print", "is false, and nobody would be notified of what failed", fix)
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:

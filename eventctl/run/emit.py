@@ -122,7 +122,7 @@ def put_in_spool(config: Config, event: NewEvent, error: EventctlError, delay: f
 
 def _tells(config: Config) -> bool:
     # What is printed is on the emitter's own stderr.
-    return any(c.tells("emit-failed") for c in config.channels if c.channel != "print")
+    return any(c.wants("emit-failed") for c in config.channels if c.channel != "print")
 
 
 def emit(config: Config, event: NewEvent, recorded: OnRecorded, told: OnTold) -> int:

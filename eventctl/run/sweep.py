@@ -101,7 +101,7 @@ class Sweep:
         self._left = options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._tells_failed = any(channel.wants("failed") for channel in config.channels)
         self._teller = Teller(config, database, self._host)
         self._introduced = False
         self._done = Swept(told=self._teller.told)

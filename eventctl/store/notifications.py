@@ -61,7 +61,7 @@ def next_due(
     if case.ended_at is not None:
         if telling.told is None:
             return now if case.kind in GIVEN_UP else None
-        return now if telling.told == OPEN and mended and channel.tells("recovered") else None
+        return now if telling.told == OPEN and mended and channel.wants("recovered") else None
     if telling.told is None:
         return now
     if case.count > telling.told_count or telling.told == ENDED:
@@ -87,7 +87,7 @@ def owe(
     for channel in channels:
         telling = known.get(channel.name)
         if telling is None:
-            if channel.tells(case.kind) and case.ended_at is None:
+            if channel.wants(case.kind) and case.ended_at is None:
                 _insert(tx, case.id, channel, now)
             continue
         due = next_due(case, telling, channel, now, mended=mended)
@@ -134,7 +134,7 @@ def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
     """
     parts, values = [], []
     for number, channel in enumerate(channels):
-        kinds = [kind for kind in KINDS if channel.tells(kind)]
+        kinds = [kind for kind in KINDS if channel.wants(kind)]
         parts.append(
             f"SELECT i.id, {number} FROM eventctl_incident i LEFT JOIN eventctl_telling t"
             " ON t.incident_id = i.id AND t.channel = ?"
@@ -180,8 +180,8 @@ def take(tx: Transaction, channel: Alert, lease: str) -> list[tuple[Telling, Cas
 
 def _is_wanted(channel: Alert, telling: Telling, case: Case) -> bool:
     if case.ended_at is not None and telling.told is not None:
-        return channel.tells("recovered")
-    return channel.tells(case.kind)
+        return channel.wants("recovered")
+    return channel.wants(case.kind)
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:

@@ -19,10 +19,10 @@ from eventctl.setup.doctor.imports import Answer
 from eventctl.workers.handlers import signal_name
 
 PATIENCE = 10.0
-"""Seconds that one module has to be imported."""
+"""Seconds that the import of one module may take."""
 
 _ALTOGETHER = 60.0
-"""Seconds that all of them have; after that, each has one."""
+"""Seconds that all of them may take; after that, each has one."""
 
 
 def check_handlers(config: Config, seen: Seen) -> Findings:

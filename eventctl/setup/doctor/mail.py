@@ -19,7 +19,7 @@ PATIENCE = 5.0
 def check_mail(config: Config, seen: Seen) -> Findings:
     """Check for the sendmail program, or talk to the mail server as far as the password."""
     report = config.report
-    others = [alert.name for alert in config.alerts if alert.tells("exhausted")]
+    others = [alert.name for alert in config.alerts if alert.wants("exhausted")]
     if others:
         yield ok("mail", f"failed deliveries are reported to {', '.join(others)}")
     if not report.mail_to:

@@ -15,6 +15,7 @@ import threading
 import click
 from click.shell_completion import CompletionItem, FishComplete, ShellComplete, ZshComplete
 
+from eventctl import config as configuration
 from eventctl.config.model import Config
 from eventctl.models import Status
 
@@ -115,10 +116,8 @@ def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> 
 
 
 def _config(context: click.Context) -> Config:
-    from eventctl import config
-
     named = context.find_root().params.get("config")
-    return config.load(config.find(os.path.expanduser(named) if named else None))
+    return configuration.load(configuration.find(os.path.expanduser(named) if named else None))
 
 
 class _Completer(ShellComplete):

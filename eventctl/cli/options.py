@@ -1,4 +1,4 @@
-"""The options that select events, the same for every command that has them."""
+"""The types and options that commands share: durations, and what selects events."""
 
 from __future__ import annotations
 

@@ -71,10 +71,14 @@ def _wholeness(opened: Database) -> Findings:
     connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except opened.driver.OperationalError as error:
+        if time.monotonic() <= until:
+            yield problem("store", str(opened.translated(error)), "restore it from a backup")
+        else:
+            text = f"no damage within {spell(_PATIENCE)}; it is too large for more"
+            yield ok("store", text)
+        return
     except opened.driver.DatabaseError as error:
-        if isinstance(error, opened.driver.OperationalError) and time.monotonic() > until:
-            yield ok("store", f"no damage within {spell(_PATIENCE)}; it is too large for more")
-            return
         found = [str(error)]
     finally:
         connection.set_progress_handler(None, 0)

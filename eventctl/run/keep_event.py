@@ -33,7 +33,7 @@ def keep(
 
     state = _state(config, error)
     has_channels = config is None or any(
-        channel.tells("emit-failed") and channel.channel != "print" for channel in config.channels
+        channel.wants("emit-failed") and channel.channel != "print" for channel in config.channels
     )
     try:
         if state is None:

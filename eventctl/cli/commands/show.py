@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
 from eventctl.errors import UsageError
@@ -27,7 +28,7 @@ _SHOWN_LINES = 200
 
 
 @click.command()
-@click.argument("event", metavar="ID", callback=name)
+@click.argument("event", metavar="ID", callback=name, shell_complete=completion.ids)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
 @click.pass_obj
 def command(context: Context, /, event: str, as_json: bool) -> None:

@@ -71,13 +71,16 @@ ERRORS = {
 }
 """The calls that a host may refuse, and the errors that fit them."""
 
+_ONCE = ("fcntl",)
+"""What is not refused from then on: SQLite asks for its locks again for ten seconds."""
+
 TOML = """
 [sweep]
 breaker = 100000
 grace = "1s"
 [defaults]
 retry = { attempts = 50, delay = "1m", jitter = 0 }
-timeout = "10s"
+timeout = "3s"
 [events]
 purchased = ["ok", "program"]
 flaky = ["flaky"]
@@ -193,9 +196,7 @@ class Run:
     def refused(self) -> list[str]:
         """The calls that were refused, as strace shows them."""
         return [
-            line
-            for line in self.log
-            if "(INJECTED)" in line and sitecustomize.SIGNAL not in line
+            line for line in self.log if "(INJECTED)" in line and sitecustomize.SIGNAL not in line
         ]
 
     def counts(self) -> Counter[str]:
@@ -231,7 +232,7 @@ class Refuser:
 
     def prepare(self) -> None:
         """Write the project, and make its tables and its state folder."""
-        store = 'state = "state"\ntimeout = "2s"'
+        store = 'state = "state"\ntimeout = "1s"'
         self.project.write(TOML, HANDLERS, store=store)
         look.script(self.project.folder / "program", PROGRAM)
         self.project.run("emit", "-q", "--defer", "purchased", "A")
@@ -248,7 +249,7 @@ class Refuser:
             Refusal(call, error, number, lasting)
             for call, errors in ERRORS.items()
             for error in errors
-            for lasting in (False, True)
+            for lasting in ((False,) if call in _ONCE else (False, True))
             for number in range(1, counts[call] + 1)
         ]
 
@@ -460,5 +461,12 @@ def _shown(run: Run) -> str:
 
 
 def _said(done: Finished) -> str:
-    words = " / ".join([*done.stderr.splitlines()[:1], *done.stderr.splitlines()[-2:]])
-    return f"exit {done.returncode}, stderr: {words[-300:]!r}"
+    lines = done.stderr.splitlines()
+    words = " / ".join([*lines[:1], *lines[1:][-1:]])
+    frames = [" ".join(frame) for frame in _FRAME.findall(done.stderr)]
+    where = f" at {frames[-1]}" if frames else ""
+    return f"exit {done.returncode}, stderr: {words[-300:]!r}{where}"
+
+
+_FRAME = re.compile(r'File "[^"]*/(eventctl/[^"]*)", (line \d+, in \S+)')
+"""Where in eventctl a traceback comes by."""

@@ -2,7 +2,7 @@
 # make lint   the checks only        make format   put the code into shape
 # make test T=tests/test_x.py        only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
-# make crash  each step killed or refused   make bench    how fast: eventctl beside its peers
+# make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
 
 PYTHON ?= python3
 WORKERS ?= 2

@@ -337,9 +337,9 @@ class Refuser:
         try:
             out, err = process.communicate(timeout=_PATIENCE)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"emit has not returned after {_PATIENCE:g} s") from None
-        finally:
             kill_group(process)
+            process.communicate()
+            raise AssertionError(f"emit has not returned after {_PATIENCE:g} s") from None
         return Finished(process.args, process.returncode, out, err)
 
     def _make_due(self, key: str, refusal: str) -> None:
@@ -373,7 +373,8 @@ class Refuser:
             told = given_back == set(keys) or not self.scenario.command or len(keys) > 1
             right = not kept and (told or run.is_mute(2))
         else:
-            right = False
+            # A batch that cannot be read is a mistake of the caller's.
+            right = code == 2 and len(keys) > 1 and not kept
         if right:
             if code:
                 self._refused_with |= dict.fromkeys(keys, refusal)

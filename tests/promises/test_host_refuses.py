@@ -444,7 +444,8 @@ def test_emit_with_a_mistake_that_it_does_not_need(project: Project, which: str,
     (line,) = done.stderr.splitlines()
     assert named in line
     assert str(project.config) in line
-    if way in ("run", "two handlers"):
+    # Where nobody knows what is secret, a handler's error is better not written down.
+    if way in ("run", "two handlers") and which != "redact":
         assert look.status(project) == 2
 
 
@@ -469,9 +470,10 @@ def test_the_api_with_a_mistake_that_it_does_not_need(project: Project, which: s
     assert keys(project) == ["key-1234"]
 
 
-@pytest.mark.parametrize("which", ELSEWHERE)
+@pytest.mark.parametrize("which", [which for which in ELSEWHERE if which != "redact"])
 @SQLITE
 def test_look_with_a_mistake_elsewhere(project: Project, which: str) -> None:
+    """They need `redact` as well, and nothing else."""
     write(project)
     project.run("emit", "--defer", "pay", "--key", "k")
     write_mistaken(project, which)

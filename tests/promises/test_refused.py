@@ -10,7 +10,8 @@ import os
 import pytest
 
 from tests.support.project import Project
-from tests.support.refusals import SCENARIOS, Refuser, Scenario
+from tests.support.refusals import SCENARIOS, Scenario
+from tests.support.refuser import Refuser
 
 MOST_REFUSALS = int(os.environ.get("EVENTCTL_REFUSALS", "5"))
 """How many calls of a scenario are refused, evenly spread; 0: all of them."""

@@ -119,6 +119,8 @@ class Scenario:
     keys: tuple[str, ...] = ("{key}",)
     """The events that it emits."""
     is_batch: bool = False
+    away: bool = False
+    """Whether the store is away and there is no state folder yet: it goes into the spool."""
     due: bool = False
     """Whether events wait for it in the store and in the spool: it is a sweep."""
 
@@ -128,6 +130,7 @@ LINE = '{{"name": "purchased", "key": "{{key}}-{}"}}\n'
 SCENARIOS = [
     Scenario("emit", ("emit", "purchased", "A", "--key", "{key}")),
     Scenario("defer", ("emit", "--defer", "purchased", "A", "--key", "{key}")),
+    Scenario("spool", ("emit", "--defer", "purchased", "A", "--key", "{key}"), away=True),
     Scenario("detach", ("emit", "--detach", "purchased", "A", "--key", "{key}")),
     Scenario(
         "batch",

@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -143,7 +144,7 @@ class Refuser:
         if not run.refused:
             return False
         self.tried += 1
-        if self.scenario.due:
+        if self.scenario.due or self.scenario.away:
             # What this one has left behind is not the next one's fault.
             self.project.run("sweep", check=None)
         return True
@@ -167,7 +168,8 @@ class Refuser:
             "PYTHONPATH": str(Path(sitecustomize.__file__).parent),
             "REFUSE": json.dumps({**plan, "done": str(done)}),
         }
-        finished = self._command(key, environment)
+        with self._away() if self.scenario.away else contextlib.nullcontext():
+            finished = self._command(key, environment)
         wait_until(done.exists, 15, "the end of all that it has started")
         run = Run(finished, log.read_text(errors="replace").splitlines())
         assert finished.returncode != 99, (finished, done.with_suffix(".done.out").read_text())
@@ -204,6 +206,20 @@ class Refuser:
             process.communicate()
             raise AssertionError(f"emit has not returned after {_PATIENCE:g} s") from None
         return Finished(process.args, process.returncode, out, err)
+
+    @contextlib.contextmanager
+    def _away(self) -> Iterator[None]:
+        """Let nobody find the store in this block, nor a state folder at its beginning."""
+        shutil.rmtree(self.project.folder / "state")
+        nowhere = "sqlite:///nowhere/events.db"
+        if self.project.server:
+            nowhere = self.project.url.replace(f":{self.project.server.port}/", ":1/")
+        text = self.project.config.read_text()
+        self.project.config.write_text(text.replace(self.project.url, nowhere))
+        try:
+            yield
+        finally:
+            self.project.config.write_text(text)
 
     def _make_due(self, key: str, refusal: str) -> None:
         """Put an event into the store and one into the spool; another one has failed once."""

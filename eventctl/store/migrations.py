@@ -194,7 +194,12 @@ _KEEP = (
     ){end}""",
 )
 
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP)
+_NO_RESUME = (
+    # A copy that broke off starts again: nothing remembers it.
+    "DROP TABLE IF EXISTS eventctl_copy",
+)
+
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _NO_RESUME)
 
 VERSION = len(STEPS)
 

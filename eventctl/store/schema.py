@@ -221,22 +221,6 @@ class Sweep(Table):
         table_name = "eventctl_sweep"
 
 
-class Copy(Table):
-    """A copy of a whole store that was begun. Both sides have a row with the same token;
-    `last_event` is the largest id of an event that the target was given.
-    """
-
-    token = Text(primary_key=True)
-    is_source = peewee.SmallIntegerField()
-    other_side = Text()
-    last_event = peewee.BigIntegerField()
-    begun_at = peewee.BigIntegerField()
-    verified_at = peewee.BigIntegerField(null=True)
-
-    class Meta:
-        table_name = "eventctl_copy"
-
-
 class Schema(Table):
     """The migrations that were applied."""
 
@@ -249,7 +233,7 @@ class Schema(Table):
 
 TABLES = (
     *(Event, Delivery, Attempt, Notice, Incident, Member, Telling),
-    *(Outbox, Breaker, Pause, Sweep, Copy, Schema),
+    *(Outbox, Breaker, Pause, Sweep, Schema),
 )
 
 

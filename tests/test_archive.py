@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from eventctl import config
 from eventctl.errors import ArchiveError, UsageError
+from eventctl.store.connect import open_store
 from eventctl.upkeep import archive
 from eventctl.upkeep import prune as pruning
 from tests.support import past
@@ -30,7 +33,7 @@ def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> N
     _, steps = killed_at(project, 0, *PRUNE)
     assert len(archived(folder)) == EVENTS
     # Nothing is deleted before the archive has its name and is on the disk.
-    kinds = [step.split()[1] for step in steps if step.startswith("before ")]
+    kinds = [step.split("before ")[1].split()[0] for step in steps if "before " in step]
     named = kinds.index("link")
     assert "fsync" in kinds[:named]
     assert "DELETE" not in kinds[: kinds.index("fsync", named) + 1]
@@ -79,7 +82,7 @@ def test_many_events_are_several_files(project: Project, monkeypatch: pytest.Mon
     deleted: list[int] = []
     monkeypatch.setattr(pruning, "_ARCHIVED_AT_ONCE", 10)
     monkeypatch.setattr(pruning, "_LOOKED_AT", 4)
-    with project.database() as database:
+    with open_store(config.load(project.config)) as database:
         wanted = pruning.Wanted(2**45)
 
         def keep(found: list[pruning.Old]) -> None:
@@ -90,13 +93,13 @@ def test_many_events_are_several_files(project: Project, monkeypatch: pytest.Mon
             database, wanted, pruning.Pruned(), archive=keep, progress=deleted.append, limit=22
         )
     assert [len(batch) for batch in batches] == [10, 10, 2]
-    assert sum(batches, []) == [1, 2, *range(5, 25)]
+    assert [each for batch in batches for each in batch] == [1, 2, *range(5, 25)]
     assert sum(deleted) == 22
     assert ids(project) == [3, 4, 25]
 
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    def full() -> object:
+    def full() -> Iterator[str]:
         yield "one"
         raise OSError(28, "No space left on device")
 

@@ -78,7 +78,9 @@ def test_damaged_text_is_named_and_copied_as_it_is_shown(project: Project, targe
     live(project)
     project.execute("UPDATE eventctl_event SET args = CAST(x'5B22FF225D' AS TEXT) WHERE id = 4")
     done = copy(project, target)
-    assert "eventctl_event 4, args: it is not UTF-8; bytes that are not are copied as" in done.stderr
+    assert (
+        "eventctl_event 4, args: it is not UTF-8; bytes that are not are copied as" in done.stderr
+    )
     assert target.value("SELECT args FROM eventctl_event WHERE id = 4") == '["\\xff"]'
 
 

@@ -59,7 +59,15 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
     project.run("emit", "-q", "purchased", "A")
     project.run(*command, "out")
     before = (project.folder / "out").read_text()
-    full_disk = ("strace", "-qq", "-f", "-o", "/dev/null", "-e", "inject=fsync:error=ENOSPC:when=1+")
+    full_disk = (
+        "strace",
+        "-qq",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=fsync:error=ENOSPC:when=1+",
+    )
     done = project.run(*command, "out", wrapper=full_disk, check=None)
     assert "out cannot be written (No space left" in done.stdout + done.stderr
     assert (project.folder / "out").read_text() == before

@@ -75,7 +75,9 @@ def test_the_archive_has_them_whole_with_their_history(project: Project) -> None
         event["args"]["card"] = "4111 1111"  # it is a backup: nothing is hidden in it
     assert archived(folder) == shown
     assert shown[0]["deliveries"][0]["history"][0]["traceback"] == "in line 1"
-    zcat = subprocess.run(["zcat", *sorted(folder.iterdir())], capture_output=True, check=True, text=True)
+    zcat = subprocess.run(
+        ["zcat", *sorted(folder.iterdir())], capture_output=True, check=True, text=True
+    )
     assert [json.loads(line) for line in zcat.stdout.splitlines()] == shown
     assert "\x1b" not in zcat.stdout
 

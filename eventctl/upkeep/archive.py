@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from eventctl.errors import ArchiveError, UsageError
@@ -26,7 +26,7 @@ def write(folder: Path, lines: Iterable[str]) -> Path:
 
     Raises ArchiveError where it cannot be written: nothing of it is there then.
     """
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     path = folder / f"events-{now:%Y%m%dT%H%M%S.%fZ}.jsonl.gz"
     try:
         with (

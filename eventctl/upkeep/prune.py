@@ -103,9 +103,7 @@ def prune(
             progress(len(batch))
 
 
-def _find(
-    database: Database, wanted: Wanted, place: Place, most: int
-) -> tuple[list[Old], Place]:
+def _find(database: Database, wanted: Wanted, place: Place, most: int) -> tuple[list[Old], Place]:
     """Return the next `most` events behind a place to prune, and where the last of them is."""
     found: list[Old] = []
     while len(found) < most:

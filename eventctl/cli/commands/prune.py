@@ -191,7 +191,9 @@ def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
     what = "processed or failed" if wanted.failed else "processed"
     condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
-        complain(f"would delete {selection.events(there.events)}{_span(there)}: each is {condition}")
+        complain(
+            f"would delete {selection.events(there.events)}{_span(there)}: each is {condition}"
+        )
     else:
         complain(f"nothing to delete: no event is {condition}")
     if orphans:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from eventctl.models import HELD, Notice
 from eventctl.store.database import Database, marks, text_of
-from eventctl.store.queries.runner import read
 from eventctl.store.queries.statistics import NEEDS_A_PERSON
 
 MOST = 10_000
@@ -37,8 +36,8 @@ def unsolved(database: Database) -> list[Notice]:
     `id` is the delivery's; `at` is when it was last tried; there is no traceback.
     """
     notices = []
-    for delivery_id, reason, handler, name, event_id, attempts, error, at in read(
-        database, _UNSOLVED, _REASONS
+    for delivery_id, reason, handler, name, event_id, attempts, error, at in database.read(
+        _UNSOLVED, _REASONS
     ):
         kind = text_of(reason)
         notices.append(

@@ -13,6 +13,7 @@ from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events
 from eventctl.store.queries.events import (
+    DeliveryView,
     EventView,
     PauseView,
     Selection,

@@ -409,10 +409,11 @@ def test_an_ascii_locale_does_not_keep_the_report_back(monkeypatch: pytest.Monke
 def test_a_full_disk_under_stdout_is_a_channel_error() -> None:
     code = """if True:
         import os, sys
-        from eventctl.alerts import ChannelError, printed
+        from eventctl.alerts.channels import stdout
+        from eventctl.errors import ChannelError
         from tests.test_report import PRINT, digest, notice
         try:
-            printed.send(PRINT, digest(notice()))
+            stdout.send(PRINT, digest(notice()))
         except ChannelError as error:
             sys.stderr.write(str(error))
             sys.stderr.flush()

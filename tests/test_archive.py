@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from eventctl import config
 from eventctl.errors import ArchiveError, UsageError
 from eventctl.store.connect import open_store
+from eventctl.store.pruning import Old, Wanted
 from eventctl.upkeep import archive
 from eventctl.upkeep import prune as pruning
 from tests.support import past
@@ -83,9 +84,9 @@ def test_many_events_are_several_files(project: Project, monkeypatch: pytest.Mon
     monkeypatch.setattr(pruning, "_ARCHIVED_AT_ONCE", 10)
     monkeypatch.setattr(pruning, "_LOOKED_AT", 4)
     with open_store(config.load(project.config)) as database:
-        wanted = pruning.Wanted(2**45)
+        wanted = Wanted(2**45)
 
-        def keep(found: list[pruning.Old]) -> None:
+        def keep(found: Sequence[Old]) -> None:
             assert ids(project)[0] in (1, 3), "what is archived was deleted before"
             batches.append([old.id for old in found])
 

@@ -235,11 +235,17 @@ def ask(database: Database, query: Any) -> list[Row]:
 
     Text that was damaged by hand, and is not UTF-8, is read as "\\xff".
     """
-    sql, parameters = _DIALECTS[database.dialect].get_sql_context().sql(query).query()
+    sql, parameters = _as_sql(database, query)
     return [
         tuple(text_of(value) if isinstance(value, bytes) else value for value in row)
         for row in database.read(sql, parameters)
     ]
+
+
+def _as_sql(database: Database, query: Any) -> tuple[str, list[Any]]:
+    context: Any = _DIALECTS[database.dialect].get_sql_context()
+    sql, parameters = context.sql(query).query()
+    return sql, parameters
 
 
 class _MySQL(peewee.MySQLDatabase):

@@ -15,6 +15,7 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from eventctl.errors import UsageError
@@ -143,7 +144,7 @@ class StoreCopy:
         where = table.name
         for row in page:
             try:
-                self._target.once(lambda tx, row=row: _try(tx, table, row))
+                self._target.once(partial(_try, table=table, row=row))
             except _Undone:
                 continue
             except self._target.driver.Error as failure:

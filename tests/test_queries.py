@@ -150,12 +150,10 @@ def test_a_store_that_breaks_is_told_in_one_line(project: Project, database: Dat
 
 
 @pytest.mark.parametrize("project", ["mariadb"], indirect=True)
-def test_a_connection_that_breaks_is_told_and_the_next_question_connects_anew(
+def test_a_question_whose_connection_breaks_is_asked_again(
     project: Project, database: Database
 ) -> None:
     record_events(database, 1)
     (connection,) = ask(database, Event.raw("SELECT CONNECTION_ID()"))
     project.execute(f"KILL {connection[0]}")
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        list(queries.pages(database, Selection()))
     assert [len(page) for page in queries.pages(database, Selection())] == [1]

@@ -278,7 +278,7 @@ class Database(ABC):
         try:
             cursor.execute("ROLLBACK")
         except self.driver.Error:
-            # Without a connection there is no transaction left; the first error tells.
+            # Without a connection there is no transaction left; the first error counts.
             self._connection = None
 
     def translated(self, error: Exception) -> Exception:

@@ -44,7 +44,7 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
     help="Run so many a second at the most, or a minute (N/m), or an hour (N/h).",
 )
 @click.option(
-    "-v", "--verbose", is_flag=True, help="With --now: tell each end, and what is written, live."
+    "-v", "--verbose", is_flag=True, help="With --now: show each end, and what is written, live."
 )
 @click.pass_obj
 def command(
@@ -113,7 +113,7 @@ def command(
             from eventctl.cli.commands.replay_now import run_now
 
             return run_now(context, database, reopened, interval=interval, verbose=verbose)
-        _tell(len(reopened), len(to_run) - len(reopened), interval)
+        _report(len(reopened), len(to_run) - len(reopened), interval)
         return EXIT_DONE
 
 
@@ -170,7 +170,7 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
         return replay.reopen_all(database, rows, bar.advance, interval)
 
 
-def _tell(reopened: int, missed: int, interval: float) -> None:
+def _report(reopened: int, missed: int, interval: float) -> None:
     from eventctl.cli.output.tables import span
 
     what = f"re-opened {selection.deliveries(reopened)}{selection.moved_on(missed)}"

@@ -1,4 +1,4 @@
-"""What a person who mends asks of the store: what is paused, what a new handler lacks."""
+"""What an operator asks of the store: what is paused, what a new handler lacks."""
 
 from __future__ import annotations
 

@@ -87,9 +87,9 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """What a channel is to be told and has not accepted yet: of how many incidents.
+    """What a channel is to be sent and has not accepted yet: how many incidents.
 
-    `since` is when the oldest of it was to be told, in milliseconds since 1970; `error` is
+    `since` is when the oldest of it was due, in milliseconds since 1970; `error` is
     why one of them was not accepted, or None where none was tried.
     """
 
@@ -175,8 +175,8 @@ def open_incidents(database: Database) -> dict[str, int]:
 
 
 def untold(database: Database, channels: Sequence[str], now: int) -> list[Untold]:
-    """Return what these channels are to be told by `now` (milliseconds since 1970) and were not,
-    the oldest first. What a person has asked to be silent is not to be told.
+    """Return what these channels were to be sent by `now` (milliseconds since 1970) and were not,
+    the oldest first. What a person has silenced is not to be sent.
     """
     if not channels:
         return []

@@ -183,7 +183,7 @@ _PAUSE = (
 )
 
 _KEEP = (
-    # A row for each copy that was begun: at its source, and at its target.
+    # No longer used. It stays: a MySQL user of eventctl need not have the right to DROP.
     """CREATE TABLE IF NOT EXISTS eventctl_copy (
         token VARCHAR(64) NOT NULL PRIMARY KEY,
         is_source SMALLINT NOT NULL,
@@ -194,12 +194,7 @@ _KEEP = (
     ){end}""",
 )
 
-_NO_RESUME = (
-    # A copy that broke off starts again: nothing remembers it.
-    "DROP TABLE IF EXISTS eventctl_copy",
-)
-
-STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _NO_RESUME)
+STEPS: tuple[tuple[str, ...], ...] = (_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP)
 
 VERSION = len(STEPS)
 

@@ -229,6 +229,9 @@ TABLES = (
     *(Outbox, Breaker, Pause, Sweep, Schema),
 )
 
+UNUSED = ("eventctl_copy",)
+"""Tables that an older eventctl had a use for."""
+
 
 def ask(database: Database, query: Any) -> list[Row]:
     """Run one peewee query by `Database.read`; return all of its rows. Raises as that does.

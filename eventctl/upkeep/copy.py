@@ -99,7 +99,8 @@ def _how_to_empty(target: Database) -> str:
     file = target.store.sqlite
     if file is not None:
         return shlex.join(["rm", "-f", *(f"{file}{end}" for end in ("", "-wal", "-shm"))])
-    return f"DROP TABLE IF EXISTS {', '.join(model._meta.table_name for model in schema.TABLES)}"
+    names = [*(model._meta.table_name for model in schema.TABLES), *schema.UNUSED]
+    return f"DROP TABLE IF EXISTS {', '.join(names)}"
 
 
 class StoreCopy:

@@ -3,46 +3,50 @@
 from __future__ import annotations
 
 import gzip
-import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from eventctl.errors import UsageError
-from eventctl.upkeep.archive import Archive
+from eventctl import config
+from eventctl.errors import ArchiveError, UsageError
+from eventctl.store.connect import open_store
+from eventctl.store.pruning import Old, Wanted
+from eventctl.upkeep import archive
+from eventctl.upkeep import prune as pruning
 from tests.support import past
 from tests.support.look import count
-from tests.support.past import archived, ids, readable
+from tests.support.past import archived, ids
 from tests.support.project import Project
 from tests.support.steps import killed_at, some
 
 EVENTS = 150  # three transactions: 50, 100 and what came late
 
 
-PRUNE = ("prune", "--older-than", "90d", "--archive", "a.jsonl.gz")
+PRUNE = ("prune", "--older-than", "90d", "--archive", "archive")
 
 
 def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> None:
     past.write(project)
     past.record(project, EVENTS)
+    folder = project.folder / "archive"
+    folder.mkdir()
     _, steps = killed_at(project, 0, *PRUNE)
-    path = project.folder / "a.jsonl.gz"
-    assert len(archived(path)) == EVENTS
-    # What is deleted is on the disk before: no statement deletes while a write is not synced.
-    synced, deletes = True, 0
-    for step_taken in steps:
-        synced = (synced or "before fsync" in step_taken) and "before pwrite" not in step_taken
-        deletes += "before DELETE" in step_taken
-        assert synced or "before DELETE" not in step_taken, steps
-    assert deletes >= 6
+    assert len(archived(folder)) == EVENTS
+    # Nothing is deleted before the archive has its name and is on the disk.
+    kinds = [step.split("before ")[1].split()[0] for step in steps if "before " in step]
+    named = kinds.index("link")
+    assert "fsync" in kinds[:named]
+    assert "DELETE" not in kinds[: kinds.index("fsync", named) + 1]
+    assert kinds.count("DELETE") >= 6
     for step in some(steps):
-        path.unlink(missing_ok=True)
+        for path in (*folder.glob("*.gz"), *folder.glob(".*.tmp")):
+            path.unlink()
         before = ids(project)
         past.record(project, EVENTS - len(before))
         before = ids(project)
         _, taken = killed_at(project, step, *PRUNE)
-        there, kept = set(ids(project)), {event["id"] for event in readable(path)}
+        there, kept = set(ids(project)), {event["id"] for event in archived(folder)}
         assert there | kept == set(before), f"lost at {taken[-1]}"
         assert set(past.ids(project, "delivery", "event_id")) == there, taken[-1]
         orphans = project.value(
@@ -50,9 +54,9 @@ def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> N
             " (SELECT id FROM eventctl_delivery)"
         )
         assert orphans == 0, taken[-1]
-        # The next one goes on behind what is whole, whatever was torn.
+        # The next one writes a file of its own, whatever was left.
         project.run(*PRUNE, "-q")
-        assert {event["id"] for event in archived(path)} == set(before), taken[-1]
+        assert {event["id"] for event in archived(folder)} == set(before), taken[-1]
         assert count(project, "event") == 0
 
 
@@ -61,78 +65,54 @@ def lines(path: Path) -> list[str]:
         return text.read().splitlines()
 
 
-def test_a_torn_end_is_taken_off_wherever_it_is_torn(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    with Archive(path) as archive:
-        archive.add(["one", "two"])
-    whole = path.stat().st_size
-    with Archive(path) as archive:
-        archive.add(["three" * 100])
-    data = path.read_bytes()
-    for end in (*range(whole, whole + 30), len(data) - 1):
-        path.write_bytes(data[:end])
-        with Archive(path) as archive:
-            assert archive.taken_off == end - whole
-            archive.add(["four"])
-        assert lines(path) == ["one", "two", "four"]
+def test_each_time_it_is_a_new_file(tmp_path: Path) -> None:
+    first = archive.write(tmp_path, ["one", "Ä😀"])
+    second = archive.write(tmp_path, ["three"])
+    assert first < second
+    assert (lines(first), lines(second)) == (["one", "Ä😀"], ["three"])
+    assert sorted(tmp_path.iterdir()) == [first, second]
+    assert first.stat().st_mode & 0o777 == 0o600
 
 
-def test_many_lines_are_many_members_and_what_others_wrote_stays(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    path.write_bytes(gzip.compress(b"theirs\n") + gzip.compress(b"theirs too\n"))
-    long = ["x" * 3_000_000 + str(n) for n in range(8)]
-    with Archive(path) as archive:
-        archive.add(long)
-        archive.add([])
-    with Archive(path) as archive:
-        assert archive.taken_off == 0
-        archive.add(["last"])
-    assert lines(path) == ["theirs", "theirs too", *long, "last"]
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+def test_many_events_are_several_files(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    past.write(project)
+    past.record(project, 25)
+    past.fail(project, 3, 4)
+    batches: list[list[int]] = []
+    deleted: list[int] = []
+    monkeypatch.setattr(pruning, "_ARCHIVED_AT_ONCE", 10)
+    monkeypatch.setattr(pruning, "_LOOKED_AT", 4)
+    with open_store(config.load(project.config)) as database:
+        wanted = Wanted(2**45)
+
+        def keep(found: Sequence[Old]) -> None:
+            assert ids(project)[0] in (1, 3), "what is archived was deleted before"
+            batches.append([old.id for old in found])
+
+        pruning.prune(
+            database, wanted, pruning.Pruned(), archive=keep, progress=deleted.append, limit=22
+        )
+    assert [len(batch) for batch in batches] == [10, 10, 2]
+    assert [each for batch in batches for each in batch] == [1, 2, *range(5, 25)]
+    assert sum(deleted) == 22
+    assert ids(project) == [3, 4, 25]
 
 
-def test_what_is_damaged_is_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "a.gz"
-    for number in range(3):
-        with Archive(path) as archive:
-            archive.add([f"line {number}" * 20])
-    data = path.read_bytes()
-    third = len(data) // 3
-    theirs = gzip.compress(b"theirs\n")
-    for damaged in (
-        data[:16] + b"\xff" * 8 + data[24:],  # a length that points behind the end
-        data[:-20] + b"\0" * 12 + data[-8:],  # what does not agree with its sum
-        data[: third * 2] + b"\0" * 40,
-        theirs[:-3],
-        b"\0" * 100,
-    ):
-        path.write_bytes(damaged)
-        with pytest.raises(UsageError, match=r"damaged|no whole gzip file"):
-            Archive(path)
-        assert path.read_bytes() == damaged
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    def full() -> Iterator[str]:
+        yield "one"
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ArchiveError, match="No space left"):
+        archive.write(tmp_path, full())
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_two_do_not_add_at_once(tmp_path: Path) -> None:
-    with Archive(tmp_path / "a.gz"), pytest.raises(UsageError, match="another process"):
-        Archive(tmp_path / "a.gz")
-
-
-def test_a_full_disk_leaves_it_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eventctl.errors import ArchiveError
-
-    path = tmp_path / "a.gz"
-    with Archive(path) as archive:
-        archive.add(["one"])
-        before = path.read_bytes()
-        real = os.pwrite
-
-        def full(fd: int, data: Any, at: int) -> int:
-            real(fd, bytes(data)[:10], at)
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(os, "pwrite", full)
-        with pytest.raises(ArchiveError, match="No space left"):
-            archive.add(["two"])
-        monkeypatch.undo()
-        assert path.read_bytes() == before
-        archive.add(["three"])
-    assert lines(path) == ["one", "three"]
+def test_it_must_be_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is missing: create it"):
+        archive.check(tmp_path / "missing")
+    file = tmp_path / "events.jsonl.gz"
+    file.touch()
+    with pytest.raises(UsageError, match="is not a folder"):
+        archive.check(file)

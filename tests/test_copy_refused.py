@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import look, past
-from tests.support.copies import content, copy, live, target, url
+from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -24,12 +24,13 @@ def test_a_target_that_is_in_use_is_refused(project: Project, target: Project) -
     past.record(target, 1)
     before = content(target)
     done = copy(project, target, check=2)
-    assert "is in use: its eventctl_event has 1 rows that did not come from here" in done.stderr
+    assert "is not empty: eventctl_event has rows; if a copy broke off there, empty" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert content(target) == before
     past.write(target)
     done = project.run("copy", "--to", project.url.replace(PASSWORD, "${DB_PASSWORD}"),
                        env={"DB_PASSWORD": PASSWORD}, check=2)  # fmt: skip
-    assert "in use" in done.stderr or "the source itself" in done.stderr
+    assert "is this store itself, or was restored from a backup of it" in done.stderr
 
 
 @SQLITE
@@ -40,7 +41,7 @@ def test_a_target_that_was_swept_is_refused(project: Project, target: Project) -
     past.write(target)
     target.run("sweep", check=None)
     done = copy(project, target, check=2)
-    assert "it has sweep 2 of its own, which a copy would lose" in done.stderr
+    assert "is not empty: eventctl_" in done.stderr
 
 
 @SQLITE
@@ -77,9 +78,10 @@ def test_damaged_text_is_named_and_copied_as_it_is_shown(project: Project, targe
     live(project)
     project.execute("UPDATE eventctl_event SET args = CAST(x'5B22FF225D' AS TEXT) WHERE id = 4")
     done = copy(project, target)
-    assert "eventctl_event 4, args: it is not UTF-8, and what is none is copied as" in done.stderr
+    assert (
+        "eventctl_event 4, args: it is not UTF-8; bytes that are not are copied as" in done.stderr
+    )
     assert target.value("SELECT args FROM eventctl_event WHERE id = 4") == '["\\xff"]'
-    assert "nothing more to copy" in copy(project, target).stderr
 
 
 @SQLITE
@@ -90,6 +92,7 @@ def test_a_row_that_the_target_does_not_take_is_named(project: Project, target: 
     assert "the target does not take eventctl_event, row 9: Data too long" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     project.execute("UPDATE eventctl_event SET `key` = 'short' WHERE id = 9")
+    clear(target)
     copy(project, target)
     assert content(target) == content(project)
 
@@ -123,7 +126,6 @@ def test_the_targets_password_is_never_in_an_argument(
 def test_a_dry_run_makes_no_file(project: Project, tmp_path: Path) -> None:
     live(project, 3)
     done = project.run("copy", "--to", "sqlite:///new.db", "--dry-run")
-    assert "would write " in done.stderr
+    assert "would copy " in done.stderr
     assert not (project.folder / "new.db").exists()
-    assert project.rows("SELECT * FROM eventctl_copy") == []
     assert look.count(project, "event") == 5

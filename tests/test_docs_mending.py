@@ -21,7 +21,7 @@ def same(line: str) -> str:
 def test_it_works_as_typed(tmp_path: Path) -> None:
     codes = []
     blocks = _PAIR.findall(PAGE.read_text(encoding="utf-8"))
-    assert sum(bool(promised) for _, promised in blocks) == 10
+    assert sum(bool(promised) for _, promised in blocks) == 9
     for block, promised in blocks:
         code, shown = type_in(block, tmp_path)
         codes.append(code)
@@ -29,5 +29,5 @@ def test_it_works_as_typed(tmp_path: Path) -> None:
         for line in promised.splitlines():
             came = "\n".join(shown)
             assert same(line) in rest, f"the page shows {line!r}, and this came of it:\n{came}"
-    # The sweep has to tell a person; and the first rehearsal shows a difference.
-    assert codes == [0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0]
+    # The sweep exits with 1 where deliveries were given up.
+    assert codes == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]

@@ -22,7 +22,6 @@ def note(*args):
 WRITERS = {
     "page": ("stats", "--html"),
     "metrics": ("check", "--prometheus"),
-    "plan": ("replay", "--status", "failed", "--dry-run", "--save"),
 }
 
 
@@ -49,3 +48,27 @@ def test_neither_the_store_nor_any_other_file_is_written_over(
             project.run(*command, "out")
         (project.folder / "out").unlink()
     assert "purchased" in project.run("list").stdout
+
+
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("command", WRITERS.values(), ids=list(WRITERS))
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "purchased", "A")
+    project.run(*command, "out")
+    before = (project.folder / "out").read_text()
+    full_disk = (
+        "strace",
+        "-qq",
+        "-f",
+        "-o",
+        "/dev/null",
+        "-e",
+        "inject=fsync:error=ENOSPC:when=1+",
+    )
+    done = project.run(*command, "out", wrapper=full_disk, check=None)
+    assert "out cannot be written (No space left" in done.stdout + done.stderr
+    assert (project.folder / "out").read_text() == before
+    assert list(project.folder.glob(".out*")) == []

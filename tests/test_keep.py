@@ -12,7 +12,7 @@ from eventctl.store import pruning
 from eventctl.store.connect import open_store
 from eventctl.store.pruning import Place, Wanted
 from eventctl.upkeep import prune
-from eventctl.upkeep.prune import Pace, keep_to_limit
+from eventctl.upkeep.prune import Throttle, keep_to_limit
 from tests.support import past
 from tests.support.look import count
 from tests.support.past import ids
@@ -191,12 +191,12 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
     assert "filesort" not in str(plan)
 
 
-def test_the_pace_follows_what_a_transaction_takes() -> None:
-    pace = Pace()
-    assert [pace.note(0.001) for _ in range(5)] == [0.01] * 5
-    assert pace.size == prune.BATCH
-    assert pace.note(0.4) == 0.4
-    assert pace.size == prune.BATCH // 2
+def test_the_throttle_follows_what_a_transaction_takes() -> None:
+    throttle = Throttle()
+    assert [throttle.note(0.001) for _ in range(5)] == [0.01] * 5
+    assert throttle.size == prune.BATCH
+    assert throttle.note(0.4) == 0.4
+    assert throttle.size == prune.BATCH // 2
     for _ in range(20):
-        pace.note(1.0)
-    assert pace.size == 1
+        throttle.note(1.0)
+    assert throttle.size == 1

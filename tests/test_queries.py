@@ -14,7 +14,7 @@ from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 from eventctl.store.queries import events as queries
 from eventctl.store.queries.events import Selection
-from eventctl.store.schema import TABLES, Event, ask
+from eventctl.store.schema import TABLES, UNUSED, Event, ask
 from tests.support.project import Project
 
 sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
@@ -73,7 +73,7 @@ def test_no_table_is_without_a_model(project: Project, database: Database) -> No
     else:
         rows = project.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")
     tables = {name for (name,) in rows if name.startswith("eventctl_")}
-    assert tables == {model._meta.table_name for model in TABLES}
+    assert tables == {model._meta.table_name for model in TABLES} | set(UNUSED)
 
 
 def test_pages_give_each_event_once_whatever_their_times(
@@ -150,12 +150,10 @@ def test_a_store_that_breaks_is_told_in_one_line(project: Project, database: Dat
 
 
 @pytest.mark.parametrize("project", ["mariadb"], indirect=True)
-def test_a_connection_that_breaks_is_told_and_the_next_question_connects_anew(
+def test_a_question_whose_connection_breaks_is_asked_again(
     project: Project, database: Database
 ) -> None:
     record_events(database, 1)
     (connection,) = ask(database, Event.raw("SELECT CONNECTION_ID()"))
     project.execute(f"KILL {connection[0]}")
-    with pytest.raises(StoreUnavailable, match="cannot be reached"):
-        list(queries.pages(database, Selection()))
     assert [len(page) for page in queries.pages(database, Selection())] == [1]

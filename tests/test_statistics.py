@@ -6,7 +6,7 @@ MariaDB reads. And the plan of each query is looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -14,11 +14,10 @@ from eventctl import config
 from eventctl.monitor.page.data import find_problems
 from eventctl.store import claims, migrations
 from eventctl.store.connect import open_store
-from eventctl.store.database import Database
+from eventctl.store.database import Database, Row
 from eventctl.store.pauses import Paused
 from eventctl.store.queries import failures, statistics
 from eventctl.store.queries.aggregate import Window
-from eventctl.store.queries.runner import read
 from tests.support.project import Project
 
 A_DAY = 86_400_000
@@ -111,7 +110,7 @@ def cost(project: Project, database: Database, work: Callable[[], object]) -> in
 
 
 def _rows_read(database: Database) -> int:
-    counts = read(database, "SHOW SESSION STATUS LIKE 'Handler_read%'")
+    counts = database.read("SHOW SESSION STATUS LIKE 'Handler_read%'")
     return sum(int(count) for _, count in counts)
 
 
@@ -212,13 +211,13 @@ def test_each_query_reads_an_index_on_mariadb(
     project.rows("ANALYZE TABLE eventctl_event, eventctl_delivery, eventctl_attempt")
     said: list[tuple[str, tuple[object, ...]]] = []
 
-    def noted(store: Database, sql: str, parameters: object = ()) -> list[tuple[object, ...]]:
-        assert isinstance(parameters, tuple)
-        said.append((sql, parameters))
+    read = Database.read
+
+    def noted(store: Database, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        said.append((sql, tuple(parameters)))
         return read(store, sql, parameters)
 
-    monkeypatch.setattr(statistics, "read", noted)
-    monkeypatch.setattr(failures, "read", noted)
+    monkeypatch.setattr(Database, "read", noted)
     for what, work in asked(database).items():
         said.clear()
         work()

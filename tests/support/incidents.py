@@ -12,7 +12,7 @@ import pytest
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from tests.test_report import NOON, TRACEBACK, digest, notice
+from tests.alerts.test_render import NOON, TRACEBACK, digest, notice
 
 KEY = "0f3c9a7b12de4481"
 ERROR = "ConnectionRefusedError: [Errno 111] Connection refused"

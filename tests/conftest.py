@@ -27,7 +27,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """An empty project, once on SQLite and once on MariaDB.
 
-    One of them only: `@pytest.mark.parametrize("project", ["sqlite"], indirect=True)`.
+    One of them only: `@sqlite_only`, `@mariadb_only` of tests.support.databases.
     """
     server = request.getfixturevalue("mariadb") if request.param == "mariadb" else None
     project = Project(tmp_path / "project", server)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, notes, status
 from tests.support.project import Project
@@ -244,7 +245,7 @@ def test_a_fork_while_another_thread_is_in_the_midst_of_it(project: Project) -> 
     assert count(project, "event") == 2
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_config_names_the_events_toml(project: Project) -> None:
     project.write(TOML, HANDLERS)
     (project.folder / "elsewhere").mkdir()
@@ -289,7 +290,7 @@ def test_config_names_the_events_toml(project: Project) -> None:
         ("eventctl.current()", "RuntimeError", "only inside of a handler"),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_it_raises(project: Project, call: str, kind: str, words: str) -> None:
     project.write(TOML, HANDLERS)
     found = python(
@@ -323,7 +324,7 @@ def test_a_mistake_does_not_spoil_the_next_emit(project: Project) -> None:
     assert found == [1, 2]
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_it_imports_no_click_and_nothing_heavy(project: Project) -> None:
     project.write(TOML, HANDLERS)
     modules = python(

@@ -6,11 +6,10 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support import fire
 from tests.support.checkout import CHECKOUT
 from tests.support.cron import running_cron
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -59,7 +58,7 @@ def test_cron_makes_good_what_a_killed_emit_left_and_is_silent(
     assert fire.attempts(project) == [("hold", 1, "lost"), ("hold", 2, "succeeded")]
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_cron_mails_what_ran_out_of_retries_once(project: Project, tmp_path: Path) -> None:
     call = '{ call = "handlers:fail", retry = { attempts = 3, delay = "10ms" } }'
     fire.write(project, {"fail": call})

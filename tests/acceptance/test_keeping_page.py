@@ -7,11 +7,10 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from tests.support import past
 from tests.support.checkout import CHECKOUT
 from tests.support.copies import clear, content, live
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.mariadb import PASSWORD, USER
 from tests.support.project import Project
 
@@ -37,7 +36,7 @@ def shell(project: Project, script: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_backup_of_sqlite(project: Project) -> None:
     live(project, 5)
     before = content(project)
@@ -49,7 +48,7 @@ def test_a_backup_of_sqlite(project: Project) -> None:
     project.run("sweep", check=None)
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_a_backup_of_mysql(project: Project) -> None:
     assert project.server
     live(project, 5)
@@ -65,7 +64,7 @@ def test_a_backup_of_mysql(project: Project) -> None:
     project.run("sweep", check=None)
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_an_archived_event_is_emitted_anew(project: Project) -> None:
     past.write(project)
     past.record(project, 2)

@@ -13,6 +13,7 @@ import pytest
 from tests.support import needs
 from tests.support.checkout import CHECKOUT
 from tests.support.cron import Cron, running_cron
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -129,7 +130,7 @@ def test_several_users_of_one_group(person: tuple[Person, Cron]) -> None:
     assert "the event is kept in" not in shown, "it went into the store, not into the spool"
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_the_checks_are_those_that_there_are(project: Project) -> None:
     import json
 

@@ -12,11 +12,10 @@ import pytest
 
 from tests.cli.test_check import check, values_of
 from tests.support.channels import Post, fail, pass_time, write
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-only_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 MINUTE = 60_000
 
@@ -140,7 +139,7 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
     assert [line.level for line in doctor(project) if line.check == "alerts"] == ["ok"]
 
 
-@only_sqlite
+@sqlite_only
 def test_a_channel_that_is_down_is_a_problem_for_doctor(project: Project, post: Post) -> None:
     write(project, post)
     post.refuse("no room")
@@ -179,7 +178,7 @@ def test_what_is_paused_is_named_and_no_alarm_by_itself(project: Project, post: 
     assert values_of(metrics)["eventctl_untold", ""] == 0
 
 
-@only_sqlite
+@sqlite_only
 def test_stats_on_a_terminal_names_both(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support import servers
+from tests.support.databases import sqlite_only
 from tests.support.incidents import TOKEN
 from tests.support.project import Project
 from tests.support.receiver import Receiver
@@ -39,7 +40,7 @@ def lottery(user):
         raise RuntimeError(f"no luck for {user}")
 """
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 
 @pytest.fixture

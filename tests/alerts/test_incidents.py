@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import look
 from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 TOPIC = "eventctl: lottery ran out of retries: RuntimeError: no luck for 'A'"
@@ -162,7 +163,7 @@ def test_five_thousand_failures_are_one_message(project: Project, post: Post) ->
     assert project.value(untold) == 0
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_ten_incidents_and_then_a_summary(project: Project, post: Post) -> None:
     handlers = "".join(f'h{n} = "handlers:lottery"\n' for n in range(15))
     events = "".join(f'e{n} = ["h{n}"]\n' for n in range(15))

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.channels import HANDLERS, TOML, body, fail, mend, pass_time, replay
+from tests.support.databases import sqlite_only
 from tests.support.opensmtpd import MailServer, running_opensmtpd
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 
 @pytest.fixture

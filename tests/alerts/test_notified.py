@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import Mailbox, count, delivery, notes
 from tests.support.project import Project
 
@@ -85,7 +86,7 @@ def test_a_channel_that_is_down_is_tried_again_by_the_next_sweep(
     assert len(mailbox.mails()) == 1
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("program", ["/nowhere/sendmail", "/bin/false", "/dev/null"])
 def test_a_sendmail_that_does_not_work_is_told_of(project: Project, program: str) -> None:
     project.write(
@@ -98,7 +99,7 @@ def test_a_sendmail_that_does_not_work_is_told_of(project: Project, program: str
     assert project.value("SELECT told FROM eventctl_telling") is None
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_report_that_cannot_be_printed_goes_out_with_the_next_sweep(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")
@@ -112,7 +113,7 @@ def test_a_report_that_cannot_be_printed_goes_out_with_the_next_sweep(project: P
     assert project.run("sweep").stdout == ""
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_reader_of_the_report_that_has_gone_has_not_been_told(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")

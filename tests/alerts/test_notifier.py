@@ -14,10 +14,9 @@ from tests.support.channels import (
     pass_time,
     write,
 )
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-only_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_a_channel_that_is_down_holds_up_no_other(project: Project, post: Post) 
     assert "no room again" in done.stderr
 
 
-@only_sqlite
+@sqlite_only
 def test_one_that_hangs_holds_up_no_other(project: Project, post: Post) -> None:
     write(project, post, ALSO_PRINTED)
     post.hang(True)
@@ -143,7 +142,7 @@ def test_what_a_killed_sweep_was_telling_is_told_when_its_lease_is_over(
     }
 
 
-@only_sqlite
+@sqlite_only
 def test_one_message_that_is_refused_does_not_keep_others_back(
     project: Project, tmp_path: Path
 ) -> None:
@@ -159,7 +158,7 @@ def test_one_message_that_is_refused_does_not_keep_others_back(
     assert [subject.split()[1] for subject in picky.subjects()] == ["audit"]
 
 
-@only_sqlite
+@sqlite_only
 def test_what_is_said_of_a_channel_has_no_secret(project: Project, post: Post) -> None:
     write(project, post, '\n[[alerts]]\nslack = "https://127.0.0.1:1/s3cret"\n')
     fail(project)
@@ -202,7 +201,7 @@ def test_emit_says_so_where_no_sweep_has_ever_been(project: Project, post: Post)
     assert "no sweep has ever ended, and something has been due for 11 minutes" in done.stderr
 
 
-@only_sqlite
+@sqlite_only
 def test_every_channel_is_told_that_an_event_was_not_recorded(
     project: Project, post: Post, tmp_path: Path
 ) -> None:

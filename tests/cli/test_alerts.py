@@ -17,10 +17,9 @@ from tests.support.channels import (
     replay,
     write,
 )
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-only_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -70,7 +69,7 @@ def test_silence_for_a_time_and_its_end(project: Project, post: Post) -> None:
     assert len(post.mails()) == 3
 
 
-@only_sqlite
+@sqlite_only
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -149,7 +148,7 @@ def test_alerts_lists_what_has_ended_after_what_is_open(project: Project, post: 
     assert "incident" not in project.run("show", "1").stdout
 
 
-@only_sqlite
+@sqlite_only
 def test_a_sample_through_each_channel(project: Project, post: Post) -> None:
     write(project, post, ALSO_PRINTED)
     done = project.run("alerts", "test")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.support import fire, look
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 HANDLERS = {
     "ok": '"handlers:ok"',
@@ -168,7 +167,7 @@ def test_against_a_sweep_each_delivery_is_run_or_cancelled(project: Project) -> 
     fire.assert_nothing_claimed(project)
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_what_is_claimed_in_the_same_instant_is_left_alone(project: Project) -> None:
     fire.write(project, {"ok": '"handlers:ok"'})
     fire.defer(project, "ok")

@@ -12,11 +12,10 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.look import make_due
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [defaults]
@@ -234,7 +233,7 @@ def test_a_store_that_is_away_is_critical(well: Project, tmp_path: Path) -> None
     assert values_of(metrics) == {("eventctl_store_up", ""): 0.0}
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_a_store_that_refuses_this_user_is_unknown(well: Project) -> None:
     well.config.write_text(well.config.read_text().replace(PASSWORD, "not-it"))
     level, words, _ = check(well)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.look import script
 from tests.support.project import Project
 
@@ -31,8 +32,6 @@ draw = "handlers:draw"
 """
 HANDLERS = "def draw(*args):\n    if args:\n        raise RuntimeError('no')\n"
 BREAKS = " \t\n\"'><=;|&(:"
-
-sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def bash(project: Project, line: str) -> list[str]:
@@ -55,7 +54,7 @@ def zsh(project: Project, *words: str) -> list[tuple[str, str]]:
     return [(lines[at + 1], lines[at + 2]) for at in range(0, len(lines), 3)]
 
 
-@sqlite
+@sqlite_only
 def test_words_of_the_command_line(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert {"emit", "sweep", "list", "doctor", "completion"} <= set(bash(project, "eventctl "))
@@ -71,7 +70,7 @@ def test_words_of_the_command_line(project: Project) -> None:
     assert not (project.folder / "events.db").exists()
 
 
-@sqlite
+@sqlite_only
 def test_names_of_events_and_handlers(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert bash(project, "eventctl emit b") == ["bought"]
@@ -116,7 +115,7 @@ def test_ids_those_that_failed_first(project: Project) -> None:
     assert project.run(env=env).stdout.startswith("plain,1\tuser signed up failed 20")
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize("what", ["config", "store", "schema", "locked"])
 def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, what: str) -> None:
     project.write(TOML, HANDLERS)
@@ -136,7 +135,7 @@ def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, wha
     assert "emit" in bash(project, "eventctl e")
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.write(TOML, HANDLERS)
     listener = socket.socket()
@@ -152,7 +151,7 @@ def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     listener.close()
 
 
-@sqlite
+@sqlite_only
 def test_in_a_real_bash(project: Project) -> None:
     """Tab on a terminal puts the rest of the word in, quoted as the shell needs it."""
     project.write(TOML, HANDLERS)
@@ -201,7 +200,7 @@ def read_until(terminal: int, expected: str) -> None:
             _shown[terminal] = _shown.get(terminal, "") + data
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_is_one_that_the_shell_can_read(project: Project, shell: str) -> None:
     text = project.run("completion", shell).stdout
@@ -214,7 +213,7 @@ def test_the_script_is_one_that_the_shell_can_read(project: Project, shell: str)
         subprocess.run([program, "-n", str(file)], check=True, timeout=20)
 
 
-@sqlite
+@sqlite_only
 def test_a_shell_that_is_not_known(project: Project) -> None:
     assert "'bash', 'zsh', 'fish'" in project.run("completion", "tcsh", check=2).stderr
     done = project.run(env={"_EVENTCTL_COMPLETE": "tcsh_complete"}, check=1)

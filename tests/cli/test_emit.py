@@ -10,6 +10,7 @@ import uuid
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, notes, status
 from tests.support.project import Project
@@ -56,7 +57,7 @@ ODD_ARGS = [
 
 
 @pytest.mark.parametrize("args", ODD_ARGS, ids=range(len(ODD_ARGS)))
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_args_reach_the_handler_to_the_letter(project: Project, args: list[str]) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "purchased", "--", *args)
@@ -84,7 +85,7 @@ def test_odd_args_are_kept_to_the_letter_on_both_databases(project: Project) -> 
         ("[123456789012345678901234567890]", [123456789012345678901234567890]),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_json_args_are_typed(project: Project, text: str, seen: list[object]) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "purchased", "--json", text)
@@ -215,7 +216,7 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
         (["emit", "--nonsense"], "No such option"),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_cannot_be_asked_for_changes_nothing(
     project: Project, arguments: list[str], words: str
 ) -> None:

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import count, notes
 from tests.support.project import Project
 
@@ -133,7 +134,7 @@ def test_a_delay_is_for_all_of_them(project: Project) -> None:
     ],
     ids=range(13),
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_bad_line_anywhere_and_nothing_is_recorded(
     project: Project, bad: str, words: str
 ) -> None:
@@ -158,7 +159,7 @@ def test_a_bad_line_leaves_the_store_as_it_was(project: Project) -> None:
     assert count(project, "event") == count(project, "delivery") == 1
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_not_utf8_and_files_that_cannot_be_read(project: Project) -> None:
     project.write(TOML, HANDLERS)
     latin = lines({"name": "noted"}).encode() * 2 + '{"name": "noted", "args": ["Ä"]}\n'.encode(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from eventctl.cli import fast_emit
 from eventctl.cli.app import cli
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 WORDS = st.sampled_from(
@@ -76,7 +77,7 @@ def test_what_scripts_type_needs_no_click(arguments: list[str]) -> None:
     assert fast_emit.parse(arguments) is not None
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_is_not_plain_is_told_by_click(project: Project) -> None:
     project.write('[events]\nbought = ["handlers:draw"]', "def draw(*args): pass\n")
     assert "Usage: eventctl emit" in project.run("emit", "--help").stdout

@@ -9,10 +9,9 @@ import subprocess
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 FORMS = ("table", "json", "jsonl", "csv", "text")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventctl.cli import COMMANDS
+from tests.support.databases import sqlite_only
 from tests.support.project import Finished, Project
 
 TOML = """
@@ -60,7 +61,7 @@ def run(project: Project, output: str, *args: str, check: int | None) -> Finishe
     return project.run(*args, wrapper=where, check=check)
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_cannot_be_printed_is_one_line_on_stderr(shop: Project) -> None:
     assert set(ASKED) <= {name for names in COMMANDS.values() for name in names}
     for name, args in ASKED.items():
@@ -75,7 +76,7 @@ def test_what_cannot_be_printed_is_one_line_on_stderr(shop: Project) -> None:
     run(shop, "all closed", "list", check=74)
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("output", list(OUTPUTS))
 def test_an_event_is_recorded_and_run_and_that_is_what_the_exit_code_says(
     project: Project, output: str
@@ -93,7 +94,7 @@ def test_an_event_is_recorded_and_run_and_that_is_what_the_exit_code_says(
     assert ran == [("good", "done"), ("bad", "failed")] * 2
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("output", list(OUTPUTS))
 def test_a_report_that_nobody_can_read_has_not_been_told(project: Project, output: str) -> None:
     project.write(TOML, HANDLERS)
@@ -102,7 +103,7 @@ def test_a_report_that_nobody_can_read_has_not_been_told(project: Project, outpu
     assert "no luck" in project.run("sweep", check=1).stdout
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_reader_that_has_gone_ends_no_emit(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "purchased", "A", wrapper=("sh", "-c", '"$@" | true', "sh"))

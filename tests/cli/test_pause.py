@@ -12,11 +12,10 @@ from eventctl.store.claims import Ask
 from eventctl.store.connect import open_store
 from eventctl.store.pauses import Kind, pause, paused
 from tests.support import fire, look
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [events]

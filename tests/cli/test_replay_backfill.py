@@ -8,10 +8,9 @@ from collections import Counter
 import pytest
 
 from tests.support import look
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 BEFORE = """
 [events]

@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import make_due
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [defaults]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 TOML = """
@@ -26,7 +27,7 @@ WRITERS = {
 }
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("command", WRITERS.values(), ids=list(WRITERS))
 def test_neither_the_store_nor_any_other_file_is_written_over(
     project: Project, command: tuple[str, ...]

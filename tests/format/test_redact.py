@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from eventctl.config import load
 from eventctl.format.redact import MASK, Redaction
+from tests.support.databases import sqlite_only
 from tests.support.events_toml import mistakes, write
 from tests.support.look import make_due
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 CARD = "4111 1111 1111 1111"
 PIN = 73519

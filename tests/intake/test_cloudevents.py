@@ -12,10 +12,9 @@ from cloudevents.core.v1.event import CloudEvent
 
 from eventctl.errors import UsageError
 from eventctl.intake.cloudevents import read
+from tests.support.databases import sqlite_only
 from tests.support.look import count, script
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 redact = ["card"]
@@ -76,7 +75,7 @@ def test_what_list_writes_is_read_by_the_sdk(project: Project) -> None:
     assert [signed_up.get_extension(name) for name in extensions] == ["timeout", 2, 1]
 
 
-@SQLITE
+@sqlite_only
 def test_damaged_args_are_text_and_a_source_is_there_without_one_in_the_file(
     project: Project,
 ) -> None:
@@ -122,7 +121,7 @@ def test_what_the_sdk_writes_is_read_by_emit_batch(project: Project) -> None:
     assert count(project, "event") == 7
 
 
-@SQLITE
+@sqlite_only
 def test_a_store_reads_what_it_has_written_and_records_nothing_twice(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "--defer", "purchased", "--json", '{"user": "A"}')
@@ -161,7 +160,7 @@ def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], told: s
     assert "\n" not in str(caught.value)
 
 
-@SQLITE
+@sqlite_only
 def test_one_bad_line_is_named_and_nothing_is_recorded(project: Project) -> None:
     project.write(TOML, HANDLERS)
     good = written({"type": "purchased", "source": "/s", "id": "1"}, [1])
@@ -173,7 +172,7 @@ def test_one_bad_line_is_named_and_nothing_is_recorded(project: Project) -> None
     assert count(project, "event") == 0
 
 
-@SQLITE
+@sqlite_only
 def test_a_command_that_asks_for_it_gets_a_cloudevent(project: Project) -> None:
     project.write(
         """
@@ -196,7 +195,7 @@ def test_a_command_that_asks_for_it_gets_a_cloudevent(project: Project) -> None:
     assert (plain["eventName"], plain["args"]) == ("purchased", {"user": "A"})
 
 
-@SQLITE
+@sqlite_only
 def test_mistakes_in_events_toml(project: Project) -> None:
     project.write(
         '[handlers]\nx = { call = "a:b", format = "cloudevents" }\n'

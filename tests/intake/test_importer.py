@@ -15,10 +15,8 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.away import STORE, any_way, read, spooled
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-MARIADB = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 TOML = """
 [events]
@@ -156,7 +154,7 @@ class DeafProxy:
                     ours.sendall(data)
 
 
-@MARIADB
+@mariadb_only
 @pytest.mark.parametrize("options", [(), ("--defer",)])
 def test_the_first_write_had_succeeded_in_truth(
     project: Project, spool: Path, options: tuple[str, ...]
@@ -261,7 +259,7 @@ def test_two_held_files_of_one_name_are_two_events(project: Project, spool: Path
     assert sorted(look.notes(project)) == ['["A"]', '["B"]']
 
 
-@SQLITE
+@sqlite_only
 def test_what_is_too_large_or_has_a_bad_key_is_held(project: Project, spool: Path) -> None:
     drop(spool, "large.json", event("x" * 1_000_001))
     drop(spool, "key.json", event("A", key="ends in a space "))
@@ -284,7 +282,7 @@ def living_draft(path: Path) -> Iterator[None]:
         yield
 
 
-@SQLITE
+@sqlite_only
 def test_drafts_of_the_dead_are_removed_and_of_the_living_left(
     project: Project, spool: Path
 ) -> None:
@@ -300,7 +298,7 @@ def test_drafts_of_the_dead_are_removed_and_of_the_living_left(
     assert look.count(project, "event") == 0
 
 
-@SQLITE
+@sqlite_only
 def test_a_draft_of_another_program_is_left_to_it(project: Project, spool: Path) -> None:
     """A shell script holds no lock between its `>` and its `mv`."""
     draft = spool / ".order.tmp"
@@ -311,7 +309,7 @@ def test_a_draft_of_another_program_is_left_to_it(project: Project, spool: Path)
     assert look.notes(project) == ['["A"]']
 
 
-@SQLITE
+@sqlite_only
 def test_killed_while_it_writes_to_the_spool(project: Project, spool: Path) -> None:
     """Whole or not there: and not there means that nothing was said."""
     needs.program("strace", "strace")

@@ -13,11 +13,9 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.applications import DRIVERS, PREAMBLE, applications
+from tests.support.databases import mariadb_only
 from tests.support.mariadb import PASSWORD, USER
 from tests.support.project import Finished, Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-MARIADB = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 TOML = """
 [events]
@@ -144,7 +142,7 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
     assert look.notes(project) == ['["A"]']
 
 
-@MARIADB
+@mariadb_only
 def test_a_user_with_no_right_but_insert_on_this_table(project: Project) -> None:
     prepare(project)
     assert project.server
@@ -294,7 +292,7 @@ def test_a_given_key_makes_it_idempotent(project: Project) -> None:
     fire.assert_all_processed(project, 6)
 
 
-@MARIADB
+@mariadb_only
 def test_an_open_transaction_holds_no_sweep_up(project: Project) -> None:
     prepare(project)
     assert project.server

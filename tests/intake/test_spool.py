@@ -16,11 +16,9 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.away import IDS, STORE, WAYS, any_way, away, read, spooled
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-MARIADB = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 TOML = """
 [events]
@@ -89,7 +87,7 @@ def test_emit_while_the_store_is_away(project: Project, way: str) -> None:
     assert look.count(project, "event") == 4
 
 
-@SQLITE
+@sqlite_only
 def test_the_stores_disk_is_full(project: Project) -> None:
     needs.root("a disk of its own")
     write(project)
@@ -106,7 +104,7 @@ def test_the_stores_disk_is_full(project: Project) -> None:
     fire.assert_all_processed(project, 2)
 
 
-@MARIADB
+@mariadb_only
 def test_nobody_listens_at_the_port(project: Project) -> None:
     write(project)
     assert project.server
@@ -121,7 +119,7 @@ def test_nobody_listens_at_the_port(project: Project) -> None:
     fire.assert_all_processed(project, 1)
 
 
-@MARIADB
+@mariadb_only
 @pytest.mark.parametrize("driver", ["MySQLdb", "pymysql"])
 def test_the_server_hangs_whichever_driver_is_used(project: Project, driver: str) -> None:
     write(project)
@@ -197,7 +195,7 @@ def _a_new_program_spools(project: Project, way: str) -> None:
     assert look.notes(project) == ['["away"]']
 
 
-@SQLITE
+@sqlite_only
 def test_a_given_key_is_kept(project: Project) -> None:
     write(project)
     keys = ["order 7", "order-7", "ü/../\\*", "k" * 191]
@@ -212,7 +210,7 @@ def test_a_given_key_is_kept(project: Project) -> None:
     assert look.notes(project) == ['["A"]'] * 4
 
 
-@SQLITE
+@sqlite_only
 def test_json_args_are_kept_to_the_letter(project: Project) -> None:
     write(project)
     args = '{"b": 1.50, "a": [1e3, null, "Ä😀\\u0000"]}'
@@ -248,7 +246,7 @@ def test_a_delay_is_kept(project: Project) -> None:
     assert delays == [(3_600_000,), (1_800_000,)]
 
 
-@SQLITE
+@sqlite_only
 def test_on_the_disk_before_it_is_said(project: Project) -> None:
     """fsync of the file, its name, fsync of its folder, and only then the line on stderr."""
     needs.program("strace", "strace")
@@ -297,7 +295,7 @@ mount -t tmpfs -o size=8k tmpfs state; (cat /dev/zero || true) >state/fill 2>/de
 """
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("options", [(), ("--defer",), ("--detach",)])
 def test_the_state_folders_disk_is_full_too(project: Project, options: tuple[str, ...]) -> None:
     needs.root("a disk of its own")
@@ -311,7 +309,7 @@ def test_the_state_folders_disk_is_full_too(project: Project, options: tuple[str
     assert last_words(done) == {"name": "purchased", "key": "7", "args": ["A"]}
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("options", [(), ("--defer",), ("--detach",)])
 def test_only_the_state_folders_disk_is_full(project: Project, options: tuple[str, ...]) -> None:
     """The store is there: what could not be run at once is recorded all the same."""
@@ -353,7 +351,7 @@ def test_one_mail_in_ten_minutes(project: Project) -> None:
     assert len(spooled(project)) == 4
 
 
-@SQLITE
+@sqlite_only
 def test_a_sendmail_that_hangs_does_not_hold_emit_up(project: Project) -> None:
     stuck = project.folder / "stuck"
     sendmail = look.script(
@@ -374,7 +372,7 @@ def test_a_sendmail_that_hangs_does_not_hold_emit_up(project: Project) -> None:
         fire.wait_until_dead([pid])
 
 
-@SQLITE
+@sqlite_only
 def test_a_sendmail_that_fails_changes_nothing(project: Project) -> None:
     write(project, '[report]\nmail_to = ["ops@example.com"]\nsendmail = "/nonexistent/sendmail"\n')
     with any_way(project):

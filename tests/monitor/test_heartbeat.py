@@ -13,11 +13,12 @@ import pytest
 from eventctl.monitor import heartbeat
 from eventctl.state.folder import StateFolder
 from tests.support import needs
+from tests.support.databases import sqlite_only
 from tests.support.events_toml import mistakes, write
 from tests.support.listener import Listener
 from tests.support.project import Project
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 SECRET = "/ping/5ecre7"
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.browser import look
+from tests.support.databases import sqlite_only
 from tests.support.look import make_due
 from tests.support.project import Project
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 HOSTILE = "<script>alert(1)</script><img src=http://elsewhere.invalid/x>\x1b[31m\u202e&amp;"
 

@@ -10,9 +10,10 @@ import pytest
 
 from tests.support.browser import look
 from tests.support.channels import Post, fail, mend, pass_time, replay, write
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 BOSS = '\n[[alerts]]\nname = "<boss>"\nmail = ["boss@example.com"]\non = ["exhausted"]\n'
 

@@ -8,6 +8,7 @@ import textwrap
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 TOML = '[events]\nbought = ["handlers:draw"]\n'
@@ -75,7 +76,7 @@ def test_a_program_is_warned_once_an_hour(stalled: Project) -> None:
     assert python(stalled, quiet).stderr == ""
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_program_that_makes_errors_of_warnings_has_emitted_all_the_same(
     stalled: Project,
 ) -> None:
@@ -83,7 +84,7 @@ def test_a_program_that_makes_errors_of_warnings_has_emitted_all_the_same(
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_process_that_goes_on_looks_again(stalled: Project) -> None:
     program = """
         from eventctl import api

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support import needs
+from tests.support.databases import sqlite_only
 from tests.support.look import attempts, count, make_due, notes
 from tests.support.project import Finished, Project
 
@@ -35,8 +36,6 @@ def fail(*args):
 
 SALE = "[bold]sale[/bold] 😀 שלום"
 
-only_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-
 
 def one_line(done: Finished, *words: str) -> None:
     """Check that there is one line on stderr, nothing on stdout, and no traceback."""
@@ -48,7 +47,7 @@ def one_line(done: Finished, *words: str) -> None:
         assert word in done.stderr
 
 
-@only_sqlite
+@sqlite_only
 def test_an_unknown_event_and_what_was_meant(project: Project) -> None:
     project.write(TOML, HANDLERS)
     done = project.run("emit", "purchsed", check=2)
@@ -63,7 +62,7 @@ def test_an_unknown_event_and_what_was_meant(project: Project) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[", "5000", '"text"', "null", "{user: 1}", "[1,]", "[" * 100_000, '["\udcff"]']
 )
-@only_sqlite
+@sqlite_only
 def test_args_that_are_not_json(project: Project, text: str) -> None:
     project.write(TOML, HANDLERS)
     done = project.run("emit", "purchased", "--json", text, check=2)
@@ -72,7 +71,7 @@ def test_args_that_are_not_json(project: Project, text: str) -> None:
     assert not (project.folder / "events.db").exists()
 
 
-@only_sqlite
+@sqlite_only
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8", "strict"])
 def test_args_on_stdin_that_are_not_utf8(project: Project, locale: str) -> None:
     project.write(TOML, HANDLERS)
@@ -91,7 +90,7 @@ def count_events(project: Project) -> int:
     return count(project, "event") if (project.folder / "events.db").exists() else 0
 
 
-@only_sqlite
+@sqlite_only
 @pytest.mark.parametrize("locale", ["C", "POSIX", "C.UTF-8"])
 def test_letters_are_letters_in_cron_s_locale(project: Project, locale: str) -> None:
     project.write(TOML, HANDLERS)
@@ -158,7 +157,7 @@ def test_a_store_of_a_newer_eventctl_is_left_alone(project: Project) -> None:
     assert sorted(notes(project)) == ['["before"]', '["meanwhile"]']
 
 
-@only_sqlite
+@sqlite_only
 @pytest.mark.parametrize(
     "content", [b"this is no database\n" * 300, b"SQLite format 3\0" + b"\xff" * 9000]
 )
@@ -171,7 +170,7 @@ def test_a_file_that_is_no_database(project: Project, content: bytes) -> None:
     assert (project.folder / "events.db").read_bytes() == content
 
 
-@only_sqlite
+@sqlite_only
 def test_a_store_whose_folder_is_not_there(project: Project) -> None:
     project.write(TOML, HANDLERS, store='state = "state"\n')
     text = project.config.read_text().replace("events.db", "missing/events.db")
@@ -208,7 +207,7 @@ exec "$@"
 )
 
 
-@only_sqlite
+@sqlite_only
 @pytest.mark.parametrize("before", [True, False])
 def test_neither_store_nor_spool_can_be_written(project: Project, before: bool) -> None:
     needs.root("a read-only folder")
@@ -232,7 +231,7 @@ def test_neither_store_nor_spool_can_be_written(project: Project, before: bool) 
     assert notes(project)[-1] == json.dumps(["Ä"])
 
 
-@only_sqlite
+@sqlite_only
 def test_a_sweep_that_can_write_nothing(project: Project) -> None:
     needs.root("a read-only folder")
     project.write(TOML, HANDLERS)
@@ -259,7 +258,7 @@ def test_a_sweep_that_can_write_nothing(project: Project) -> None:
         ("[sweep]\njobs = 0\n", ["sweep.jobs"]),
     ],
 )
-@only_sqlite
+@sqlite_only
 def test_config_mistakes(project: Project, toml: str, words: list[str]) -> None:
     project.write(toml)
     for command in (["emit", "go"], ["sweep"], ["list"]):
@@ -271,14 +270,14 @@ def test_config_mistakes(project: Project, toml: str, words: list[str]) -> None:
         assert done.stdout == ""
 
 
-@only_sqlite
+@sqlite_only
 def test_each_config_mistake_has_its_line(project: Project) -> None:
     project.write('[sweep]\njobs = 0\nbreaker = "x"\n\n[events]\ngo = ["missing"]\n')
     done = project.run("sweep", check=78)
     assert done.stderr.count("\n") == 3
 
 
-@only_sqlite
+@sqlite_only
 def test_no_config_and_a_config_that_is_none(project: Project) -> None:
     one_line(project.run("sweep", check=78), "no events.toml, looked for at ./events.toml")
     one_line(project.run("--config", "nowhere.toml", "sweep", check=78), "nowhere.toml")
@@ -286,7 +285,7 @@ def test_no_config_and_a_config_that_is_none(project: Project) -> None:
     one_line(project.run("sweep", env={"EVENTCTL_CONFIG": "gone"}, check=78), "$EVENTCTL_CONFIG")
 
 
-@only_sqlite
+@sqlite_only
 def test_unknown_commands(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert "Did you mean 'sweep'?" in project.run("sweeep", check=2).stderr

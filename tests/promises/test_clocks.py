@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, needs
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.gate import Gate
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-MARIADB = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 HOUR = 3600
 
 HANDLERS = {
@@ -101,7 +100,7 @@ def held_sweep(project: Project, env: dict[str, str] | None = None) -> Iterator[
     project.assert_never_two_at_once()
 
 
-@MARIADB
+@mariadb_only
 @pytest.mark.parametrize("skew", [90, -90])
 def test_hosts_whose_clocks_differ(project: Project, tmp_path: Path, skew: int) -> None:
     fire.write(project, HANDLERS, code=CODE)
@@ -163,7 +162,7 @@ def test_a_sweep_goes_on_finding_work_after_the_clock_was_set(
     fire.assert_all_processed(project, 1)
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_waits_is_run_once_a_clock_that_was_set_back_has_come_there(project: Project) -> None:
     fire.write(project, HANDLERS, code=CODE)
     ahead = clock(HOUR)
@@ -195,7 +194,7 @@ def at(instant: int) -> dict[str, str]:
 CHANGES = pytest.mark.parametrize("change", [SPRING, AUTUMN], ids=["spring", "autumn"])
 
 
-@SQLITE
+@sqlite_only
 @CHANGES
 def test_summer_time_begins_and_ends(project: Project, change: int) -> None:
     fire.write(project, HANDLERS, code=CODE)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import count, delivery, make_due, notes, status
 from tests.support.project import Project
 
@@ -100,7 +101,7 @@ def test_damaged_args_are_held_until_they_are_mended(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status <> 2") == 0
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("bad", ["args", "name", "key"])
 def test_bytes_that_are_not_utf8_block_nothing(project: Project, bad: str) -> None:
     project.write(TOML, HANDLERS)
@@ -121,7 +122,7 @@ def test_bytes_that_are_not_utf8_block_nothing(project: Project, bad: str) -> No
     assert notes(project).count('["bad"]') == 2
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_handlers_name_that_is_not_utf8_blocks_nothing(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "--defer", "purchased", "a")

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, load, needs
+from tests.support.databases import sqlite_only
 from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 TOML = """
 [sweep]

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.needs import program
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def handlers(*names: str) -> dict[str, str]:
@@ -103,7 +102,7 @@ def test_sweep_killed_in_the_middle_of_a_batch(project: Project, jobs: str) -> N
     )
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("name", ["deaf", "in_c_code", "in_regex", "with_family", "program"])
 @pytest.mark.parametrize("how", ["emit", "sweep", "detach"])
 def test_no_worker_outlives_who_started_it(project: Project, name: str, how: str) -> None:
@@ -172,7 +171,7 @@ def daemon(*args):
 """
 
 
-@SQLITE
+@sqlite_only
 def test_a_daemon_of_a_killed_claimer_does_not_keep_what_it_had_claimed(project: Project) -> None:
     fire.write(project, handlers("daemon", "ok"), code=fire.HANDLERS + DAEMON)
     fire.defer(project, "daemon")
@@ -241,7 +240,7 @@ def test_sweep_that_is_ended_kills_its_handlers_after_the_grace(
     fire.assert_all_processed(project, 5)
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("how", ["emit", "sweep"])
 def test_a_second_signal_acts_at_once(project: Project, how: str) -> None:
     fire.write(project, handlers("hold"), sweep="grace = 300")
@@ -316,7 +315,7 @@ def test_kill_at_one_step_after_another(project: Project, tmp_path: Path, comman
     fire.assert_all_processed(project, project.value("SELECT COUNT(*) FROM eventctl_event"))
 
 
-@SQLITE
+@sqlite_only
 def test_a_worker_whose_parent_dies_at_once_runs_nothing(project: Project) -> None:
     """The parent is dead before its worker has settled in, with a request in the pipe."""
     fire.write(project, handlers("ok"))

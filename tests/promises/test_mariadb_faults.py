@@ -15,11 +15,12 @@ import pymysql
 import pytest
 
 from tests.support import fire, journal, load, needs
+from tests.support.databases import mariadb_only
 from tests.support.mariadb import PASSWORD, USER, MariaDB
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
-pytestmark = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+pytestmark = mariadb_only
 
 TOML = """
 [sweep]

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 HANDLERS = (
     fire.HANDLERS
@@ -217,7 +216,7 @@ def write(project: Project, *names: str, jobs: int = 1) -> None:
     (project.folder / "deadly.py").write_text("import os\nos._exit(0)\n")
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("name", POISONS)
 def test_poison_and_its_neighbours(project: Project, name: str) -> None:
     write(project, name)
@@ -253,7 +252,7 @@ def test_all_poisons_at_once_burn_their_own_attempts_and_nobody_elses(project: P
     fire.assert_nothing_claimed(project)
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize(
     "what",
     [
@@ -281,7 +280,7 @@ def test_a_success_that_leaves_a_mess_harms_no_neighbour(project: Project, what:
     assert list(fire.deliveries(project).values()) == [("done", 1)] * 4
 
 
-@SQLITE
+@sqlite_only
 def test_garbage_between_two_deliveries_harms_neither(project: Project) -> None:
     write(project, "quick", "garbler")
     code = (project.folder / "handlers.py").read_text()
@@ -358,7 +357,7 @@ OUTPUT = {
 }
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("how", [*OUTPUT, "program"])
 def test_output_without_end_fills_no_memory(project: Project, how: str) -> None:
     write(project, "wordy")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.needs import program
 from tests.support.project import Project
 
@@ -23,7 +24,7 @@ CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)[( ](.*)")
 TRACED = "fsync,fdatasync,write,pwrite64,mkdir,mkdirat"
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize("how", ["run", "--defer", "--detach"])
 def test_the_store_is_synced_before_the_id_is_printed_and_before_any_handler(
     project: Project, tmp_path: Path, how: str

@@ -21,14 +21,12 @@ from eventctl.intake.importer import import_spool
 from eventctl.state.folder import StateFolder
 from eventctl.store.connect import open_store
 from tests.support import needs
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.events_toml import write
 from tests.support.hostile import ESCAPES, HOSTILE, assert_harmless
 from tests.support.look import Mailbox, count, delivery, make_due, script, status
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-mariadb_only = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 TOML = """
 [sweep]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-import pytest
-
 from tests.promises import soak
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def test_nothing_is_lost_in_a_bad_week(tmp_path: Path) -> None:
@@ -27,13 +24,13 @@ def test_nothing_is_lost_in_a_bad_week(tmp_path: Path) -> None:
     assert figures["processed"] > 5
 
 
-@SQLITE
+@sqlite_only
 def test_memory_does_not_grow_with_what_is_due(project: Project) -> None:
     before, after = soak.memory_with_much_due(project)
     assert after < before + soak.MOST_MEMORY
 
 
-@SQLITE
+@sqlite_only
 def test_cron_piles_up_no_processes_behind_a_hung_handler(project: Project) -> None:
     fire.write(project, {"hold": '"handlers:hold"'})
     fire.defer(project, "hold", "hold", "hold")

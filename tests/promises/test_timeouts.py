@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 HANDLERS = (
     fire.HANDLERS
@@ -104,7 +103,7 @@ def test_hung_handlers_are_killed_with_their_families(project: Project) -> None:
     fire.assert_nothing_claimed(project)
 
 
-@SQLITE
+@sqlite_only
 def test_emit_kills_what_hangs_and_tells_of_it(project: Project) -> None:
     write(project, "deaf", timeout="0.2s", grace="0.1s")
     done = project.run("emit", "deaf")
@@ -131,7 +130,7 @@ def test_a_handler_may_end_in_good_order_within_the_grace(project: Project) -> N
     fire.assert_nothing_claimed(project)
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("grace", [0.1, 1.2])
 def test_the_grace_is_that_of_events_toml(project: Project, grace: float) -> None:
     write(project, "deaf", timeout="0.2s", grace=f"{int(grace * 1000)}ms")
@@ -142,7 +141,7 @@ def test_the_grace_is_that_of_events_toml(project: Project, grace: float) -> Non
     assert 200 + grace * 1000 <= took < 200 + grace * 1000 + 700
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("name", ["daemon", "daemon_and_death"])
 def test_a_daemon_that_a_handler_left_does_not_hold_the_sweep_up(
     project: Project, name: str
@@ -155,7 +154,7 @@ def test_a_daemon_that_a_handler_left_does_not_hold_the_sweep_up(
     fire.assert_nothing_claimed(project)
 
 
-@SQLITE
+@sqlite_only
 def test_a_daemon_that_a_handler_left_does_not_hold_up_a_sweep_that_is_ended(
     project: Project,
 ) -> None:

@@ -7,9 +7,8 @@ from collections import Counter
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 SERVICE = """
 
@@ -72,7 +71,7 @@ def test_an_outage_burns_no_attempts_but_those_that_tell_of_it(project: Project,
     assert project.rows("SELECT handler FROM eventctl_breaker") == []
 
 
-@SQLITE
+@sqlite_only
 def test_failures_now_and_then_are_no_outage(project: Project) -> None:
     code = fire.HANDLERS + (
         "\n\ndef shaky(*args):\n"
@@ -85,7 +84,7 @@ def test_failures_now_and_then_are_no_outage(project: Project) -> None:
     assert spent(project, "shaky") == {("pending", 1): 40, ("done", 1): 10}
 
 
-@SQLITE
+@sqlite_only
 def test_a_probe_that_was_lost_with_its_sweep_is_run_again(project: Project) -> None:
     write(project, "probed", sweep="breaker = 1")
     (project.folder / "down").touch()
@@ -135,7 +134,7 @@ def test_what_kills_the_sweep_takes_nothing_with_it_the_next_time(
     project.assert_never_two_at_once()
 
 
-@SQLITE
+@sqlite_only
 def test_two_that_kill_the_sweep_are_told_apart(project: Project) -> None:
     write(project, "deadly", "ok")
     fire.defer(project, "deadly", "deadly", *["ok"] * 5)

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support import look
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [events]

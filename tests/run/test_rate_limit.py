@@ -6,10 +6,9 @@ import pytest
 
 from eventctl.run.rate_limit import Pace, parse_rate, spread
 from tests.support import look
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [sweep]

@@ -7,12 +7,11 @@ import signal
 import pytest
 
 from tests.support import fire, look
+from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.project import Project
 from tests.support.terminal import on_terminal
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 redact = ["purchased.1"]

@@ -15,11 +15,10 @@ from eventctl.run.plan import to_replay
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.queries.events import Selection
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 [sweep]

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.support import fire
+from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, make_due, notes, status
 from tests.support.project import Project
@@ -271,7 +272,7 @@ def test_each_sweep_leaves_a_row_with_its_counts(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM eventctl_sweep WHERE ended_at < started_at") == 0
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_dry_run_shows_what_is_due_and_runs_nothing(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "--defer", "purchased", "x")
@@ -294,7 +295,7 @@ def test_dry_run_shows_what_is_due_and_runs_nothing(project: Project) -> None:
         (["--for", "-1s"], "--for"),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_bad_options(project: Project, arguments: list[str], words: str) -> None:
     project.write(TOML, HANDLERS)
     done = project.run("sweep", *arguments, check=2)

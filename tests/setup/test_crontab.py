@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cron import Cron, running_cron
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
@@ -21,7 +22,7 @@ SPEED = 30
 TOML = '[events]\nbought = ["handlers:draw"]\n'
 HANDLERS = "def draw(*args):\n    pass\n"
 
-pytestmark = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+pytestmark = sqlite_only
 
 OTHERS = b"""# m h  dom mon dow   command\t
 MAILTO="boss@example.com"

@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import bad, doctor, only, write
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def test_a_project_in_which_all_is_well(project: Project) -> None:
@@ -49,7 +48,7 @@ def test_before_the_first_command_it_makes_nothing(project: Project) -> None:
         assert project.rows("SHOW TABLES") == []
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize(
     ("toml", "words", "mend"),
     [
@@ -67,7 +66,7 @@ def test_a_mistaken_events_toml(project: Project, toml: str, words: str, mend: s
     assert any(each.check == "cron" for each in doctor(project)), "the rest is looked at, too"
 
 
-@sqlite
+@sqlite_only
 def test_all_mistakes_are_told_and_a_missing_file_is_one(project: Project) -> None:
     project.config.write_text('colour = "red"\n[store]\nurl = "x"\n[sweep]\njobs = 0')
     assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
@@ -111,7 +110,7 @@ def test_a_sweep_that_is_long_ago_and_one_that_runs(project: Project) -> None:
         assert time.monotonic() < deadline
 
 
-@sqlite
+@sqlite_only
 def test_what_lies_in_the_spool(project: Project) -> None:
     write(project)
     project.run("sweep")
@@ -130,7 +129,7 @@ def test_what_lies_in_the_spool(project: Project) -> None:
     assert f"1 file in {spool}/damaged" in told[3].text
 
 
-@sqlite
+@sqlite_only
 def test_the_state_folders_rights(project: Project) -> None:
     write(project)
     project.run("sweep")
@@ -150,7 +149,7 @@ def test_the_state_folders_rights(project: Project) -> None:
         only(doctor(project), "state", "this user may not make it")
 
 
-@sqlite
+@sqlite_only
 def test_another_users_state_folder(project: Project) -> None:
     needs.root("a state folder of another user")
     write(project)
@@ -160,7 +159,7 @@ def test_another_users_state_folder(project: Project) -> None:
     assert line.mend == "run eventctl as daemon, doctor too"
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize(("size", "level"), [("4m", "problem"), ("100m", "warning")])
 def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
     needs.root("a disk of its own")
@@ -194,7 +193,7 @@ def test_the_type_of_a_file_system() -> None:
         assert file_system(Path(folder), mounts) == kind
 
 
-@sqlite
+@sqlite_only
 def test_mail_without_its_program(project: Project) -> None:
     write(project)
     (project.folder / "sendmail").unlink()
@@ -202,7 +201,7 @@ def test_mail_without_its_program(project: Project) -> None:
     assert "apt-get install" in (line.mend or "")
 
 
-@sqlite
+@sqlite_only
 def test_what_is_mapped_to_what(project: Project) -> None:
     write(
         project,
@@ -232,7 +231,7 @@ def test_what_is_mapped_to_what(project: Project) -> None:
         assert all(len(line) <= columns for line in lines if line not in mends)
 
 
-@sqlite
+@sqlite_only
 def test_a_terminal_that_has_few_letters(project: Project) -> None:
     write(project, events='"歓迎" = ["draw"]')
     done = project.run("doctor", env={"PYTHONIOENCODING": "latin-1"}, check=None)
@@ -240,7 +239,7 @@ def test_a_terminal_that_has_few_letters(project: Project) -> None:
     assert "\n\\u6b53\\u8fce\n  draw: " in done.stdout
 
 
-@sqlite
+@sqlite_only
 def test_a_name_that_would_repaint_the_terminal(project: Project) -> None:
     write(project, handlers='bad = { command = ["./\\u001b[31mx"] }')
     done = project.run("doctor", check=1)

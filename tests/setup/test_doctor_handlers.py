@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only, write
 from tests.support.look import script
 from tests.support.project import Project
-
-sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 HANDLER_FAULTS = {
     "missing": ("", "missing_module:run", "No module named 'missing_module'", "pythonpath"),
@@ -29,7 +28,7 @@ HANDLER_FAULTS = {
 }  # fmt: skip
 
 
-@sqlite
+@sqlite_only
 def test_handlers_that_cannot_be_imported_each_in_its_own_way(project: Project) -> None:
     write(
         project,
@@ -55,7 +54,7 @@ def test_handlers_that_cannot_be_imported_each_in_its_own_way(project: Project) 
             assert words in seen.stderr
 
 
-@sqlite
+@sqlite_only
 def test_a_handler_that_hangs_as_it_is_imported(project: Project) -> None:
     write(project, handlers='bad = "hang:run"')
     (project.folder / "hang.py").write_text(
@@ -85,7 +84,7 @@ def _is_zombie(pid: str) -> bool:
     return Path(f"/proc/{pid}/cmdline").read_bytes() == b""
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize(
     ("command", "words", "mend", "level"),
     [

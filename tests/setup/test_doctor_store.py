@@ -19,15 +19,13 @@ from aiosmtpd.smtp import AuthResult
 from eventctl.setup.doctor.mysql import judge, judge_cluster
 from tests.alerts.test_mail import Certificate
 from tests.support import needs
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
 from tests.support.mariadb import PASSWORD, MariaDB
 from tests.support.project import Project
 
 TOML = '[events]\nbought = ["handlers:draw"]\n'
 HANDLERS = "def draw(*args):\n    pass\n"
-
-on_sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-on_mariadb = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 
 def swept(project: Project, store: str = "") -> None:
@@ -36,7 +34,7 @@ def swept(project: Project, store: str = "") -> None:
     project.run("sweep")
 
 
-@on_sqlite
+@sqlite_only
 def test_a_store_that_is_no_database(project: Project) -> None:
     project.write(TOML, HANDLERS)
     (project.folder / "events.db").write_text("no database, but long enough to look at" * 100)
@@ -44,7 +42,7 @@ def test_a_store_that_is_no_database(project: Project) -> None:
     assert line.level == "problem"
 
 
-@on_sqlite
+@sqlite_only
 def test_a_store_that_is_damaged(project: Project) -> None:
     swept(project)
     with contextlib.closing(sqlite3.connect(project.folder / "events.db")) as connection:
@@ -60,7 +58,7 @@ def test_a_store_that_is_damaged(project: Project) -> None:
     assert "restore it from a backup" in (line.mend or "")
 
 
-@on_sqlite
+@sqlite_only
 def test_a_store_that_another_process_has_locked(project: Project) -> None:
     swept(project, store='timeout = "200ms"')
     with contextlib.closing(
@@ -70,7 +68,7 @@ def test_a_store_that_another_process_has_locked(project: Project) -> None:
         only(doctor(project, check=1), "rights", "is locked by another process")
 
 
-@on_sqlite
+@sqlite_only
 def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
     project.write(TOML, HANDLERS)
     text = project.config.read_text().replace("sqlite:///events.db", "sqlite:///gone/events.db")
@@ -79,7 +77,7 @@ def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
     assert line.mend == f"mkdir -p {project.folder}/gone"
 
 
-@on_mariadb
+@mariadb_only
 def test_a_server_that_is_not_there(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert project.server
@@ -92,7 +90,7 @@ def test_a_server_that_is_not_there(project: Project) -> None:
     assert {"handlers", "state", "disk", "spool"} <= {each.check for each in lines}
 
 
-@on_mariadb
+@mariadb_only
 def test_a_wrong_password(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.config.write_text(project.config.read_text().replace(PASSWORD, "other-secret"))
@@ -102,7 +100,7 @@ def test_a_wrong_password(project: Project) -> None:
     assert line.level == "problem"
 
 
-@on_mariadb
+@mariadb_only
 def test_rights_that_are_missing(project: Project) -> None:
     swept(project)
     assert project.server
@@ -127,7 +125,7 @@ def test_rights_that_are_missing(project: Project) -> None:
     assert bad(doctor(project)) <= {"mail"}
 
 
-@on_mariadb
+@mariadb_only
 def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
     swept(project)
     assert project.server
@@ -161,7 +159,7 @@ def test_a_server_whose_binary_log_forbids_what_sweeps_do(tmp_path: Path) -> Non
         server.close()
 
 
-@on_mariadb
+@mariadb_only
 def test_a_clock_that_is_wrong(project: Project) -> None:
     needs.faketime_library()
     swept(project)
@@ -227,7 +225,7 @@ def mail(project: Project, url: str, more: str = "") -> list[Line]:
     return [line for line in doctor(project) if line.check == "mail"]
 
 
-@on_sqlite
+@sqlite_only
 def test_a_mail_server(project: Project) -> None:
     with mail_server() as port:
         (line,) = mail(project, f"smtp://127.0.0.1:{port}")
@@ -239,7 +237,7 @@ def test_a_mail_server(project: Project) -> None:
     assert (line.level, "Connection refused" in line.text) == ("problem", True)
 
 
-@on_sqlite
+@sqlite_only
 def test_the_password_of_a_mail_server(project: Project, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path, "IP:127.0.0.1")
     trusted = f'ca_file = "{certificate.file}"\nsmtp_password = '
@@ -255,7 +253,7 @@ def test_the_password_of_a_mail_server(project: Project, tmp_path: Path) -> None
         assert "its certificate is not valid" in line.text
 
 
-@on_sqlite
+@sqlite_only
 def test_a_mail_server_that_says_nothing(project: Project) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         report = (

@@ -13,11 +13,9 @@ import pytest
 from eventctl.setup.scaffold import Answers, function_of, handlers
 from tests.support import needs
 from tests.support.cron import running_cron
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-sqlite = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-only_mariadb = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 NAMES = ("events.toml", "handlers.py")
 
@@ -28,7 +26,7 @@ def next_steps(shown: str) -> list[str]:
     return [line.partition("   # ")[0].strip() for line in steps.splitlines()]
 
 
-@sqlite
+@sqlite_only
 def test_each_step_works_as_it_is_written(project: Project, tmp_path: Path) -> None:
     """On a machine with a cron of its own: emit, list, sweep, crontab, and a doctor at peace."""
     with running_cron(tmp_path / "cron") as cron:
@@ -62,7 +60,7 @@ def test_each_step_works_as_it_is_written(project: Project, tmp_path: Path) -> N
     assert (folder / "give_coupon.done" / "1.json").exists()
 
 
-@sqlite
+@sqlite_only
 def test_the_handler_may_run_twice(project: Project) -> None:
     project.run("init", "--yes")
     project.run("emit", "--key", "k", "purchased", "a", "1")
@@ -77,7 +75,7 @@ def test_the_handler_may_run_twice(project: Project) -> None:
     assert not (done.parent / "2.json").exists()
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
 def test_nobody_else_may_change_what_it_makes(project: Project, umask: int) -> None:
     wrapper = ("sh", "-c", f'umask {umask:o}; exec "$@"', "sh")
@@ -89,7 +87,7 @@ def test_nobody_else_may_change_what_it_makes(project: Project, umask: int) -> N
     project.run("--config", "made/here/events.toml", "list")
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["file", "link"])
 def test_it_writes_over_nothing(project: Project, name: str, kind: str) -> None:
@@ -105,7 +103,7 @@ def test_it_writes_over_nothing(project: Project, name: str, kind: str) -> None:
     assert {*project.folder.iterdir()} - {project.folder / "home"} == {*before}
 
 
-@sqlite
+@sqlite_only
 def test_the_answers_of_a_person(project: Project) -> None:
     typed = "\nuser signed up\nsend-welcome\nops@example.com\nsmtp.example.com\n\n"
     code, shown = on_terminal(project, "init", "asked", typed=typed, columns=100)
@@ -125,7 +123,7 @@ def test_the_answers_of_a_person(project: Project) -> None:
     assert project.folder.joinpath("asked", "send_welcome.done", "1.json").exists()
 
 
-@sqlite
+@sqlite_only
 def test_who_stops_answering_leaves_nothing(project: Project) -> None:
     code, shown = on_terminal(project, "init", "asked", typed="\n\x04")
     assert code == 130
@@ -133,7 +131,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
     assert not (project.folder / "asked").exists()
 
 
-@sqlite
+@sqlite_only
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -162,7 +160,7 @@ def test_answers_of_no_use_and_nothing_is_made(
     assert list((project.folder / "new").iterdir()) == []
 
 
-@sqlite
+@sqlite_only
 def test_a_folder_that_others_may_write_to(project: Project) -> None:
     needs.root("a file that root refuses")
     (project.folder / "open").mkdir()
@@ -172,7 +170,7 @@ def test_a_folder_that_others_may_write_to(project: Project) -> None:
     assert list((project.folder / "open").iterdir()) == []
 
 
-@sqlite
+@sqlite_only
 def test_config_names_no_folder_and_a_variable_is_respected(project: Project) -> None:
     done = project.run("--config", "x.toml", "init", "--yes", check=2)
     assert "leave out --config" in done.stderr
@@ -182,7 +180,7 @@ def test_config_names_no_folder_and_a_variable_is_respected(project: Project) ->
     assert all(f" --config {project.folder}/new/events.toml " in step for step in steps[1:])
 
 
-@only_mariadb
+@mariadb_only
 def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> None:
     assert project.server
     url = project.url.replace(":s3cret@", ":${DB_PASSWORD}@")
@@ -218,7 +216,7 @@ def test_the_functions_name(handler: str, function: str) -> None:
     compile(text, "handlers.py", "exec")
 
 
-@sqlite
+@sqlite_only
 def test_a_handlers_name_that_is_no_word_of_pythons(project: Project) -> None:
     project.run("init", "--yes", "--handler", "os → Ä")
     project.run("emit", "--strict", "purchased", "a", "1")

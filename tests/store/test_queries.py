@@ -15,9 +15,8 @@ from eventctl.store.database import Database
 from eventctl.store.queries import events as queries
 from eventctl.store.queries.events import Selection
 from eventctl.store.schema import TABLES, Event, ask
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 @pytest.fixture
@@ -149,7 +148,7 @@ def test_a_store_that_breaks_is_told_in_one_line(project: Project, database: Dat
         list(queries.pages(database, Selection()))
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_a_connection_that_breaks_is_told_and_the_next_question_connects_anew(
     project: Project, database: Database
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from tests.intake.test_spool_group import GROUP, HANDLERS, TOML, user
 from tests.support import look, needs
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.project import Project
 
@@ -70,7 +71,7 @@ def test_who_may_only_read_the_store_is_told_so_once(shared: Project) -> None:
     assert "GRANT" not in done.stdout
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_file_that_was_moved_without_its_newest_events_is_not_begun_anew(
     project: Project,
 ) -> None:

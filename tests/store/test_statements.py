@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.history import live_through
 from tests.support.project import Project
 from tests.support.statements import commits, scanned, statements
@@ -108,7 +109,7 @@ print(code, *sys.modules)
 """
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 @pytest.mark.parametrize(
     ("args", "unwanted"),
     [

@@ -19,6 +19,7 @@ from eventctl.store.pauses import Paused
 from eventctl.store.queries import failures, statistics
 from eventctl.store.queries.aggregate import Window
 from eventctl.store.queries.runner import read
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
 
 A_DAY = 86_400_000
@@ -171,7 +172,7 @@ def test_a_store_of_before_gets_what_is_new_and_a_step_that_broke_off_runs_again
             project.execute("DELETE FROM eventctl_schema WHERE version > 1")
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_each_query_reads_an_index_on_sqlite(project: Project, database: Database) -> None:
     wanted = {
         "events": {"eventctl_event_created", "eventctl_delivery_pair", "eventctl_attempt_delivery"},
@@ -202,7 +203,7 @@ def test_each_query_reads_an_index_on_sqlite(project: Project, database: Databas
             assert not any("TEMP B-TREE" in step for step in plan), plan
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_each_query_reads_an_index_on_mariadb(
     project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,7 +14,6 @@ HANDLER = """
 import sys, pathlib
 sys.path.insert(0, {root!r})
 from tests.support import journal
-from tests.support.checkout import CHECKOUT
 journal.log("start", 1, "lottery", "", pathlib.Path({folder!r}))
 sys.stdin.readline()
 journal.log("end", 1, "lottery", "", pathlib.Path({folder!r}))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import journal
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 
@@ -27,7 +28,7 @@ def test_each_project_starts_with_an_empty_store(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM t") == 0
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_events_toml_gets_the_store(project: Project) -> None:
     project.write(
         """
@@ -46,7 +47,7 @@ def test_events_toml_gets_the_store(project: Project) -> None:
     }
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_handlers_log_their_runs_beside_events_toml(project: Project) -> None:
     project.write("", "import journal\nwith journal.run(7, 'lottery', 'note'): pass\n")
     subprocess.run([sys.executable, "handlers.py"], cwd=project.folder, check=True)
@@ -61,7 +62,7 @@ def test_handlers_log_their_runs_beside_events_toml(project: Project) -> None:
         project.assert_never_two_at_once()
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_nothing_of_the_outer_environment_comes_in(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

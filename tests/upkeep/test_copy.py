@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from eventctl.store.table_copy import TABLES
 from tests.support import past
 from tests.support.copies import clear, content, copy, live, target, url
+from tests.support.databases import sqlite_only
 from tests.support.load import Emits
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
 from tests.support.steps import killed_at, some
 
 __all__ = ["target"]  # a fixture
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def test_all_of_it_is_copied_and_the_target_goes_on(project: Project, target: Project) -> None:
@@ -111,7 +108,7 @@ def test_events_come_in_while_it_copies(project: Project, target: Project) -> No
     assert content(target) == content(project)
 
 
-@SQLITE
+@sqlite_only
 def test_the_verification_notices_what_is_changed_behind_its_back(
     project: Project, tmp_path: Path
 ) -> None:

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support import look, past
 from tests.support.copies import content, copy, live, target, url
+from tests.support.databases import sqlite_only
 from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
 __all__ = ["target"]  # a fixture
 
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
-
-@SQLITE
+@sqlite_only
 def test_a_target_that_is_in_use_is_refused(project: Project, target: Project) -> None:
     live(project)
     past.write(target)
@@ -32,7 +29,7 @@ def test_a_target_that_is_in_use_is_refused(project: Project, target: Project) -
     assert "in use" in done.stderr or "the source itself" in done.stderr
 
 
-@SQLITE
+@sqlite_only
 def test_a_target_that_was_swept_is_refused(project: Project, target: Project) -> None:
     live(project)
     project.execute("DELETE FROM eventctl_outbox")
@@ -43,7 +40,7 @@ def test_a_target_that_was_swept_is_refused(project: Project, target: Project) -
     assert "it has sweep 2 of its own, which a copy would lose" in done.stderr
 
 
-@SQLITE
+@sqlite_only
 def test_what_runs_has_to_end_first(project: Project, tmp_path: Path) -> None:
     past.write(project)
     (project.folder / "handlers.py").write_text(
@@ -72,7 +69,7 @@ def test_what_runs_has_to_end_first(project: Project, tmp_path: Path) -> None:
     assert sweep.wait(30) == 0
 
 
-@SQLITE
+@sqlite_only
 def test_damaged_text_is_named_and_copied_as_it_is_shown(project: Project, target: Project) -> None:
     live(project)
     project.execute("UPDATE eventctl_event SET args = CAST(x'5B22FF225D' AS TEXT) WHERE id = 4")
@@ -82,7 +79,7 @@ def test_damaged_text_is_named_and_copied_as_it_is_shown(project: Project, targe
     assert "nothing more to copy" in copy(project, target).stderr
 
 
-@SQLITE
+@sqlite_only
 def test_a_row_that_the_target_does_not_take_is_named(project: Project, target: Project) -> None:
     live(project)
     project.execute("UPDATE eventctl_event SET `key` = ? WHERE id = 9", "k" * 300)
@@ -94,7 +91,7 @@ def test_a_row_that_the_target_does_not_take_is_named(project: Project, target: 
     assert content(target) == content(project)
 
 
-@SQLITE
+@sqlite_only
 def test_the_targets_password_is_never_in_an_argument(
     project: Project, target: Project, tmp_path: Path
 ) -> None:
@@ -119,7 +116,7 @@ def test_the_targets_password_is_never_in_an_argument(
         assert len(done.stderr.splitlines()) == 1
 
 
-@SQLITE
+@sqlite_only
 def test_a_dry_run_makes_no_file(project: Project, tmp_path: Path) -> None:
     live(project, 3)
     done = project.run("copy", "--to", "sqlite:///new.db", "--dry-run")

@@ -14,13 +14,13 @@ from eventctl.store.pruning import Place, Wanted
 from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Pace, keep_to_limit
 from tests.support import past
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.look import count
 from tests.support.past import ids
 from tests.support.project import Project
 from tests.support.steps import killed_at, some
 
 KEEP = 'keep = "90d"\nstate = "state"\n'
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def test_a_sweep_deletes_what_keep_has_outlived_and_is_silent(project: Project) -> None:
@@ -57,7 +57,7 @@ def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project
     project.run("sweep")
 
 
-@SQLITE
+@sqlite_only
 def test_without_keep_all_is_kept(project: Project) -> None:
     past.write(project)
     past.record(project, 2)
@@ -81,7 +81,7 @@ def test_a_sweep_stays_quick_and_the_next_ones_do_the_rest(
     raise AssertionError(f"{count(project, 'event')} are still there")
 
 
-@SQLITE
+@sqlite_only
 def test_it_ends_when_its_time_is_over(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     past.write(project, KEEP)
     past.record(project, 300)
@@ -96,7 +96,7 @@ def test_it_ends_when_its_time_is_over(project: Project, monkeypatch: pytest.Mon
         assert time.monotonic() - begin < 5
 
 
-@SQLITE
+@sqlite_only
 def test_what_is_old_and_not_over_is_not_looked_at_again_and_again(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +150,7 @@ def test_what_changes_after_it_was_found_is_left_alone(project: Project) -> None
         assert ids(project, "delivery") == [5, 6]
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_hosts_do_not_wait_for_one_another(project: Project) -> None:
     past.write(project, KEEP)
     past.record(project, 300)

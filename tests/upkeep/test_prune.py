@@ -6,18 +6,15 @@ import json
 import os
 import subprocess
 
-import pytest
-
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.schema import TABLES
 from tests.support import past
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.load import Emits
 from tests.support.look import count
 from tests.support.past import DAY, archived, ids
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def test_what_is_old_and_over_goes_with_all_that_belongs_to_it(project: Project) -> None:
@@ -56,7 +53,7 @@ def test_what_is_old_and_over_goes_with_all_that_belongs_to_it(project: Project)
     assert ids(project) == [3, 7, 132, 133]
 
 
-@SQLITE
+@sqlite_only
 def test_the_archive_has_them_whole_with_their_history(project: Project) -> None:
     past.write(project, store="")
     text = project.config.read_text()
@@ -108,7 +105,7 @@ def test_nobody_waits_for_it(project: Project) -> None:
     assert set(emits.said) == {""}  # none went into the spool
 
 
-@SQLITE
+@sqlite_only
 def test_many_are_asked_for(project: Project) -> None:
     past.write(project)
     past.record(project, 1001)
@@ -122,7 +119,7 @@ def test_many_are_asked_for(project: Project) -> None:
     assert (code, count(project, "event")) == (0, 0)
 
 
-@SQLITE
+@sqlite_only
 def test_vacuum_gives_the_room_back(project: Project) -> None:
     past.write(project)
     past.record(project, 400, args=json.dumps(["x" * 5000]))
@@ -134,14 +131,14 @@ def test_vacuum_gives_the_room_back(project: Project) -> None:
     assert (project.folder / "events.db").stat().st_size < before / 10
 
 
-@pytest.mark.parametrize("project", ["mariadb"], indirect=True)
+@mariadb_only
 def test_vacuum_is_for_sqlite(project: Project) -> None:
     past.write(project)
     done = project.run("prune", "--older-than", "90d", "--vacuum", check=2)
     assert "OPTIMIZE TABLE" in done.stderr
 
 
-@SQLITE
+@sqlite_only
 def test_what_cannot_be_an_archive_is_refused_and_nothing_deleted(project: Project) -> None:
     past.write(project)
     past.record(project, 2)

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import attempts, delivery, script, status
 from tests.support.project import Project
 
@@ -69,7 +70,7 @@ def test_a_command_is_given_the_event(project: Project) -> None:
         ("kill -KILL $$", "pending", None, 1, "the command was killed by SIGKILL"),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_what_the_end_of_a_command_means(
     project: Project, text: str, state: str, reason: str | None, charged: int, error: str | None
 ) -> None:
@@ -100,7 +101,7 @@ def test_exit_75_waits_a_minute_and_the_next_run_is_the_same_attempt(project: Pr
         ('["./events.toml"]', "PermissionError"),
     ],
 )
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_command_that_cannot_be_started_is_a_failed_attempt(
     project: Project, command: str, words: str
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_command_that_cannot_be_started_is_a_failed_attempt(
     assert delivery(project, "draw")[1:4] == ("pending", None, 1)
 
 
-@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+@sqlite_only
 def test_a_command_that_reads_nothing_of_a_large_event(project: Project) -> None:
     draw(project, "exit 0")
     args = json.dumps(["x" * 900_000])

@@ -6,12 +6,11 @@ import json
 
 import pytest
 
+from tests.support.databases import sqlite_only
 from tests.support.look import attempts, count, delivery, make_due, notes, status
 from tests.support.project import Project
 
 WEEK = 7 * 24 * 3600 * 1000
-
-one_database = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 
 def toml(*calls: str, more: str = "") -> str:
@@ -152,7 +151,7 @@ def test_retry_later_adds_up_to_a_week_at_the_most(project: Project) -> None:
     assert delivery(project, "later")[1:4] == ("failed", "exhausted", 2)
 
 
-@one_database
+@sqlite_only
 @pytest.mark.parametrize("delay", ["'soon'", "-1", "float('nan')", "None", "[]"])
 def test_retry_later_with_a_bad_delay_is_a_failure(project: Project, delay: str) -> None:
     project.write(

@@ -10,11 +10,10 @@ import pytest
 from eventctl.models import Delivery
 from eventctl.workers.output import _FOLLOWED, Follower
 from tests.support import look
+from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-sqlite_only = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
 
 TOML = """
 redact = ["purchased.0"]

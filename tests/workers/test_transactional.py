@@ -12,11 +12,9 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.account import balance, write
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-SQLITE = pytest.mark.parametrize("project", ["sqlite"], indirect=True)
-MARIADB = pytest.mark.parametrize("project", ["mariadb"], indirect=True)
 
 DONE = "SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'"
 
@@ -119,7 +117,7 @@ def test_killed_at_every_step(project: Project, whom: str) -> None:
     assert tries[-1] == 1
 
 
-@SQLITE
+@sqlite_only
 @pytest.mark.parametrize("call", ["pwrite64", "fdatasync"])
 def test_killed_in_the_middle_of_the_commit(project: Project, call: str) -> None:
     """At system calls of the worker that write the store's file, by the kernel's count."""
@@ -163,7 +161,7 @@ def _wait_until_it_gets_on(project: Project, sweep: subprocess.Popen[str], befor
     wait_until(lambda: project.value(DONE) > before or sweep.poll() is not None)
 
 
-@MARIADB
+@mariadb_only
 def test_a_claim_taken_over_while_it_runs(project: Project) -> None:
     """The late finisher's writes are rolled back, and those of who took over are there."""
     write(project)
@@ -190,7 +188,7 @@ def test_a_claim_taken_over_while_it_runs(project: Project) -> None:
     assert project.value("SELECT SUM(lost_claims) FROM eventctl_sweep") == 1
 
 
-@SQLITE
+@sqlite_only
 def test_on_sqlite_nobody_can_take_it_over_while_it_runs(project: Project) -> None:
     """It holds the database's write lock: others wait, and then find it done."""
     write(project)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.channels import Post
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
 
@@ -35,6 +36,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]
         yield project
     finally:
         project.close()
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Post:
+    """A channel that keeps each message, refuses it or hangs."""
+    return Post(tmp_path / "post")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

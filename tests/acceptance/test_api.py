@@ -13,6 +13,7 @@ import pytest
 from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, notes, status
+from tests.support.noting import HANDLERS
 from tests.support.project import Project
 
 TOML = """
@@ -23,18 +24,6 @@ broken = ["fail"]
 [handlers]
 note = "handlers:note"
 fail = "handlers:fail"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args):
-    with journal.run(note=json.dumps(args)):
-        pass
-
-def fail(*args):
-    raise RuntimeError("it is broken")
 """
 
 

@@ -13,10 +13,20 @@ import pytest
 from eventctl.alerts.channels import alertmanager
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert
-from tests.alerts.test_render import digest, notice
 from tests.support import servers
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, KEY, alert, many, named, one, refusal, sample
+from tests.support.incidents import (
+    HOUR,
+    KEY,
+    alert,
+    digest,
+    many,
+    named,
+    notice,
+    one,
+    refusal,
+    sample,
+)
 from tests.support.receiver import Receiver
 
 DAY = 86_400.0

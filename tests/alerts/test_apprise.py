@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from eventctl.alerts.channels import apprise
-from tests.alerts.test_render import NOON
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, TOKEN, alert, many, one, refusal
+from tests.support.incidents import HOUR, NOON, TOKEN, alert, many, one, refusal
 from tests.support.receiver import Receiver
 
 

@@ -8,8 +8,6 @@ import json
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.cli.test_check import check, values_of
 from tests.support.channels import Post, fail, pass_time, write
 from tests.support.databases import sqlite_only
@@ -23,11 +21,6 @@ MINUTE = 60_000
 def alert(name: str, *kinds: str) -> str:
     on = f"on = {json.dumps(kinds)}\n" if kinds else ""
     return f'\n[[alerts]]\nname = "{name}"\nmail = ["{name}@example.com"]\n{on}'
-
-
-@pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "post")
 
 
 def told_to(post: Post) -> list[str]:

@@ -12,10 +12,24 @@ import pytest
 from eventctl.alerts.channels import elasticsearch
 from eventctl.config.model import Alert
 from scripts import kibana_files
-from tests.alerts.test_render import NOON, TRACEBACK, digest, notice
 from tests.support import servers
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import ERROR, HOUR, KEY, TOKEN, alert, many, named, one, refusal, texts
+from tests.support.incidents import (
+    ERROR,
+    HOUR,
+    KEY,
+    NOON,
+    TOKEN,
+    TRACEBACK,
+    alert,
+    digest,
+    many,
+    named,
+    notice,
+    one,
+    refusal,
+    texts,
+)
 from tests.support.receiver import Receiver
 
 

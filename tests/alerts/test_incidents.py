@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-
-import pytest
 
 from tests.support import look
 from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
@@ -13,11 +10,6 @@ from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
 TOPIC = "eventctl: lottery ran out of retries: RuntimeError: no luck for 'A'"
-
-
-@pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "post")
 
 
 def sweep(project: Project, code: int = 0) -> None:

@@ -28,8 +28,8 @@ from eventctl.alerts.channels import mail
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert, Config, Report, Store, Sweep
 from eventctl.errors import ChannelError
-from tests.alerts.test_render import TRACEBACK, digest, notice
 from tests.support import needs
+from tests.support.incidents import TRACEBACK, digest, notice
 from tests.support.wait import wait_until
 
 PASSWORD = "correct horse"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.channels import (
     ALSO_PRINTED,
     Post,
@@ -17,11 +15,6 @@ from tests.support.channels import (
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
-
-
-@pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "post")
 
 
 def test_a_channel_that_is_down_holds_up_no_other(project: Project, post: Post) -> None:

@@ -16,44 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventctl.alerts.channels import stdout
-from eventctl.alerts.incident import Digest, group
+from eventctl.alerts.incident import group
 from eventctl.alerts.render import html, plain, wording
-from eventctl.config.model import Alert
-from eventctl.format.fingerprint import fingerprint
 from eventctl.format.text import printable, shorten
 from eventctl.models import Notice
-
-NOON = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
-PATH = Path("/etc/eventctl/events.toml")
-PRINT = Alert("report", "print", "")
-TRACEBACK = """Traceback (most recent call last):
-  File "/srv/shop/mail.py", line 41, in lottery
-    connect(host)
-  File "/usr/lib/python3.11/socket.py", line 836, in create_connection
-    sock.connect(sa)
-ConnectionRefusedError: [Errno 111] Connection refused
-"""
-
-
-def notice(
-    event_id: int = 42,
-    kind: str = "exhausted",
-    at: int = NOON,
-    handler: str = "lottery",
-    name: str = "purchased",
-    attempts: int = 8,
-    error: str = "ConnectionRefusedError: [Errno 111] Connection refused",
-    traceback: str = "",
-    output: str = "",
-) -> Notice:
-    cause = fingerprint(error, traceback)
-    return Notice(
-        event_id, kind, at, handler, name, event_id, attempts, error, traceback, output, cause
-    )
-
-
-def digest(*notices: Notice, path: Path = PATH, host: str = "web1") -> Digest:
-    return Digest(tuple(group(notices)), path, host, frozenset({"lottery", "giveCoupon"}))
+from tests.support.incidents import NOON, PRINT, TRACEBACK, digest, notice
 
 
 def commands(text: str) -> list[list[str]]:
@@ -409,10 +376,11 @@ def test_an_ascii_locale_does_not_keep_the_report_back(monkeypatch: pytest.Monke
 def test_a_full_disk_under_stdout_is_a_channel_error() -> None:
     code = """if True:
         import os, sys
-        from eventctl.alerts import ChannelError, printed
-        from tests.alerts.test_render import PRINT, digest, notice
+        from eventctl.alerts.channels import stdout
+        from eventctl.errors import ChannelError
+        from tests.support.incidents import PRINT, digest, notice
         try:
-            printed.send(PRINT, digest(notice()))
+            stdout.send(PRINT, digest(notice()))
         except ChannelError as error:
             sys.stderr.write(str(error))
             sys.stderr.flush()

@@ -12,9 +12,19 @@ from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block
 
 from eventctl.alerts.channels import slack
-from tests.alerts.test_render import NOON
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal, sample, texts
+from tests.support.incidents import (
+    HOUR,
+    NOON,
+    TOKEN,
+    alert,
+    many,
+    one,
+    read,
+    refusal,
+    sample,
+    texts,
+)
 from tests.support.receiver import Receiver
 
 LIMITS = {"header": 150, "section": 3000, "context": 3000}

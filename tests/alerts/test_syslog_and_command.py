@@ -18,9 +18,8 @@ from eventctl.alerts.render import json
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from tests.alerts.test_mail import is_running
-from tests.alerts.test_render import NOON
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import HOUR, TOKEN, alert, many, one, read, refusal
+from tests.support.incidents import HOUR, NOON, TOKEN, alert, many, one, read, refusal
 from tests.support.wait import wait_until
 
 TOLD = alert("syslog", "")

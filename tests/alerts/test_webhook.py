@@ -13,9 +13,20 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from eventctl.alerts.channels import webhook
 from eventctl.alerts.render import json
-from tests.alerts.test_render import NOON, TRACEBACK
 from tests.support.hostile import HOSTILE, assert_harmless
-from tests.support.incidents import ERROR, HOUR, KEY, alert, many, one, read, refusal, texts
+from tests.support.incidents import (
+    ERROR,
+    HOUR,
+    KEY,
+    NOON,
+    TRACEBACK,
+    alert,
+    many,
+    one,
+    read,
+    refusal,
+    texts,
+)
 from tests.support.receiver import Receiver
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()

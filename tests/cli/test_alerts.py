@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -20,12 +19,6 @@ from tests.support.channels import (
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
-
-
-@pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "post")
-
 
 # --- ack
 

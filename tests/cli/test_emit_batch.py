@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.databases import sqlite_only
 from tests.support.look import count, notes
+from tests.support.noting import HANDLERS
 from tests.support.project import Project
 
 TOML = """
@@ -19,15 +20,6 @@ noted = ["note"]
 coupon = "handlers:note"
 lottery = "handlers:note"
 note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
 """
 
 

@@ -5,20 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.databases import sqlite_only
+from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
-
-TOML = """
-[events]
-purchased = ["note"]
-
-[handlers]
-note = "handlers:note"
-"""
-
-HANDLERS = """
-def note(*args):
-    pass
-"""
 
 WRITERS = {
     "page": ("stats", "--html"),

@@ -16,24 +16,8 @@ import pytest
 from tests.support import fire, look, needs
 from tests.support.away import STORE, any_way, read, spooled
 from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
-
-TOML = """
-[events]
-purchased = ["note"]
-
-[handlers]
-note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
-"""
 
 
 @pytest.fixture

@@ -15,24 +15,8 @@ from tests.support import fire, look, needs
 from tests.support.applications import DRIVERS, PREAMBLE, applications
 from tests.support.databases import mariadb_only
 from tests.support.mariadb import PASSWORD, USER
+from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Finished, Project
-
-TOML = """
-[events]
-purchased = ["note"]
-
-[handlers]
-note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
-"""
 
 PLAIN = "INSERT INTO eventctl_outbox (name, args) VALUES ('purchased', '[\"user A\", 5000]')"
 

@@ -17,6 +17,7 @@ import pytest
 from tests.support import fire, look, needs
 from tests.support.away import IDS, STORE, WAYS, any_way, away, read, spooled
 from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.noting import HANDLERS
 from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
 
@@ -29,15 +30,6 @@ third = ["note"]
 
 [handlers]
 note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
 """
 
 BOUND = 12.0

@@ -8,28 +8,12 @@ import os
 
 from tests.support import fire, look
 from tests.support.away import STORE, any_way, spooled
+from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
 BOUND = 12.0
 """Seconds within which emit has given a store up that has a timeout of 1 s."""
-
-TOML = """
-[events]
-purchased = ["note"]
-
-[handlers]
-note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
-"""
 
 
 def write(project: Project) -> None:

@@ -14,25 +14,8 @@ import pytest
 
 from tests.support import look, needs
 from tests.support.away import STORE, spooled
+from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
-
-TOML = """
-[events]
-purchased = ["note"]
-
-[handlers]
-note = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args, **fields):
-    with journal.run(note=json.dumps([*args, fields] if fields else args)):
-        pass
-"""
-
 
 GROUP = "staff"
 

@@ -6,8 +6,6 @@ import html
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.support.browser import look
 from tests.support.channels import Post, fail, mend, pass_time, replay, write
 from tests.support.databases import sqlite_only
@@ -16,11 +14,6 @@ from tests.support.project import Project
 pytestmark = sqlite_only
 
 BOSS = '\n[[alerts]]\nname = "<boss>"\nmail = ["boss@example.com"]\non = ["exhausted"]\n'
-
-
-@pytest.fixture
-def post(tmp_path: Path) -> Post:
-    return Post(tmp_path / "post")
 
 
 def sections(project: Project) -> dict[str, str]:

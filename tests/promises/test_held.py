@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.databases import sqlite_only
 from tests.support.look import count, delivery, make_due, notes, status
+from tests.support.noting import HANDLERS
 from tests.support.project import Project
 
 TOML = """
@@ -17,15 +18,6 @@ purchased = ["coupon", "lottery"]
 [handlers]
 coupon = "handlers:note"
 lottery = "handlers:note"
-"""
-
-HANDLERS = """
-import json
-import journal
-
-def note(*args):
-    with journal.run(note=json.dumps(args)):
-        pass
 """
 
 WITHOUT_LOTTERY = """

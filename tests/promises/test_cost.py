@@ -18,7 +18,7 @@ DUE = 20
 COUNTING = """
 import sys
 from eventctl.cli import run
-from eventctl.store.dialects import SqliteDatabase
+from eventctl.store.sqlite import SqliteDatabase
 
 steps = 0
 connect = SqliteDatabase._connect

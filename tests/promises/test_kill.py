@@ -335,9 +335,10 @@ PARENT = """
 import os, signal, time
 from pathlib import Path
 
-from eventctl import config, worker
-from eventctl.board import Board
-from eventctl.states import Delivery
+from eventctl import config
+from eventctl.workers import worker
+from eventctl.workers.progress_page import Board
+from eventctl.models import Delivery
 
 settings = config.load(Path("events.toml").resolve())
 requests, to_requests = os.pipe()

@@ -64,7 +64,7 @@ def test_a_handler_that_hangs_as_it_is_imported(project: Project) -> None:
         "time.sleep(1000)\n"
     )
     code = (
-        "import sys; from eventctl.doctor import handlers; handlers.PATIENCE = 1.0;"
+        "import sys; from eventctl.setup.doctor import handlers; handlers.PATIENCE = 1.0;"
         " from eventctl.cli import run; sys.exit(run(['doctor']))"
     )
     done = subprocess.run(

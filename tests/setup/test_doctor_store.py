@@ -261,7 +261,7 @@ def test_a_mail_server_that_says_nothing(project: Project) -> None:
         )
         project.write(TOML + report, HANDLERS)
         code = (
-            "import sys; from eventctl.doctor import mail; mail.PATIENCE = 0.5;"
+            "import sys; from eventctl.setup.doctor import mail; mail.PATIENCE = 0.5;"
             " from eventctl.cli import run; sys.exit(run(['doctor']))"
         )
         done = subprocess.run(

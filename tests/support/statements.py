@@ -13,7 +13,7 @@ from tests.support.project import Project
 _TRACED = """
 import json, os, sys
 from eventctl.cli import run
-from eventctl.store.dialects import SqliteDatabase
+from eventctl.store.sqlite import SqliteDatabase
 
 seen = []
 connect = SqliteDatabase._connect

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire
+from tests.support.hosts import another_config, another_host
 from tests.support.project import Project
 
 LEASE = 350_000
@@ -16,23 +17,6 @@ LEASE = 350_000
 
 def handlers(*names: str) -> dict[str, str]:
     return {name: f'"handlers:{name}"' for name in names}
-
-
-def another_config(project: Project, name: str, *changes: tuple[str, str]) -> str:
-    """Write a second events.toml beside the first one, and return its path."""
-    text = project.config.read_text()
-    for old, new in changes:
-        assert old in text
-        text = text.replace(old, new)
-    path = project.folder / name
-    path.write_text(text)
-    path.chmod(0o600)
-    return str(path)
-
-
-def another_host(project: Project) -> str:
-    """Return the path of the events.toml of another host: a state folder of its own."""
-    return another_config(project, "there.toml", ('state = "state"', 'state = "there"'))
 
 
 def claims(project: Project) -> list[str]:

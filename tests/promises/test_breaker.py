@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.support import fire
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
+from tests.support.wait import wait_until
 
 SERVICE = """
 
@@ -145,3 +147,21 @@ def test_two_that_kill_the_sweep_are_told_apart(project: Project) -> None:
     # The first time they are not known yet, and may take others with them: once, at the most.
     assert spent(project, "ok")["done", 1] + spent(project, "ok")["done", 2] == 5
     fire.assert_nothing_claimed(project)
+
+
+@sqlite_only
+def test_a_sweep_of_many_passes_probes_no_more_often_than_others(project: Project) -> None:
+    write(project, "service", "ok", sweep="breaker = 1")
+    (project.folder / "down").touch()
+    fire.defer(project, *["service"] * 9)
+    project.run("sweep", "--jobs", "1")
+    before = charged(project, "service")
+    sweep = project.start("sweep", "--jobs", "1", "--for", "1m")
+    wait_until(
+        lambda: charged(project, "service") == before + 1, what="the probe of its first pass"
+    )
+    fire.defer(project, "ok")
+    wait_until(lambda: spent(project, "ok") == {("done", 1): 1}, what="its second pass")
+    sweep.send_signal(signal.SIGTERM)
+    sweep.communicate(timeout=30)
+    assert len(fire.files(project, "asked")) == charged(project, "service") == before + 1

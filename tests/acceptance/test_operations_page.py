@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.acceptance.test_readme import comparable, type_in
 from tests.support.checkout import CHECKOUT
+from tests.support.shell import comparable, type_in
 
 PAGE = CHECKOUT / "docs" / "mending.md"
 

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +13,7 @@ import pytest
 
 from tests.support.checkout import CHECKOUT
 from tests.support.mariadb import MariaDB
+from tests.support.shell import comparable, type_in
 
 README = CHECKOUT / "README.md"
 
@@ -25,18 +21,6 @@ _WALKED = ("Five-minute start", "Other ways to emit")
 """The sections whose blocks are typed one after another, into one shell."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-_COLUMNS = 100
-
-_VARIABLE = (
-    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "WHEN"),
-    (re.compile(r"\b(\d+ ?(ms|s|m) ?)+\b"), "TIME "),
-    (re.compile(r" in TIME *$"), ""),
-    (re.compile(r"\bin TIME|\bdue\b"), "SOON"),
-    (re.compile(r"\S*/shop/"), "/shop/"),
-    (re.compile(rf"\bon ({re.escape(os.uname().nodename)}|myhost)$"), "on HOST"),
-    (re.compile(r"\s+"), " "),
-)
 
 
 def section(title: str) -> str:
@@ -65,49 +49,6 @@ def typed(title: str) -> Iterator[tuple[str, list[str]]]:
         ):
             shown = following[2].splitlines()
         yield block[2], shown
-
-
-def comparable(line: str) -> str:
-    """Return a line without what differs from run to run."""
-    for pattern, word in _VARIABLE:
-        line = pattern.sub(word, line)
-    return line.strip()
-
-
-def type_in(block: str, home: Path) -> tuple[int, list[str]]:
-    """Type a block into a new shell on a terminal; return its exit code and what it showed.
-
-    The folder that the block ends in is where the next one begins, as in one shell.
-    """
-    place = home / ".place"
-    begin = place.read_text().strip() if place.exists() else str(home)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
-    shell = subprocess.Popen(
-        ["bash", "-c", f"trap 'pwd >~/.place' EXIT\n{block}"],
-        cwd=begin,
-        env={
-            "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "TERM": "xterm",
-            "NO_COLOR": "1",
-        },
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    )
-    os.close(theirs)
-    shown = b""
-    try:
-        while data := os.read(ours, 65536):
-            shown += data
-    except OSError:
-        pass  # what Linux says when nobody has the terminal's other end any more
-    finally:
-        os.close(ours)
-    return shell.wait(30), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()
 
 
 def test_the_five_minute_start_works_as_typed(tmp_path: Path) -> None:

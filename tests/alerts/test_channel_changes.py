@@ -8,10 +8,10 @@ import json
 import re
 from pathlib import Path
 
-from tests.cli.test_check import check, values_of
 from tests.support.channels import Post, fail, pass_time, write
 from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
+from tests.support.monitoring import check, values_of
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 

@@ -8,8 +8,6 @@ import json
 import os
 import re
 import socket
-import ssl
-import subprocess
 import sys
 import threading
 import time
@@ -29,6 +27,8 @@ from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert, Config, Report, Store, Sweep
 from eventctl.errors import ChannelError
 from tests.support import needs
+from tests.support.certificate import Certificate
+from tests.support.fire import wait_until_dead
 from tests.support.incidents import TRACEBACK, digest, notice
 from tests.support.wait import wait_until
 
@@ -137,22 +137,6 @@ def scripted() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
             return port
 
         yield start
-
-
-class Certificate:
-    """A self-signed certificate for one name or address."""
-
-    def __init__(self, folder: Path, subject: str) -> None:
-        self.file, key = folder / "cert.pem", folder / "key.pem"
-        command = [
-            *(needs.program("openssl", "openssl"), "req", "-x509", "-nodes", "-days", "2"),
-            *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-            *("-subj", "/CN=test", "-addext", f"subjectAltName={subject}"),
-            *("-keyout", str(key), "-out", str(self.file)),
-        ]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.context.load_cert_chain(self.file, key)
 
 
 @pytest.fixture(scope="module")
@@ -528,15 +512,7 @@ def test_sendmail_that_hangs_is_killed_with_its_children(program: Any, tmp_path:
     with pytest.raises(ChannelError, match="not done after 3 s"):
         send(hung, digest(notice()), total=3)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))
-    wait_until(lambda: not is_running(child), what="the child to be dead")
-
-
-def is_running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    wait_until_dead([child])
 
 
 def test_sendmail_may_leave_a_child_behind(program: Any, tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ from eventctl.alerts.channels import command, syslog
 from eventctl.alerts.render import json
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from tests.alerts.test_mail import is_running
+from tests.support.fire import wait_until_dead
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import HOUR, NOON, TOKEN, alert, many, one, read, refusal
-from tests.support.wait import wait_until
 
 TOLD = alert("syslog", "")
 Log = tuple[str, socket.socket]
@@ -178,7 +177,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(
     )
     assert refusal(command.send, hung, seconds=1).endswith("it was not done after 1 s")
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
-    wait_until(lambda: not any(map(is_running, pids)), what="both to be dead")
+    wait_until_dead(pids)
 
 
 def test_a_program_that_reads_nothing_is_no_error() -> None:

@@ -9,12 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.look import make_due
 from tests.support.mariadb import PASSWORD
+from tests.support.monitoring import check, families, values_of
 from tests.support.project import Project
 
 TOML = """
@@ -32,26 +31,6 @@ HANDLERS = """
 def draw():
     raise ConnectionError("no luck")
 """
-
-LINE = re.compile(r"EVENTCTL (OK|WARNING|CRITICAL|UNKNOWN) - ([^|\n]+)(?: \| ([^|\n]+))?\n")
-DATUM = re.compile(r"(\w+)=(U|[\d.]+)(s?);([\d.]*);([\d.]*);0")
-CODES = {"OK": 0, "WARNING": 1, "CRITICAL": 2, "UNKNOWN": 3}
-
-
-def check(project: Project, *args: str) -> tuple[str, str, dict[str, str]]:
-    """Return what `check` says: its level, its words, and its perfdata's values by name."""
-    done = project.run("check", *args, check=None)
-    found = LINE.fullmatch(done.stdout)
-    assert found, done
-    level, words, perfdata = found.groups()
-    assert done.returncode == CODES[level], done
-    assert done.stderr == ""
-    values = {}
-    for datum in (perfdata or "").split():
-        parts = DATUM.fullmatch(datum)
-        assert parts, datum
-        values[parts[1]] = parts[2]
-    return level, words, values
 
 
 @pytest.fixture
@@ -240,19 +219,6 @@ def test_a_store_that_refuses_this_user_is_unknown(well: Project) -> None:
     assert level == "UNKNOWN"
     assert "refuses this user" in words
     assert "not-it" not in words
-
-
-def families(path: Path) -> list[Metric]:
-    return list(text_string_to_metric_families(path.read_text(encoding="utf-8")))
-
-
-def values_of(path: Path) -> dict[tuple[str, str], float]:
-    """Return the values by name, and by the handler (and state) that they are of."""
-    return {
-        (sample.name, "/".join(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in families(path)
-        for sample in family.samples
-    }
 
 
 def test_the_metrics_are_read_by_prometheus_own_parser(well: Project, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from tests.support import look, needs
 from tests.support.away import STORE, spooled
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
-
-GROUP = "staff"
+from tests.support.users import GROUP, user
 
 
 @pytest.fixture
@@ -31,10 +30,6 @@ def shared() -> Iterator[Project]:
             yield project
         finally:
             project.close()
-
-
-def user(name: str) -> tuple[str, ...]:
-    return ("setpriv", f"--reuid={name}", f"--regid={name}", f"--groups={GROUP}", "--")
 
 
 @pytest.mark.parametrize("first", ["emit", "sweep"])

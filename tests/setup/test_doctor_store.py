@@ -17,8 +17,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from eventctl.setup.doctor.mysql import judge, judge_cluster
-from tests.alerts.test_mail import Certificate
 from tests.support import needs
+from tests.support.certificate import Certificate
 from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
 from tests.support.mariadb import PASSWORD, MariaDB

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.intake.test_spool_group import GROUP, user
 from tests.support import look, needs
 from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
+from tests.support.users import GROUP, user
 
 
 @pytest.fixture

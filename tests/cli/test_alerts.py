@@ -39,7 +39,7 @@ def test_what_is_acknowledged_is_silent_until_it_ends(project: Project, post: Po
     mend(project)
     replay(project)
     project.run("sweep")
-    assert [subject[:10] for subject in post.subjects()] == ["eventctl: ", "Recovered:"]
+    assert [subject[:10] for subject in post.subjects()] == ["eventctl: ", "Resolved: "]
     done = project.run("ack", key, check=2)
     assert "has ended: there is nothing to silence" in done.stderr
 

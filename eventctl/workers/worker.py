@@ -75,7 +75,7 @@ def main(
     except BrokenPipeError:
         status = 0  # nobody is left to tell
     except OSError as error:
-        os.write(2, f"eventctl: a worker process cannot go on: {error}\n".encode())
+        os.write(ends.output, f"{error}\n".encode())  # the parent shows its tail
     except BaseException:  # noqa: BLE001 - told here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     finally:

@@ -45,7 +45,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     mend(project)
     replay(project)
     sweep(project)
-    assert post.subjects()[3:] == [f"Recovered: {TOPIC}"]
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}"]
     end = post.mails()[3]
     assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
     assert "All of it is resolved" in body(end)
@@ -121,7 +121,7 @@ def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, 
         replay(project)
         sweep(project)
         mend(project, False)
-    assert post.subjects() == [TOPIC, f"Recovered: {TOPIC}"]
+    assert post.subjects() == [TOPIC, f"Resolved: {TOPIC}"]
     assert project.rows("SELECT count FROM eventctl_incident") == [(3,)]
     # It is open again, and stays so: that is told once an hour has passed.
     fail(project, "D")
@@ -137,7 +137,7 @@ def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, 
     pass_time(project, 1.01)
     fail(project, "A")
     sweep(project, 1)
-    assert post.subjects()[3:] == [f"Recovered: {TOPIC}", TOPIC]
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}", TOPIC]
 
 
 def test_five_thousand_failures_are_one_message(project: Project, post: Post) -> None:
@@ -192,7 +192,7 @@ def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, pos
     look.make_due(project)
     sweep(project)
     assert post.subjects()[1:] == [
-        "Recovered: eventctl: lottery failed: RuntimeError: no luck for 'B'"
+        "Resolved: eventctl: lottery failed: RuntimeError: no luck for 'B'"
     ]
 
 
@@ -229,7 +229,7 @@ def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> N
     mend(project)
     look.make_due(project)
     sweep(project)
-    assert post.subjects() == [topic, f"Recovered: {topic}"]
+    assert post.subjects() == [topic, f"Resolved: {topic}"]
 
 
 def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) -> None:
@@ -243,7 +243,7 @@ def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) 
     write(project, post)
     look.make_due(project)
     sweep(project)
-    assert post.subjects()[1].startswith("Recovered: eventctl: audit is held")
+    assert post.subjects()[1].startswith("Resolved: eventctl: audit is held")
 
 
 def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post) -> None:
@@ -285,8 +285,8 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
     assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
     for mail in (some, all_of_it):
         for part in ("plain", "html"):
-            assert "resolved" not in body(mail, part)
-            assert "is resolved;" not in body(mail, part)
+            assert "All of it is resolved" not in body(mail, part)
+            assert "resolved after" not in body(mail, part)
 
 
 def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:

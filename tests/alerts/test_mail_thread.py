@@ -46,7 +46,7 @@ def test_a_thread_in_a_maildir(project: Project, server: MailServer) -> None:
     assert [first["Subject"], again["Subject"], end["Subject"]] == [
         topic,
         f"Re: {topic}",
-        f"Recovered: {topic}",
+        f"Resolved: {topic}",
     ]
     assert first["References"] is None
     assert again["References"] == end["References"] == first["Message-ID"]

@@ -18,6 +18,7 @@ from eventctl.monitor.prometheus import metrics
 from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
 
 _MEANS = {
+    "outages": ("N", "more handlers than this are down"),
     "sweep": ("TIME", "the last sweep ended longer ago than this"),
     "due": ("TIME", "a delivery has been due for longer than this"),
     "backlog": ("N", "more deliveries than this are left to do"),

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ _PATIENCE = 2.0
 """Seconds after which Tab has no answer."""
 
 _SHOWN = 50
+
+_WIDTH = 60
+"""Letters of what is said beside an id."""
 
 _BASH = """\
 %(complete_func)s() {
@@ -132,13 +136,12 @@ def _equip_parameters(name: str, command: click.Command) -> None:
 
 
 def _completer_of(name: str, parameter: click.Parameter) -> Complete | None:
-    """Return what completes a command's parameter, by its metavar or by the option's name."""
-    metavar = (parameter.metavar or "").strip("[].")
-    if metavar in _BY_METAVAR:
-        return _BY_METAVAR[metavar]
+    """Return what completes a command's parameter, by its name or by its metavar."""
     if parameter.opts[0] in _BY_OPTION:
         return _BY_OPTION[parameter.opts[0]]
-    return events if (name, parameter.name) == ("emit", "name") else None
+    if (name, parameter.name) in _BY_ARGUMENT:
+        return _BY_ARGUMENT[name, parameter.name]
+    return _BY_METAVAR.get((parameter.metavar or "").strip("[]."))
 
 
 def _bound(
@@ -185,14 +188,10 @@ def ids(
 ) -> list[CompletionItem[str]]:
     """Complete an event's id: the newest, those that failed first."""
     from eventctl.cli.output.formats import iso, status_name
-    from eventctl.store.connect import database
     from eventctl.store.queries import events
 
-    store = _config(context).store
-    if store.sqlite and not store.sqlite.exists():
-        return []  # to look would make it
-    with database(store._replace(timeout=_PATIENCE / 2)) as opened:
-        found = events.newest(opened, incomplete, _SHOWN)
+    with _store(context) as opened:
+        found = events.newest(opened, incomplete, _SHOWN) if opened else []
     chosen = context.params.get(parameter.name or "")
     already = chosen if isinstance(chosen, tuple) else ()
     return [
@@ -202,6 +201,31 @@ def ids(
         for id, name, status, at in found
         if str(id) not in already
     ]
+
+
+def open_incidents(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[str]]:
+    """Complete the id of an open incident."""
+    from eventctl.store.queries import incidents
+
+    with _store(context) as opened:
+        found = incidents.incidents(opened, limit=_SHOWN) if opened else []
+    return [
+        CompletionItem(each.key, help=f"{each.handler} {each.kind} {each.error}"[:_WIDTH])
+        for each in found
+        if each.key.startswith(incomplete)
+    ]
+
+
+def _store(context: click.Context) -> Any:
+    """Return the store, or None in its place where there is none yet."""
+    from eventctl.store.connect import database
+
+    store = _config(context).store
+    if store.sqlite and not store.sqlite.exists():
+        return nullcontext()  # to look would make it
+    return database(store._replace(timeout=_PATIENCE / 2))
 
 
 def _files(
@@ -292,4 +316,12 @@ _BY_METAVAR: Mapping[str, Complete] = {
     "EVENT": events,
 }
 
-_BY_OPTION: Mapping[str, Complete] = {"--event": events, "--handler": handlers}
+_BY_OPTION: Mapping[str, Complete] = {
+    "--event": events,
+    "--handler": handlers,
+    "--incident": open_incidents,
+}
+_BY_ARGUMENT: Mapping[tuple[str, str | None], Complete] = {
+    ("emit", "name"): events,
+    ("ack", "ids"): open_incidents,
+}

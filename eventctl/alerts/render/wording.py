@@ -315,18 +315,7 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
         advice = f"Once the cause is fixed, let the next sweep run {them} again"
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
-    handler = _option("--handler", incident.handler)
-    if len(incident.event_ids) < IDS or incident.count <= IDS:
-        wanted = [str(each) for each in incident.event_ids]
-        return f"{advice}:", _command(digest, "replay", *wanted, *handler)
-    event = _option("--event", incident.names[0]) if len(incident.names) == 1 else []
-    command = _command(digest, "replay", *handler, *event, "--status", "failed")
-    return f"{advice} (all that failed: --dry-run shows which):", command
-
-
-def _option(flag: str, value: str) -> list[str]:
-    """Return the flag and its value, or nothing where the value could not be typed."""
-    return [flag, value] if value and printable(value) == value else []
+    return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
 
 
 def _command(digest: Digest, *words: str) -> str:

@@ -2,7 +2,7 @@
 # make lint   the checks only        make format   put the code into shape
 # make test T=tests/test_x.py        only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
-# make crash  kill -9 at each step         make bench    how fast: eventctl beside its peers
+# make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -31,9 +31,10 @@ soak: .venv/.tests
 	@$(BIN)/python -m tests.soak $(STORE)
 
 crash: .venv/.tests
-	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 $(BIN)/pytest -q -rP -n $(WORKERS) \
-		--dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py tests/test_model.py \
-		tests/test_archive.py tests/test_copy.py tests/test_keep.py)
+	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 EVENTCTL_REFUSALS=0 $(BIN)/pytest -q -rP \
+		-n $(WORKERS) --dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py \
+		tests/test_model.py tests/test_archive.py tests/test_copy.py tests/test_keep.py \
+		tests/promises/test_refused.py)
 
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests

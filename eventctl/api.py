@@ -121,11 +121,11 @@ def _keep(
     delay: float,
 ) -> None:
     """Put an event that is not recorded into the spool. Raises where that cannot be, either."""
-    from eventctl.run.keep_event import keep, spool_of
+    from eventctl.run.keep_event import keep
 
     path = configuration.find(None if config is None else os.fspath(config))
     try:
-        keep(spool_of(settings, error), path, event, error, delay)
+        keep(settings, path, event, error, delay)
     except EventctlError:
         raise
     except Exception as unspooled:

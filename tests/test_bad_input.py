@@ -290,6 +290,29 @@ def test_no_config_and_a_config_that_is_none(project: Project) -> None:
 
 
 @only_sqlite
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("sweep", "--max-time"),
+        ("sweep", "--for"),
+        ("prune", "--older-than"),
+        ("copy", "--to", "sqlite:///copy.db", "--wait"),
+        ("crontab", "--every"),
+        ("crontab", "--for"),
+        ("ack", "abcd", "--for"),
+        ("rehearse", "draw", "1", "--kill"),
+    ],
+)
+def test_a_word_that_is_no_duration(project: Project, arguments: tuple[str, ...]) -> None:
+    project.write(TOML, HANDLERS)
+    one_line(
+        project.run(*arguments, "soon", check=2),
+        f'{arguments[-1]}: "soon" is not a duration',
+        "30s",
+    )
+
+
+@only_sqlite
 def test_unknown_commands(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert "did you mean 'sweep'?" in project.run("sweeep", check=2).stderr

@@ -89,7 +89,7 @@ def test_names_of_events_and_handlers(project: Project) -> None:
     assert bash(project, "eventctl --config events.toml list --handler d") == ["draw"]
     assert bash(project, "eventctl --config gone.toml list --handler d") == []
     assert zsh(project, "list", "--event=b") == [
-        ("--event=bought", "expects draw, shop.mail:welcome")
+        ("--event=bought", "expects draw shop.mail:welcome")
     ]
 
 

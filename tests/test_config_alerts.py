@@ -88,9 +88,9 @@ def test_the_report_is_the_first_channel(
     config = load(write(tmp_path, f"{report}\n[[alerts]]\nsyslog = true", 0o600))
     first, second = config.channels
     assert (first.name, first.channel, second.name) == (name, channel, "syslog")
-    assert first.tells("resolved") is resolved
-    assert first.tells("exhausted")
-    assert not first.tells("failed")
+    assert first.wants("resolved") is resolved
+    assert first.wants("exhausted")
+    assert not first.wants("failed")
 
 
 def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
@@ -215,13 +215,13 @@ def test_on_this_host_nobody_listens(tmp_path: Path, host: str) -> None:
     [
         (
             "[report]\nprint = false",
-            "report.print: is false, and nobody would be told what ran out; add [[alerts]] that"
-            ' have "exhausted" in on, or take it out',
+            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
+            ' that have "exhausted" in on, or take it out',
         ),
         (
             '[report]\nprint = false\n[[alerts]]\nsyslog = true\non = ["held"]',
-            "report.print: is false, and nobody would be told what ran out; add [[alerts]] that"
-            ' have "exhausted" in on, or take it out',
+            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
+            ' that have "exhausted" in on, or take it out',
         ),
         (
             '[report]\nprint = false\nmail_to = ["a@b"]',

@@ -149,7 +149,7 @@ def test_a_block_that_somebody_has_cut_is_left_alone(project: Project, cron: Cro
     install(cron, cut)
     for option in ("--install", "--remove"):
         done = crontab(project, cron, option, check=1)
-        assert "mend it by hand (crontab -e)" in done.stderr
+        assert "fix it by hand (crontab -e)" in done.stderr
         assert done.stderr.count("\n") == 1
     assert listed(cron) == cut
 
@@ -197,7 +197,7 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     lines = doctor(project, wrapper=cron.stage(project.folder), check=1)
     gone, thrown = (line for line in lines if line.check == "cron" and line.level == "problem")
     assert "program /opt/gone/eventctl is not there" in gone.text
-    assert f"eventctl --config {project.config} crontab --install" in (gone.mend or "")
+    assert f"eventctl --config {project.config} crontab --install" in (gone.fix or "")
     assert "MAILTO is empty" in thrown.text
 
 
@@ -210,6 +210,8 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
         (["--for", "60s"], "must be over before the next sweep"),
         (["--mailto", ""], "throw every report away"),
         (["--mailto", "a\nb"], "--mailto"),
+        (["--mailto", "ops at example"], "'ops at example' is not a mail address"),
+        (["--mailto", "a@b, Ops <c@d>"], "'Ops <c@d>' is not a mail address"),
         (["--install", "--remove"], "cannot go together"),
         (["--dry-run"], "goes with --install or --remove"),
         (["--remove", "--mailto", "x@y"], "cannot go with it"),

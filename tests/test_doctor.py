@@ -1,8 +1,7 @@
-"""`eventctl doctor` with each thing broken on purpose: its own line, and how to mend it."""
+"""`eventctl doctor` with each thing broken on purpose: its own line, and how to fix it."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -51,7 +50,7 @@ def test_before_the_first_command_it_makes_nothing(project: Project) -> None:
 
 @sqlite
 @pytest.mark.parametrize(
-    ("toml", "words", "mend"),
+    ("toml", "words", "fix"),
     [
         ("[handlers]\na = 1", "handlers.a: is neither", "write"),
         ('[event]\na = ["b:c"]', "event: is an unknown key", 'did you mean "events"?'),
@@ -59,11 +58,11 @@ def test_before_the_first_command_it_makes_nothing(project: Project) -> None:
         ('pythonpath = ["${NO_SUCH}"]', "variable NO_SUCH is not set", "set NO_SUCH"),
     ],
 )
-def test_a_mistaken_events_toml(project: Project, toml: str, words: str, mend: str) -> None:
+def test_a_mistaken_events_toml(project: Project, toml: str, words: str, fix: str) -> None:
     project.config.write_text(toml)
     line = only(doctor(project, check=78), "config", words)
     assert line.level == "problem"
-    assert mend in (line.mend or "")
+    assert fix in (line.fix or "")
     assert any(each.check == "cron" for each in doctor(project)), "the rest is looked at, too"
 
 
@@ -73,7 +72,7 @@ def test_all_mistakes_are_told_and_a_missing_file_is_one(project: Project) -> No
     assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
     project.config.unlink()
     line = only(doctor(project, check=78), "config", "no events.toml, looked for at")
-    assert line.mend
+    assert line.fix
     done = project.run("--config", "gone.toml", "doctor", check=78)
     assert "gone.toml: No such file" in done.stdout
     assert done.stderr == ""
@@ -84,7 +83,7 @@ def test_a_schema_that_is_newer(project: Project) -> None:
     project.run("list")
     project.execute("INSERT INTO eventctl_schema VALUES (99, 1)")
     line = only(doctor(project, check=1), "schema", "version 99, newer than")
-    assert "upgrade" in (line.mend or "")
+    assert "upgrade" in (line.fix or "")
     assert project.run("list", check=78).stdout == ""
 
 
@@ -124,7 +123,7 @@ def test_what_lies_in_the_spool(project: Project) -> None:
     told = [line for line in doctor(project, check=1) if line.check == "spool"]
     assert [line.level for line in told] == ["problem", "warning", "warning", "warning"]
     assert "anybody can write to" in told[0].text
-    assert told[0].mend == f"chmod go-w {spool}"
+    assert told[0].fix == f"chmod go-w {spool}"
     assert told[1].text.startswith("1 file in ")
     assert told[2].text.startswith("2 files in ")
     assert f"1 file in {spool}/damaged" in told[3].text
@@ -138,13 +137,13 @@ def test_the_state_folders_rights(project: Project) -> None:
     folder.chmod(0o755)
     line = only(doctor(project, check=None), "state", "has mode 755, not 700")
     assert line[0] == "warning"
-    subprocess.run(["sh", "-c", line.mend or ""], check=True)
+    subprocess.run(["sh", "-c", line.fix or ""], check=True)
     assert "state" not in bad(doctor(project))
     write(project, store='group = "no-such-group"')
     only(doctor(project), "state", "names no-such-group, and there is no such group")
     write(project, store='group = "daemon"')
     line = only(doctor(project), "state", "and [store] group is daemon")
-    assert (line.mend or "").startswith("chgrp -R daemon ")
+    assert (line.fix or "").startswith("chgrp -R daemon ")
     write(project, store='state = "/proc/nowhere/state"')
     if os.geteuid() != 0:
         only(doctor(project), "state", "this user may not make it")
@@ -157,7 +156,7 @@ def test_another_users_state_folder(project: Project) -> None:
     project.run("sweep")
     os.chown(project.folder / "events.db.state", 1, 1)
     line = only(doctor(project), "state", "belongs to daemon", "daemon cannot read")
-    assert line.mend == "run eventctl as daemon, doctor too"
+    assert line.fix == "run eventctl as daemon, doctor too"
 
 
 @sqlite
@@ -173,11 +172,11 @@ def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
     assert inodes.level == "problem"
     assert "MB are free for the state folder" in room.text
     assert room.level == level
-    assert f"df -h {project.folder}/disk" in (room.mend or "")
+    assert f"df -h {project.folder}/disk" in (room.fix or "")
 
 
 def test_the_type_of_a_file_system() -> None:
-    from eventctl.setup.doctor.filesystem import file_system
+    from eventctl.setup.doctor.files import file_system
 
     mounts = (
         "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -199,45 +198,35 @@ def test_mail_without_its_program(project: Project) -> None:
     write(project)
     (project.folder / "sendmail").unlink()
     line = only(doctor(project, check=1), "mail", f"no program {project.folder}/sendmail")
-    assert "apt-get install" in (line.mend or "")
+    assert "apt-get install" in (line.fix or "")
 
 
 @sqlite
-def test_what_is_mapped_to_what(project: Project) -> None:
-    write(
-        project,
-        events='"a.b" = { handlers = ["draw"], retry = { attempts = 2 } }',
-        handlers='idle = "handlers:draw"',
-    )
-    done = project.run("doctor", check=None)
+def test_a_handler_that_no_event_expects(project: Project) -> None:
+    write(project, handlers='idle = "handlers:draw"')
+    line = only(doctor(project), "config", "no event expects idle")
+    assert line.level == "warning"
+
+
+@sqlite
+def test_what_a_person_sees(project: Project) -> None:
+    write(project, handlers='gone = "handlers:gone"')
+    code, shown = on_terminal(project, "doctor", columns=80)
+    assert code == 1
+    assert "problem  handlers  gone: handlers:gone cannot be used" in plain(shown)
+    assert "\n                   → fix the name in [handlers]" in plain(shown)
+    done = project.run("doctor", check=1)
     assert done.stderr == ""
-    tail = done.stdout[done.stdout.index("\nbought\n") + 1 :].splitlines()
-    assert tail[:6] == [
-        "bought",
-        "  draw: handlers:draw, timeout 5m, 8 attempts, 1m, 3m … apart",
-        f"  tool: {project.folder}/tool.sh, timeout 1m 30s, no retry",
-        "a.b",
-        "  draw: handlers:draw, timeout 5m, 2 attempts, 1m apart",
-        "no event expects: idle",
-    ]
-    page = json.loads(project.run("doctor", "--json", check=None).stdout)
-    assert page["unused"] == ["idle"]
-    assert page["events"]["a.b"][0]["attempts"] == 2
-    for columns in (60, 120):
-        code, shown = on_terminal(project, "doctor", columns=columns)
-        assert code == done.returncode
-        assert "└── tool  " in plain(shown)
-        lines = plain(shown).splitlines()
-        mends = [line for line in lines if line.lstrip().startswith("→ ")]
-        assert all(len(line) <= columns for line in lines if line not in mends)
+    assert "problem\thandlers\tgone: handlers:gone cannot be used" in done.stdout
+    assert re.fullmatch(r"\d problems?, \d warnings?", done.stdout.splitlines()[-1])
 
 
 @sqlite
 def test_a_terminal_that_has_few_letters(project: Project) -> None:
-    write(project, events='"歓迎" = ["draw"]')
+    write(project, handlers='"歓迎" = "handlers:draw"')
     done = project.run("doctor", env={"PYTHONIOENCODING": "latin-1"}, check=None)
     assert done.stderr == ""
-    assert "\n\\u6b53\\u8fce\n  draw: " in done.stdout
+    assert "no event expects \\u6b53\\u8fce" in done.stdout
 
 
 @sqlite

@@ -57,7 +57,7 @@ def test_a_store_that_is_damaged(project: Project) -> None:
     found = [line for line in doctor(project, check=1) if line.check == "store"]
     (line,) = (each for each in found if each.level == "problem")
     assert "damaged" in line.text
-    assert "restore it from a backup" in (line.mend or "")
+    assert "restore it from a backup" in (line.fix or "")
 
 
 @on_sqlite
@@ -76,7 +76,7 @@ def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
     text = project.config.read_text().replace("sqlite:///events.db", "sqlite:///gone/events.db")
     project.config.write_text(text)
     line = only(doctor(project, check=1), "store", f"there is no folder {project.folder}/gone")
-    assert line.mend == f"mkdir -p {project.folder}/gone"
+    assert line.fix == f"mkdir -p {project.folder}/gone"
 
 
 @on_mariadb
@@ -88,7 +88,7 @@ def test_a_server_that_is_not_there(project: Project) -> None:
     project.config.write_text(text)
     lines = doctor(project, check=1)
     line = only(lines, "store", f"mysql 127.0.0.1:{port}/{project.database}", "cannot be reached")
-    assert "spool" in (line.mend or "")
+    assert "spool" in (line.fix or "")
     assert {"handlers", "state", "disk", "spool"} <= {each.check for each in lines}
 
 
@@ -121,7 +121,7 @@ def test_rights_that_are_missing(project: Project) -> None:
     assert {"eventctl_delivery", "eventctl_outbox", "eventctl_sweep"} <= tables
     for line in refused:
         statement = (
-            (line.mend or "").partition(" TO …")[0].replace(" ON ", f" ON {project.database}.")
+            (line.fix or "").partition(" TO …")[0].replace(" ON ", f" ON {project.database}.")
         )
         project.server.sql(f"{statement} TO '{user}'@'127.0.0.1'")
     assert bad(doctor(project)) <= {"mail"}
@@ -137,7 +137,7 @@ def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
     finally:
         project.server.sql("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
     assert line.level == "warning"
-    project.server.sql((line.mend or "").partition(",")[0])
+    project.server.sql((line.fix or "").partition(",")[0])
     assert "store" not in bad(doctor(project))
 
 
@@ -152,8 +152,8 @@ def test_a_server_whose_binary_log_forbids_what_sweeps_do(tmp_path: Path) -> Non
         assert levels == {"sync_binlog": "warning", "binlog_format": "problem"}
         assert project.run("list", check=None).returncode in (74, 78), "it is as doctor says"
         for line in lines:
-            if line.mend:
-                server.sql(line.mend.partition(" (")[0].partition(", and")[0])
+            if line.fix:
+                server.sql(line.fix.partition(" (")[0].partition(", and")[0])
         assert "store" not in bad(doctor(project))
         project.run("list")
         project.close()
@@ -187,7 +187,7 @@ def test_a_clock_that_is_wrong(project: Project) -> None:
 def test_what_settings_mean(settings: dict[str, str], words: str, level: str) -> None:
     found = list(judge(settings, 1_000_000))
     assert [each.level for each in found] == ([level] if level else [])
-    assert all(words in each.text and each.mend for each in found)
+    assert all(words in each.text and each.fix for each in found)
 
 
 def test_what_a_cluster_says_of_itself() -> None:
@@ -234,7 +234,7 @@ def test_a_mail_server(project: Project) -> None:
         assert line.text == f"to ops@example.com by 127.0.0.1:{port} (without TLS)"
         (line,) = mail(project, f"smtp://me@127.0.0.1:{port}", 'smtp_password = "good-secret"')
         assert "offers no STARTTLS, and a password is never sent in the clear" in line.text
-        assert "mend smtp" in (line.mend or "")
+        assert "fix smtp" in (line.fix or "")
     (line,) = mail(project, f"smtp://127.0.0.1:{needs.free_port()}")
     assert (line.level, "Connection refused" in line.text) == ("problem", True)
 

@@ -317,6 +317,9 @@ def test_killed_while_it_writes_to_the_spool(project: Project, spool: Path) -> N
     needs.program("strace", "strace")
     trace = ("strace", "-f", "-o", str(project.folder / "trace"))
     with any_way(project):
+        project.run("emit", "purchased")  # the state folder has its name from then on
+        for path in spool.iterdir():
+            path.unlink()
         for call in ("fsync", "link"):
             inject = ("-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL")
             emit = project.start("emit", "--key", call, "purchased", wrapper=(*trace, *inject))

@@ -51,7 +51,7 @@ def notify(config: Config, found: Notice) -> None:
     threads = [
         threading.Thread(target=_send, args=(channel, message), daemon=True)
         for channel in config.channels
-        if channel.tells("emit-failed") and channel.channel != "print"
+        if channel.wants("emit-failed") and channel.channel != "print"
     ]
     for thread in threads:
         thread.start()

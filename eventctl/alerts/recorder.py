@@ -43,7 +43,7 @@ def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> Non
     new one.
     """
     seen = made_of(group)
-    wanting = [channel for channel in channels if channel.tells(seen.kind)]
+    wanting = [channel for channel in channels if channel.wants(seen.kind)]
     patience = max((channel.again_after for channel in wanting), default=0.0)
     known = incidents.find_open(tx, seen.fingerprint)
     if known is None:

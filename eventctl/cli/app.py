@@ -59,6 +59,7 @@ class Commands(click.Group):
 @click.option(
     "--config",
     metavar="FILE",
+    type=click.Path(),
     help="The events.toml to use. Without it: $EVENTCTL_CONFIG, ./events.toml,"
     " ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
 )
@@ -68,7 +69,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
     """Record events, run their handlers, and retry what did not finish.
 
     An emitter names the event; events.toml names its handlers. Each event is recorded in
-    the database before anything runs, and a sweep from cron makes good what went wrong.
+    the database before anything runs, and a sweep from cron retries what failed.
     """
     needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_RECORD
     ctx.obj = Context(config, needs)
@@ -86,9 +87,9 @@ def main(arguments: list[str]) -> int:
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(told)
-        sys.stderr.write(printable(told.getvalue(), lines=True))  # it quotes what was typed
+        shown = io.StringIO()
+        error.show(shown)
+        sys.stderr.write(printable(shown.getvalue(), lines=True))  # it quotes what was typed
         if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
             complain("to pass it as an ARG, put -- before the ARGs")
         return error.exit_code

@@ -199,9 +199,9 @@ def _keep(
 ) -> int:
     """Put an event that is not recorded into the spool, or on stderr; return the exit code."""
     try:
-        from eventctl.run.keep_event import keep, spool_of
+        from eventctl.run.keep_event import keep
 
-        path = keep(spool_of(config, error), context.path, event, error, delay)
+        path = keep(config, context.path, event, error, delay)
     except Exception as unspooled:  # noqa: BLE001 - the event itself is the last resort
         why = run.reason(error)
         if (more := run.reason(unspooled)) not in why:

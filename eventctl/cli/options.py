@@ -1,4 +1,4 @@
-"""The options that select events, the same for every command that has them."""
+"""The types and options that commands share: durations, and what selects events."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from eventctl.cli import completion
 from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
 from eventctl.models import Status
@@ -105,15 +106,18 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             metavar="STATUS",
             multiple=True,
             callback=_statuses,
+            shell_complete=completion.statuses,
             help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
             " May be given more than once, as --event and --handler.",
         ),
         click.option(
             "--event", "events", metavar="NAME", multiple=True, callback=names,
+            shell_complete=completion.events,
             help="Only events of this name.",
         ),
         click.option(
             "--handler", "handlers", metavar="NAME", multiple=True, callback=names,
+            shell_complete=completion.handlers,
             help="Only events that have a delivery to this handler.",
         ),
         click.option(
@@ -126,7 +130,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             help="Only events before then, written in the same way.",
         ),
         click.option(
-            "--incident", metavar="ID", default="",
+            "--incident", metavar="ID", default="", shell_complete=completion.incidents,
             help="Only what is a part of this incident: ID is in each message and in eventctl"
             " alerts; its first letters will do.",
         ),

@@ -67,7 +67,7 @@ def load(path: Path, needs: Needs = Needs.ALL) -> Config:
     except (ValueError, RecursionError) as error:
         fix = "look for a missing quote, comma or bracket there or just before"
         raise _mistake(path, f"is not TOML: {error}", fix) from None
-    # A password may stand in what nobody but its owner can read.
+    # A file that nobody but its owner can read may hold a password.
     return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)
 
 

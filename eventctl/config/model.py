@@ -110,8 +110,7 @@ class SweepConfig(NamedTuple):
 KINDS = (
     *("outage", "failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed"),
 )
-"""What an incident can be about, and what can therefore be told. "resolved", the end of
-one, can be told besides."""
+"""What an incident can be about: what people can be notified of, besides its end, "resolved"."""
 
 NEEDS_A_PERSON = (*(each for each in KINDS if each != "failed"), "resolved")
 """What a channel hears of that does not say otherwise."""
@@ -136,7 +135,7 @@ class Report(NamedTuple):
 
 
 class Alert(NamedTuple):
-    """One [[alerts]] table: a channel, and what is told there."""
+    """One [[alerts]] table: a channel, and what it is notified of."""
 
     name: str
     """What people call it, and what the store remembers it by: unique in the file."""
@@ -145,11 +144,11 @@ class Alert(NamedTuple):
     to: str | tuple[str, ...]
     """What that key says: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = NEEDS_A_PERSON
-    """The kinds of incidents that are told."""
+    """The kinds of incidents that it is notified of."""
     again_after: float = _HOUR
-    """Seconds within which an incident that goes on is not told a second time."""
+    """Seconds within which an incident that goes on is not reported again."""
     repeat: float = _DAY
-    """Seconds after which an incident that is still open is told again, though nothing is new."""
+    """Seconds after which one that is still open is reported again, though nothing is new."""
     secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
     ca_file: Path | None = None
@@ -158,8 +157,8 @@ class Alert(NamedTuple):
     report: Report = Report()
     """mail: the [report] that says from whom and how it is sent."""
 
-    def tells(self, kind: str) -> bool:
-        """Return whether this kind of incident, or "resolved", is told here."""
+    def wants(self, kind: str) -> bool:
+        """Return whether it is notified of this kind of incident, or of "resolved"."""
         return kind in self.on
 
 
@@ -183,7 +182,7 @@ class Config(NamedTuple):
 
     @property
     def channels(self) -> tuple[Alert, ...]:
-        """Where a person is told: [report], as a channel of that name, and then each of
+        """Where a person is notified: [report], as a channel of that name, and then each of
         [[alerts]].
         """
         report = self.report

@@ -1,4 +1,4 @@
-"""Who else may change events.toml: it names what is run, so whoever writes it runs it."""
+"""Who else may change events.toml: it names what is run, so who writes it decides what runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def check(path: Path, status: os.stat_result) -> None:
 def concerns(path: Path) -> list[str]:
     """Return a line for each way in which others may change the events.toml at `path`.
 
-    To root `load` has refused such a file; anybody else is to be told.
+    To root `load` has refused such a file; anybody else is to be warned.
     """
     return _lines(path, path.stat())
 
@@ -40,7 +40,7 @@ def writers(status: os.stat_result) -> str:
     # A group of the user's own number is the user's alone: that is how Linux makes users.
     is_own = status.st_gid == os.geteuid() != _ROOT
     if status.st_mode & stat.S_IWGRP and not is_own:
-        return f"the group {_group(status.st_gid)}"
+        return f"the group {group_name(status.st_gid)}"
     return ""
 
 
@@ -55,8 +55,8 @@ def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
     is_root = os.geteuid() == _ROOT
     if is_root and status.st_uid != _ROOT:
         yield (
-            f"belongs to {_user(status.st_uid)}, who would say what root runs",
-            f"run eventctl as {_user(status.st_uid)}, or: chown root {path}",
+            f"belongs to the user {user_name(status.st_uid)}, who would say what root runs",
+            f"run eventctl as the user {user_name(status.st_uid)}, or: chown root {path}",
         )
     if who := writers(status):
         yield f"can be changed by {who}", f"chmod go-w {path}"
@@ -67,16 +67,18 @@ def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
             yield f"can be replaced by {who}, through its folder", f"chmod go-w {folder}"
 
 
-def _user(number: int) -> str:
+def user_name(number: int) -> str:
+    """Return a user's name, or the number where there is none."""
     import pwd  # here and below: only who is refused or warned pays for it
 
     try:
-        return f"the user {pwd.getpwuid(number).pw_name}"
+        return pwd.getpwuid(number).pw_name
     except KeyError:
-        return f"the user {number}"
+        return str(number)
 
 
-def _group(number: int) -> str:
+def group_name(number: int) -> str:
+    """Return a group's name, or the number where there is none."""
     import grp
 
     try:

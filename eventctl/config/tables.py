@@ -42,8 +42,8 @@ def build(
 ) -> Config:
     """Return the configuration that a parsed events.toml at `path` makes.
 
-    `private` says that only its owner can read the file, so that a password may stand
-    in it. A mistake in what is not needed leaves that part out, and is a line of `mistakes`.
+    `private` says that only its owner can read the file, so that it may hold a password. A
+    mistake in what is not needed leaves that part out, and is a line of `mistakes`.
 
     Raises:
         ConfigError: with every mistake in the file; it names the state folder if that is known.
@@ -177,9 +177,9 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
     """Note a printed report that is turned off, and nothing in its place."""
     if report.mail_to:
         table.mistake("print", "is of no use beside mail_to", "take it out: the report is mailed")
-    elif not any(channel.tells("exhausted") for channel in channels):
+    elif not any(channel.wants("exhausted") for channel in channels):
         fix = 'add [[alerts]] that have "exhausted" in on, or take it out'
-        table.mistake("print", "is false, and nobody would be told what ran out", fix)
+        table.mistake("print", "is false, and nobody would be notified of what failed", fix)
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:

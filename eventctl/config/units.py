@@ -34,7 +34,7 @@ _BYTES = {
 def parse_duration(text: str | float) -> float:
     """Return a duration in seconds: "500ms", "1h30m", "1.5h", or a plain number of seconds.
 
-    Zero is a duration; whoever needs more than that looks himself.
+    Zero is a duration; a caller that needs more checks for it.
 
     Raises:
         ValueError: it is no duration, below zero, or longer than a hundred years. The
@@ -66,7 +66,7 @@ def parse_size(text: str | float) -> int:
 
 
 def _seconds(text: str) -> float | None:
-    """Read "1h30m" from left to right; each unit has to be smaller than the one before."""
+    """Read "1h30m" from left to right; each unit is smaller than the one before."""
     sign = -1 if text.startswith("-") else 1
     rest = text.removeprefix("-")
     if not rest:

@@ -116,7 +116,7 @@ class Dispatch:
         self._interruption = interruption
         self._told = told
         self._redaction = Redaction(config.redact)
-        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._tells_failed = any(channel.wants("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0

@@ -84,6 +84,8 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
     runner, refused = _prepare(config, event, fork=False)
     with open_store(config) as database:
         deliveries = _record(config, database, event, runner, on_recorded)
+        if words := stalled(config, database):
+            warn(words)
     if runner:
         try:
             if os.fork():
@@ -250,9 +252,9 @@ def stalled(config: Config, database: Database | None = None) -> str:
     if ended_at is None:
         return (
             f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
-            " the line of crontab.example into crontab (this is told once an hour)"
+            " the line of crontab.example into crontab (this is said once an hour)"
         )
     return (
         f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
-        " crontab, and does cron run? (this is told once an hour)"
+        " crontab, and does cron run? (this is said once an hour)"
     )

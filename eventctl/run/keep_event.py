@@ -20,9 +20,37 @@ _NOTIFIED_EVERY = 600.0
 """Seconds between two messages of one host that an event could not be recorded."""
 
 
-def spool_of(config: Config | None, error: BaseException) -> StateFolder | None:
-    """Return the state folder whose spool takes the event, as far as it is known: from the
-    configuration, else from the mistake in it.
+def keep(
+    config: Config | None, path: Path | None, event: NewEvent, error: BaseException, delay: float
+) -> Path:
+    """Put an event into the spool, and notify a person by the channels of events.toml.
+
+    `path` is that of events.toml; `config` is None where it could not be read. `error` is why
+    the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
+    Raises whatever keeps it from being written: the event is then nowhere.
+    """
+    from eventctl.intake import spool
+
+    state = _state(config, error)
+    has_channels = config is None or any(
+        channel.wants("emit-failed") and channel.channel != "print" for channel in config.channels
+    )
+    try:
+        if state is None:
+            raise StateUnavailable("events.toml does not say where the spool is")
+        file = spool.write(state, event, delay)
+    except Exception:
+        if has_channels:
+            _notify(None, path, event, error)
+        raise
+    if has_channels:
+        _notify(state, path, event, error)
+    return file
+
+
+def _state(config: Config | None, error: BaseException) -> StateFolder | None:
+    """Return the state folder, as far as it is known: from the configuration, else from the
+    mistake in it.
     """
     if config is not None:
         return StateFolder(config.store.state, config.store.group)
@@ -31,47 +59,21 @@ def spool_of(config: Config | None, error: BaseException) -> StateFolder | None:
     return None
 
 
-def keep(
-    state: StateFolder | None,
-    config: Path | None,
-    event: NewEvent,
-    error: BaseException,
-    delay: float,
-) -> Path:
-    """Put an event into the spool, and notify a person by the channels of events.toml.
-
-    `config` is the path of events.toml, `error` why the store did not take the event, `delay`
-    in seconds from now. Returns the spool's file. Raises whatever keeps it from being written:
-    the event is then nowhere.
-    """
-    from eventctl.intake import spool
-
-    try:
-        if state is None:
-            raise StateUnavailable("events.toml does not say where the spool is")
-        path = spool.write(state, event, delay)
-    except Exception:
-        _notify(None, config, event, error)
-        raise
-    _notify(state, config, event, error)
-    return path
-
-
 def _notify(
-    state: StateFolder | None, config: Path | None, event: NewEvent, error: BaseException
+    state: StateFolder | None, path: Path | None, event: NewEvent, error: BaseException
 ) -> None:
     """Have another process notify a person, so that a slow server never holds the emitter up."""
-    if config is None:
+    if path is None:
         return  # where there is no events.toml, there is no channel
     import subprocess
 
     with suppress(OSError, StateUnavailable):  # the caller's own line on stderr says the same
-        if not _is_due(state, config):
+        if not _is_due(state, path):
             return
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(config), event.name, event.key, str(error)),
+                *(str(path), event.name, event.key, str(error)),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -80,14 +82,14 @@ def _notify(
         )
 
 
-def _is_due(state: StateFolder | None, config: Path) -> bool:
+def _is_due(state: StateFolder | None, path: Path) -> bool:
     if state is not None:
         return state.once_in("emit-failed", _NOTIFIED_EVERY)
     # The state folder cannot be written: another place keeps a thousand failures one message.
     from tempfile import gettempdir
     from zlib import crc32
 
-    name = f"eventctl-{os.geteuid()}-{crc32(os.fsencode(config)):08x}"
+    name = f"eventctl-{os.geteuid()}-{crc32(os.fsencode(path)):08x}"
     place = StateFolder(Path(gettempdir()) / name)
     try:
         return place.once_in("emit-failed", _NOTIFIED_EVERY)

@@ -62,8 +62,9 @@ def to_replay(
     """Return the deliveries of the selected events, each with what a replay does with it.
 
     Run are those that failed or are held, of the selection's handlers if it has any; of an
-    incident, what a person has cancelled is left alone. Events come in the order of their ids. Without ids in the selection they are those
-    that have something to run, the newest `limit` of them (0: all).
+    incident, what a person has cancelled is left alone. Events come in the order of their
+    ids. Without ids in the selection they are those that have something to run, the newest
+    `limit` of them (0: all).
     """
     states = (State.FAILED, State.DONE) if include_done else (State.FAILED,)
     return _plan(

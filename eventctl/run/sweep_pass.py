@@ -89,7 +89,7 @@ class SweepPasses:
         self._left = options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._tells_failed = any(channel.tells("failed") for channel in config.channels)
+        self._tells_failed = any(channel.wants("failed") for channel in config.channels)
         self._notifier = Notifier(config, database, self._host)
         self._introduced = False
         self._done = Swept(notified=self._notifier.outcome)

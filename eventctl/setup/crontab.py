@@ -150,13 +150,13 @@ class Block:
         return before + after
 
     def found(self, crontab: bytes) -> bytes:
-        """Return this block as it stands in a crontab, b"" where it does not."""
+        """Return this block as a crontab has it, b"" where it has not."""
         return self._parts(crontab)[1]
 
     def _parts(self, crontab: bytes) -> tuple[bytes, bytes, bytes]:
-        """Return what stands before the block, the block itself, and what stands after it.
+        """Return what precedes the block, the block itself, and what follows it.
 
-        Raises CrontabError where one of the two marks is missing or stands twice.
+        Raises CrontabError where one of the two marks is missing or there twice.
         """
         lines = crontab.splitlines(keepends=True)
         begins = [at for at, line in enumerate(lines) if line.rstrip() + b"\n" == self._begin]
@@ -165,7 +165,7 @@ class Block:
             return crontab, b"", b""
         if len(begins) != 1 or len(ends) != 1 or ends < begins:
             raise CrontabError(
-                "the crontab has not one BEGIN and, below it, one END line of this block: mend it"
+                "the crontab has not one BEGIN and, below it, one END line of this block: fix it"
                 f" by hand (crontab -e) at {self._begin.decode(errors='replace').strip()!r}"
             )
         first, last = begins[0], ends[0]

@@ -178,7 +178,7 @@ pythonpath = ["."]
 [defaults]
 # A handler that runs longer is killed, and that attempt has failed.
 timeout = "5m"
-# Eight attempts, 1, 3, 9, 27 minutes … apart: about a day. Then a person is told.
+# Eight attempts, 1, 3, 9, 27 minutes … apart: about a day. Then a person is notified.
 retry = {{ attempts = 8, delay = "1m", factor = 3, max_delay = "12h", jitter = 0.1 }}
 
 [events]
@@ -206,7 +206,7 @@ _MYSQL = """\
 """
 _MYSQL_MORE = """\
 # Locks and the spool lie in eventctl.state beside this file, on a local disk.
-# User and password may stand in an option file, [client], mode 600:
+# User and password may be in an option file, [client], mode 600:
 # read_default_file = "~/.my.cnf"
 """
 

@@ -47,7 +47,7 @@ def next_due(
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
-        return now if sent.state == OPEN and went_well and channel.tells("resolved") else None
+        return now if sent.state == OPEN and went_well and channel.wants("resolved") else None
     if sent.state is None:
         return now
     if incident.kind == OUTAGE and incident.count >= _TENFOLD * max(1, sent.sent_count):
@@ -75,7 +75,7 @@ def schedule(
     for channel in channels:
         sent = known.get(channel.name)
         if sent is None:
-            if channel.tells(incident.kind) and incident.is_open:
+            if channel.wants(incident.kind) and incident.is_open:
                 _insert(tx, incident.id, channel, now)
             continue
         due = next_due(incident, sent, channel, now, went_well=went_well)
@@ -122,7 +122,7 @@ def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
     """
     parts, values = [], []
     for number, channel in enumerate(channels):
-        kinds = [kind for kind in KINDS if channel.tells(kind)]
+        kinds = [kind for kind in KINDS if channel.wants(kind)]
         parts.append(
             f"SELECT i.id, {number} FROM eventctl_incident i LEFT JOIN eventctl_telling t"
             " ON t.incident_id = i.id AND t.channel = ?"
@@ -167,8 +167,8 @@ def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notificatio
 
 def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
     if incident.ended_at is not None and sent.state is not None:
-        return channel.tells("resolved")
-    return channel.tells(incident.kind)
+        return channel.wants("resolved")
+    return channel.wants(incident.kind)
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:

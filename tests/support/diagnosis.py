@@ -35,7 +35,7 @@ class Line(NamedTuple):
     level: str
     check: str
     text: str
-    mend: str | None
+    fix: str | None
 
 
 def write(project: Project, *, store: str = "", **parts: str) -> None:
@@ -65,7 +65,7 @@ def only(lines: list[Line], check: str, *words: str) -> Line:
     assert len(bad) == 1, lines
     for word in words:
         assert word in bad[0].text, bad
-    assert bad[0].mend, "it does not say how to mend it"
+    assert bad[0].fix, "it does not say how to fix it"
     return bad[0]
 
 

@@ -11,6 +11,7 @@ from eventctl.alerts.render import wording
 from eventctl.store.incidents import Incident
 
 _COLOURS = {
+    "outage": "#b3261e",
     "exhausted": "#b3261e",
     "discarded": "#8a5a00",
     "held": "#1f5fa8",

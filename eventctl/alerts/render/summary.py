@@ -10,7 +10,10 @@ from eventctl.alerts.render import wording
 from eventctl.format.text import printable, shorten
 from eventctl.store.incidents import Incident
 
-_SEVERITIES = {"exhausted": "critical", "emit-failed": "critical", "test": "info"}
+_SEVERITIES = {
+    **dict.fromkeys(("outage", "exhausted", "emit-failed"), "critical"),
+    "test": "info",
+}
 _GRAVEST = ("critical", "warning", "info", "ended", "resolved")
 _LINE_WIDTH = 200
 

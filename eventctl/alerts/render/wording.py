@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from eventctl.alerts.incident import Digest
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import second, span
-from eventctl.store.incidents import Incident
+from eventctl.store.incidents import OUTAGE, Incident
 
 FULL = 10
 """How many incidents are shown in full; of the rest each has a line."""
@@ -27,6 +27,7 @@ _TOPIC_WIDTH = 80
 _TRACEBACK = (6, 22)
 _OUTPUT = (0, 12)
 _ENDED = {  # for one delivery, and for more
+    "outage": ("waits", "wait"),
     "exhausted": ("ran out of retries", "ran out of retries"),
     "discarded": ("was discarded by the handler", "were discarded by the handler"),
     "held": ("is held", "are held"),
@@ -45,6 +46,7 @@ _HAD = {
     "failed": "had failed",
 }
 _TOPIC = {
+    "outage": "{} is down",
     "exhausted": "{} ran out of retries",
     "discarded": "{} discarded an event",
     "held": "{} is held",
@@ -59,6 +61,7 @@ _LEFT_SO = {
     "ended": "What is not resolved was cancelled, and can be replayed",
 }
 _ADVICE = {
+    "outage": "They are retried by themselves once it answers: there is nothing to replay.",
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
     "late": "It has not been given up: see what fails, waits or is paused.",
@@ -103,10 +106,20 @@ def over(incident: Incident) -> str:
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
     names = incident.names if incident.has_events else ()
+    if incident.kind == OUTAGE:
+        return _outage(incident)
     if not incident.is_open:
         what = _what(incident.kind, incident.count, names)
         return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
     return happened(incident.kind, incident.handler, incident.count, names)
+
+
+def _outage(incident: Incident) -> str:
+    handler, what = name(incident.handler), _deliveries(incident.count)
+    if not incident.is_open:
+        return f"{handler} is back after {span(incident.took)}: {what} processed"
+    since = span(incident.last_at - incident.opened_at)
+    return f"{handler} has been down for {since}: {what} {_ended(OUTAGE, incident.count)}"
 
 
 def _end(incident: Incident) -> str:
@@ -289,6 +302,8 @@ def resume_command(digest: Digest, kind: str, name: str) -> str | None:
 
 def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
+    if not incident.is_open and incident.kind == OUTAGE:
+        return "What still waits is run by the next sweeps; there is nothing left to do.", None
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
     if incident.kind in _ADVICE:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import selection
+from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.errors import UsageError
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument(
+    "ids", metavar="ID...", nargs=-1, required=True, shell_complete=completion.incidents
+)
 @click.option(
     "--for",
     "time",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.options import names
 from eventctl.config.model import KINDS, Alert
@@ -38,6 +39,7 @@ _LATEST = 50
     "--handler",
     "handlers",
     metavar="NAME",
+    shell_complete=completion.handlers,
     multiple=True,
     callback=names,
     help="Only incidents of this handler.",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import selection
+from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names)
+@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
 @click.option("--dry-run", is_flag=True, help="Show what would be cancelled, and change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from eventctl.cli.completion import source
 from eventctl.cli.context import Context
 
 _INSTALL = {
@@ -30,8 +31,6 @@ def command(context: Context, /, shell: str) -> None:
       eval "$(eventctl completion zsh)"        # in ~/.zshrc, below compinit
       eventctl completion fish >~/.config/fish/completions/eventctl.fish
     """
-    from eventctl.cli.completion import source
-
     first, *rest = source(shell).splitlines(keepends=True)
     note = f"# {_INSTALL[shell]}\n"
     # zsh wants its own word on the first line of a file in $fpath.

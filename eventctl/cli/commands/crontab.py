@@ -9,11 +9,14 @@ from pathlib import Path
 
 import click
 
+from eventctl import config as configuration
 from eventctl.cli import invocation
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
 from eventctl.config.model import Config
+from eventctl.config.variables import variables
 from eventctl.errors import ConfigError, UsageError
+from eventctl.format.address import parse_address
 from eventctl.format.messages import complain
 from eventctl.setup import crontab
 
@@ -85,7 +88,7 @@ def command(
         _change(old, new, dry_run, f"installed for {path}, in the crontab of {user}")
     else:
         sys.stdout.buffer.write(block.found(new))  # a path need not be UTF-8
-    _tell_of_variables(config, old)
+    _warn_of_variables(config, old)
 
 
 def _read_if_possible() -> bytes:
@@ -128,8 +131,6 @@ def _difference(old: bytes, new: bytes) -> str:
 
 def _path() -> Path:
     """Return the events.toml whose block is to go. It may itself be gone, or mistaken."""
-    from eventctl import config as configuration
-
     named = click.get_current_context().find_root().params.get("config")
     named = named or os.environ.get("EVENTCTL_CONFIG")
     try:
@@ -180,14 +181,20 @@ def _check_mailto(mailto: str | None) -> None:
         return
     if not mailto.strip():
         raise UsageError("--mailto: with an empty address cron would throw every report away")
-    if not mailto.isprintable() or "'" in mailto or '"' in mailto:
-        raise UsageError('--mailto: write addresses such as "ops@example.com", without quotes')
+    for address in mailto.split(","):
+        try:
+            has_name = bool(parse_address(address.strip())[0])
+        except ValueError:
+            has_name = True
+        if has_name:  # cron takes bare addresses only
+            raise UsageError(
+                f"--mailto: {address.strip()!r} is not a mail address that cron takes; write"
+                ' "ops@example.com", several with commas'
+            )
 
 
-def _tell_of_variables(config: Config, there: bytes) -> None:
+def _warn_of_variables(config: Config, there: bytes) -> None:
     """Say what events.toml takes from an environment that cron's jobs have not got."""
-    from eventctl.config.variables import variables
-
     missing = crontab.unset(variables(config.path), there)
     if missing:
         complain(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.fast_emit import emit, seconds
 from eventctl.errors import UsageError
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.events)
 @click.argument("args", nargs=-1, metavar="[ARG]...")
 @click.option(
     "--json", "json_args", metavar="JSON", help="The args as a JSON list or object; - is stdin."
@@ -28,6 +29,7 @@ from eventctl.errors import UsageError
 @click.option(
     "--batch",
     metavar="FILE",
+    type=click.Path(allow_dash=True),
     help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}, or'
     " CloudEvents; - is stdin.",
 )

@@ -25,7 +25,7 @@ _QUESTIONS = {
     "store": "Where to keep events: a SQLite file, or mysql://user@host/database",
     "event": "The first event's name",
     "handler": "The handler that reacts to it",
-    "mail_to": "Who is told when retries run out (an address; empty: cron mails it)",
+    "mail_to": "Who is notified when retries run out (an address; empty: cron mails it)",
     "smtp": "By which mail server, such as smtp://user@host:587 (empty: /usr/sbin/sendmail)",
 }
 
@@ -35,12 +35,12 @@ class InitError(EventctlError):
 
 
 @click.command()
-@click.argument("folder", default=".", metavar="[FOLDER]")
+@click.argument("folder", default=".", metavar="[FOLDER]", type=click.Path(file_okay=False))
 @click.option("-y", "--yes", is_flag=True, help="Ask nothing: defaults for what no option says.")
 @click.option("--store", metavar="URL", help=f"The store.  [default: {_USUAL.store}]")
 @click.option("--event", metavar="NAME", help=f"An event.  [default: {_USUAL.event}]")
 @click.option("--handler", metavar="NAME", help=f"Its handler.  [default: {_USUAL.handler}]")
-@click.option("--mail-to", metavar="ADDRESS", help="Who is told when retries run out.")
+@click.option("--mail-to", metavar="ADDRESS", help="Who is notified when retries run out.")
 @click.option("--smtp", metavar="URL", help="The mail server, with --mail-to.")
 @click.pass_obj
 def command(context: Context, /, folder: str, yes: bool, **options: str | None) -> None:

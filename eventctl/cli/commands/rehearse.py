@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.commands.probe import Probe, argv
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
@@ -39,8 +40,8 @@ class _KillTime(Duration):
 
 
 @click.command()
-@click.argument("handler", callback=a_name)
-@click.argument("event", metavar="ID", callback=a_name)
+@click.argument("handler", callback=a_name, shell_complete=completion.handlers)
+@click.argument("event", metavar="ID", callback=a_name, shell_complete=completion.ids)
 @click.option("--twice", is_flag=True, help="Run it twice in a row.")
 @click.option(
     "--kill",

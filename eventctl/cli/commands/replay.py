@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import selection
+from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -31,10 +31,15 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names)
+@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
 @click.option("--include-done", is_flag=True, help="Run again what is done, too.")
-@click.option("--backfill", metavar="HANDLER", help="Give this handler the events that it lacks.")
+@click.option(
+    "--backfill",
+    metavar="HANDLER",
+    shell_complete=completion.handlers,
+    help="Give this handler the events that it lacks.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
 @click.option("--save", metavar="FILE", help="With --dry-run: write the plan to this file.")
 @click.option("--plan", metavar="FILE", help="Run exactly what was saved in this file.")

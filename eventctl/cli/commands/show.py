@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
 from eventctl.errors import UsageError
@@ -27,8 +28,14 @@ _SHOWN_LINES = 200
 
 
 @click.command()
-@click.argument("event", metavar="[ID]", default="", callback=name)
-@click.option("--incident", metavar="ID", default="", help="Show this incident instead.")
+@click.argument("event", metavar="[ID]", default="", callback=name, shell_complete=completion.ids)
+@click.option(
+    "--incident",
+    metavar="ID",
+    default="",
+    help="Show this incident instead.",
+    shell_complete=completion.incidents,
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
 @click.pass_obj
 def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
@@ -89,8 +96,8 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
-    for incident in parts:
-        out.print(_part_of(context, incident, now), soft_wrap=True)
+    for part in parts:
+        out.print(_part_of(context, part, now), soft_wrap=True)
     for line in _to_do(context, found):
         out.print(line, soft_wrap=True)
 

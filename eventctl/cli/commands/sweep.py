@@ -7,6 +7,7 @@ from collections.abc import Container
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
 from eventctl.cli.output.progress import ProgressBar
@@ -36,8 +37,18 @@ from eventctl.run.sweep_pass import Options
     type=DURATION,
     help="Sweep again each second until this time, such as 55s, is over.",
 )
-@click.option("--event", metavar="NAME", help="Only deliveries of this event.")
-@click.option("--handler", metavar="NAME", help="Only deliveries of this handler.")
+@click.option(
+    "--event",
+    metavar="NAME",
+    shell_complete=completion.events,
+    help="Only deliveries of this event.",
+)
+@click.option(
+    "--handler",
+    metavar="NAME",
+    shell_complete=completion.handlers,
+    help="Only deliveries of this handler.",
+)
 @click.option("--dry-run", is_flag=True, help="Show what is due, and run nothing.")
 @click.option(
     "-v", "--verbose", is_flag=True, help="Tell of each attempt, with the handler's output."

@@ -1,4 +1,4 @@
-"""What is wrong with a project, and how to mend it. One file for each thing to look at.
+"""What is wrong with a project, and how to fix it. One file for each concern.
 
 A check is a function that yields findings. It changes nothing: it makes no table, no
 file, and sends nothing. Nor does it fail: what keeps it from looking is a finding, too.
@@ -10,24 +10,20 @@ from collections.abc import Callable
 
 from eventctl.config.model import Config
 from eventctl.errors import EventctlError
-from eventctl.setup.doctor import cron, filesystem, handlers, mail, spooled, store
-from eventctl.setup.doctor.configuration import read
+from eventctl.setup.doctor import cron, files, handlers, mail, spool, store
+from eventctl.setup.doctor.config import read_config
 from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, problem
-from eventctl.setup.doctor.mapping import Mapped, mapped, unused
 
-__all__ = ["Finding", "Level", "Mapped", "examine", "mapped", "read", "unused", "without_config"]
+__all__ = ["Finding", "Level", "examine", "read_config", "without_config"]
 
-_Check = Callable[[Config, Seen], Findings]
-
-_CHECKS: tuple[tuple[str, _Check], ...] = (
-    # The handlers come first: they are imported in forks, and what follows may start threads.
-    ("handlers", handlers.look),
-    ("store", store.look),
-    ("state", filesystem.look_at_state),
-    ("disk", filesystem.look_at_disks),
-    ("spool", spooled.look),
-    ("cron", cron.look),
-    ("mail", mail.look),
+_CHECKS: tuple[tuple[str, Callable[[Config, Seen], Findings]], ...] = (
+    ("handlers", handlers.check_handlers),
+    ("store", store.check_store),
+    ("state", files.check_state_folder),
+    ("disk", files.check_disks),
+    ("spool", spool.check_spool),
+    ("cron", cron.check_crontabs),
+    ("mail", mail.check_mail),
 )
 
 
@@ -41,9 +37,9 @@ def examine(config: Config) -> Findings:
             said = str(error)
             if isinstance(error, OSError):
                 said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-            yield problem(name, f"it could not be looked at: {said}", "mend that first")
+            yield problem(name, f"it cannot be checked: {said}", "fix that first")
 
 
 def without_config() -> Findings:
     """Yield what can be said where there is no events.toml to go by."""
-    yield from cron.look_at_daemon(Seen())
+    yield from cron.check_daemon(Seen())

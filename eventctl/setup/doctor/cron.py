@@ -13,91 +13,79 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from eventctl.config.loader import PLACES
 from eventctl.config.model import Config
 from eventctl.config.variables import variables
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
-_LATELY = 300.0
-"""Seconds since the last sweep within which somebody plainly sweeps."""
+_RECENT = 300.0
+"""Seconds since the last sweep within which something plainly sweeps."""
 
 _DAEMONS = ("cron", "crond", "fcron", "dcron", "bcron-sched")
 _SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = Path("/etc/cron.d")
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
-
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
 
 class Line(NamedTuple):
-    """A line that sweeps: where it stands, its words, and the settings above it."""
+    """A line that sweeps: in which crontab, its words, and the settings above it."""
 
-    where: str
+    crontab: str
     words: list[str]
     settings: dict[str, str]
     content: bytes
     """The whole crontab."""
 
 
-def look(config: Config, seen: Seen) -> Findings:
-    """Look for a line, and at what its job would lack."""
-    looked: list[str] = []
-    crontabs = list(_crontabs(looked))
-    found = [
-        line
-        for where, content in crontabs
-        for line in _lines(where, content)
-        if _is_for(line, config.path)
-    ]
-    sweeps = seen.swept_ago is not None and seen.swept_ago < _LATELY
+def check_crontabs(config: Config, seen: Seen) -> Findings:
+    """Look for a line that sweeps this file, and at what its job would lack."""
+    places = "this user's crontab"
+    crontabs: dict[str, bytes] = {}
+    try:
+        crontabs[places] = crontab.read()
+    except crontab.CrontabError as error:
+        places += f", in vain: {error}"
+    crontabs |= _system_crontabs()
+    lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
+    found = [line for line in lines if _is_for(line, config.path)]
+    install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+    places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
     if found:
         for line in found:
-            yield from _judge(line, config)
-        yield from look_at_daemon(seen)
-        return
-    places = ", ".join(looked)
-    if sweeps:
+            yield from _check_line(line, config, install)
+        yield from check_daemon(seen)
+    elif seen.swept_ago is not None and seen.swept_ago < _RECENT:
         yield ok("cron", f"no line for this file in {places}; but something sweeps")
-        return
-    yield problem(
-        "cron",
-        f"no line sweeps this file (looked at {places}): what fails is not tried again",
-        f"eventctl --config {shlex.quote(str(config.path))} crontab --install",
-    )
+    else:
+        text = f"no line sweeps this file (looked at {places}): what fails is not retried"
+        yield problem("cron", text, install)
 
 
-def look_at_daemon(seen: Seen) -> Findings:
-    """Look whether a cron daemon runs here, as far as can be seen."""
-    if any(_command_of(entry.name) in _DAEMONS for entry in os.scandir("/proc")):
+def check_daemon(seen: Seen) -> Findings:
+    """Check whether a cron daemon runs here, as far as can be seen."""
+    names = set()
+    for process in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            names.add(process.read_text(encoding="utf-8", errors="replace").strip())
+        except OSError:
+            continue  # it has ended
+    if names.intersection(_DAEMONS):
         yield ok("cron", "the cron daemon runs")
-    elif seen.swept_ago is None or seen.swept_ago > _LATELY:
+    elif seen.swept_ago is None or seen.swept_ago > _RECENT:
         yield problem("cron", "no cron daemon runs here", "start it: systemctl enable --now cron")
 
 
-def _command_of(pid: str) -> str:
-    if not pid.isdigit():
-        return ""
-    try:
-        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""  # it has ended
-
-
-def _crontabs(looked: list[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield where a crontab is and what is in it; note in `looked` what was looked at."""
-    try:
-        content = crontab.read()
-        looked.append("this user's crontab")
-        yield "this user's crontab", content
-    except crontab.CrontabError as error:
-        looked.append(f"this user's crontab, in vain: {error}")
-    for path in (_SYSTEM, *(sorted(_SYSTEM_FOLDER.iterdir()) if _SYSTEM_FOLDER.is_dir() else ())):
+def _system_crontabs() -> dict[str, bytes]:
+    found = {}
+    for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
         try:
-            yield str(path), path.read_bytes()
+            found[str(path)] = path.read_bytes()
         except OSError:
-            continue  # not for us to read, or not there
-    looked += [str(_SYSTEM), f"{_SYSTEM_FOLDER}/"]
+            continue  # not for this user to read, or not there
+    return found
 
 
 def _lines(where: str, content: bytes) -> Iterator[Line]:
@@ -119,33 +107,25 @@ def _lines(where: str, content: bytes) -> Iterator[Line]:
 def _is_for(line: Line, path: Path) -> bool:
     """Return whether a line sweeps the events.toml at `path`, as far as one can tell."""
     named = line.settings.get("EVENTCTL_CONFIG")
-    for at, word in enumerate(line.words):
-        if word == "--config" and at + 1 < len(line.words):
-            named = line.words[at + 1]
+    for word, after in zip(line.words, [*line.words[1:], ""], strict=True):
+        if word == "--config":
+            named = after
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
         # cd FOLDER && eventctl sweep, or one of the places where it is looked for anyway.
-        return str(path.parent) in line.words or _is_usual(path)
+        usual = (Path(os.path.expanduser(place)) for place in PLACES[1:])
+        return str(path.parent) in line.words or path in usual
     meant = (named, os.path.expanduser(named), named.replace("$HOME", str(Path.home())))
     return any(os.path.exists(each) and path.samefile(each) for each in meant)
 
 
-def _is_usual(path: Path) -> bool:
-    return path in (
-        Path("/etc/eventctl/events.toml"),
-        Path.home() / ".config/eventctl/events.toml",
-    )
-
-
-def _judge(line: Line, config: Config) -> Findings:
-    yield ok("cron", f"a line sweeps this file, in {line.where}")
-    again = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+def _check_line(line: Line, config: Config, install: str) -> Findings:
+    yield ok("cron", f"a line sweeps this file, in {line.crontab}")
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
-        yield problem("cron", f"its program {program} is not there", again)
-    mailto = line.settings.get("MAILTO")
-    if mailto == "" and not config.report.mail_to:
+        yield problem("cron", f"its program {program} is not there", install)
+    if line.settings.get("MAILTO") == "" and not config.report.mail_to:
         yield problem(
             "cron",
             "its MAILTO is empty: cron throws the sweep's report away",

@@ -1,4 +1,4 @@
-"""What a check finds: a line with its level, and how to mend it."""
+"""What a check finds: a line with its level, and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
+
+from eventctl.format.time import span
 
 
 class Level(StrEnum):
@@ -19,12 +21,12 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line. `check` says in a word what was looked at; `mend` is empty where all is well."""
+    """One line. `check` says in a word what was checked; `fix` is empty where all is well."""
 
     level: Level
     check: str
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 Findings = Iterator[Finding]
@@ -43,14 +45,19 @@ def ok(check: str, text: str) -> Finding:
     return Finding(Level.OK, check, text)
 
 
-def warning(check: str, text: str, mend: str) -> Finding:
+def warning(check: str, text: str, fix: str) -> Finding:
     """Return that something is not as it should be."""
-    return Finding(Level.WARNING, check, text, mend)
+    return Finding(Level.WARNING, check, text, fix)
 
 
-def problem(check: str, text: str, mend: str) -> Finding:
+def problem(check: str, text: str, fix: str) -> Finding:
     """Return that something does not work."""
-    return Finding(Level.PROBLEM, check, text, mend)
+    return Finding(Level.PROBLEM, check, text, fix)
+
+
+def spell(seconds: float) -> str:
+    """Return a duration in one or two units: "1h 30m", "500ms"."""
+    return span(round(seconds * 1000))
 
 
 def count(number: int, thing: str) -> str:

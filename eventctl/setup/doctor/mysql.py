@@ -7,20 +7,15 @@ from collections.abc import Mapping
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database, Transaction
 
+_FLUSH = "innodb_flush_log_at_trx_commit"
 _NAMES = (
-    "version",
-    "innodb_flush_log_at_trx_commit",
-    "log_bin",
-    "sync_binlog",
-    "binlog_format",
-    "max_allowed_packet",
-    "read_only",
-    "wsrep_on",
+    *("version", _FLUSH, "log_bin", "sync_binlog", "binlog_format", "max_allowed_packet"),
+    *("read_only", "wsrep_on"),
 )
 
 
-def look(opened: Database) -> Findings:
-    """Look at the server's settings. That it has SKIP LOCKED was seen to as it was opened."""
+def check_server(opened: Database) -> Findings:
+    """Check the server's settings. That it has SKIP LOCKED was seen to as it was opened."""
 
     def ask(tx: Transaction) -> tuple[dict[str, str], dict[str, str]]:
         names = ", ".join(f"'{name}'" for name in _NAMES)
@@ -36,48 +31,38 @@ def look(opened: Database) -> Findings:
 
 def judge(settings: Mapping[str, str], max_args: int) -> Findings:
     """Say what is wrong with a server's settings. `max_args` is in bytes."""
-    flush = settings.get("innodb_flush_log_at_trx_commit", "1")
+    everywhere = "and in the server's file"
+    flush = settings.get(_FLUSH, "1")
     if flush not in ("1", "3"):  # 3 is MariaDB's, and flushes as well
-        yield warning(
-            "store",
-            f"innodb_flush_log_at_trx_commit is {flush}: a power cut loses what emit has just"
-            " confirmed",
-            "SET GLOBAL innodb_flush_log_at_trx_commit = 1, and in the server's file",
-        )
+        text = f"{_FLUSH} is {flush}: a power cut loses what emit has just confirmed"
+        yield warning("store", text, f"SET GLOBAL {_FLUSH} = 1, {everywhere}")
     logs = settings.get("log_bin") == "ON"
     if logs and settings.get("sync_binlog", "1") == "0":
-        yield warning(
-            "store",
-            "sync_binlog is 0: after a power cut the server may drop what its binary log has not",
-            "SET GLOBAL sync_binlog = 1, and in the server's file",
-        )
+        text = "sync_binlog is 0: after a power cut the server may drop what its binary log has not"
+        yield warning("store", text, f"SET GLOBAL sync_binlog = 1, {everywhere}")
     if logs and settings.get("binlog_format") == "STATEMENT":
-        yield problem(
-            "store",
-            "binlog_format is STATEMENT, with which InnoDB refuses READ COMMITTED",
-            "SET GLOBAL binlog_format = 'MIXED' (or 'ROW'), and in the server's file",
-        )
+        text = "binlog_format is STATEMENT, with which InnoDB refuses READ COMMITTED"
+        fix = f"SET GLOBAL binlog_format = 'MIXED' (or 'ROW'), {everywhere}"
+        yield problem("store", text, fix)
     if settings.get("read_only", "OFF") not in ("OFF", "0"):
         yield problem("store", "the server is read-only", "name the primary server in [store] url")
     packet = int(settings.get("max_allowed_packet", 2**30))
     if packet < 2 * max_args:
-        yield warning(
-            "store",
-            f"max_allowed_packet is {packet:,} bytes, and an event's args may have {max_args:,}",
-            f"SET GLOBAL max_allowed_packet = {4 * max_args}, or lower [store] max_args",
-        )
+        text = f"max_allowed_packet is {packet:,} bytes, and an event's args may have {max_args:,}"
+        fix = f"SET GLOBAL max_allowed_packet = {4 * max_args}, or lower [store] max_args"
+        yield warning("store", text, fix)
 
 
 def judge_cluster(settings: Mapping[str, str], status: Mapping[str, str]) -> Findings:
-    """Say how a Galera node stands; nothing where it is none."""
+    """Say whether a Galera node takes writes; nothing where it is none."""
     if settings.get("wsrep_on") != "ON":
         return
     size, state = status.get("wsrep_cluster_size", "?"), status.get("wsrep_local_state_comment")
     if status.get("wsrep_ready") == "ON":
         yield ok("store", f"a Galera node, {state}, one of {size}; ids have gaps there")
     else:
-        yield problem(
-            "store",
-            f"a Galera node that takes no writes: {state}, one of {size}",
-            "name several nodes in [store] url, separated by commas; see SHOW STATUS LIKE 'wsrep%'",
+        text = f"a Galera node that takes no writes: {state}, one of {size}"
+        fix = (
+            "name several nodes in [store] url, separated by commas; see SHOW STATUS LIKE 'wsrep%'"
         )
+        yield problem("store", text, fix)

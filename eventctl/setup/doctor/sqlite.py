@@ -8,58 +8,51 @@ import stat
 import time
 from pathlib import Path
 
-from eventctl.format.time import span
-from eventctl.setup.doctor.findings import Findings, ok, problem
+from eventctl.setup.doctor.findings import Findings, ok, problem, spell
 from eventctl.store.database import Database
 
 _PATIENCE = 3.0
-"""Seconds that the look at the whole file may take."""
+"""Seconds that the check of the whole file may take."""
 
 
-def look_before(file: Path) -> Findings:
-    """Look at the place of a file that is not there yet."""
+def check_place(file: Path) -> Findings:
+    """Check the place of a file that is not there yet."""
     folder = file.parent
     if not folder.is_dir():
         yield problem("store", f"there is no folder {folder}", f"mkdir -p {folder}")
     elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        yield problem(
-            "store",
-            f"{file} is not there, and this user may not write to {folder}",
-            "give this user the right, or name another place with [store] url",
-        )
+        text = f"{file} is not there, and this user may not write to {folder}"
+        fix = "give this user the right, or name another place with [store] url"
+        yield problem("store", text, fix)
     else:
         yield ok("store", f"{file} is not there yet: the first command makes it")
 
 
-def look(opened: Database) -> Findings:
-    """Look at a file that could be opened."""
+def check_file(opened: Database) -> Findings:
+    """Check a file that could be opened."""
     connection = opened.connection
-    size = connection.execute("PRAGMA page_count").fetchone()[0]
-    size *= connection.execute("PRAGMA page_size").fetchone()[0]
+    size = connection.execute(
+        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+    ).fetchone()[0]
     version = connection.execute("SELECT sqlite_version()").fetchone()[0]
     mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     yield ok("store", f"{opened.describe()}, {size / 1e6:.1f} MB, SQLite {version}")
     if mode != "wal":
-        yield problem(
-            "store",
-            f"its journal mode is {mode}, not wal: its file system cannot share memory",
-            "move it to a local disk, or use MySQL",
-        )
-    yield from _shared(opened)
-    yield from _quick_check(opened)
+        text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
+        yield problem("store", text, "move it to a local disk, or use MySQL")
+    yield from _sharing(opened)
+    yield from _wholeness(opened)
 
 
-def _shared(opened: Database) -> Findings:
-    """See that whoever may write the store may write what SQLite puts beside it, too: an emit
-    leaves that to the next sweep.
-    """
+def _sharing(opened: Database) -> Findings:
+    """Check that who may write the store may also write what SQLite puts beside it."""
     file, group = opened.store.sqlite, opened.store.group
     if file is None or group is None:
         return
     try:
         wanted = grp.getgrnam(group).gr_gid
     except KeyError:
-        return  # the look at the state folder says so
+        return  # the check of the state folder says so
     file = file.resolve()  # SQLite's other files are beside it, and not beside a link to it
     there, folder = file.stat(), file.parent.stat()
     is_shared = there.st_gid == wanted and there.st_mode & stat.S_IWGRP
@@ -72,28 +65,28 @@ def _shared(opened: Database) -> Findings:
         )
 
 
-def _quick_check(opened: Database) -> Findings:
+def _wholeness(opened: Database) -> Findings:
     connection = opened.connection
     until = time.monotonic() + _PATIENCE
     connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
-        found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     except opened.driver.OperationalError as error:
         if time.monotonic() <= until:
             yield problem("store", str(opened.translated(error)), "restore it from a backup")
         else:
-            yield ok("store", f"too large to be checked whole in {span(_PATIENCE * 1000)}; as far"
-                     " as that goes it is")  # fmt: skip
+            text = f"no damage within {spell(_PATIENCE)}; it is too large for more"
+            yield ok("store", text)
         return
     except opened.driver.DatabaseError as error:
         found = [str(error)]
     finally:
         connection.set_progress_handler(None, 0)
-    if found != ["ok"]:
+    if found == ["ok"]:
+        yield ok("store", "it is whole (quick_check)")
+    else:
         yield problem(
             "store",
-            f"it is damaged: {'; '.join(map(str, found))}",
+            f"it is damaged: {'; '.join(found)}",
             "restore it from a backup, or save what there is: sqlite3 events.db .recover",
         )
-    else:
-        yield ok("store", "it is whole (quick_check)")

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import shlex
 import time
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
-from eventctl.format.time import span
-from eventctl.setup.doctor import channels, mysql, sqlite
-from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
-from eventctl.store import claims, migrations
+from eventctl.format.text import printable
+from eventctl.setup.doctor import mysql, sqlite
+from eventctl.setup.doctor.findings import (
+    Finding,
+    Findings,
+    Seen,
+    count,
+    ok,
+    problem,
+    spell,
+    warning,
+)
+from eventctl.store import claims, migrations, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database, Transaction
+from eventctl.store.queries import statistics
 
 _PATIENCE = 5.0
 """Seconds that the store has for each answer."""
@@ -26,56 +36,55 @@ _SKEW = 2.0
 _LATE = 600.0
 """Seconds after which the last sweep is too long ago, unless they are rare by habit."""
 
-_LOOKS: dict[str, Callable[[Database], Findings]] = {"sqlite": sqlite.look, "mysql": mysql.look}
 
-
-def look(config: Config, seen: Seen) -> Findings:
-    """Reach the store, and look at its schema, rights, settings, clock and last sweep."""
+def check_store(config: Config, seen: Seen) -> Findings:
+    """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
     if settings.sqlite and not settings.sqlite.exists():
-        yield from sqlite.look_before(settings.sqlite)
+        yield from sqlite.check_place(settings.sqlite)
         return
     try:
         with database(settings) as opened:
-            yield from _examine(config, opened, seen)
+            yield from _check(config, opened, seen)
     except StoreUnavailable as error:
-        mend = "mend that: until then emit puts events into the spool, and no sweep runs"
-        yield problem("store", str(error), mend)
+        fix = "fix that: until then emit puts events into the spool, and no sweep runs"
+        yield problem("store", str(error), fix)
     except StoreError as error:
-        yield problem("store", str(error), "mend that: nothing can be recorded until then")
+        yield problem("store", str(error), "fix that: nothing can be recorded until then")
 
 
-def _examine(config: Config, opened: Database, seen: Seen) -> Findings:
+def _check(config: Config, opened: Database, seen: Seen) -> Findings:
     before = time.time()
     there = claims.now(opened) / 1000
     after = time.time()
+    yield from (sqlite.check_file if config.store.sqlite else mysql.check_server)(opened)
     version = migrations.version(opened)
-    yield from _LOOKS[opened.dialect](opened)
+    yield _schema(version)
     if version > migrations.VERSION:
-        yield problem(
-            "schema",
-            f"it is of version {version}, newer than the {migrations.VERSION} that this"
-            " eventctl knows",
-            "upgrade eventctl on this host",
-        )
         return
-    if version == 0:
-        yield ok("schema", "there are no tables yet: the first command makes them")
-    elif version < migrations.VERSION:
-        yield warning(
-            "schema",
-            f"it is of version {version}, and this eventctl makes {migrations.VERSION} of it",
-            "the next command does so by itself; hosts with an older eventctl refuse it then",
-        )
-    else:
-        yield ok("schema", f"it is of version {version}, as this eventctl wants it")
     if version:
         yield from _rights(opened)
     yield from _clock(there - (before + after) / 2, after - before)
     if version:
         yield from _sweeps(config, opened, seen)
     if version == migrations.VERSION:
-        yield from channels.look(config, opened)
+        yield from _alerts(config, opened)
+
+
+def _schema(version: int) -> Finding:
+    known = migrations.VERSION
+    if version > known:
+        text = f"it is of version {version}, newer than the {known} that this eventctl knows"
+        return problem("schema", text, "upgrade eventctl on this host")
+    if version == 0:
+        return ok("schema", "there are no tables yet: the first command makes them")
+    if version < known:
+        return warning(
+            "schema",
+            f"it is of version {version}, and this eventctl makes {known} of it",
+            "the next command does so by itself; hosts with an older eventctl refuse it then",
+        )
+    return ok("schema", f"it is of version {version}, as this eventctl wants it")
 
 
 class _Undo(Exception):
@@ -100,13 +109,12 @@ def _rights(opened: Database) -> Findings:
     try:
         opened.once(work)
     except _Undo:
-        pass
+        if not refused:
+            yield ok("rights", "SELECT, INSERT, UPDATE and DELETE on every table")
     except opened.driver.Error as error:
-        yield problem("rights", str(opened.translated(error)), "mend that, or run as another user")
+        yield problem("rights", str(opened.translated(error)), "fix that, or run as another user")
         return
-    if not refused:
-        yield ok("rights", "SELECT, INSERT, UPDATE and DELETE on every table")
-    elif opened.store.sqlite:
+    if refused and opened.store.sqlite:
         yield problem(
             "rights",
             f"this user may read the file, and not write it ({said})",
@@ -115,27 +123,25 @@ def _rights(opened: Database) -> Findings:
         )
         return
     for table, rights in refused.items():
-        yield problem("rights", f"no {', '.join(rights)} on {table} ({said})",
-                      f"GRANT {', '.join(rights)} ON {table} TO … (docs: MySQL)")  # fmt: skip
+        names = ", ".join(rights)
+        fix = f"GRANT {names} ON {table} TO … (docs: MySQL)"
+        yield problem("rights", f"no {names} on {table} ({said})", fix)
 
 
 def _trials() -> list[tuple[str, str, str]]:
     """Return table, right and a statement that needs it and does nothing."""
-    from eventctl.store.schema import TABLES
-
     trials = []
-    for model in TABLES:
-        meta = model._meta
-        table = meta.table_name
-        columns = ", ".join(f"`{field.column_name}`" for field in meta.sorted_fields)
-        first = f"`{meta.sorted_fields[-1].column_name}`"
+    for model in schema.TABLES:
+        table = model._meta.table_name
+        fields = [f"`{field.column_name}`" for field in model._meta.sorted_fields]
+        columns, last = ", ".join(fields), fields[-1]
+        select = f"SELECT {columns} FROM {table} WHERE 1 = 0"
         trials += [
-            (table, "SELECT", f"SELECT {columns} FROM {table} WHERE 1 = 0"),
-            (table, "INSERT", f"INSERT INTO {table} ({columns})"
-                              f" SELECT {columns} FROM {table} WHERE 1 = 0"),
-            (table, "UPDATE", f"UPDATE {table} SET {first} = {first} WHERE 1 = 0"),
+            (table, "SELECT", select),
+            (table, "INSERT", f"INSERT INTO {table} ({columns}) {select}"),
+            (table, "UPDATE", f"UPDATE {table} SET {last} = {last} WHERE 1 = 0"),
             (table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"),
-        ]  # fmt: skip
+        ]
     return trials
 
 
@@ -145,34 +151,25 @@ def _clock(ahead: float, took: float) -> Findings:
         yield ok("clock", "this host's clock and the store's agree")
         return
     word = "behind" if ahead > 0 else "ahead of"
-    yield warning(
-        "clock",
-        f"this host's clock is {span(ahead * 1000)} {word} the store's, which decides what is due",
-        "set both by NTP: timedatectl set-ntp true",
-    )
+    text = f"this host's clock is {spell(abs(ahead))} {word} the store's, which decides what is due"
+    yield warning("clock", text, "set both by NTP: timedatectl set-ntp true")
 
 
 def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
-    from eventctl.store.schema import Sweep, ask
-
-    query = Sweep.select(Sweep.ended_at, Sweep.host).where(Sweep.ended_at.is_null(False))
-    found = ask(opened, query.order_by(Sweep.id.desc()).limit(10))
-    running = _running(config.sweep.lock)
-    if not found:
-        yield (
-            ok("sweep", running)
-            if running
-            else warning("sweep", "none has ended yet", "try one: eventctl sweep -v")
-        )
-        return
-    now = claims.now(opened)
-    ended = [row[0] for row in found]
-    seen.swept_ago = ago = max(0.0, (now - ended[0]) / 1000)
-    usual = median([new - old for new, old in pairwise(ended)] or [0]) / 1000
-    text = f"the last one ended {span(ago * 1000)} ago, on {found[0][1]}"
-    if running:
+    query = schema.Sweep.select(schema.Sweep.ended_at, schema.Sweep.host)
+    query = query.where(schema.Sweep.ended_at.is_null(False)).order_by(schema.Sweep.id.desc())
+    found = schema.ask(opened, query.limit(10))
+    if found:
+        seen.swept_ago = max(0.0, (claims.now(opened) - found[0][0]) / 1000)
+    if running := _running(config.sweep.lock):
         yield ok("sweep", running)
-    elif ago > max(_LATE, 3 * usual):
+        return
+    if seen.swept_ago is None:
+        yield warning("sweep", "none has ended yet", "try one: eventctl sweep -v")
+        return
+    usual = median([new[0] - old[0] for new, old in pairwise(found)] or [0]) / 1000
+    text = f"the last one ended {spell(seen.swept_ago)} ago, on {found[0][1]}"
+    if seen.swept_ago > max(_LATE, 3 * usual):
         yield problem("sweep", text, "see what cron says: grep CRON /var/log/syslog, or journalctl")
     else:
         yield ok("sweep", text)
@@ -190,4 +187,22 @@ def _running(lock: Path) -> str:
         since = float(lock.read_text(encoding="ascii")) if held else 0.0
     except (OSError, ValueError):
         return ""
-    return f"one is running, since {span(max(0.0, time.time() - since) * 1000)}" if held else ""
+    return f"one is running, since {spell(max(0.0, time.time() - since))}" if held else ""
+
+
+def _alerts(config: Config, opened: Database) -> Findings:
+    """Check what each channel has not accepted. Nothing is sent."""
+    channels = [channel.name for channel in config.channels]
+    now = claims.now(opened)
+    refused = [each for each in statistics.untold(opened, channels, now) if each.error]
+    for each in refused:
+        name = printable(each.channel)
+        yield problem(
+            "alerts",
+            f"{name} has not accepted {count(each.count, 'alert')} for"
+            f" {spell((now - each.since) / 1000)}: {printable(each.error or '')}",
+            f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
+            " sends what waits",
+        )
+    if channels and not refused:
+        yield ok("alerts", f"{count(len(channels), 'channel')}: all accepted what was sent")

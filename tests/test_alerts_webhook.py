@@ -16,7 +16,7 @@ from eventctl.alerts.render import json
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import ERROR, HOUR, KEY, alert, many, one, read, refusal, texts
 from tests.support.receiver import Receiver
-from tests.test_report import NOON, TRACEBACK
+from tests.test_report import NOON, PROGRAM, TRACEBACK
 
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 CONFIG = "/etc/eventctl/events.toml"
@@ -59,9 +59,9 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
             "output": "trying db1\nfailed",
             "advice": "Once the cause is fixed, let the next sweep run them again:",
             "commands": {
-                "look": f"eventctl --config {CONFIG} show 42",
-                "replay": f"eventctl --config {CONFIG} replay 42 57 91 --handler lottery",
-                "silence": f"eventctl --config {CONFIG} ack {KEY}",
+                "look": f"{PROGRAM} --config {CONFIG} show 42",
+                "replay": f"{PROGRAM} --config {CONFIG} replay --incident {KEY}",
+                "silence": f"{PROGRAM} --config {CONFIG} ack {KEY}",
             },
             "host": "web1",
             "config": CONFIG,

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from eventctl.alerts.render.html import breakable
 from tests.support import look
 from tests.support.channels import Post, body, fail, many_failed, mend, write
 from tests.support.project import Project
@@ -56,9 +60,27 @@ def test_a_replay_is_of_what_failed_and_nobody_cancelled(project: Project, key: 
     assert len(project.run("list", "--incident", key).stdout.splitlines()) == 4
 
 
-def test_the_command_in_a_mail_is_that_one(project: Project, post: Post, key: str) -> None:
-    text = next(body(mail) for mail in post.mails() if "lottery" in str(mail["Subject"]))
-    assert f"--config {project.config} replay --incident {key} " in text
+def test_the_commands_in_a_mail_run_where_they_are_pasted(
+    project: Project, post: Post, key: str
+) -> None:
+    mail = next(mail for mail in post.mails() if "lottery" in str(mail["Subject"]))
+    program = f"{sys.executable} -P -m eventctl --config {project.config}"
+    text = mail.get_body(("plain",))
+    assert text is not None
+    # However long they are, they are not broken.
+    lines = [line.strip() for line in str(text.get_content()).splitlines()]
+    for command in ("show 1", f"replay --incident {key}", f"ack {key}"):
+        assert f"{program} {command}" in lines
+        assert breakable(f"{program} {command}") in body(mail, "html")
+    show = subprocess.run(
+        shlex.split(f"{program} show --incident {key}"),
+        cwd="/",
+        env={"HOME": "/", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"{program} replay --incident {key}" in show.stdout
 
 
 def test_a_cancel_leaves_other_incidents_alone(project: Project, key: str) -> None:

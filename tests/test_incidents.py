@@ -155,7 +155,8 @@ def test_five_thousand_failures_are_one_message(project: Project, post: Post) ->
     assert "lottery: 5,000 deliveries of purchased ran out of retries" in body(mail)
     assert "Events 1, 2, 3," in body(mail)
     assert "20 and 4,980 more" in body(mail)
-    assert "replay --handler lottery --event purchased --status failed" in body(mail)
+    key = project.value("SELECT `key` FROM eventctl_incident")
+    assert f"replay --incident {key} " in body(mail)
     assert len(mail.as_bytes()) < 20_000
     assert look.count(project, "notice") == 0
     untold = "SELECT COUNT(*) FROM eventctl_delivery WHERE reported_at IS NULL"

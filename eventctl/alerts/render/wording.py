@@ -330,8 +330,15 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
         advice = f"Once the cause is fixed, let the next sweep run {them} again"
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
-    return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
+    if incident.key:
+        return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
+    # What no sweep has made an incident of yet.
+    ids = map(str, incident.event_ids[:IDS])
+    first = f" (the first {IDS})" if incident.count > IDS else ""
+    can_be_typed = incident.handler and printable(incident.handler) == incident.handler
+    handler = ["--handler", incident.handler] if can_be_typed else []
+    return f"{advice}{first}:", _command(digest, "replay", *ids, *handler)
 
 
 def _command(digest: Digest, *words: str) -> str:
-    return printable(shlex.join(["eventctl", "--config", str(digest.path), *words]))
+    return printable(shlex.join([*digest.program, "--config", str(digest.path), *words]))

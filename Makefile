@@ -1,6 +1,6 @@
 # make demo   see it work            make test     all checks, then all tests
 # make lint   the checks only        make format   put the code into shape
-# make test T=tests/test_x.py        only these tests (pytest's own arguments)
+# make test T=tests/cli/test_x.py    only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
 # make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
 
@@ -24,17 +24,16 @@ test: lint
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(T)
 
 galera: .venv/.tests
-	@$(BIN)/pytest -q -m galera tests/test_galera.py
+	@$(BIN)/pytest -q -m galera tests/promises/test_galera.py
 
 # EVENTCTL_SOAK=60 make soak: for 60 seconds; EVENTCTL_SEED=N repeats a run; STORE=mariadb
 soak: .venv/.tests
-	@$(BIN)/python -m tests.soak $(STORE)
+	@$(BIN)/python -m tests.promises.soak $(STORE)
 
 crash: .venv/.tests
 	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 EVENTCTL_REFUSALS=0 $(BIN)/pytest -q -rP \
-		-n $(WORKERS) --dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/test_crash.py \
-		tests/test_model.py tests/test_archive.py tests/test_copy.py tests/test_keep.py \
-		tests/promises/test_refused.py)
+		-n $(WORKERS) --dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/promises/test_crash.py \
+		tests/promises/test_model.py tests/promises/test_refused.py tests/upkeep)
 
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import NoReturn
 
-from eventctl.errors import EXIT_REFUSED, OutputError
+from eventctl.errors import EXIT_NOT_RECORDED, OutputError
 
 
 def main() -> NoReturn:
@@ -21,7 +21,7 @@ def main() -> NoReturn:
     except (OSError, ImportError, MemoryError) as error:
         # Without files or memory there is not even a parser: the words are all that is left.
         os.write(2, f"eventctl: the host refused: {error}; not done: {sys.argv[1:]}\n".encode())
-        os._exit(EXIT_REFUSED)
+        os._exit(EXIT_NOT_RECORDED)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

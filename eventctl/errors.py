@@ -1,6 +1,6 @@
 """Every exception that eventctl raises on purpose, each with its exit code.
 
-The codes are those of sysexits.h where it has one: 71 EX_OSERR, 74 EX_IOERR, 78 EX_CONFIG.
+The codes are those of sysexits.h where it has one: 74 EX_IOERR, 78 EX_CONFIG.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_REFUSED = 71
-"""The host refused a system call, or has no memory left."""
 EXIT_NOT_RECORDED = 74
 EXIT_CONFIG = 78
 
@@ -76,7 +74,7 @@ class OutputError(EventctlError):
 class WorkerError(EventctlError):
     """Workers cannot be started, or die before they start anything: nothing can be run here."""
 
-    exit_code = EXIT_REFUSED
+    exit_code = EXIT_NOT_RECORDED
 
 
 class StalledWarning(UserWarning):

@@ -8,7 +8,9 @@
                   ├────────────cancel─────────────^     │
                   └───────────reopen────────────┴───────┘
 
-Each arrow is one statement in `store.claims`, conditional on where it starts.
+Each arrow is a statement that is conditional on where it starts. `store.claims` has claim, rescue
+and hold; `store.results` has finish, retry, release and give up; `store.cancel` and `store.reopen`
+have the rest.
 
 There is no `from __future__ import annotations` in files with named tuples that each
 emit loads: it would have every field's type compiled from its text.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.channels import Post
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
 
@@ -27,7 +28,7 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """An empty project, once on SQLite and once on MariaDB.
 
-    One of them only: `@pytest.mark.parametrize("project", ["sqlite"], indirect=True)`.
+    One of them only: `@sqlite_only`, `@mariadb_only` of tests.support.databases.
     """
     server = request.getfixturevalue("mariadb") if request.param == "mariadb" else None
     project = Project(tmp_path / "project", server)
@@ -35,6 +36,12 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]
         yield project
     finally:
         project.close()
+
+
+@pytest.fixture
+def post(tmp_path: Path) -> Post:
+    """A channel that keeps each message, refuses it or hangs."""
+    return Post(tmp_path / "post")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -6,7 +6,7 @@ one place that turns exceptions into a line on stderr and an exit code.
 
 from __future__ import annotations
 
-from eventctl.errors import EXIT_DONE, EXIT_REFUSED, EventctlError
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, EventctlError
 from eventctl.format.messages import complain
 
 COMMANDS = {
@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
         return error.exit_code
     except OSError as error:
         complain(f"the host refused: {error}")
-        return EXIT_REFUSED
+        return EXIT_NOT_RECORDED
     except MemoryError:
         complain("the host has no memory left for this")
-        return EXIT_REFUSED
+        return EXIT_NOT_RECORDED

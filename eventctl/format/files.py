@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from eventctl.errors import EventctlError
 
@@ -24,27 +25,49 @@ def write_whole(path: Path, text: str) -> None:
     the store itself: what was there is then there still.
     """
     target = Path(os.path.realpath(path))
-    draft = target.parent / f".{target.name}.{os.urandom(4).hex()}.tmp"
     try:
         mode = _mode(target)
         if mode is not None:
             _check_alike(target, text)
-        fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-        try:
-            with open(fd, "w", encoding="utf-8", errors="backslashreplace") as file:
-                if mode is not None:
-                    os.fchmod(fd, mode)
-                file.write(text)
-                file.flush()
-                os.fsync(fd)
-            os.rename(draft, target)
-        except BaseException:
-            with suppress(FileNotFoundError):
-                os.unlink(draft)
-            raise
-        _sync(target.parent)
+        with whole_file(target) as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
+            file.write(text.encode("utf-8", "backslashreplace"))
     except OSError as error:
         raise EventctlError(f"{path} cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o666, *, new: bool = False) -> Iterator[BinaryIO]:
+    """Open a draft for writing, which takes the name `path` when the block has ended.
+
+    Then it is on the disk. Where the block raises, there is no draft left. `new` raises
+    FileExistsError where something is at `path`, instead of replacing it.
+    """
+    draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+    fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
+    try:
+        with open(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(fd)
+        if new:
+            os.link(draft, path)  # unlike a rename, it never replaces a file
+        else:
+            os.rename(draft, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _mode(target: Path) -> int | None:
@@ -63,14 +86,6 @@ def _check_alike(target: Path, text: str) -> None:
         there = file.read(_ALIKE)
     if there and there != text.encode("utf-8", "backslashreplace")[:_ALIKE]:
         raise EventctlError(f"{target} is another sort of file, and is not replaced: name another")
-
-
-def _sync(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def closed_to_us(paths: Iterable[Path]) -> str:

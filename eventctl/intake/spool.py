@@ -25,6 +25,7 @@ from pathlib import Path
 
 from eventctl.config.units import parse_duration
 from eventctl.errors import StoreUnavailable
+from eventctl.format.files import sync_folder
 from eventctl.format.text import json_text
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
@@ -67,7 +68,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
         draft = folder / f".{os.urandom(6).hex()}{_DRAFT}"
         while (path := _written(state, draft, _targets(folder, event.key), body.encode())) is None:
             continue  # a sweep took our draft for a dead process's: write it again
-        _sync_folder(folder)
+        sync_folder(folder)
         return path
     except OSError as error:
         raise StoreUnavailable(
@@ -117,14 +118,6 @@ def _key_in(path: Path) -> str:
         return _parse(path).key
     except FileNotFoundError:
         return ""
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _file_name(key: str) -> str:

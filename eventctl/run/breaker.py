@@ -29,7 +29,7 @@ class Breakers:
         self._threshold = threshold
         self._in_a_row: dict[str, int] = {}
         self._probed: dict[str, int] = {}
-        self._open: dict[str, int] = {}
+        self._open: set[str] = set()
         self._to_probe: list[str] = []
         self._now = 0
         self._found: dict[str, str | None] = {}
@@ -39,7 +39,7 @@ class Breakers:
         which handlers this pass may probe.
         """
         self._now = now
-        self._open = breakers.open_breakers(self._database)
+        self._open = set(breakers.open_breakers(self._database))
         self._to_probe = [
             handler
             for handler in self._open
@@ -70,7 +70,8 @@ class Breakers:
         handler = result.delivery.handler
         if result.outcome in _SUCCESSES:
             self._in_a_row[handler] = 0
-            if self._open.pop(handler, None) is not None:
+            if handler in self._open:
+                self._open.remove(handler)
                 self._found[handler] = None
             return False
         if result.outcome not in _FAILURES:
@@ -79,6 +80,7 @@ class Breakers:
         was_open = handler in self._open
         if not was_open and self._in_a_row[handler] < self._threshold:
             return False
-        self._open[handler] = self._probed[handler] = self._now
+        self._open.add(handler)
+        self._probed[handler] = self._now
         self._found[handler] = result.error
         return not was_open

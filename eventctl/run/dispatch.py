@@ -91,11 +91,6 @@ class Interruption:
         poll.register(self.wake, select.POLLIN)
         poll.poll(max(0.0, seconds * 1000))
 
-    @property
-    def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended."""
-        return 128 + self.signal
-
 
 class Dispatch:
     """One process's running of deliveries, from a claim to what is written of it."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from eventctl.models import Reason, State
 from eventctl.store.database import Database
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events
 from eventctl.store.queries.events import DeliveryView, EventView, Selection
 
 _BATCH = 500
@@ -25,8 +25,6 @@ class Fate(StrEnum):
     RUNNING = "running, left alone"
     WAITING = "waits for the sweep"
     OTHER = "not asked for"
-    MOVED_ON = "moved on since the plan, left alone"
-    GONE = "gone from the store since the plan"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +39,6 @@ class PlanRow:
     def acts(self) -> bool:
         """Whether anything is done with it."""
         return self.fate in (Fate.RUN, Fate.CANCEL)
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """A delivery as it stood when it was planned to be run."""
-
-    id: int
-    event_id: int
-    event: str
-    handler: str
-    state: str
-    reason: str | None
-    attempts: int
 
 
 def to_replay(
@@ -83,33 +68,6 @@ def to_cancel(database: Database, selection: Selection, limit: int = 0) -> list[
     """Return the same with what a cancel does: it ends what waits, is held or failed."""
     wanted = replace(selection, states=(State.PENDING, State.RUNNING, State.FAILED))
     return _plan(database, wanted, limit, _to_cancel)
-
-
-def of_saved(database: Database, planned: Sequence[Planned]) -> list[PlanRow]:
-    """Return what was planned, each with whether it still stands as it did then."""
-    rows = []
-    for start in range(0, len(planned), _BATCH):
-        batch = planned[start : start + _BATCH]
-        found = operations.deliveries(database, [each.id for each in batch])
-        rows += [_since(each, *found.get(each.id, (each.event, None))) for each in batch]
-    return rows
-
-
-def planned_of(rows: Sequence[PlanRow]) -> list[Planned]:
-    """Return what is to be run, as it stands, to be saved."""
-    return [
-        Planned(
-            id=row.delivery.id,
-            event_id=row.delivery.event_id,
-            event=row.event,
-            handler=row.delivery.handler,
-            state=row.delivery.state,
-            reason=row.delivery.reason,
-            attempts=row.delivery.attempts,
-        )
-        for row in rows
-        if row.acts
-    ]
 
 
 def _plan(
@@ -166,23 +124,3 @@ def _to_cancel(delivery: DeliveryView, asked_for: bool) -> Fate:
 
 def _is_cancelled(delivery: DeliveryView) -> bool:
     return delivery.state == State.FAILED and delivery.reason == Reason.CANCELLED
-
-
-def _since(planned: Planned, event: str, now: DeliveryView | None) -> PlanRow:
-    """Return what has become of a delivery since it was planned."""
-    if now is None:
-        gone = DeliveryView(
-            id=planned.id,
-            event_id=planned.event_id,
-            handler=planned.handler,
-            state=planned.state,
-            reason=planned.reason,
-            attempts=planned.attempts,
-            due_at=None,
-            took=None,
-            done_at=None,
-            last_error=None,
-        )
-        return PlanRow(event, gone, Fate.GONE)
-    found = PlanRow(event, now, Fate.RUN)
-    return found if planned_of([found]) == [planned] else replace(found, fate=Fate.MOVED_ON)

@@ -14,6 +14,7 @@ import tomli
 from eventctl.config.tables import build
 from eventctl.config.urls import password_of
 from eventctl.errors import ConfigError, UsageError
+from eventctl.format.files import whole_file
 
 TOML = "events.toml"
 HANDLERS = "handlers.py"
@@ -86,19 +87,12 @@ def undo(made: list[Path]) -> None:
 
 def _create(path: Path, text: str, mode: int) -> None:
     """Write a new file, whole or not at all, and never in the place of another one."""
-    draft = path.with_name(f".{path.name}.{os.urandom(6).hex()}")
-    # No group may write to it, whatever the umask: root would refuse it.
-    fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
     try:
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)
+        # No group may write to it, whatever the umask: root would refuse it.
+        with whole_file(path, mode, new=True) as file:
+            file.write(text.encode())
     except FileExistsError:
         raise _taken(path) from None
-    finally:
-        draft.unlink()
 
 
 def _taken(path: Path) -> UsageError:

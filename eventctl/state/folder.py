@@ -10,6 +10,7 @@ from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
+from eventctl.format.files import sync_folder
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
@@ -128,9 +129,7 @@ class StateFolder:
         try:
             # A link is made whole or not at all, by the first of two that try at once.
             os.symlink(os.urandom(4).hex(), folder / "name")
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-            os.fsync(fd)
-            os.close(fd)
+            sync_folder(folder)
         except FileExistsError:
             return self._read_name()
         except OSError as error:

@@ -19,15 +19,9 @@ class Outage(NamedTuple):
     """How many of its deliveries wait."""
 
 
-def open_breakers(database: Database) -> dict[str, int]:
-    """Return the handlers whose breaker is open, and when each was last probed.
-
-    Times are in milliseconds since 1970, by the database's clock.
-    """
-    rows = database.transaction(
-        lambda tx: tx.rows("SELECT handler, probed_at FROM eventctl_breaker")
-    )
-    return dict(rows)
+def open_breakers(database: Database) -> list[str]:
+    """Return the handlers whose breaker is open."""
+    return [handler for (handler,) in database.read("SELECT handler FROM eventctl_breaker")]
 
 
 def open_breaker(database: Database, handler: str, error: str) -> None:

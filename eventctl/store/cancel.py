@@ -15,8 +15,8 @@ BATCH = 500
 def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
     """Make deliveries failed, with the reason that they are cancelled; return their ids.
 
-    What is not in `state` any more, pending or failed, is left alone. Nobody is told, not
-    even of what had failed before and was not told yet. The history of attempts stays as
+    What is not in `state` any more, pending or failed, is left alone. Nobody is notified, not
+    even of what had failed before and was not reported yet. The history of attempts stays as
     it is. Takes up to BATCH ids.
     """
     if not delivery_ids or state not in (State.PENDING, State.FAILED):

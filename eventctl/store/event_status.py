@@ -9,7 +9,7 @@ from eventctl.store.database import Transaction, marks
 
 
 def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
-    """Write events' rows, before their deliveries: whoever changes those meets here.
+    """Write events' rows, before their deliveries: all who change those wait for each other here.
 
     Two hosts that finish two handlers of one event at the same instant wait for each
     other here, and the second one sees what the first did. On a cluster whose hosts
@@ -39,7 +39,7 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
 
 
 def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
-    """Leave word of something that a person has to be told, and that is no delivery:
+    """Write a notice of something that a person must know, and that is no delivery:
     `subject` is "spool" or "outbox", `place` the state folder's name or "outbox".
     """
     moment = tx.now()
@@ -59,7 +59,7 @@ def add_notice(
     *,
     at: int | None = None,
 ) -> None:
-    """Leave word of something that a person has to be told, and that happened now, or `at`."""
+    """Write a notice of something that a person must know, and that happened now, or `at`."""
     tx.execute(
         "INSERT INTO eventctl_notice (kind, delivery_id, cause, created_at, due_at)"
         " VALUES (?, ?, ?, ?, ?)",

@@ -183,7 +183,7 @@ _PAUSE = (
 )
 
 _KEEP = (
-    # A row for each copy that was begun: at its source, and at its target.
+    # No longer used. It stays: a MySQL user of eventctl need not have the right to DROP.
     """CREATE TABLE IF NOT EXISTS eventctl_copy (
         token VARCHAR(64) NOT NULL PRIMARY KEY,
         is_source SMALLINT NOT NULL,

@@ -150,8 +150,8 @@ class MySQLDatabase(Database):
         wanted = f'[store] ssl = "{self.store.ssl}"'
         return f"speaks no TLS, and {wanted} requires it: turn it on in the server"
 
-    def _check_version(self, told: str) -> None:
-        if least := too_old(told):
+    def _check_version(self, version: str) -> None:
+        if least := too_old(version):
             raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
@@ -209,7 +209,7 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    # Where the session has ended, its lock has, and the first error tells.
+                    # Where the session has ended, so has its lock, and the first error counts.
                     with suppress(self.driver.Error):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
@@ -246,11 +246,11 @@ def error_code(error: Exception) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
 
-def too_old(told: str) -> str:
-    """Return what a server is, by the version that it tells, and what is needed; else ""."""
+def too_old(version: str) -> str:
+    """Return what a server is, by the version that it reports, and what is needed; else ""."""
     # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
-    name = "MariaDB" if "mariadb" in told.lower() else "MySQL"
-    numbers = told.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
+    name = "MariaDB" if "mariadb" in version.lower() else "MySQL"
+    numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
     least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)
     if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) >= least:
         return ""

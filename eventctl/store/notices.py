@@ -1,5 +1,5 @@
-"""What a person has to be told, as it comes in: each row was written in the transaction of
-the change that it tells of, and becomes part of an incident with the next sweep.
+"""Notices of what a person must know: each row was written in the transaction of the change
+that it is about, and becomes part of an incident with the next sweep.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ BATCH = 1000
 
 
 def due(tx: Transaction) -> tuple[list[int], list[Notice]]:
-    """Return the ids of up to BATCH notices that are due, and what of them is to be told.
+    """Return the ids of up to BATCH notices that are due, and what is to be reported of them.
 
-    They are locked, and passed over where another host has locked them. Not to be told is
+    They are locked, and passed over where another host has locked them. Not to be reported is
     what is late and over. A notice has no traceback and no output yet: see `last_words`.
     """
     rows = tx.rows(

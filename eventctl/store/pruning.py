@@ -1,7 +1,7 @@
 """What is old and over: found by reading alone, and deleted in short transactions.
 
 An event may be pruned whose status says that it is over, whose deliveries all are, and of
-which nobody still has to be told. It is deleted only as it was when it was found: whoever
+which nobody is still to be notified. It is deleted only as it was when it was found: whoever
 changes a delivery raises its event's revision first (see `store.settle.lock_events`).
 """
 
@@ -114,7 +114,7 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     if not same:
         return []
     left = {row[0] for row in _not_over(tx, wanted, same)}
-    left.update(row[0] for row in _not_told(tx, same))
+    left.update(row[0] for row in _unreported(tx, same))
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
@@ -129,16 +129,16 @@ def _not_over(tx: Transaction, wanted: Wanted, ids: list[int]) -> list[tuple[int
     )
 
 
-def _not_told(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
-    """Return the events of which a person is still to be told, or that an open incident is
-    about. That one that is over was late is told to nobody.
+def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
+    """Return the events of which a person is still to be notified, or that an open incident is
+    about. That one which is over was late is reported to nobody.
     """
-    untold = tx.rows(
+    unreported = tx.rows(
         "SELECT d.event_id FROM eventctl_notice n JOIN eventctl_delivery d ON d.id = n.delivery_id"
         f" WHERE d.event_id IN ({marks(ids)})",
         ids,
     )
-    return untold + tx.rows(
+    return unreported + tx.rows(
         "SELECT m.event_id FROM eventctl_member m JOIN eventctl_incident i ON i.id = m.incident_id"
         f" WHERE m.event_id IN ({marks(ids)}) AND i.open_as IS NOT NULL",
         ids,
@@ -162,7 +162,7 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
 
 def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
     """Delete some of the incidents that ended before the cutoff, with all that is known of
-    them; return how many. Left alone is what one of these channels has still to be told.
+    them; return how many. What one of these channels is still to be sent is left alone.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -178,7 +178,7 @@ def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -
 
 
 def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
-    # One may be open again meanwhile: whoever opens it has written its row.
+    # One may be open again meanwhile: what opens it has written its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
         + tx.lock,

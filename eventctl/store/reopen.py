@@ -61,7 +61,7 @@ def _reopen(
             f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
             [str(State.PENDING), *moments, *ids, str(state)],
         )
-        # A report that has not gone out yet would tell of what is being mended.
+        # A notice that has not gone out yet would report what is being fixed.
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
     settle(tx, event_ids, troubled=True)
     return ids

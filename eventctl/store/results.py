@@ -130,7 +130,7 @@ def _finish_rough(
         cause = fingerprint(result.error, result.traceback)
         add_notice(tx, kind, delivery.id, moment, cause)
     elif verdict.reason in HELD and before[0] != verdict.reason:
-        # What is held is looked at again each minute, and told once.
+        # What is held is looked at again each minute, and reported once.
         add_notice(tx, "held", delivery.id, moment)
     return True
 

@@ -10,14 +10,7 @@ from typing import Any
 
 import peewee
 
-from eventctl.store.database import Database
-
-
-class Text(peewee.TextField):
-    """Text that may have been damaged by hand: what is not UTF-8 is read as "\\xff"."""
-
-    def python_value(self, value: Any) -> Any:
-        return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+from eventctl.store.database import Database, Row, text_of
 
 
 class Table(peewee.Model):
@@ -31,10 +24,10 @@ class Event(Table):
     """What happened. `args` and `expected` are JSON text."""
 
     id = peewee.BigAutoField()
-    key = Text(unique=True)
-    name = Text()
-    args = Text()
-    expected = Text()
+    key = peewee.TextField(unique=True)
+    name = peewee.TextField()
+    args = peewee.TextField()
+    expected = peewee.TextField()
     status = peewee.SmallIntegerField(default=0)
     revision = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField(index=True)
@@ -48,17 +41,17 @@ class Delivery(Table):
 
     id = peewee.BigAutoField()
     event_id = peewee.BigIntegerField()
-    handler = Text()
-    state = Text()
-    reason = Text(null=True, index=True)
+    handler = peewee.TextField()
+    state = peewee.TextField()
+    reason = peewee.TextField(null=True, index=True)
     attempts = peewee.IntegerField(default=0)
     due_at = peewee.BigIntegerField(null=True)
-    claim = Text(null=True)
+    claim = peewee.TextField(null=True)
     alone = peewee.SmallIntegerField(default=0)
     waited = peewee.BigIntegerField(default=0)
     took = peewee.BigIntegerField(null=True)
     done_at = peewee.BigIntegerField(null=True)
-    last_error = Text(null=True)
+    last_error = peewee.TextField(null=True)
     reported_at = peewee.BigIntegerField(null=True)
 
     class Meta:
@@ -72,13 +65,13 @@ class Attempt(Table):
     id = peewee.BigAutoField()
     delivery_id = peewee.BigIntegerField(index=True)
     number = peewee.IntegerField()
-    outcome = Text()
+    outcome = peewee.TextField()
     ended_at = peewee.BigIntegerField()
     took = peewee.BigIntegerField(null=True)
-    host = Text()
-    error = Text()
-    traceback = Text()
-    output = Text()
+    host = peewee.TextField()
+    error = peewee.TextField()
+    traceback = peewee.TextField()
+    output = peewee.TextField()
 
     class Meta:
         table_name = "eventctl_attempt"
@@ -88,13 +81,13 @@ class NoticeRow(Table):
     """Something to notify a person of, until it is a part of an incident."""
 
     id = peewee.BigAutoField()
-    kind = Text()
+    kind = peewee.TextField()
     delivery_id = peewee.BigIntegerField(null=True)
     event_id = peewee.BigIntegerField(null=True)
-    subject = Text(null=True)
-    error = Text(null=True)
-    cause = Text(null=True)
-    place = Text(null=True)
+    subject = peewee.TextField(null=True)
+    error = peewee.TextField(null=True)
+    cause = peewee.TextField(null=True)
+    place = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
     due_at = peewee.BigIntegerField(index=True)
 
@@ -108,16 +101,16 @@ class IncidentRow(Table):
     """
 
     id = peewee.BigAutoField()
-    key = Text(unique=True)
-    kind = Text()
-    handler = Text()
-    fingerprint = Text(index=True)
-    open_as = Text(null=True, unique=True)
-    error = Text()
-    traceback = Text()
-    output = Text()
-    names = Text()
-    event_ids = Text()
+    key = peewee.TextField(unique=True)
+    kind = peewee.TextField()
+    handler = peewee.TextField()
+    fingerprint = peewee.TextField(index=True)
+    open_as = peewee.TextField(null=True, unique=True)
+    error = peewee.TextField()
+    traceback = peewee.TextField()
+    output = peewee.TextField()
+    names = peewee.TextField()
+    event_ids = peewee.TextField()
     count = peewee.IntegerField()
     attempts = peewee.IntegerField()
     waits_for = peewee.BigIntegerField(default=0)
@@ -138,7 +131,7 @@ class Member(Table):
     incident_id = peewee.BigIntegerField(index=True)
     delivery_id = peewee.BigIntegerField(null=True, index=True)
     event_id = peewee.BigIntegerField(null=True)
-    place = Text(null=True)
+    place = peewee.TextField(null=True)
 
     class Meta:
         table_name = "eventctl_member"
@@ -149,15 +142,15 @@ class NotificationRow(Table):
 
     id = peewee.BigAutoField()
     incident_id = peewee.BigIntegerField()
-    channel = Text()
-    told = Text(null=True)
+    channel = peewee.TextField()
+    told = peewee.TextField(null=True)
     told_at = peewee.BigIntegerField(null=True)
     told_count = peewee.IntegerField(default=0)
     times = peewee.IntegerField(default=0)
     due_at = peewee.BigIntegerField(null=True)
-    lease = Text(null=True)
+    lease = peewee.TextField(null=True)
     leased_until = peewee.BigIntegerField(null=True)
-    error = Text(null=True)
+    error = peewee.TextField(null=True)
 
     class Meta:
         table_name = "eventctl_telling"
@@ -168,11 +161,11 @@ class Outbox(Table):
     """The public door for other programs: rows that become events."""
 
     id = peewee.BigAutoField()
-    key = Text(null=True)
-    name = Text()
-    args = Text()
+    key = peewee.TextField(null=True)
+    name = peewee.TextField()
+    args = peewee.TextField()
     created_at = peewee.BigIntegerField()
-    held = Text(null=True)
+    held = peewee.TextField(null=True)
 
     class Meta:
         table_name = "eventctl_outbox"
@@ -181,10 +174,10 @@ class Outbox(Table):
 class Breaker(Table):
     """A handler whose circuit breaker is open."""
 
-    handler = Text(primary_key=True)
+    handler = peewee.TextField(primary_key=True)
     opened_at = peewee.BigIntegerField()
     probed_at = peewee.BigIntegerField()
-    error = Text()
+    error = peewee.TextField()
 
     class Meta:
         table_name = "eventctl_breaker"
@@ -193,10 +186,10 @@ class Breaker(Table):
 class Pause(Table):
     """A handler or an event that is not run until it is resumed; `kind` says which."""
 
-    kind = Text()
-    name = Text()
+    kind = peewee.TextField()
+    name = peewee.TextField()
     paused_at = peewee.BigIntegerField()
-    why = Text()
+    why = peewee.TextField()
 
     class Meta:
         table_name = "eventctl_pause"
@@ -207,7 +200,7 @@ class Sweep(Table):
     """One sweep, and what it did."""
 
     id = peewee.BigAutoField()
-    host = Text()
+    host = peewee.TextField()
     started_at = peewee.BigIntegerField()
     ended_at = peewee.BigIntegerField(null=True)
     succeeded = peewee.IntegerField(default=0)
@@ -222,22 +215,6 @@ class Sweep(Table):
         table_name = "eventctl_sweep"
 
 
-class Copy(Table):
-    """A copy of a whole store that was begun. Both sides have a row with the same token;
-    `last_event` is the largest id of an event that the target was given.
-    """
-
-    token = Text(primary_key=True)
-    is_source = peewee.SmallIntegerField()
-    other_side = Text()
-    last_event = peewee.BigIntegerField()
-    begun_at = peewee.BigIntegerField()
-    verified_at = peewee.BigIntegerField(null=True)
-
-    class Meta:
-        table_name = "eventctl_copy"
-
-
 class Schema(Table):
     """The migrations that were applied."""
 
@@ -250,42 +227,36 @@ class Schema(Table):
 
 TABLES = (
     *(Event, Delivery, Attempt, NoticeRow, IncidentRow, Member, NotificationRow),
-    *(Outbox, Breaker, Pause, Sweep, Copy, Schema),
+    *(Outbox, Breaker, Pause, Sweep, Schema),
 )
 
+UNUSED = ("eventctl_copy",)
+"""Tables that an older eventctl had a use for."""
 
-def ask(database: Database, query: Any) -> list[tuple[Any, ...]]:
-    """Run one peewee query on the store's own connection; return all of its rows.
 
-    Raises StoreUnavailable or StoreError where the store can't answer.
+def ask(database: Database, query: Any) -> list[Row]:
+    """Run one peewee query by `Database.read`; return all of its rows. Raises as that does.
+
+    Text that was damaged by hand, and is not UTF-8, is read as "\\xff".
     """
-    with database.lock:
-        try:
-            link = _LINKS[database.dialect](database.connection)
-            return list(query.tuples().execute(link))
-        except (peewee.PeeweeException, database.driver.Error) as error:
-            # What peewee raises is what the driver has raised, in a wrapping of its own.
-            cause = error.__context__ if isinstance(error, peewee.PeeweeException) else error
-            if not isinstance(cause, database.driver.Error):
-                raise
-            database.close()
-            raise database.translated(cause) from error
+    sql, parameters = _as_sql(database, query)
+    return [
+        tuple(text_of(value) if isinstance(value, bytes) else value for value in row)
+        for row in database.read(sql, parameters)
+    ]
 
 
-class _SqliteLink(peewee.SqliteDatabase):
-    """Has peewee use a connection that is open already, and leave it open."""
-
-    def __init__(self, connection: Any) -> None:
-        super().__init__("store")
-        self._connect = lambda: connection
+def _as_sql(database: Database, query: Any) -> tuple[str, list[Any]]:
+    context: Any = _DIALECTS[database.dialect].get_sql_context()
+    sql, parameters = context.sql(query).query()
+    return sql, parameters
 
 
-class _MySQLLink(peewee.MySQLDatabase):
-    """The same for MySQL."""
+class _MySQL(peewee.MySQLDatabase):
+    """Writes parameters as `?`, as all statements here do."""
 
-    def __init__(self, connection: Any) -> None:
-        super().__init__("store")
-        self._connect = lambda: connection
+    param = "?"
 
 
-_LINKS = {"sqlite": _SqliteLink, "mysql": _MySQLLink}
+_DIALECTS = {"sqlite": peewee.SqliteDatabase(None), "mysql": _MySQL(None)}
+"""They write SQL, and are never connected."""

@@ -92,7 +92,7 @@ class SqliteDatabase(Database):
                     f"cannot be opened: {closed}; where users share the store, its folder has to"
                     f" have mode 2770 and their group ({error})"
                 )
-        mends = {
+        causes = {
             self.driver.SQLITE_BUSY: "is locked by another process, for longer than"
             " [store] timeout",
             self.driver.SQLITE_READONLY: "is read-only for this user: check the rights of the"
@@ -103,7 +103,7 @@ class SqliteDatabase(Database):
             self.driver.SQLITE_CORRUPT: "is damaged: restore it from a backup",
             self.driver.SQLITE_NOTADB: "is no SQLite database: check [store] url",
         }
-        return f"{mends.get(primary, 'cannot be used')} ({error})"
+        return f"{causes.get(primary, 'cannot be used')} ({error})"
 
     def is_missing_table(self, error: Exception) -> bool:
         return str(error).startswith("no such table")

@@ -27,6 +27,9 @@ BATCH = 500
 _LOOKED_AT = 1000
 """How many events are looked at in one query."""
 
+_ARCHIVED_AT_ONCE = 100_000
+"""How many events one file of an archive has at the most."""
+
 _SHORT = 0.05
 """Seconds that a transaction should take at the most."""
 
@@ -42,7 +45,7 @@ _WALK = 3_600_000
 
 _BEGINNING = Place()
 
-Keep = Callable[[Sequence[Old]], None]
+Archive = Callable[[Sequence[Old]], None]
 """Writes events down somewhere else, durably, before they are deleted."""
 
 
@@ -56,7 +59,7 @@ class Pruned:
     orphans: int = 0
 
 
-class Pace:
+class Throttle:
     """How many events the next transaction may delete, and how long to wait before it."""
 
     def __init__(self) -> None:
@@ -77,7 +80,7 @@ def prune(
     pruned: Pruned,
     *,
     limit: int = 0,
-    keep: Keep | None = None,
+    archive: Archive | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Delete what is wanted, the oldest first, up to `limit` events (0: all).
@@ -85,41 +88,42 @@ def prune(
     `pruned` counts what was done, also where this is interrupted. `progress` is called with
     how many events were done since the last time.
     """
-    pace = Pace()
-    place = _BEGINNING
-    waiting: list[Old] = []
-    while True:
-        found = pruning.look(database, wanted, place, _LOOKED_AT)
-        if found:
-            place = found[-1].place
-            waiting += [old for old in found if old.status in wanted.statuses]
-        while len(waiting) >= pace.size or (waiting and not found):
-            size = min(pace.size, limit - pruned.events) if limit else pace.size
-            if size <= 0:
-                return
-            batch, waiting = waiting[:size], waiting[size:]
-            time.sleep(_delete(database, wanted, batch, pruned, pace, keep))
-            progress(len(batch))
+    throttle, place = Throttle(), _BEGINNING
+    size = _ARCHIVED_AT_ONCE if archive else _LOOKED_AT
+    while not limit or pruned.events < limit:
+        most = min(size, limit - pruned.events) if limit else size
+        found, place = _find(database, wanted, place, most)
         if not found:
             return
+        if archive:
+            archive(found)
+        while found:
+            batch, found = found[: throttle.size], found[throttle.size :]
+            time.sleep(_delete(database, wanted, batch, pruned, throttle))
+            progress(len(batch))
+
+
+def _find(database: Database, wanted: Wanted, place: Place, most: int) -> tuple[list[Old], Place]:
+    """Return the next `most` events behind a place to prune, and where the last of them is."""
+    found: list[Old] = []
+    while len(found) < most:
+        page = pruning.look(database, wanted, place, _LOOKED_AT)
+        if not page:
+            break
+        found += [old for old in page if old.status in wanted.statuses][: most - len(found)]
+        place = found[-1].place if len(found) == most else page[-1].place
+    return found, place
 
 
 def _delete(
-    database: Database,
-    wanted: Wanted,
-    batch: Sequence[Old],
-    pruned: Pruned,
-    pace: Pace,
-    keep: Keep | None = None,
+    database: Database, wanted: Wanted, batch: Sequence[Old], pruned: Pruned, throttle: Throttle
 ) -> float:
-    """Archive and delete one batch; return how long to pause, in seconds."""
-    if keep:
-        keep(batch)
+    """Delete one batch; return how long to pause, in seconds."""
     begin = time.monotonic()
     gone = len(pruning.remove(database, wanted, batch))
     pruned.events += gone
     pruned.left += len(batch) - gone
-    return pace.note(time.monotonic() - begin)
+    return throttle.note(time.monotonic() - begin)
 
 
 def prune_history(config: Config, database: Database, cutoff: int, pruned: Pruned) -> None:
@@ -155,15 +159,15 @@ def keep_to_limit(config: Config, database: Database, state: StateFolder) -> int
     now = claims.now(database)
     wanted = Wanted(now - int(config.store.keep * 1000))
     walk = before = _Walk.read(state, now)
-    pruned, pace, looked_at = Pruned(), Pace(), 0
+    pruned, throttle, looked_at = Pruned(), Throttle(), 0
     while pruned.events < _IN_A_SWEEP and looked_at < _LOOKED_AT_IN_A_SWEEP:
-        most = min(pace.size, _IN_A_SWEEP - pruned.events)
+        most = min(throttle.size, _IN_A_SWEEP - pruned.events)
         found = pruning.look(database, wanted, walk.place, most)
         if not found:
             break
         walk, looked_at = replace(walk, place=found[-1].place), looked_at + len(found)
         batch = [old for old in found if old.status in wanted.statuses]
-        pause = _delete(database, wanted, batch, pruned, pace)
+        pause = _delete(database, wanted, batch, pruned, throttle)
         if time.monotonic() + pause > until:
             break
         time.sleep(pause if batch else 0)

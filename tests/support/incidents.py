@@ -5,19 +5,56 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eventctl.alerts.incident import Digest
+from eventctl.alerts.incident import Digest, group
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from tests.test_report import NOON, TRACEBACK, digest, notice
+from eventctl.format.fingerprint import fingerprint
+from eventctl.models import Notice
 
+NOON = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
+PATH = Path("/etc/eventctl/events.toml")
+PROGRAM = "/opt/eventctl/bin/eventctl"
+PRINT = Alert("report", "print", "")
+TRACEBACK = """Traceback (most recent call last):
+  File "/srv/shop/mail.py", line 41, in lottery
+    connect(host)
+  File "/usr/lib/python3.11/socket.py", line 836, in create_connection
+    sock.connect(sa)
+ConnectionRefusedError: [Errno 111] Connection refused
+"""
 KEY = "0f3c9a7b12de4481"
 ERROR = "ConnectionRefusedError: [Errno 111] Connection refused"
 HOUR = 3_600_000
 TOKEN = "T0KEN-that-nobody-may-see"
+
+
+def notice(
+    event_id: int = 42,
+    kind: str = "exhausted",
+    at: int = NOON,
+    handler: str = "lottery",
+    name: str = "purchased",
+    attempts: int = 8,
+    error: str = "ConnectionRefusedError: [Errno 111] Connection refused",
+    traceback: str = "",
+    output: str = "",
+) -> Notice:
+    """Return what a person is to be notified of: a delivery that was exhausted at noon."""
+    cause = fingerprint(error, traceback)
+    return Notice(
+        event_id, kind, at, handler, name, event_id, attempts, error, traceback, output, cause
+    )
+
+
+def digest(*notices: Notice, path: Path = PATH, host: str = "web1") -> Digest:
+    """Return the digest of these notices, as one sweep would send it."""
+    handlers = frozenset({"lottery", "giveCoupon"})
+    return Digest(tuple(group(notices)), path, host, handlers, (PROGRAM,))
 
 
 def alert(channel: str, to: str | tuple[str, ...], **more: Any) -> Alert:

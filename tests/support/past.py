@@ -75,22 +75,12 @@ def ids(project: Project, table: str = "event", column: str = "id") -> list[int]
     return [row[0] for row in project.rows(f"SELECT {column} FROM eventctl_{table} ORDER BY id")]
 
 
-def archived(path: Path) -> list[dict[str, Any]]:
-    """Return what an archive holds, as gzip and json read it."""
-    with gzip.open(path, "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def readable(path: Path) -> list[dict[str, Any]]:
-    """Return what can be read of an archive whose end may be torn."""
-    found: list[dict[str, Any]] = []
-    if path.exists():
-        with gzip.open(path, "rb") as lines:
-            try:
-                for line in lines:
-                    found.append(json.loads(line))
-            except (EOFError, gzip.BadGzipFile):
-                return found
+def archived(folder: Path) -> list[dict[str, Any]]:
+    """Return what the files of an archive hold, as gzip and json read it."""
+    found = []
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            found += [json.loads(line) for line in lines]
     return found
 
 

@@ -58,7 +58,7 @@ _TOPIC = {
 }
 _LEFT_SO = {
     "resolved": "All of it is resolved",
-    "ended": "What is not resolved was cancelled, and can be replayed",
+    "ended": "What was cancelled can be replayed",
 }
 _ADVICE = {
     "outage": "They are retried by themselves once it answers: there is nothing to replay.",

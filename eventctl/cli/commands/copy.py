@@ -19,10 +19,10 @@ from eventctl.format.messages import complain
 if TYPE_CHECKING:
     from eventctl.config.model import Config
     from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep.copy import Copied, Copy
+    from eventctl.upkeep.copy import StoreCopy
 
-_GLANCE = 0.2
-"""Seconds between two looks whether what runs has ended."""
+_POLL = 0.2
+"""Seconds between two checks whether what runs has ended."""
 
 
 @click.command()
@@ -58,7 +58,7 @@ _GLANCE = 0.2
     default="0s",
     help="Wait so long, such as 5m, for what is running to end.",
 )
-@click.option("--dry-run", is_flag=True, help="Tell what would be copied, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be copied, and write nothing.")
 @click.pass_obj
 def command(
     context: Context,
@@ -69,16 +69,17 @@ def command(
     wait: float,
     dry_run: bool,
 ) -> int:
-    """Copy the whole store into another one, such as from SQLite to MySQL.
+    """Copy the whole store into an empty one, such as from SQLite to MySQL.
 
-    All tables are copied, under the same ids. Where it breaks off, run it again: it goes
-    on from there, and takes over what has changed meanwhile. At the end both sides are
-    read, and their counts and checksums compared. A target that has events of its own
-    is refused, and nothing is ever changed in this store.
+    All tables are copied, under the same ids, as they were at one moment. At the end the
+    target is read back, and its counts and checksums are compared. A target that has rows
+    is refused: a copy that broke off is not resumed, so empty the target and start again.
+    This store is never changed. Exits with 1 if the two differ, or if this store has
+    changed since the copy began.
 
-    No sweep may run on this host and no delivery be running; emits may go on. Then
-    pause cron, copy once more until there is nothing more to copy, change [store] url,
-    and let cron go on. docs/keeping.md has it step by step.
+    No sweep may run on this host, and no delivery may be running. Pause cron and stop
+    what emits, copy, then change [store] url, and start both again. docs/keeping.md has
+    it step by step.
 
     \b
     Examples:
@@ -89,7 +90,7 @@ def command(
     from eventctl.config.target import read_target
     from eventctl.store.connect import database
     from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep import copy as copying
+    from eventctl.upkeep.copy import StoreCopy, check_target
 
     config = context.config
     store = read_target(url, config.store, config.folder, read_default_file, ssl, ssl_ca)
@@ -100,16 +101,18 @@ def command(
         database(config.store) as reading,
         database(store) as target,
     ):
-        snapshot = Snapshot(reading)
-        snapshot = _at_rest(snapshot, until)
-        copy = copying.Copy(source, snapshot, target)
-        total = copying.total(snapshot)
-        with ProgressBar("comparing" if dry_run else "copying", total) as bar:
-            copied = copy.compare(bar.advance) if dry_run else copy.run(bar.advance)
+        check_target(source, target)
+        snapshot = _at_rest(Snapshot(reading), until)
+        total = _count(snapshot, show=dry_run)
         if dry_run:
-            _tell_plan(copied, target.describe())
+            complain(f"would copy {_rows(total)} to {target.describe()}; nothing was written")
             return EXIT_DONE
-        return _verify(copy, config, total)
+        copy = StoreCopy(source, snapshot, target)
+        with ProgressBar("copying", total) as bar:
+            copy.run(bar.advance)
+        with ProgressBar("verifying", total) as bar:
+            copy.verify(bar.advance)
+        return _report(copy, config, has_changed=copy.has_source_changed())
 
 
 @contextmanager
@@ -126,7 +129,7 @@ def _no_sweep(config: Config, until: float) -> Iterator[None]:
                     "a sweep is running on this host: pause cron, or say --wait 5m, and nothing"
                     " is copied until it has ended"
                 )
-            time.sleep(_GLANCE)
+            time.sleep(_POLL)
         yield
     finally:
         lock.release()
@@ -145,84 +148,70 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
                 " until they have ended; what a dead process has left, a sweep takes back"
             )
         snapshot.database.close()
-        time.sleep(_GLANCE)
+        time.sleep(_POLL)
         snapshot = Snapshot(snapshot.database)
     return snapshot
 
 
-def _tell_plan(copied: Copied, target: str) -> None:
-    for table in copied.tables:
-        removed = f", and {table.removed:,} there taken out" if table.removed else ""
-        complain(f"{table.name}: {table.written:,} of {_rows(table.rows)} to be copied{removed}")
-    _tell_damaged(copied)
-    if copied.changed:
-        complain(f"would write {_rows(copied.changed)} to {target}; nothing was written")
-    else:
-        complain("nothing to copy: the target has all of it")
+def _count(snapshot: Snapshot, *, show: bool) -> int:
+    """Return how many rows there are to copy, and show it by table if asked to."""
+    from eventctl.store.table_copy import TABLES
+
+    counts = {table.name: snapshot.count(table.name) for table in TABLES}
+    if show:
+        for name, count in counts.items():
+            complain(f"{name}: {_rows(count)}")
+    return sum(counts.values())
 
 
-def _verify(copy: Copy, config: Config, total: int) -> int:
-    from eventctl.cli.output.progress import ProgressBar
-
-    with ProgressBar("verifying", 2 * total) as bar:
-        copied = copy.verify(bar.advance)
-    _print_tables(copied)
-    _tell_damaged(copied)
-    for table in copied.tables:
-        if not table.same:
-            complain(
-                f"{table.name} is not the same on both sides: {_rows(table.rows)} here,"
-                f" {table.target_rows:,} at the target; somebody else writes to the target: see"
-                " that nobody does, and run it again"
-            )
-    if not copied.same:
-        return EXIT_FAILED
-    rows = sum(table.rows for table in copied.tables)
-    if copied.changed:
-        complain(f"copied {_rows(copied.changed)}; all {_rows(rows)} are the same on both sides")
-    if copied.has_changed:
-        complain("the source has changed meanwhile: run it again, and it takes over the rest")
-    elif not copied.changed:
-        complain(f"nothing more to copy: all {_rows(rows)} are the same on both sides")
+def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
+    """Print how both sides compare and what to do next; return the exit code."""
+    _print_tables(copy)
+    for place in copy.damaged:
+        complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
+    if copy.number_damaged > len(copy.damaged):
+        complain(f"and {copy.number_damaged - len(copy.damaged):,} more of these")
+    differ = [table for table in copy.tables if not table.same]
+    for table in differ:
         complain(
-            "in events.toml, change [store] url, and keep the spool and the locks where they are:"
-            f' state = "{config.store.state}"'
+            f"{table.name} is not the same on both sides: {_rows(table.source.rows)} here,"
+            f" {table.target.rows:,} at the target; something else writes to the target: stop it,"
+            " empty the target, and copy again"
         )
+    if differ:
+        return EXIT_FAILED
+    complain(f"copied {_rows(sum(table.source.rows for table in copy.tables))}, and verified them")
+    if has_changed:
+        complain(
+            "this store has changed since the copy began, and the target lacks that: pause cron,"
+            " stop what emits, empty the target, and copy again"
+        )
+        return EXIT_FAILED
+    complain(
+        "in events.toml, change [store] url, and keep the spool and the locks where they are:"
+        f' state = "{config.store.state}"'
+    )
     return EXIT_DONE
 
 
-def _print_tables(copied: Copied) -> None:
+def _print_tables(copy: StoreCopy) -> None:
     """Print how both sides compare: a table on a terminal, in a pipe a line for each table."""
     cells = [
-        (
-            table.name,
-            str(table.rows),
-            str(table.written),
-            table.digest,
-            "same" if table.same else "DIFFERS",
-        )
-        for table in copied.tables
+        (table.name, table.source.rows, table.source.digest, "same" if table.same else "DIFFERS")
+        for table in copy.tables
     ]
     if not sys.stdout.isatty():
-        sys.stdout.write("".join("\t".join(row) + "\n" for row in cells))
+        sys.stdout.write("".join("\t".join(map(str, row)) + "\n" for row in cells))
         sys.stdout.flush()
         return
     from eventctl.cli.output.tables import console, plain_table
 
-    shown = plain_table("table", "rows", "copied", "sha-256", "check")
-    for column in shown.columns[1:3]:
-        column.justify = "right"
-    for name, rows, written, digest, same in cells:
-        shown.add_row(name, f"{int(rows):,}", f"{int(written):,}", digest[:8], same)
+    shown = plain_table("table", "rows", "sha-256", "check")
+    shown.columns[1].justify = "right"
+    for name, rows, digest, check in cells:
+        shown.add_row(name, f"{rows:,}", digest[:8], check)
     console().print(shown)
 
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _tell_damaged(copied: Copied) -> None:
-    for place in copied.damaged:
-        complain(f"{place}: it is not UTF-8, and what is none is copied as \\xff")
-    if copied.number_damaged > len(copied.damaged):
-        complain(f"and {copied.number_damaged - len(copied.damaged):,} more of these")

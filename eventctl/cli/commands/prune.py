@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from eventctl.config.model import Config
     from eventctl.store.database import Database
     from eventctl.store.pruning import Old, Sum, Wanted
-    from eventctl.upkeep.archive import Archive
-    from eventctl.upkeep.prune import Keep, Pruned
+    from eventctl.upkeep.prune import Pruned
 
 _MANY = 1000
 """How many events are deleted without asking."""
@@ -46,12 +44,12 @@ _READ_AT_ONCE = 50
 @click.option("--failed", is_flag=True, help="Events that have failed, too.")
 @click.option(
     "--archive",
-    metavar="FILE",
+    metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="Add them to this file first, as JSON Lines compressed by gzip.",
+    help="First write them to a new file in this folder: JSON Lines, compressed by gzip.",
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest.")
-@click.option("--dry-run", is_flag=True, help="Tell how many there are, and delete nothing.")
+@click.option("--dry-run", is_flag=True, help="Show how many there are, and delete nothing.")
 @click.option("--vacuum", is_flag=True, help="SQLite: give the room back to the disk, too.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing where all went well; for cron.")
@@ -71,27 +69,32 @@ def command(
 
     An event is deleted that was created before that time and is processed; with
     --failed also one that has failed. Never one that is still pending or running, or
-    of which a person has still to be told. It goes in small steps with pauses, so that
+    of which a person is still to be notified. It goes in small steps with pauses, so that
     nobody waits for it, and may be interrupted at any time. The history of sweeps that
     is as old, and rows that belong to no event any more, are deleted with it.
 
-    With --archive each event is in the file, and the file on the disk, before it is
-    deleted. It holds args and errors whole, whatever `redact` says, and has mode 0600.
+    With --archive the events are written to a new file in that folder, whose name has
+    the time (one for each 100,000 events), and nothing is deleted before its file is
+    complete and on the disk. It holds args and errors whole, whatever `redact` says, and
+    has mode 0600.
 
     Where it is more than a thousand events, prune asks first.
 
     \b
     Examples:
       eventctl prune --older-than 90d --dry-run
-      eventctl prune --older-than 90d --archive /var/backups/events.jsonl.gz
-      zcat /var/backups/events.jsonl.gz | jq -c 'select(.key == "order-17")'
+      eventctl prune --older-than 90d --archive /var/backups/events
+      zcat /var/backups/events/*.gz | jq -c 'select(.key == "order-17")'
       30 3 * * *  eventctl --config FILE prune --older-than 90d --yes --quiet
     """  # fmt: skip
     from eventctl.store import claims, pruning
     from eventctl.store.pruning import Wanted
+    from eventctl.upkeep import archive as archives
     from eventctl.upkeep.prune import Pruned, prune_orphans
 
     age = int(older_than * 1000)
+    if archive is not None:
+        archives.check(archive)
     with context.open() as database:
         wanted = Wanted(claims.now(database) - age, failed)
         if vacuum:
@@ -100,7 +103,7 @@ def command(
         if dry_run:
             pruned = Pruned()
             prune_orphans(database, pruned, dry_run=True)
-            _tell_plan(database, wanted, there, pruned.orphans)
+            _show_plan(database, wanted, there, pruned.orphans)
             return EXIT_DONE
         number = min(there.events, limit or there.events)
         if not _agreed(number, there, yes):
@@ -110,9 +113,9 @@ def command(
         if vacuum:
             database.vacuum()
         if not quiet:
-            complain(_told(done, wanted, archive))
+            complain(_summary(done, wanted, archive))
             if done.events and not vacuum:
-                _tell_room(database)
+                _show_room(database)
     return EXIT_DONE
 
 
@@ -125,38 +128,28 @@ def _prune(
     archive: Path | None,
 ) -> Pruned:
     from eventctl.cli.output.progress import ProgressBar
+    from eventctl.upkeep import archive as archives
     from eventctl.upkeep import prune
-    from eventctl.upkeep.archive import Archive
+
+    def keep(found: Sequence[Old]) -> None:
+        if archive is not None:
+            archives.write(archive, _lines(database, [old.id for old in found]))
 
     done = prune.Pruned()
-    with ExitStack() as stack:
-        keep = None
-        if archive is not None:
-            opened = stack.enter_context(Archive(archive))
-            if opened.taken_off:
-                complain(
-                    f"{archive}: {opened.taken_off:,} bytes at its end, of a prune that was cut"
-                    " off, are taken off; their events are still in the store"
-                )
-            keep = _keeper(database, opened)
-        try:
-            with ProgressBar("pruning", number) as bar:
-                prune.prune(database, wanted, done, limit=limit, keep=keep, progress=bar.advance)
-            prune.prune_history(config, database, wanted.cutoff, done)
-            prune.prune_orphans(database, done)
-        except KeyboardInterrupt:
-            complain(_told(done, wanted, archive))
-            raise
+    try:
+        with ProgressBar("pruning", number) as bar:
+            prune.prune(
+                *(database, wanted, done),
+                limit=limit,
+                archive=keep if archive else None,
+                progress=bar.advance,
+            )
+        prune.prune_history(config, database, wanted.cutoff, done)
+        prune.prune_orphans(database, done)
+    except KeyboardInterrupt:
+        complain(_summary(done, wanted, archive))
+        raise
     return done
-
-
-def _keeper(database: Database, archive: Archive) -> Keep:
-    """Return what puts a batch of events into the archive."""
-
-    def keep(batch: Sequence[Old]) -> None:
-        archive.add(_lines(database, [old.id for old in batch]))
-
-    return keep
 
 
 def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
@@ -186,16 +179,18 @@ def _agreed(number: int, there: Sum, yes: bool) -> bool:
     return click.confirm(f"Delete {selection.events(number)}{_span(there)}?", err=True)
 
 
-def _tell_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
+def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
     from eventctl.cli.output.tables import utc
     from eventctl.store import pruning
 
     what = "processed or failed" if wanted.failed else "processed"
-    told = f"{what} and was created before {utc(wanted.cutoff)} UTC"
+    condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
-        complain(f"would delete {selection.events(there.events)}{_span(there)}: each is {told}")
+        complain(
+            f"would delete {selection.events(there.events)}{_span(there)}: each is {condition}"
+        )
     else:
-        complain(f"nothing to delete: no event is {told}")
+        complain(f"nothing to delete: no event is {condition}")
     if orphans:
         complain(f"would delete {orphans:,} rows whose event or delivery is gone")
     kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
@@ -211,7 +206,7 @@ def _span(there: Sum) -> str:
     return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
 
 
-def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
+def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
     from eventctl.cli.output.tables import utc
 
     line = f"deleted {selection.events(done.events)} created before {utc(wanted.cutoff)} UTC"
@@ -219,7 +214,7 @@ def _told(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
         left = selection.events(done.left)
-        line += f"; {left} changed meanwhile or had still to be told of, and stayed"
+        line += f"; {left} changed meanwhile or had still to be reported, and stayed"
     if done.sweeps:
         line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:
@@ -249,7 +244,7 @@ def _check_room(context: Context, database: Database, quiet: bool) -> None:
         )
 
 
-def _tell_room(database: Database) -> None:
+def _show_room(database: Database) -> None:
     size, free = database.room() or (0, 0)
     if free > _WORTH_A_WORD:
         complain(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventctl.cli import completion
-from eventctl.cli.commands.probe import Probe, argv
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
@@ -52,13 +51,6 @@ class _KillTime(Duration):
     type=_KillTime(0.001, **{_HALF: 0.0}),
     help="Run it, then kill it half-way (or AFTER a time, such as 500ms), then run it again.",
 )
-@click.option(
-    "--probe",
-    metavar="COMMAND",
-    callback=argv,
-    help="A command, without a shell, that shows what the handler has done: it must show the same"
-    " after the first run and after the last.",
-)
 @click.option("-y", "--yes", is_flag=True, help="Don't ask.")
 @click.pass_obj
 def command(
@@ -68,7 +60,6 @@ def command(
     event: str,
     twice: bool,
     kill: float | None,
-    probe: list[str] | None,
     yes: bool,
 ) -> int:
     """Run a handler again, to see that this does no harm.
@@ -76,16 +67,14 @@ def command(
     HANDLER is run for real, for the event with this ID or key: what it does is done
     again. The store is left as it is: the delivery stands as it stood, and no attempt is
     counted. Only what a transactional handler writes to the store is rolled back.
-    Exits with 1 if a run fails, or if the probe shows a difference.
+    Exits with 1 if a run fails.
 
     \b
     Examples:
       eventctl rehearse lottery 42 --twice
-      eventctl rehearse lottery 42 --twice --probe "sqlite3 shop.db 'SELECT * FROM lot'"
-      eventctl rehearse lottery 42 --kill --probe "ls -l /srv/shop/tickets"
+      eventctl rehearse lottery 42 --kill
+      eventctl rehearse lottery 42 --kill 500ms --yes
     """
-    if probe and not twice and kill is None:
-        raise UsageError("--probe compares one run with another: say --twice or --kill")
     if handler not in context.config.handlers:
         raise UsageError(_unknown(context, handler))
     found = _find(context, handler, event)
@@ -98,7 +87,7 @@ def command(
 
     heard = teller(context.config, _write_line)
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
-        play = _Play(rehearsal, found, handler, Probe(probe, found, handler) if probe else None)
+        play = _Play(rehearsal, found, handler)
         play.run(twice, kill)
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
@@ -164,13 +153,10 @@ def _write_line(delivery: Delivery, line: str) -> None:
 class _Play:
     """The runs, one after another, and what is said of them."""
 
-    def __init__(
-        self, rehearsal: Rehearsal, event: EventView, handler: str, probe: Probe | None
-    ) -> None:
+    def __init__(self, rehearsal: Rehearsal, event: EventView, handler: str) -> None:
         self._rehearsal = rehearsal
         self._event = event
         self._handler = handler
-        self._probe = probe
         self._number = 0
         self._failed = False
 
@@ -197,11 +183,7 @@ class _Play:
         """Run it, and return how long that took, in seconds."""
         self._begin("")
         result, _ = self._rehearsal.run()
-        self._tell(result)
-        if self._probe and not self._over:
-            for line in self._probe.look(self._number):
-                _write(line)
-            self._failed = self._probe.differs
+        self._show(result)
         return result.took / 1000
 
     def _killed(self, after: float, tries: int) -> bool:
@@ -211,7 +193,7 @@ class _Play:
             if killed:
                 _write(f"run {self._number}: killed after {_seconds(after)}")
                 return True
-            self._tell(result)
+            self._show(result)
             if self._over:
                 return False
             after = result.took / 2000
@@ -227,7 +209,7 @@ class _Play:
         what = f"{printable(self._handler)} of {printable(self._event.name)} {self._event.id}"
         _write(f"run {self._number}: {what}{how}")
 
-    def _tell(self, result: Result) -> None:
+    def _show(self, result: Result) -> None:
         from eventctl.cli.output.tables import span
 
         error = f": {printable(result.error)}" if result.error else ""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -41,8 +40,6 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
     help="Give this handler the events that it lacks.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
-@click.option("--save", metavar="FILE", help="With --dry-run: write the plan to this file.")
-@click.option("--plan", metavar="FILE", help="Run exactly what was saved in this file.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
 @click.option("--now", is_flag=True, help="Run them at once, not with the next sweep.")
 @click.option(
@@ -53,7 +50,7 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
     help="Run so many a second at the most, or a minute (N/m), or an hour (N/h).",
 )
 @click.option(
-    "-v", "--verbose", is_flag=True, help="With --now: tell each end, and what is written, live."
+    "-v", "--verbose", is_flag=True, help="With --now: show each end, and what is written, live."
 )
 @click.pass_obj
 def command(
@@ -63,8 +60,6 @@ def command(
     include_done: bool,
     backfill: str | None,
     dry_run: bool,
-    save: str | None,
-    plan: str | None,
     yes: bool,
     now: bool,
     interval: float,
@@ -90,37 +85,28 @@ def command(
       eventctl replay 42 --handler lottery --now -v
       eventctl replay --incident 513925c9e4
       eventctl replay --status failed --event purchased --since 2h --dry-run
-      eventctl replay --handler lottery --dry-run --save monday.json
-      eventctl replay --plan monday.json --rate 10/s --yes
+      eventctl replay --handler lottery --rate 10/s --yes
       eventctl replay --backfill audit --since 30d --dry-run
     """
-    _check(save=save, dry_run=dry_run, verbose=verbose, now=now)
-    asked = bool(ids or limit or any(chosen.values()))
-    if plan is not None and (asked or include_done or backfill is not None or save is not None):
-        raise UsageError("--plan runs what is in its file: neither ids nor filters can go with it")
+    if verbose and not now:
+        raise UsageError("-v shows what --now runs: without it, the sweep runs them")
     if backfill is not None:
-        if include_done or save is not None or chosen["handlers"]:
+        if include_done or chosen["handlers"]:
             raise UsageError(
-                "--backfill names its handler, and adds what is not there yet:"
-                " --handler, --include-done and --save cannot go with it"
+                "--backfill names its handler, and adds what is missing:"
+                " --handler and --include-done cannot go with it"
             )
         from eventctl.cli.commands.replay_backfill import Backfill
 
         with context.open() as database:
             filling = Backfill(context, database, backfill, ids, limit, chosen)
             return filling.show() if dry_run else filling.run(yes, now, interval, verbose)
-    if plan is None:
-        selection.check_asked("replay", ids, chosen, limit)
+    selection.check_asked("replay", ids, chosen, limit)
     with context.open() as database:
-        if plan is not None:
-            rows = _saved(database, Path(plan))
-        else:
-            rows = _selected(database, ids, limit, chosen, include_done)
+        rows = _selected(database, ids, limit, chosen, include_done)
         to_run = [row for row in rows if row.acts]
         if dry_run:
             _show(context, database, rows, to_run)
-            if save is not None:
-                _save(database, Path(save), rows, _filters(ids, limit, chosen, include_done))
             return EXIT_DONE
         if not to_run:
             if not ids:
@@ -135,15 +121,8 @@ def command(
             from eventctl.cli.commands.replay_now import run_now
 
             return run_now(context, database, reopened, interval=interval, verbose=verbose)
-        _tell(len(reopened), len(to_run) - len(reopened), interval)
+        _report(len(reopened), len(to_run) - len(reopened), interval)
         return EXIT_DONE
-
-
-def _check(*, save: str | None, dry_run: bool, verbose: bool, now: bool) -> None:
-    if save is not None and not dry_run:
-        raise UsageError("--save writes what --dry-run shows: it goes with it")
-    if verbose and not now:
-        raise UsageError("-v tells what --now runs: without it, the sweep runs them")
 
 
 def _selected(
@@ -158,51 +137,6 @@ def _selected(
         waiting = [row for row in rows if row.fate == Fate.WAITING]
         selection.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
-
-
-def _saved(database: Database, path: Path) -> list[PlanRow]:
-    from eventctl.run import planfile
-    from eventctl.run.plan import of_saved
-
-    planned_at, planned = planfile.load(path, database)
-    rows = of_saved(database, planned)
-    complain(f"the plan of {printable(planned_at)} has {selection.deliveries(len(planned))}")
-    selection.tell_rows([row for row in rows if not row.acts], "have moved on, and are left alone")
-    return rows
-
-
-def _filters(
-    ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
-) -> dict[str, Any]:
-    """Return what was asked for, in the words of the options, for who reads a saved plan."""
-    return {
-        "ids": list(ids),
-        "status": [status.name.lower() for status in chosen["statuses"]],
-        "event": list(chosen["events"]),
-        "handler": list(chosen["handlers"]),
-        "since": chosen["since"],
-        "until": chosen["until"],
-        "limit": limit,
-        "includeDone": include_done,
-    }
-
-
-def _save(database: Database, path: Path, rows: Sequence[PlanRow], filters: dict[str, Any]) -> None:
-    from eventctl.cli.output.formats import iso
-    from eventctl.run import planfile
-    from eventctl.run.plan import planned_of
-    from eventctl.store import claims
-
-    now = claims.now(database)
-    for end in ("since", "until"):
-        moment = filters[end]
-        filters[end] = moment and iso(moment(now))
-    planned = planned_of(rows)
-    planfile.save(path, database, iso(now) or "", filters, planned)
-    complain(
-        f"the plan is in {printable(str(path))}; to run it:"
-        f" eventctl replay --plan {printable(str(path))}"
-    )
 
 
 def _show(
@@ -244,7 +178,7 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
         return replay.reopen_all(database, rows, bar.advance, interval)
 
 
-def _tell(reopened: int, missed: int, interval: float) -> None:
+def _report(reopened: int, missed: int, interval: float) -> None:
     from eventctl.cli.output.tables import span
 
     what = f"re-opened {selection.deliveries(reopened)}{selection.moved_on(missed)}"

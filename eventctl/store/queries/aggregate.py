@@ -194,7 +194,7 @@ class Tally:
         done_at = delivery.done_at if is_done else None
         if done_at is not None:
             figures.latencies.add(done_at - event.created_at)
-        # A success at the first attempt leaves no row: the delivery alone tells of it.
+        # A success at the first attempt leaves no row: only the delivery shows it.
         tries = int(is_done and delivery.attempts == 1)
         failed_at = []
         for outcome, ended_at in delivery.outcomes:

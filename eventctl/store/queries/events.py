@@ -58,7 +58,7 @@ class DeliveryView:
     done_at: int | None
     last_error: str | None
     paused: bool = False
-    """Whether it waits since its handler or its event is paused (`store.mending` marks it)."""
+    """Whether it waits since its handler or its event is paused (`operations.Pauses` marks it)."""
 
     @property
     def held(self) -> bool:

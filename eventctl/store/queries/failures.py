@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from eventctl.models import HELD, Notice
 from eventctl.store.database import Database, marks, text_of
-from eventctl.store.queries.runner import read
 from eventctl.store.queries.statistics import NEEDS_A_PERSON
 
 MOST = 10_000
@@ -12,7 +11,7 @@ MOST = 10_000
 
 _REASONS = (*NEEDS_A_PERSON, *map(str, HELD))
 _ERROR = 2000
-"""Characters of an error that are read: no more of it tells one cause from another."""
+"""Characters of an error that are read: no more is needed to know one cause from another."""
 
 _UNSOLVED = (
     "SELECT d.id, d.reason, d.handler, COALESCE(e.name, ''), d.event_id, d.attempts,"
@@ -21,7 +20,7 @@ _UNSOLVED = (
     "  e.created_at, 0)"
     " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
     f" WHERE d.reason IN ({marks(_REASONS)})"
-    # What is a part of an open incident is told with it. That an attempt failed is another one.
+    # What is part of an open incident is reported with it; that an attempt failed is not.
     " AND NOT EXISTS (SELECT 1 FROM eventctl_member m {member_delivery}"
     "  JOIN eventctl_incident i ON i.id = m.incident_id"
     "  WHERE m.delivery_id = d.id AND i.open_as > '' AND i.kind <> 'failed')"
@@ -37,8 +36,8 @@ def unsolved(database: Database) -> list[Notice]:
     `id` is the delivery's; `at` is when it was last tried; there is no traceback.
     """
     notices = []
-    for delivery_id, reason, handler, name, event_id, attempts, error, at in read(
-        database, _UNSOLVED, _REASONS
+    for delivery_id, reason, handler, name, event_id, attempts, error, at in database.read(
+        _UNSOLVED, _REASONS
     ):
         kind = text_of(reason)
         notices.append(

@@ -1,8 +1,8 @@
-"""What a person who mends asks of the store: what is paused, what a new handler lacks."""
+"""What an operator asks of the store: what is paused, what a new handler lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,14 +13,13 @@ from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events
 from eventctl.store.queries.events import (
-    DELIVERY,
     DeliveryView,
     EventView,
     PauseView,
     Selection,
     conditions,
 )
-from eventctl.store.schema import Delivery, Event, Schema, ask
+from eventctl.store.schema import Delivery, Event, ask
 
 _PAGE = 5000
 
@@ -91,16 +90,6 @@ def _heads(database: Database, query: Any, last: Head | None, limit: int) -> lis
     return [Head(*row) for row in ask(database, query.limit(limit))]
 
 
-def deliveries(database: Database, ids: Sequence[int]) -> dict[int, tuple[str, DeliveryView]]:
-    """Return deliveries by their ids, each with its event's name."""
-    query = (
-        Delivery.select(Event.name, *DELIVERY)
-        .join(Event, on=(Event.id == Delivery.event_id))
-        .where(Delivery.id.in_(ids))
-    )
-    return {row[1]: (row[0], DeliveryView(*row[1:])) for row in ask(database, query)}
-
-
 def is_recorded(database: Database, kind: Kind, name: str) -> bool:
     """Return whether the store has an event, or a delivery to a handler, of this name."""
     query: Any = Delivery.select(Delivery.id).where(Delivery.handler == name)
@@ -134,9 +123,3 @@ def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> i
         )
     )
     return int(ask(database, query)[0][0])
-
-
-def identity(database: Database) -> str:
-    """Return what tells this store from any other: when it was made, to the millisecond."""
-    query = Schema.select(Schema.applied_at).where(Schema.version == 1)
-    return f"{database.dialect} {ask(database, query)[0][0]}"

@@ -12,7 +12,6 @@ from eventctl.models import HELD, Reason, State
 from eventctl.store.database import Database, Row, marks, text_of
 from eventctl.store.pauses import Paused
 from eventctl.store.queries.aggregate import DeliveryRow, EventRow
-from eventctl.store.queries.runner import read
 
 PAGE = 1000
 """How many events are read at once."""
@@ -88,9 +87,9 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """What a channel is to be told and has not accepted yet: of how many incidents.
+    """What a channel is to be sent and has not accepted yet: how many incidents.
 
-    `since` is when the oldest of it was to be told, in milliseconds since 1970; `error` is
+    `since` is when the oldest of it was due, in milliseconds since 1970; `error` is
     why one of them was not accepted, or None where none was tried.
     """
 
@@ -102,7 +101,7 @@ class Untold:
 
 def first_event(database: Database) -> int | None:
     """Return when the first event was created, in milliseconds since 1970; None without any."""
-    ((at,),) = read(database, "SELECT MIN(created_at) FROM eventctl_event")
+    ((at,),) = database.read("SELECT MIN(created_at) FROM eventctl_event")
     return None if at is None else int(at)
 
 
@@ -114,7 +113,7 @@ def events(database: Database, since: int, until: int) -> Iterator[list[EventRow
     after = (since, -1)
     while True:
         at, last_id = after
-        rows = read(database, _PAGE, (at, until, at, last_id, PAGE))
+        rows = database.read(_PAGE, (at, until, at, last_id, PAGE))
         page = _page(rows)
         if page:
             yield list(page.values())
@@ -150,7 +149,7 @@ def backlog(database: Database, now: int, paused: Paused) -> Backlog:
     found = Backlog({}, {}, {}, None)
     oldest: list[int] = []
     held = [str(reason) for reason in HELD]
-    for handler, state, reason, count, due_at, *is_paused in read(database, sql, paused.events):
+    for handler, state, reason, count, due_at, *is_paused in database.read(sql, paused.events):
         name = text_of(handler)
         if state == State.RUNNING:
             kind = found.running  # its due_at is the end of its lease
@@ -166,32 +165,31 @@ def backlog(database: Database, now: int, paused: Paused) -> Backlog:
 
 def failed(database: Database) -> dict[str, int]:
     """Return, by handler, how many deliveries failed and need a person."""
-    rows = read(database, _FAILED, NEEDS_A_PERSON)
+    rows = database.read(_FAILED, NEEDS_A_PERSON)
     return {text_of(handler): count for handler, count in rows}
 
 
 def open_incidents(database: Database) -> dict[str, int]:
     """Return, by kind, how many incidents are open."""
-    return {text_of(kind): count for kind, count in read(database, _INCIDENTS)}
+    return {text_of(kind): count for kind, count in database.read(_INCIDENTS)}
 
 
 def untold(database: Database, channels: Sequence[str], now: int) -> list[Untold]:
-    """Return what these channels are to be told by `now` (milliseconds since 1970) and were not,
-    the oldest first. What a person has asked to be silent is not to be told.
+    """Return what these channels were to be sent by `now` (milliseconds since 1970) and were not,
+    the oldest first. What a person has silenced is not to be sent.
     """
     if not channels:
         return []
     sql = _UNTOLD.format(channels=marks(channels))
     return [
         Untold(text_of(channel), count, since, None if error is None else text_of(error))
-        for channel, count, since, error in read(database, sql, (*channels, now, now))
+        for channel, count, since, error in database.read(sql, (*channels, now, now))
     ]
 
 
 def last_sweep(database: Database) -> LastSweep | None:
     """Return the sweep that ended last, on whatever host; None where none ever has."""
-    rows = read(
-        database,
+    rows = database.read(
         "SELECT host, started_at, ended_at FROM eventctl_sweep"
         " WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",
     )
@@ -200,14 +198,13 @@ def last_sweep(database: Database) -> LastSweep | None:
 
 def held_in_outbox(database: Database) -> int:
     """Return how many rows of the outbox cannot become events as they are."""
-    ((count,),) = read(database, "SELECT COUNT(*) FROM eventctl_outbox WHERE held IS NOT NULL")
+    ((count,),) = database.read("SELECT COUNT(*) FROM eventctl_outbox WHERE held IS NOT NULL")
     return int(count)
 
 
 def count_events(database: Database, since: int, until: int) -> int:
     """Return how many events were created from `since` to before `until`."""
-    ((count,),) = read(
-        database,
+    ((count,),) = database.read(
         "SELECT COUNT(*) FROM eventctl_event {event_created}"
         " WHERE created_at >= ? AND created_at < ?",
         (since, until),

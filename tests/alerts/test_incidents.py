@@ -1,0 +1,365 @@
+"""Incidents as people are told of them: once, again when it matters, and when they end."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support import look
+from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
+from tests.support.databases import sqlite_only
+from tests.support.project import Project
+
+TOPIC = "eventctl: lottery ran out of retries: RuntimeError: no luck for 'A'"
+
+
+def sweep(project: Project, code: int = 0) -> None:
+    """Sweep in silence: all is told by mail."""
+    done = project.run("sweep", check=code)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_the_life_of_an_incident(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    sweep(project, 1)
+    assert post.subjects() == [TOPIC]
+    assert "lottery: 2 deliveries of purchased ran out of retries" in body(post.mails()[0])
+    # It grows: not told again within the hour, and once after it.
+    fail(project, "C")
+    sweep(project)
+    sweep(project)
+    assert len(post.mails()) == 1
+    pass_time(project, 1.01)
+    sweep(project, 1)
+    sweep(project)
+    assert post.subjects() == [TOPIC, f"Re: {TOPIC}"]
+    assert "3 deliveries" in body(post.mails()[1])
+    assert "Notified once before" in body(post.mails()[1])
+    # Nothing is new, but it is still open a day later.
+    pass_time(project, 23)
+    sweep(project)
+    pass_time(project, 1.01)
+    sweep(project, 1)
+    assert len(post.mails()) == 3
+    # All is made good, which is nothing that a person must act on.
+    mend(project)
+    replay(project)
+    sweep(project)
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}"]
+    end = post.mails()[3]
+    assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
+    assert "All of it is resolved" in body(end)
+    assert "replay" not in body(end)
+    sweep(project)
+    pass_time(project, 100)
+    sweep(project)
+    assert len(post.mails()) == 4
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 1
+
+
+def test_all_mails_of_an_incident_are_one_thread(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    sweep(project, 1)
+    pass_time(project, 25)
+    sweep(project, 1)
+    mend(project)
+    replay(project)
+    sweep(project)
+    first, again, end = post.mails()
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
+    assert str(first["Message-ID"]).startswith(f"<{key}.0.report@")
+    assert "References" not in first
+    for later in (again, end):
+        assert later["References"] == later["In-Reply-To"] == first["Message-ID"]
+    assert len({mail["Message-ID"] for mail in (first, again, end)}) == 3
+
+
+def test_what_is_not_alike_is_told_by_itself(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    fail(project, "A", event="refunded")
+    sweep(project, 1)
+    assert post.subjects() == [
+        TOPIC,
+        "eventctl: audit ran out of retries: ConnectionError: the ledger is away",
+    ]
+
+
+def test_it_ends_when_all_of_it_is_good_and_not_before(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    sweep(project, 1)
+    mend(project)
+    project.run("replay", "1")
+    sweep(project)
+    assert len(post.mails()) == 1
+    # What a person has given up needs nobody any more.
+    project.execute("UPDATE eventctl_delivery SET reason = 'cancelled' WHERE state = 'failed'")
+    sweep(project)
+    assert post.subjects() == [TOPIC, f"Ended: {TOPIC}"]
+
+
+def test_a_replay_that_fails_again_is_told_at_once(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    sweep(project, 1)
+    replay(project)
+    sweep(project, 1)
+    assert post.subjects() == [TOPIC, f"Re: {TOPIC}"]
+    sweep(project)
+    assert project.value("SELECT count FROM eventctl_incident") == 1
+    assert project.value("SELECT reported_at FROM eventctl_delivery") is not None
+
+
+def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, post: Post) -> None:
+    write(project, post)
+    for user in ("A", "B", "C"):
+        fail(project, user)
+        project.run("sweep", check=None)
+        mend(project)
+        replay(project)
+        sweep(project)
+        mend(project, False)
+    assert post.subjects() == [TOPIC, f"Resolved: {TOPIC}"]
+    assert project.rows("SELECT count FROM eventctl_incident") == [(3,)]
+    # It is open again, and stays so: that is told once an hour has passed.
+    fail(project, "D")
+    sweep(project)
+    pass_time(project, 1.01)
+    sweep(project, 1)
+    assert post.subjects()[2:] == [f"Re: {TOPIC}"]
+    # After an hour without it, the next one is another incident.
+    mend(project)
+    replay(project)
+    sweep(project)
+    mend(project, False)
+    pass_time(project, 1.01)
+    fail(project, "A")
+    sweep(project, 1)
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}", TOPIC]
+
+
+def test_five_thousand_failures_are_one_message(project: Project, post: Post) -> None:
+    write(project, post)
+    many_failed(project, 5000)
+    sweep(project, 1)
+    (mail,) = post.mails()
+    assert "lottery: 5,000 deliveries of purchased ran out of retries" in body(mail)
+    assert "Events 1, 2, 3," in body(mail)
+    assert "20 and 4,980 more" in body(mail)
+    key = project.value("SELECT `key` FROM eventctl_incident")
+    assert f"replay --incident {key} " in body(mail)
+    assert len(mail.as_bytes()) < 20_000
+    assert look.count(project, "notice") == 0
+    untold = "SELECT COUNT(*) FROM eventctl_delivery WHERE reported_at IS NULL"
+    assert project.value(untold) == 0
+
+
+@sqlite_only
+def test_ten_incidents_and_then_a_summary(project: Project, post: Post) -> None:
+    handlers = "".join(f'h{n} = "handlers:lottery"\n' for n in range(15))
+    events = "".join(f'e{n} = ["h{n}"]\n' for n in range(15))
+    head = "[sweep]\nbreaker = 1000\n[defaults]\nretry = { attempts = 1 }\n"
+    toml = f"{head}[events]\n{events}[handlers]\n{handlers}"
+    write(project, post, toml=toml)
+    lines = "".join(json.dumps({"name": f"e{n}"}) + "\n" for n in range(15) for _ in range(n + 1))
+    project.run("emit", "-q", "--batch", "-", input=lines)
+    sweep(project, 1)
+    alone, summary = post.mails()[:10], post.mails()[10]
+    assert [mail["Subject"].split()[1] for mail in alone] == [f"h{n}" for n in range(14, 4, -1)]
+    assert str(summary["Subject"]).startswith("eventctl: 15 deliveries ran out of retries (h4, h3,")
+    for n in range(5):
+        assert f"h{n}: {n + 1} deliver" in body(summary)
+    # The summary has told of each of them.
+    assert project.value("SELECT COUNT(*) FROM eventctl_telling WHERE told IS NULL") == 0
+
+
+def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, post: Post) -> None:
+    retries = '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+    toml = retries + '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
+    write(project, post, toml=toml)
+    fail(project)
+    sweep(project)
+    assert look.count(project, "incident") == 0
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
+    write(project, post, asks, toml=toml)
+    fail(project, "B")
+    sweep(project)
+    (mail,) = post.mails()
+    assert mail["To"] == "dev@example.com"
+    assert "It is tried again by itself" in body(mail)
+    mend(project)
+    look.make_due(project)
+    sweep(project)
+    assert post.subjects()[1:] == [
+        "Resolved: eventctl: lottery failed: RuntimeError: no luck for 'B'"
+    ]
+
+
+def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+        '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
+    write(project, post, asks, toml=toml)
+    fail(project)
+    project.run("sweep", check=None)
+    look.make_due(project)
+    project.run("sweep", check=1)
+    dev = [mail for mail in post.mails() if mail["To"] == "dev@example.com"]
+    topic = "eventctl: lottery failed: RuntimeError: no luck for 'A'"
+    assert [mail["Subject"] for mail in dev] == [topic, f"Ended: {topic}"]
+    assert "1 delivery of purchased had failed, given up" in body(dev[1])
+    assert "What was given up has an incident of its own" in body(dev[1])
+    assert [mail["To"] for mail in post.mails()].count("ops@example.com") == 1
+    assert project.rows("SELECT kind FROM eventctl_incident WHERE ended_at IS NULL") == [
+        ("exhausted",)
+    ]
+
+
+def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 9, delay = "1s" }\n'
+        '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
+    write(project, post, asks, toml=toml)
+    fail(project, "1", "2", "3", "4")
+    post.refuse("down")
+    project.run("sweep", check=1)
+    mend(project)
+    project.run("replay", "1", "--include-done", "--now", check=None)
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id IN (1, 3)"
+    )
+    project.run("cancel", "4")
+    project.execute("UPDATE eventctl_delivery SET due_at = due_at + 90000 WHERE event_id = 2")
+    post.refuse("")
+    project.run("sweep", check=None)
+    (mail,) = post.mails()
+    assert "lottery: 1 delivery of purchased failed and is tried again" in body(mail)
+    assert "Event 2 " in body(mail)
+    # It has ended where all is done or given up, by whomever.
+    look.make_due(project)
+    project.run("sweep", check=None)
+    text = body(post.mails()[1])
+    assert "4 deliveries of purchased had failed, 1 cancelled by a person" in text
+
+
+def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 2, delay = "1s" }\n[events]\n'
+        'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
+        '[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    write(project, post, toml=toml)
+    fail(project)
+    project.execute("UPDATE eventctl_notice SET due_at = 1")
+    sweep(project, 1)
+    look.make_due(project)
+    sweep(project, 1)
+    topic = "eventctl: purchased is late: not processed within 600 s"
+    assert sorted(post.subjects()) == [f"Ended: {topic}", TOPIC, topic]
+    (end,) = [mail for mail in post.mails() if str(mail["Subject"]).startswith("Ended")]
+    assert "1 event had been late, given up" in body(end)
+
+
+def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 9, delay = "1s" }\n[events]\n'
+        'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
+        '[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    write(project, post, toml=toml)
+    fail(project)
+    sweep(project)
+    project.execute("UPDATE eventctl_notice SET due_at = 1")
+    sweep(project, 1)
+    topic = "eventctl: purchased is late: not processed within 600 s"
+    assert post.subjects() == [topic]
+    mend(project)
+    look.make_due(project)
+    sweep(project)
+    assert post.subjects() == [topic, f"Resolved: {topic}"]
+
+
+def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) -> None:
+    gone = '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
+    write(project, post)
+    project.run("emit", "-q", "--defer", "refunded")
+    write(project, post, toml=gone)
+    sweep(project, 1)
+    assert "audit is held" in post.subjects()[0]
+    mend(project)
+    write(project, post)
+    look.make_due(project)
+    sweep(project)
+    assert post.subjects()[1].startswith("Resolved: eventctl: audit is held")
+
+
+def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post) -> None:
+    write(project, post)
+    sweep(project)
+    project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('nothing', '[]')")
+    spool = project.folder / ("events.db.state" if not project.server else "eventctl.state")
+    (spool / "spool").mkdir(exist_ok=True)
+    (spool / "spool" / "x.json").write_text("{")
+    sweep(project, 1)
+    assert sorted(post.subjects())[0].startswith("eventctl: set aside in the outbox: eventctl_")
+    assert len(post.mails()) == 2
+    sweep(project)
+    project.execute("DELETE FROM eventctl_outbox")
+    sweep(project)
+    assert len(post.mails()) == 3
+    (spool / "spool" / "damaged" / "x.json").unlink()
+    sweep(project)
+    assert len(post.mails()) == 4
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NULL") == 0
+
+
+def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    fail(project, "A", event="refunded")
+    sweep(project, 1)
+    project.run("cancel", "3")
+    project.run("cancel", "1", "--handler", "lottery")
+    mend(project)
+    project.run("replay", "2")
+    sweep(project)
+    some, all_of_it = sorted(post.mails()[2:], key=lambda mail: "audit" in str(mail["Subject"]))
+    assert some["Subject"] == f"Ended: {TOPIC}"
+    text = body(some)
+    assert "2 deliveries of purchased had run out of retries, 1 cancelled by a person" in text
+    assert "1 problem ended (lottery)" in text
+    text = body(all_of_it)
+    assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
+    for mail in (some, all_of_it):
+        for part in ("plain", "html"):
+            assert "resolved" not in body(mail, part)
+            assert "is resolved;" not in body(mail, part)
+
+
+def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    post.refuse("down")
+    project.run("sweep", check=1)
+    mend(project)
+    replay(project)
+    project.run("sweep", check=1)
+    assert project.value("SELECT ended_at FROM eventctl_incident") is not None
+    pass_time(project, 100)
+    for command in (("prune", "--older-than", "1h", "--yes"), ("sweep",)):
+        if command == ("sweep",):
+            text = project.config.read_text()
+            project.config.write_text(text.replace("[store]\n", '[store]\nkeep = "1h"\n'))
+        project.run(*command, check=None)
+        assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 1
+    post.refuse("")
+    project.run("sweep", check=None)
+    assert post.subjects() == [TOPIC]
+    project.run("sweep")
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident") == 0

@@ -1,0 +1,274 @@
+"""Clocks that differ, jump, and change to summer time: nothing runs too soon, nothing starves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import fire, needs
+from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.gate import Gate
+from tests.support.mariadb import MariaDB
+from tests.support.project import Project
+from tests.support.wait import wait_until
+
+HOUR = 3600
+
+HANDLERS = {
+    "ok": '"handlers:ok"',
+    "hold": '{ call = "handlers:gated", timeout = "1m" }',
+    "fail": '"handlers:fail"',
+}
+
+# A sleep cannot be had under a clock that jumps: libfaketime's would end with EINVAL.
+CODE = (
+    fire.HANDLERS
+    + """
+
+def gated(*args):
+    with journal.run():
+        open(HERE / "gate").read()
+"""
+)
+
+
+def clock(seconds: int) -> dict[str, str]:
+    """Return the environment of a process whose clock is this much ahead.
+
+    As on a real machine, what counts the time since it was started is not.
+    """
+    return {
+        "LD_PRELOAD": str(needs.faketime_library()),
+        "FAKETIME": f"{seconds:+d}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
+class Clock:
+    """A clock that can be set while a process looks at it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.set(0)
+        self.environment = {
+            **clock(0),
+            "FAKETIME_TIMESTAMP_FILE": str(path),
+            "FAKETIME_NO_CACHE": "1",
+        }
+        del self.environment["FAKETIME"]
+
+    def set(self, seconds: int) -> None:
+        """Have it be this much ahead of the true time."""
+        draft = self._path.with_suffix(".draft")
+        draft.write_text(f"{seconds:+d}\n")
+        draft.replace(self._path)
+
+
+@contextlib.contextmanager
+def other_host(project: Project, folder: Path) -> Iterator[Project]:
+    """Another host: with a state folder of its own, on the same store."""
+    host = Project(folder, project.server)
+    host.database = project.database
+    try:
+        fire.write(host, HANDLERS, code=CODE)
+        (project.folder / "journal").mkdir(exist_ok=True)
+        (host.folder / "journal").symlink_to(project.folder / "journal")
+        yield host
+    finally:
+        host.close()
+
+
+@contextlib.contextmanager
+def held_sweep(project: Project, env: dict[str, str] | None = None) -> Iterator[None]:
+    """A sweep whose handler is in the middle of its work, from the first line of the block to
+    the last; fail unless it ends well then, as the first attempt.
+    """
+    fire.defer(project, "hold")
+    gate = Gate(project.folder / "gate")
+    sweep = project.start("sweep", env=env)
+    with gate.somebody_waits():
+        yield
+        assert fire.by_handler(project)["hold"] == ("running", 0), fire.attempts(project)
+    assert sweep.communicate(timeout=30) == ("", "")
+    assert sweep.returncode == 0
+    assert fire.by_handler(project)["hold"] == ("done", 1)
+    assert 0 <= project.value("SELECT took FROM eventctl_delivery WHERE handler = 'hold'") < 60_000
+    project.assert_never_two_at_once()
+
+
+@mariadb_only
+@pytest.mark.parametrize("skew", [90, -90])
+def test_hosts_whose_clocks_differ(project: Project, tmp_path: Path, skew: int) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    env = clock(skew)
+    with other_host(project, tmp_path / "other") as other:
+        with held_sweep(project):
+            fire.defer(project, "ok", "fail")
+            # It runs what is due, and leaves alone what runs on the first host.
+            other.run("sweep", env=env)
+            assert fire.by_handler(project)["ok"] == ("done", 1)
+            assert fire.by_handler(project)["fail"] == ("pending", 1)
+            # What waits for its retry waits by the store's clock.
+            other.run("sweep", env=env)
+            assert fire.by_handler(project)["fail"] == ("pending", 1)
+            due = project.value("SELECT due_at FROM eventctl_delivery WHERE handler = 'fail'")
+            assert 40_000 < due - store_time(project) <= 60_000
+            fire.make_due(project)
+            other.run("sweep", env=env)
+            assert fire.by_handler(project)["fail"] == ("pending", 2)
+        # What the other host emits is due for this one.
+        other.run("emit", "--defer", "ok", env=env)
+        project.run("sweep")
+        assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status = 2") == 3
+
+
+def store_time(project: Project) -> int:
+    """Return the store's time, in milliseconds since 1970."""
+    now = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
+    return int(project.value(now))
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR, 100 * HOUR])
+def test_the_clock_is_set_in_the_middle_of_a_sweep(
+    project: Project, tmp_path: Path, step: int
+) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    time = Clock(tmp_path / "clock")
+    with held_sweep(project, time.environment):
+        time.set(step)
+        # A second sweep, with a lock of its own, on the same host: the claimer's lock decides.
+        text = project.config.read_text()
+        project.config.write_text(text.replace("[sweep]", '[sweep]\nlock = "second.lock"'))
+        assert project.run("sweep", env=time.environment).stderr == ""
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_sweep_goes_on_finding_work_after_the_clock_was_set(
+    project: Project, tmp_path: Path, step: int
+) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    time = Clock(tmp_path / "clock")
+    sweep = project.start("sweep", "--for", "3s", env=time.environment)
+    lock = project.folder / "state" / "sweep.lock"
+    wait_until(lambda: lock.exists() and lock.read_text().strip(), what="the sweep to start")
+    time.set(step)
+    project.run("emit", "--defer", "ok", env=time.environment)
+    assert sweep.communicate(timeout=30) == ("", "")
+    assert sweep.returncode == 0
+    fire.assert_all_processed(project, 1)
+
+
+@sqlite_only
+def test_what_waits_is_run_once_a_clock_that_was_set_back_has_come_there(project: Project) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    ahead = clock(HOUR)
+    project.run("emit", "-q", "--defer", "fail", env=ahead)
+    project.run("sweep", env=ahead)
+    project.run("emit", "-q", "--defer", "ok")
+    project.run("sweep")
+    # What is new does not wait behind it, and it is not forgotten.
+    assert fire.by_handler(project) == {"ok": ("done", 1), "fail": ("pending", 1)}
+    project.run("sweep", env=clock(HOUR + 120))
+    assert fire.by_handler(project)["fail"] == ("pending", 2)
+
+
+# Europe/Berlin jumps from 02:00 to 03:00, and from 03:00 to 02:00, at these instants.
+SPRING = 1774746000
+AUTUMN = 1792890000
+
+
+def at(instant: int) -> dict[str, str]:
+    """Return the environment of a process in Berlin, started at this instant."""
+    return {
+        **clock(0),
+        "TZ": "Europe/Berlin",
+        "FAKETIME": f"@{instant}",
+        "FAKETIME_FMT": "%s",
+    }
+
+
+CHANGES = pytest.mark.parametrize("change", [SPRING, AUTUMN], ids=["spring", "autumn"])
+
+
+@sqlite_only
+@CHANGES
+def test_summer_time_begins_and_ends(project: Project, change: int) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    project.run("emit", "-q", "--defer", "fail", env=at(change - 30))
+    project.run("sweep", env=at(change - 20))
+    assert_retried_a_minute_later(project, change)
+    project.run("emit", "-q", "--delay", "2h", "ok", env=at(change - 30))
+    for moment, state in ((-HOUR, "pending"), (7140, "pending"), (7200, "done")):
+        project.run("sweep", "--handler", "ok", env=at(change + moment))
+        assert fire.by_handler(project)["ok"][0] == state
+
+
+def assert_retried_a_minute_later(project: Project, change: int) -> None:
+    """Fail unless `fail`, run just before the change, is due a minute later, and is run then."""
+    due = project.value("SELECT due_at FROM eventctl_delivery WHERE handler = 'fail'")
+    assert (change + 35) * 1000 < due < (change + 59) * 1000
+    project.run("sweep", env=at(change + 10))
+    assert fire.by_handler(project)["fail"] == ("pending", 1)
+    project.run("sweep", env=at(change + 60))
+    assert fire.by_handler(project)["fail"] == ("pending", 2)
+
+
+@pytest.fixture(scope="module")
+def in_berlin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+    """A MariaDB whose system, and so whose sessions, live in Berlin."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        server = MariaDB(tmp_path_factory.mktemp("berlin"))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.close()
+
+
+@contextlib.contextmanager
+def sessions_at(server: MariaDB, instant: int) -> Iterator[None]:
+    """Have all sessions but root's believe that it is this instant, and no later."""
+    server.sql(f"SET GLOBAL init_connect = 'SET timestamp = {instant}'")
+    try:
+        yield
+    finally:
+        server.sql("SET GLOBAL init_connect = ''")
+
+
+@CHANGES
+def test_summer_time_begins_and_ends_where_mariadb_lives(
+    in_berlin: MariaDB, tmp_path: Path, change: int
+) -> None:
+    project = Project(tmp_path / "project", in_berlin)
+    fire.write(project, {**HANDLERS, "out": '"handlers:fail"'})
+    try:
+        with sessions_at(in_berlin, change - 30):
+            project.run("emit", "-q", "--defer", "fail")
+            project.run("emit", "-q", "--delay", "2h", "ok")
+            project.run("sweep")
+        for moment, attempts, ok in (
+            (10, 1, "pending"),
+            (31, 2, "pending"),
+            (7160, 2, "pending"),
+            (7170, 2, "done"),
+        ):
+            with sessions_at(in_berlin, change + moment):
+                project.run("sweep", *(["--handler", "ok"] if moment > 60 else []))
+            assert fire.by_handler(project)["fail"] == ("pending", attempts), moment
+            assert fire.by_handler(project)["ok"][0] == ok, moment
+        # The public door, by which any program adds a row: its time is UTC as well.
+        now = f"SET timestamp = {change - 30}"
+        with contextlib.closing(in_berlin.connect(project.database)) as connection:
+            cursor = connection.cursor()
+            cursor.execute("SELECT @@session.time_zone, @@system_time_zone")
+            assert cursor.fetchone()[0] == "SYSTEM"
+            cursor.execute(now)
+            cursor.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('out', '[]')")
+        assert project.value("SELECT created_at FROM eventctl_outbox") == (change - 30) * 1000
+    finally:
+        project.close()

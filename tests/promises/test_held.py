@@ -1,0 +1,160 @@
+"""Deliveries that cannot be run as they are: held, named once, in nobody's way, and mended."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.support.databases import sqlite_only
+from tests.support.look import count, delivery, make_due, notes, status
+from tests.support.noting import HANDLERS
+from tests.support.project import Project
+
+TOML = """
+[events]
+purchased = ["coupon", "lottery"]
+
+[handlers]
+coupon = "handlers:note"
+lottery = "handlers:note"
+"""
+
+WITHOUT_LOTTERY = """
+[events]
+purchased = ["coupon"]
+
+[handlers]
+coupon = "handlers:note"
+"""
+
+
+def test_an_unknown_handler_is_held_until_it_is_back(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "a")
+    project.run("emit", "-q", "--defer", "purchased", "b")
+    project.write(WITHOUT_LOTTERY)
+    told = project.run("sweep", check=1)
+    assert told.stdout.count("lottery: 2 deliveries of purchased are held") == 1
+    assert "handler 'lottery' is not in events.toml" in told.stdout
+    assert 'Add the handler "lottery" back to [handlers]' in " ".join(told.stdout.split())
+    assert notes(project) == ['["a"]', '["b"]']
+    assert delivery(project, "lottery")[1:4] == ("pending", "unknown handler", 0)
+    assert status(project) == 1
+    # It is looked at again and again, and told of once.
+    for _ in range(2):
+        make_due(project)
+        quiet = project.run("sweep")
+        assert (quiet.stdout, quiet.stderr) == ("", "")
+    project.write(TOML)
+    make_due(project)
+    project.run("sweep")
+    assert notes(project, "lottery") == ['["a"]', '["b"]']
+    assert delivery(project, "lottery")[1:4] == ("done", None, 1)
+    assert [status(project, 1), status(project, 2)] == [2, 2]
+
+
+def test_a_held_delivery_is_looked_at_again_within_a_minute(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "a")
+    project.write(WITHOUT_LOTTERY)
+    project.run("sweep", check=1)
+    swept = project.value("SELECT MAX(ended_at) FROM eventctl_sweep")
+    due_at = delivery(project, "lottery").due_at
+    assert due_at is not None
+    assert 30_000 < due_at - swept <= 50_000
+
+
+DAMAGES = ("", "[", "7", '"text"', "null", "[1] [2]", "not JSON \x1b[31m", "[" * 50_000)
+
+
+def test_damaged_args_are_held_until_they_are_mended(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    events = [*(json.dumps({"name": "purchased", "args": [n]}) for n in range(len(DAMAGES)))]
+    project.run("emit", "-q", "--batch", "-", input="\n".join(events))
+    for number, damage in enumerate(DAMAGES):
+        project.execute("UPDATE eventctl_event SET args = ? WHERE id = ?", damage, number + 1)
+    project.run("emit", "-q", "--defer", "purchased", "good")
+    told = project.run("sweep", check=1)
+    assert told.stderr == ""
+    assert "16 deliveries are held (coupon, lottery)" in told.stdout
+    assert "\x1b" not in told.stdout
+    assert notes(project) == ['["good"]', '["good"]']
+    for number in range(len(DAMAGES)):
+        held = delivery(project, "coupon", number + 1)
+        assert held[1:4] == ("pending", "damaged args", 0)
+    for _ in range(2):
+        make_due(project)
+        assert project.run("sweep").stdout == ""
+    project.execute("""UPDATE eventctl_event SET args = '["mended"]' WHERE id < 9""")
+    make_due(project)
+    project.run("sweep")
+    assert notes(project).count('["mended"]') == 16
+    assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status <> 2") == 0
+
+
+@sqlite_only
+@pytest.mark.parametrize("bad", ["args", "name", "key"])
+def test_bytes_that_are_not_utf8_block_nothing(project: Project, bad: str) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "bad")
+    project.run("emit", "-q", "--defer", "purchased", "good")
+    was = project.value(f"SELECT `{bad}` FROM eventctl_event WHERE id = 1")
+    project.execute(f"UPDATE eventctl_event SET `{bad}` = CAST(X'5B22FF225D' AS TEXT) WHERE id = 1")
+    told = project.run("sweep", check=1)
+    assert told.stderr == ""
+    assert notes(project).count('["good"]') == 2
+    assert "is held" in told.stdout
+    assert delivery(project, "coupon")[1:4] == ("pending", "damaged args", 0)
+    make_due(project)
+    assert project.run("sweep").stdout == ""
+    project.execute(f"UPDATE eventctl_event SET `{bad}` = ? WHERE id = 1", was)
+    make_due(project)
+    project.run("sweep")
+    assert notes(project).count('["bad"]') == 2
+
+
+@sqlite_only
+def test_a_handlers_name_that_is_not_utf8_blocks_nothing(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "a")
+    project.execute(
+        "UPDATE eventctl_delivery SET handler = CAST(X'FF' AS TEXT) WHERE handler = 'coupon'"
+    )
+    told = project.run("sweep", check=1)
+    assert told.stderr == ""
+    assert "held" in told.stdout
+    assert notes(project) == ['["a"]']
+    make_due(project)
+    assert project.run("sweep").stdout == ""
+
+
+def test_an_event_whose_row_is_gone_blocks_nothing(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "gone")
+    project.run("emit", "-q", "--defer", "purchased", "there")
+    project.execute("DELETE FROM eventctl_event WHERE id = 1")
+    told = project.run("sweep", check=1)
+    assert told.stderr == ""
+    assert "its event's row is gone" in told.stdout
+    assert notes(project) == ['["there"]', '["there"]']
+    make_due(project)
+    assert project.run("sweep").stdout == ""
+    # Who deletes by hand may delete the rest by hand, and is heard of no more.
+    project.execute("DELETE FROM eventctl_delivery WHERE event_id = 1")
+    assert project.run("sweep").stdout == ""
+    assert count(project, "notice") == 0
+
+
+def test_a_notice_whose_delivery_is_gone_blocks_no_report(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "a")
+    project.write(WITHOUT_LOTTERY)
+    project.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
+        " VALUES ('exhausted', 999, 1, 1)"
+    )
+    told = project.run("sweep", check=1)
+    assert told.stderr == ""
+    assert "lottery: 1 delivery of purchased is held" in told.stdout
+    assert project.run("sweep").stdout == ""

@@ -1,0 +1,89 @@
+"""P2 and P3: claims whose claimer is gone without a trace, hard to see, or unaware of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import fire
+from tests.support.databases import mariadb_only
+from tests.support.look import delivery
+from tests.support.project import Project
+from tests.support.proxy import CuttingProxy
+
+
+@pytest.mark.parametrize("when", ["after a boot", "once the lease has ended"])
+def test_a_power_cut_has_taken_the_claimers_file(project: Project, when: str) -> None:
+    fire.write(project, {"hold": '"handlers:hold"'})
+    project.run("sweep")  # the first one since boot
+    emit = project.start("emit", "hold")
+    workers = fire.wait_for_held(project, 1)
+    fire.kill(emit)
+    fire.wait_until_dead(workers)
+    # What was not flushed is gone: the file and its folder are as they were before.
+    for path in (project.folder / "state" / "claims").iterdir():
+        path.unlink()
+    if when == "after a boot":
+        (project.folder / "state" / "boot").write_text("another boot")
+    else:
+        project.execute("UPDATE eventctl_delivery SET due_at = 1")
+    fire.go(project)
+    project.run("sweep")
+    fire.assert_all_processed(project, 1)
+    # Nobody knows how far it had come, so it is charged.
+    assert fire.attempts(project) == [("hold", 1, "lost"), ("hold", 2, "succeeded")]
+
+
+def test_a_detached_emit_that_outlives_its_lease_is_not_run_a_second_time(
+    project: Project,
+) -> None:
+    """On its own host the lock decides: the process in the background has taken it over."""
+    code = fire.HANDLERS + (
+        "\n\ndef first_holds(*args):\n"
+        "    hold(*args) if _now().attempt == 1 else ok(*args)\n"
+    )  # fmt: skip
+    fire.write(project, {"first_holds": '"handlers:first_holds"'}, code=code)
+    project.run("emit", "-q", "--detach", "first_holds")
+    (worker,) = fire.wait_for_held(project, 1)
+    background = fire.parent_of(worker)
+    project.execute("UPDATE eventctl_delivery SET due_at = 1")
+    project.run("sweep")
+    assert fire.by_handler(project) == {"first_holds": ("running", 0)}
+    assert fire.is_alive(worker)
+    fire.go(project)
+    fire.wait_until_dead([background])
+    assert fire.by_handler(project) == {"first_holds": ("done", 1)}
+    fire.assert_all_processed(project, 1)
+
+
+@mariadb_only
+@pytest.mark.parametrize("command", ["sweep", "replay"])
+def test_a_claim_whose_commit_got_no_answer_is_found_by_the_next_sweep(
+    project: Project, command: str
+) -> None:
+    """It is in the store, and its claimer can't know: it keeps its file for the next sweep."""
+    code = fire.HANDLERS + (
+        "\n\ndef moody(*args):\n    ok(*args) if (HERE / 'go').exists() else fail(*args)\n"
+    )
+    fire.write(
+        project, {"moody": '{ call = "handlers:moody", retry = { attempts = 1 } }'}, code=code
+    )
+    fire.defer(project, "moody")
+    project.run("sweep", check=1)
+    if command == "sweep":
+        project.run("replay", "1", "--yes")
+    fire.go(project)
+    before = len(fire.attempts(project))
+    assert project.server
+    direct = project.config.read_text()
+    arguments = ("sweep",) if command == "sweep" else ("replay", "1", "--now", "--yes")
+    with CuttingProxy(project.server.port, b"SET state = 'running'") as proxy:
+        project.config.write_text(direct.replace(f":{project.server.port}/", f":{proxy.port}/"))
+        project.run(*arguments, check=None)
+        assert proxy.has_cut
+    project.config.write_text(direct)
+    assert delivery(project, "moody").state == "running"
+    project.run("sweep")
+    # It was never started, so nothing is charged.
+    assert len(fire.attempts(project)) == before
+    assert delivery(project, "moody").state == "done"
+    fire.assert_all_processed(project, 1)

@@ -1,0 +1,61 @@
+"""P1: recorded first. What is on the disk before the id is printed, and before a handler runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support import fire
+from tests.support.databases import sqlite_only
+from tests.support.needs import program
+from tests.support.project import Project
+
+HANDLERS = """
+import os
+
+def mark():
+    # A system call that nothing else makes, for the trace.
+    os.mkdir("handler-started")
+"""
+
+CALL = re.compile(r"^\d+ +(?:<\.\.\. )?(\w+)[( ](.*)")
+TRACED = "fsync,fdatasync,write,pwrite64,mkdir,mkdirat"
+
+
+@sqlite_only
+@pytest.mark.parametrize("how", ["run", "--defer", "--detach"])
+def test_the_store_is_synced_before_the_id_is_printed_and_before_any_handler(
+    project: Project, tmp_path: Path, how: str
+) -> None:
+    fire.write(project, {"mark": '"handlers:mark"'}, code=HANDLERS)
+    project.run("sweep")  # makes the tables
+    calls = trace(project, tmp_path / "trace", "emit", *[how] * (how != "run"), "mark")
+    wal = f"{project.folder}/events.db-wal"
+    # What is written to the log of the database, its syncs, the id, and the handler's mark.
+    printed = index(calls, "write", '"1\\n"')
+    log = [i for i, (name, rest) in enumerate(calls) if name == "pwrite64" and wal in rest]
+    syncs = [i for i, (name, rest) in enumerate(calls) if name == "fdatasync" and wal in rest]
+    recorded = [i for i in log if i < printed]
+    assert recorded
+    assert [i for i in syncs if max(recorded) < i < printed], calls
+    if how == "--defer":
+        assert not [rest for name, rest in calls if "handler-started" in rest]
+    else:
+        assert index(calls, "mkdir", "handler-started") > printed
+
+
+def trace(project: Project, path: Path, *args: str) -> list[tuple[str, str]]:
+    """Run eventctl under strace; return name and rest of each call, in their order."""
+    strace = program("strace", "strace")
+    options = ("-f", "-q", "-y", "-o", str(path), f"--trace={TRACED}")
+    project.run(*args, wrapper=(strace, *options))
+    lines = path.read_text(errors="replace").splitlines()
+    return [(found[1], found[2]) for line in lines if (found := CALL.match(line))]
+
+
+def index(calls: list[tuple[str, str]], name: str, words: str) -> int:
+    """Return where the one call stands that has these words."""
+    (found,) = [i for i, (n, rest) in enumerate(calls) if n.startswith(name) and words in rest]
+    return found

@@ -1,0 +1,236 @@
+"""`eventctl doctor` with each thing broken on purpose: its own line, and how to fix it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support import needs
+from tests.support.databases import sqlite_only
+from tests.support.diagnosis import bad, doctor, only, write
+from tests.support.project import Project
+from tests.support.terminal import on_terminal, plain
+
+
+def test_a_project_in_which_all_is_well(project: Project) -> None:
+    write(project)
+    project.run("emit", "--defer", "bought")
+    project.run("sweep")
+    before = sorted(project.folder.rglob("*"))
+    lines = doctor(project)
+    assert bad(lines) == set()
+    texts = {line.check: line.text for line in lines}
+    assert texts["handlers"] == "2 handlers can be run"
+    assert texts["rights"] == "SELECT, INSERT, UPDATE and DELETE on every table"
+    assert "agree" in texts["clock"]
+    assert re.match(r"the last one ended \d+m?s ago", texts["sweep"])
+    assert ("MariaDB" if project.server else "SQLite") in "".join(
+        line.text for line in lines if line.check == "store"
+    )
+    # It looks, and changes nothing.
+    assert sorted(project.folder.rglob("*")) == before
+    assert project.value("SELECT COUNT(*) FROM eventctl_event") == 1
+
+
+def test_before_the_first_command_it_makes_nothing(project: Project) -> None:
+    write(project)
+    lines = doctor(project)
+    assert bad(lines) == set()
+    assert not (project.folder / "events.db").exists()
+    assert not list(project.folder.glob("*.state"))
+    if project.server:
+        assert project.rows("SHOW TABLES") == []
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("toml", "words", "fix"),
+    [
+        ("[handlers]\na = 1", "handlers.a: is neither", "write"),
+        ('[event]\na = ["b:c"]', "event: is an unknown key", 'did you mean "events"?'),
+        ("[events", "is not TOML", "missing quote"),
+        ('pythonpath = ["${NO_SUCH}"]', "variable NO_SUCH is not set", "set NO_SUCH"),
+    ],
+)
+def test_a_mistaken_events_toml(project: Project, toml: str, words: str, fix: str) -> None:
+    project.config.write_text(toml)
+    line = only(doctor(project, check=78), "config", words)
+    assert line.level == "problem"
+    assert fix in (line.fix or "")
+    assert any(each.check == "cron" for each in doctor(project)), "the rest is looked at, too"
+
+
+@sqlite_only
+def test_all_mistakes_are_told_and_a_missing_file_is_one(project: Project) -> None:
+    project.config.write_text('colour = "red"\n[store]\nurl = "x"\n[sweep]\njobs = 0')
+    assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
+    project.config.unlink()
+    line = only(doctor(project, check=78), "config", "no events.toml, looked for at")
+    assert line.fix
+    done = project.run("--config", "gone.toml", "doctor", check=78)
+    assert "gone.toml: No such file" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_schema_that_is_newer(project: Project) -> None:
+    write(project)
+    project.run("list")
+    project.execute("INSERT INTO eventctl_schema VALUES (99, 1)")
+    line = only(doctor(project, check=1), "schema", "version 99, newer than")
+    assert "upgrade" in (line.fix or "")
+    assert project.run("list", check=78).stdout == ""
+
+
+def test_a_table_that_is_gone(project: Project) -> None:
+    write(project)
+    project.run("list")
+    project.execute("DROP TABLE eventctl_breaker")
+    line = only(doctor(project, check=1), "rights", "eventctl_breaker")
+    assert line.level == "problem"
+
+
+def test_a_sweep_that_is_long_ago_and_one_that_runs(project: Project) -> None:
+    write(project, handlers='slow = "handlers:slow"', events='wait = ["slow"]')
+    with (project.folder / "handlers.py").open("a") as file:
+        file.write("\ndef slow():\n    import time\n    time.sleep(60)\n")
+    project.run("sweep")
+    project.execute("UPDATE eventctl_sweep SET ended_at = ended_at - 7200000")
+    line = only(doctor(project, check=1), "sweep", "the last one ended 2h", "ago, on ")
+    assert line.level == "problem"
+    project.run("emit", "--defer", "wait")
+    project.start("sweep")
+    deadline = time.monotonic() + 20
+    while "sweep" in bad(doctor(project)):
+        assert time.monotonic() < deadline
+
+
+@sqlite_only
+def test_what_lies_in_the_spool(project: Project) -> None:
+    write(project)
+    project.run("sweep")
+    spool = project.folder / "events.db.state" / "spool"
+    for name in ("old.json", "held/a.json", "held/b.json", "damaged/c.json", ".draft.json"):
+        (spool / name).parent.mkdir(parents=True, exist_ok=True)
+        (spool / name).write_text("{}")
+    os.utime(spool / "old.json", (1, 1))
+    spool.chmod(0o777)
+    told = [line for line in doctor(project, check=1) if line.check == "spool"]
+    assert [line.level for line in told] == ["problem", "warning", "warning", "warning"]
+    assert "anybody can write to" in told[0].text
+    assert told[0].fix == f"chmod go-w {spool}"
+    assert told[1].text.startswith("1 file in ")
+    assert told[2].text.startswith("2 files in ")
+    assert f"1 file in {spool}/damaged" in told[3].text
+
+
+@sqlite_only
+def test_the_state_folders_rights(project: Project) -> None:
+    write(project)
+    project.run("sweep")
+    folder = project.folder / "events.db.state"
+    folder.chmod(0o755)
+    line = only(doctor(project, check=None), "state", "has mode 755, not 700")
+    assert line[0] == "warning"
+    subprocess.run(["sh", "-c", line.fix or ""], check=True)
+    assert "state" not in bad(doctor(project))
+    write(project, store='group = "no-such-group"')
+    only(doctor(project), "state", "names no-such-group, and there is no such group")
+    write(project, store='group = "daemon"')
+    line = only(doctor(project), "state", "and [store] group is daemon")
+    assert (line.fix or "").startswith("chgrp -R daemon ")
+    write(project, store='state = "/proc/nowhere/state"')
+    if os.geteuid() != 0:
+        only(doctor(project), "state", "this user may not make it")
+
+
+@sqlite_only
+def test_another_users_state_folder(project: Project) -> None:
+    needs.root("a state folder of another user")
+    write(project)
+    project.run("sweep")
+    os.chown(project.folder / "events.db.state", 1, 1)
+    line = only(doctor(project), "state", "belongs to daemon", "daemon cannot read")
+    assert line.fix == "run eventctl as daemon, doctor too"
+
+
+@sqlite_only
+@pytest.mark.parametrize(("size", "level"), [("4m", "problem"), ("100m", "warning")])
+def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
+    needs.root("a disk of its own")
+    write(project, store='state = "disk/state"')
+    (project.folder / "disk").mkdir()
+    stage = f'mount -t tmpfs -o size={size},nr_inodes=50 tmpfs disk; exec "$@"'
+    lines = doctor(project, wrapper=("unshare", "--mount", "sh", "-c", stage, "sh"))
+    inodes, room = (line for line in lines if line.check == "disk" and line.level != "ok")
+    assert "more files can be made where the state folder lies" in inodes.text
+    assert inodes.level == "problem"
+    assert "MB are free for the state folder" in room.text
+    assert room.level == level
+    assert f"df -h {project.folder}/disk" in (room.fix or "")
+
+
+def test_the_type_of_a_file_system() -> None:
+    from eventctl.setup.doctor.files import file_system
+
+    mounts = (
+        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
+        "40 22 0:50 / /srv rw - nfs4 server:/srv rw,vers=4.2\n"
+        "41 40 0:51 / /srv/my\\040data rw - tmpfs tmpfs rw\n"
+    )
+    for folder, kind in (
+        ("/var/lib", "ext4"),
+        ("/srv", "nfs4"),
+        ("/srv/shop", "nfs4"),
+        ("/srvx", "ext4"),
+        ("/srv/my data/a", "tmpfs"),
+    ):
+        assert file_system(Path(folder), mounts) == kind
+
+
+@sqlite_only
+def test_mail_without_its_program(project: Project) -> None:
+    write(project)
+    (project.folder / "sendmail").unlink()
+    line = only(doctor(project, check=1), "mail", f"no program {project.folder}/sendmail")
+    assert "apt-get install" in (line.fix or "")
+
+
+@sqlite_only
+def test_a_handler_that_no_event_expects(project: Project) -> None:
+    write(project, handlers='idle = "handlers:draw"')
+    line = only(doctor(project), "config", "no event expects idle")
+    assert line.level == "warning"
+
+
+@sqlite_only
+def test_what_a_person_sees(project: Project) -> None:
+    write(project, handlers='gone = "handlers:gone"')
+    code, shown = on_terminal(project, "doctor", columns=80)
+    assert code == 1
+    assert "problem  handlers  gone: handlers:gone cannot be used" in plain(shown)
+    assert "\n                   → fix the name in [handlers]" in plain(shown)
+    done = project.run("doctor", check=1)
+    assert done.stderr == ""
+    assert "problem\thandlers\tgone: handlers:gone cannot be used" in done.stdout
+    assert re.fullmatch(r"\d problems?, \d warnings?", done.stdout.splitlines()[-1])
+
+
+@sqlite_only
+def test_a_terminal_that_has_few_letters(project: Project) -> None:
+    write(project, handlers='"歓迎" = "handlers:draw"')
+    done = project.run("doctor", env={"PYTHONIOENCODING": "latin-1"}, check=None)
+    assert done.stderr == ""
+    assert "no event expects \\u6b53\\u8fce" in done.stdout
+
+
+@sqlite_only
+def test_a_name_that_would_repaint_the_terminal(project: Project) -> None:
+    write(project, handlers='bad = { command = ["./\\u001b[31mx"] }')
+    done = project.run("doctor", check=1)
+    assert "\\x1b[31mx" in done.stdout
+    assert "\x1b" not in done.stdout

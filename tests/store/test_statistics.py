@@ -1,0 +1,230 @@
+"""What `stats` and `check` ask costs what they ask for, however much has ever happened.
+
+Cost is counted, not timed: the steps of SQLite's virtual machine, and the rows that
+MariaDB reads. And the plan of each query is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from eventctl import config
+from eventctl.monitor.page.data import find_problems
+from eventctl.store import claims, migrations
+from eventctl.store.connect import open_store
+from eventctl.store.database import Database, Row
+from eventctl.store.pauses import Paused
+from eventctl.store.queries import failures, statistics
+from eventctl.store.queries.aggregate import Window
+from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.project import Project
+
+A_DAY = 86_400_000
+PAST = 8_000
+RECENT = 20
+TABLES = {
+    *("eventctl_event", "eventctl_delivery", "eventctl_attempt"),
+    *("eventctl_sweep", "eventctl_incident"),
+}
+
+
+@pytest.fixture
+def database(project: Project) -> Iterator[Database]:
+    project.write('[events]\nbought = ["handlers:draw", "handlers:give"]')
+    with open_store(config.load(project.config)) as opened:
+        yield opened
+
+
+def live_through(project: Project, events: int, days_ago: int) -> None:
+    """Add events that were processed, each delivery after a failure."""
+    old = project.value("SELECT COALESCE(MAX(id), 0) FROM eventctl_event")
+    lines = '{"name": "bought"}\n' * events
+    project.run("emit", "--batch", "-", "--defer", "-q", input=lines)
+    project.execute(
+        "UPDATE eventctl_event SET status = 2, created_at = created_at - ? WHERE id > ?",
+        days_ago * A_DAY,
+        old,
+    )
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'done', due_at = NULL, attempts = 2, done_at = 1"
+        " WHERE event_id > ?",
+        old,
+    )
+    project.execute(
+        "INSERT INTO eventctl_attempt"
+        " (delivery_id, number, outcome, ended_at, took, host, error, traceback, output)"
+        " SELECT id, 1, 'failed', 1, 1, 'h', 'e', '', '' FROM eventctl_delivery"
+        " WHERE event_id > ?",
+        old,
+    )
+
+
+def trouble(project: Project) -> None:
+    """Let some deliveries be due, some have failed, and one be held."""
+    project.run("emit", "--batch", "-", "--defer", "-q", input='{"name": "bought"}\n' * RECENT)
+    most = project.value("SELECT MAX(id) FROM eventctl_delivery")
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"
+        " WHERE id > ?",
+        most - RECENT,
+    )
+    project.execute(
+        "UPDATE eventctl_delivery SET reason = 'unknown handler' WHERE id = ?", most - RECENT
+    )
+
+
+def asked(database: Database) -> dict[str, Callable[[], object]]:
+    """Return all that is asked, by what it is."""
+    now = claims.now(database)
+    return {
+        "events": lambda: list(statistics.events(database, now - A_DAY, now + 1)),
+        "count": lambda: statistics.count_events(database, now - A_DAY, now + 1),
+        "first": lambda: statistics.first_event(database),
+        "backlog": lambda: statistics.backlog(database, now, Paused()),
+        "backlog by event": lambda: statistics.backlog(database, now, Paused((), ("x", "y"))),
+        "incidents": lambda: statistics.open_incidents(database),
+        "untold": lambda: statistics.untold(database, ["report", "slack"], now),
+        "failed": lambda: statistics.failed(database),
+        "unsolved": lambda: failures.unsolved(database),
+        "last sweep": lambda: statistics.last_sweep(database),
+    }
+
+
+def cost(project: Project, database: Database, work: Callable[[], object]) -> int:
+    if project.server:
+        before = _rows_read(database)
+        work()
+        return _rows_read(database) - before
+    steps = 0
+
+    def step() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    database.connection.set_progress_handler(step, 1)
+    work()
+    database.connection.set_progress_handler(None, 0)
+    return steps
+
+
+def _rows_read(database: Database) -> int:
+    counts = database.read("SHOW SESSION STATUS LIKE 'Handler_read%'")
+    return sum(int(count) for _, count in counts)
+
+
+def test_the_past_costs_nothing(project: Project, database: Database) -> None:
+    live_through(project, 200, days_ago=30)
+    project.run("sweep")
+    trouble(project)
+    young = {what: cost(project, database, work) for what, work in asked(database).items()}
+    live_through(project, PAST, days_ago=30)
+    if project.server:
+        project.rows("ANALYZE TABLE eventctl_event, eventctl_delivery, eventctl_attempt")
+    old = {what: cost(project, database, work) for what, work in asked(database).items()}
+    # Twice the cost would be a hint; what reads the past costs a hundred times as much.
+    assert {what: n for what, n in old.items() if n > 2 * young[what] + 50} == {}, (young, old)
+
+
+def test_they_find_what_is_there(project: Project, database: Database) -> None:
+    live_through(project, 3, days_ago=30)
+    trouble(project)
+    now = claims.now(database)
+    found = statistics.backlog(database, now, Paused())
+    # Each event has a delivery to draw and one to give: the last half of them has failed.
+    assert sum(found.pending.values()) == RECENT - 1
+    assert found.held == {"handlers:give": 1}
+    assert found.running == {}
+    assert found.count == RECENT
+    assert found.oldest_due is not None
+    assert statistics.failed(database) == {
+        "handlers:draw": RECENT // 2,
+        "handlers:give": RECENT // 2,
+    }
+    kinds = [notice.kind for notice in failures.unsolved(database)]
+    assert (kinds.count("exhausted"), kinds.count("held")) == (RECENT, 1)
+    window = Window.of(now - A_DAY, now + 1, 10)
+    needs = find_problems(config.load(project.config), database, window, now)
+    assert sum(incident.count for incident in needs.others.incidents) == RECENT + 1
+    assert statistics.first_event(database) == project.value(
+        "SELECT MIN(created_at) FROM eventctl_event"
+    )
+
+
+def test_a_store_of_before_gets_what_is_new_and_a_step_that_broke_off_runs_again(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write('[events]\nbought = ["handlers:draw"]')
+    settings = config.load(project.config)
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "STEPS", migrations.STEPS[:1])
+        before.setattr(migrations, "VERSION", 1)
+        open_store(settings).close()
+    assert project.value("SELECT MAX(version) FROM eventctl_schema") == 1
+    for _ in range(2 if project.server else 1):
+        with open_store(settings) as upgraded:
+            assert migrations.version(upgraded) == migrations.VERSION
+            assert statistics.failed(upgraded) == {}
+        if project.server:
+            project.execute("DELETE FROM eventctl_schema WHERE version > 1")
+
+
+@sqlite_only
+def test_each_query_reads_an_index_on_sqlite(project: Project, database: Database) -> None:
+    wanted = {
+        "events": {"eventctl_event_created", "eventctl_delivery_pair", "eventctl_attempt_delivery"},
+        "count": {"eventctl_event_created"},
+        "first": {"eventctl_event_created"},
+        "backlog": {"eventctl_delivery_due"},
+        "backlog by event": {"eventctl_delivery_due"},
+        "incidents": {"eventctl_incident_open"},
+        "untold": {"eventctl_telling_due"},
+        "failed": {"eventctl_delivery_reason"},
+        "unsolved": {
+            "eventctl_delivery_reason",
+            "eventctl_attempt_delivery",
+            "eventctl_member_delivery",
+        },
+        "last sweep": set(),
+    }
+    for what, work in asked(database).items():
+        said: list[str] = []
+        database.connection.set_trace_callback(said.append)
+        work()
+        database.connection.set_trace_callback(None)
+        (sql,) = said
+        plan = [row[3] for row in project.rows(f"EXPLAIN QUERY PLAN {sql}")]
+        used = {word for step in plan for word in step.split() if word.startswith("eventctl_")}
+        assert used - TABLES == wanted[what], plan
+        if what == "events":
+            assert not any("TEMP B-TREE" in step for step in plan), plan
+
+
+@mariadb_only
+def test_each_query_reads_an_index_on_mariadb(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live_through(project, 3000, days_ago=30)
+    live_through(project, RECENT, days_ago=0)
+    trouble(project)
+    project.rows("ANALYZE TABLE eventctl_event, eventctl_delivery, eventctl_attempt")
+    said: list[tuple[str, tuple[object, ...]]] = []
+
+    read = Database.read
+
+    def noted(store: Database, sql: str, parameters: Sequence[object] = ()) -> list[Row]:
+        said.append((sql, tuple(parameters)))
+        return read(store, sql, parameters)
+
+    monkeypatch.setattr(Database, "read", noted)
+    for what, work in asked(database).items():
+        said.clear()
+        work()
+        ((sql, parameters),) = said
+        for row in read(database, f"EXPLAIN {sql}", parameters):
+            table, kind, key = row[2], row[3], row[5]
+            if table in TABLES - {"eventctl_sweep"} | {"d", "a", "t", "m"}:
+                assert kind not in ("ALL", "index"), (what, row)
+                assert key, (what, row)

@@ -1,0 +1,70 @@
+"""A page of the documentation, typed into a shell on a terminal as its reader types it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+_COLUMNS = 100
+
+_VARIABLE = (
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "WHEN"),
+    (re.compile(r"\b(\d+ ?(ms|s|m) ?)+\b"), "TIME "),
+    (re.compile(r" in TIME *$"), ""),
+    (re.compile(r"\bin TIME|\bdue\b"), "SOON"),
+    (re.compile(r"\S*/shop/"), "/shop/"),
+    (re.compile(r"\S*/bin/eventctl"), "/bin/eventctl"),
+    (re.compile(r"--incident [0-9a-f]{10}\b"), "--incident ID"),
+    (re.compile(rf"\bon ({re.escape(os.uname().nodename)}|myhost)$"), "on HOST"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+def comparable(line: str) -> str:
+    """Return a line without what differs from run to run."""
+    for pattern, word in _VARIABLE:
+        line = pattern.sub(word, line)
+    return line.strip()
+
+
+def type_in(block: str, home: Path) -> tuple[int, list[str]]:
+    """Type a block into a new shell on a terminal; return its exit code and what it showed.
+
+    The folder that the block ends in is where the next one begins, as in one shell.
+    """
+    place = home / ".place"
+    begin = place.read_text().strip() if place.exists() else str(home)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
+    shell = subprocess.Popen(
+        ["bash", "-c", f"trap 'pwd >~/.place' EXIT\n{block}"],
+        cwd=begin,
+        env={
+            "HOME": str(home),
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            "NO_COLOR": "1",
+        },
+        stdin=subprocess.DEVNULL,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while data := os.read(ours, 65536):
+            shown += data
+    except OSError:
+        pass  # what Linux says when nobody has the terminal's other end any more
+    finally:
+        os.close(ours)
+    return shell.wait(30), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()

@@ -49,7 +49,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     end = post.mails()[3]
     assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
     assert "All of it is resolved" in body(end)
-    assert "replay" not in body(end)
+    assert " replay " not in body(end)
     sweep(project)
     pass_time(project, 100)
     sweep(project)

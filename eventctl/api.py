@@ -121,10 +121,10 @@ def _keep(
     delay: float,
 ) -> None:
     """Put an event that is not recorded into the spool. Raises where that cannot be, either."""
-    from eventctl.run.keep_event import keep
-
-    path = configuration.find(None if config is None else os.fspath(config))
     try:
+        from eventctl.run.keep_event import keep
+
+        path = configuration.find(None if config is None else os.fspath(config))
         keep(settings, path, event, error, delay)
     except EventctlError:
         raise

@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> int:
     except EventctlError as error:
         complain(str(error))
         return error.exit_code
-    except OSError as error:
+    except (OSError, ImportError) as error:
         complain(f"the host refused: {error}")
         return EXIT_NOT_RECORDED
     except MemoryError:

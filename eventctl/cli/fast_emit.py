@@ -179,10 +179,10 @@ class _Emission:
                 sys.stdout.write(f"{recorded.id}\n")
                 sys.stdout.flush()
             except BrokenPipeError:
-                _print_no_more()
+                print_no_more()
             except OutputError as error:
                 complain(f"{error}; event {recorded.id} is recorded all the same")
-                _print_no_more()
+                print_no_more()
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.SUCCEEDED:
@@ -214,10 +214,12 @@ def _keep(
     return EXIT_DONE
 
 
-def _print_no_more() -> None:
+def print_no_more() -> None:
+    """Let what is printed from now on go nowhere."""
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # without what it holds still
 
 
 def _next(verdict: Verdict) -> str:

@@ -63,7 +63,8 @@ def build(
     root.finish()
     lines = [*recording.lines, *others.lines]
     if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
-        raise ConfigError(lines, state, store.group)
+        is_known = isinstance(document.get("store", {}), dict)
+        raise ConfigError(lines, state if is_known else None, store.group)
     # What is mailed by whatever channel is sent as [report] says.
     mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
     return Config(

@@ -37,6 +37,9 @@ DAMAGED = "damaged"
 _DRAFT = ".json.tmp"
 _A_DAY = 24 * 3600
 
+_PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
+"""Errors that say nothing of a file: the same call may succeed later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
@@ -66,9 +69,16 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     try:
         folder = state.folder(FOLDER)
         draft = folder / f".{os.urandom(6).hex()}{_DRAFT}"
-        while (path := _written(state, draft, _targets(folder, event.key), body.encode())) is None:
+        while (new := _written(state, draft, _targets(folder, event.key), body.encode())) is None:
             continue  # a sweep took our draft for a dead process's: write it again
-        sync_folder(folder)
+        path, is_ours = new
+        try:
+            sync_folder(folder)
+        except OSError:
+            # The caller is told that it is not here: so it must not be, or be emitted twice.
+            if is_ours:
+                path.unlink()
+                raise
         return path
     except OSError as error:
         raise StoreUnavailable(
@@ -84,8 +94,12 @@ def _targets(folder: Path, key: str) -> Iterator[Path]:
         yield folder / f"{name}-{os.urandom(4).hex()}.json"
 
 
-def _written(state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes) -> Path | None:
+def _written(
+    state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes
+) -> tuple[Path, bool] | None:
     """Write a draft, and give it the first of `targets` that is free.
+
+    Returns its name, and whether it is new: another file may have the same event.
 
     Unlike a rename, a link never takes the place of a file that is there.
     """
@@ -103,11 +117,12 @@ def _written(state: StateFolder, draft: Path, targets: Iterator[Path], body: byt
             except FileExistsError:
                 if _key_in(target) != _key_in(draft):
                     continue
+                return target, False
             except FileNotFoundError:
                 return None
-            return target
+            return target, True
     finally:
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # a sweep removes what is left of it
             draft.unlink()
         os.close(fd)
     return None
@@ -157,8 +172,12 @@ def read(state: StateFolder) -> Iterator[Spooled]:
                     status = entry.stat(follow_symlinks=False)
                     found.append((status.st_mtime_ns, Path(entry.path)))
     for _, path in sorted(found):
-        with suppress(FileNotFoundError):  # another sweep was faster
+        try:
             yield _parse(path)
+        except OSError as error:
+            if error.errno not in _PASSING and not isinstance(error, FileNotFoundError):
+                raise
+            # Another sweep was faster, or the host refuses it now: the next one reads it.
 
 
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:
@@ -182,6 +201,8 @@ def _parse(path: Path) -> Spooled:
     except FileNotFoundError:
         raise
     except OSError as error:
+        if error.errno in _PASSING:
+            raise
         return Spooled(path, "", "", "", 0, f"it cannot be read ({error.strerror})")
     created_at = status.st_mtime_ns // 1_000_000
     try:

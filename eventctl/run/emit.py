@@ -170,7 +170,7 @@ class _Runner:
 def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | None, str]:
     """Return what runs the event's handlers; None, and why, where they are left to the sweep."""
     if not config.can_run:
-        return None, "events.toml has a mistake in what handlers depend on"
+        return None, ""  # the mistake has its line already
     try:
         return _Runner(config, event, fork=fork), ""
     except Exception as error:  # noqa: BLE001 - whatever the host refuses, the event is recorded

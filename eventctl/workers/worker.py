@@ -74,6 +74,8 @@ def main(
         status = 0
     except BrokenPipeError:
         status = 0  # nobody is left to tell
+    except OSError as error:
+        os.write(ends.output, f"{error}\n".encode())  # the parent shows its tail
     except BaseException:  # noqa: BLE001 - told here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     finally:

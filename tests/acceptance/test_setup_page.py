@@ -135,7 +135,7 @@ def test_the_checks_are_those_that_there_are(project: Project) -> None:
     import json
 
     named = set(re.findall(r"`(\w+)`", "".join(re.findall(
-        r"^\| (`[^|]*) \|", section("What doctor looks at"), re.M))))  # fmt: skip
+        r"^\| (`[^|]*) \|", section("What doctor checks"), re.M))))  # fmt: skip
     project.run("init", "--yes")
     project.run("sweep")
     page = json.loads(project.run("doctor", "--json", check=None).stdout)

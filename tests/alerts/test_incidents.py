@@ -338,8 +338,8 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
     assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
     for mail in (some, all_of_it):
         for part in ("plain", "html"):
-            assert "resolved" not in body(mail, part)
-            assert "is resolved;" not in body(mail, part)
+            assert "All of it is resolved" not in body(mail, part)
+            assert "resolved after" not in body(mail, part)
 
 
 def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:

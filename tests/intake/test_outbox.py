@@ -218,7 +218,7 @@ def test_held_rows_are_imported_once_events_toml_is_mended(project: Project) -> 
     assert look.count(project, "outbox") == 2
     mended = TOML.replace("[handlers]", 'refunded = ["note"]\n[handlers]')
     write(project, mended, "max_args = 2000000\n")
-    assert project.run("sweep").stdout == ""
+    assert "outbox resolved after" in project.run("sweep").stdout
     assert look.count(project, "outbox") == 0
     rows = project.rows("SELECT name, created_at FROM eventctl_event ORDER BY id")
     assert rows[0] == ("refunded", 1_700_000_000_000)
@@ -233,7 +233,7 @@ def test_a_held_row_can_be_mended_or_deleted_by_hand(project: Project) -> None:
     project.run("sweep", check=1)
     project.execute("UPDATE eventctl_outbox SET args = '[1]' WHERE id = 1")
     project.execute("DELETE FROM eventctl_outbox WHERE id = 2")
-    assert project.run("sweep").stdout == ""
+    assert "outbox resolved after" in project.run("sweep").stdout
     assert look.notes(project) == ["[1]"]
 
 

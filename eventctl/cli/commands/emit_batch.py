@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from eventctl.cli.fast_emit import print_no_more
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
-from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, StoreError, StoreUnavailable, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, OutputError, UsageError
 from eventctl.format.messages import complain
 from eventctl.intake import cloudevents, validation
-from eventctl.models import NewEvent
+from eventctl.models import NewEvent, Recorded
 from eventctl.run import emit as emitter
 from eventctl.store.connect import open_store
 from eventctl.store.events import BULK, record_many
@@ -28,28 +29,49 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
     # All of it lies in memory, and none of it is a cycle: to look for some takes its time.
     gc.disable()
     events = list(_read(config, file))
-    done = 0
+    done, opened, words = 0, False, ""
     try:
         with open_store(config) as database, ProgressBar("recording", len(events)) as bar:
+            opened = True
             while done < len(events):
                 recorded = record_many(database, events[done : done + BULK], delay)
                 done += len(recorded)
                 bar.advance(len(recorded))
                 if not quiet:
-                    sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
-                    sys.stdout.flush()
+                    _print_ids(recorded)
             words = emitter.stalled(config, database)
-    except (StoreUnavailable, StoreError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever was refused, what is recorded is said
+        if done == len(events):
+            complain(f"{emitter.reason(error)}; all events are recorded all the same")
+            return EXIT_DONE
         # A batch is a file that is still there: it needs no spool, but the truth.
-        if done:
-            again = f"the first {done:,} of its {len(events):,} events are recorded: run the rest"
-        else:
-            again = "nothing of it is recorded: run it"
-        complain(f"{error}; {again} again")
+        complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
         return EXIT_NOT_RECORDED
     if words:
         complain(words)
     return EXIT_DONE
+
+
+def _what_is_recorded(done: int, total: int, opened: bool) -> str:
+    if not opened:
+        return "nothing of it is recorded: run it again"
+    if not done:
+        return "some of it may be recorded: run it again; lines with a key are recorded once"
+    return (
+        f"the first {done:,} of its {total:,} events are recorded, and of the next {BULK:,} some"
+        " may be recorded: run the rest again; lines with a key are recorded once"
+    )
+
+
+def _print_ids(recorded: Sequence[Recorded]) -> None:
+    try:
+        sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        print_no_more()
+    except OutputError as error:
+        complain(f"{error}; the events are recorded all the same")
+        print_no_more()
 
 
 def _read(config: Config, file: str) -> Iterator[NewEvent]:

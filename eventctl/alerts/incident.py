@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.config.model import Config
+from eventctl.format import invocation
 from eventctl.format.fingerprint import general
 from eventctl.models import Notice
 from eventctl.store.incidents import Incident, new_key
@@ -19,19 +20,22 @@ from eventctl.store.incidents import Incident, new_key
 class Digest:
     """What one message is about, and what it takes to act on it.
 
-    `path` is that of events.toml; `handlers` are the names that it knows.
+    `path` is that of events.toml; `handlers` are the names that it knows; `program` is how this
+    eventctl is called by who has another PATH and folder.
     """
 
     incidents: tuple[Incident, ...]
     path: Path
     host: str
     handlers: frozenset[str]
+    program: tuple[str, ...]
 
 
 def digest(config: Config, *incidents: Incident, host: str = "") -> Digest:
     """Return a message about these incidents; `host` is this one unless it is named."""
     name = host or os.uname().nodename
-    return Digest(incidents, config.path, name, frozenset(config.handlers))
+    handlers = frozenset(config.handlers)
+    return Digest(incidents, config.path, name, handlers, tuple(invocation.argv()))
 
 
 def sample(config: Config) -> Digest:

@@ -15,6 +15,7 @@ from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
 from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.database import Database
+from eventctl.store.incident_members import Outcome
 from eventctl.store.incidents import Incident, Notification
 from eventctl.store.notifications import ENDED
 
@@ -29,6 +30,8 @@ _AGAIN = 50.0
 """Seconds for which a channel that has failed is left alone: until the next minute's sweep."""
 _FAILURES = 2
 """After so many failures in a row, a channel is taken to be down."""
+
+_NOTHING = Outcome(cancelled=0, given_up=0)
 
 _Due = tuple[Notification, Incident]
 
@@ -96,15 +99,15 @@ class Notifier:
     def digest(self, due: Sequence[_Due]) -> Digest:
         """Return a message about these incidents, the first ones in full."""
         texts = {each.id: each for each in self._whole([each.id for _, each in due[:FULL]])}
-        cancelled = self._cancelled([each.id for _, each in due if not each.is_open])
+        ended = self._outcomes([each.id for _, each in due if not each.is_open])
         # What has happened since they were leased is for the next message.
         shown = (
             replace(
-                incident,
+                self._still_tried(incident),
                 traceback=texts[incident.id].traceback if incident.id in texts else "",
                 output=texts[incident.id].output if incident.id in texts else "",
                 sequence=sent.times,
-                cancelled=cancelled.get(incident.id, 0),
+                **ended.get(incident.id, _NOTHING)._asdict(),
             )
             for sent, incident in due
         )
@@ -113,10 +116,15 @@ class Notifier:
     def _whole(self, ids: list[int]) -> list[Incident]:
         return self._database.transaction(lambda tx: incidents.by_ids(tx, ids, whole=True))
 
-    def _cancelled(self, ids: list[int]) -> dict[int, int]:
-        if not ids:
-            return {}
-        return self._database.transaction(lambda tx: incident_members.cancelled_counts(tx, ids))
+    def _outcomes(self, ids: list[int]) -> dict[int, Outcome]:
+        return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
+
+    def _still_tried(self, incident: Incident) -> Incident:
+        """Return an incident of what failed once with what is not done or given up since."""
+        if incident.kind != "failed" or not incident.is_open:
+            return incident
+        ids = self._database.transaction(lambda tx: incident_members.still_tried(tx, incident.id))
+        return replace(incident, count=len(ids), event_ids=tuple(ids[: incidents.IDS]))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Mark what a channel has accepted."""

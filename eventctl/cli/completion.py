@@ -11,13 +11,19 @@ import re
 import shlex
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem, FishComplete, ShellComplete, ZshComplete
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
+from eventctl.format.text import shorten
 from eventctl.models import Status
+
+if TYPE_CHECKING:
+    from eventctl.store.database import Database
 
 VARIABLE = "_EVENTCTL_COMPLETE"
 
@@ -26,6 +32,9 @@ _PATIENCE = 2.0
 
 _SHOWN = 50
 """How many ids are offered."""
+
+_WIDTH = 60
+"""Letters of what an incident is about."""
 
 # Unlike click's own: bash's words, which end at each : and =, are put together again.
 _BASH = """\
@@ -97,14 +106,10 @@ def statuses(context: click.Context, parameter: click.Parameter, incomplete: str
 def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Complete the id of an event: the newest, those that failed first."""
     from eventctl.cli.output.formats import iso, status_name
-    from eventctl.store.connect import database
     from eventctl.store.queries.events import newest
 
-    store = _config(context).store
-    if store.sqlite and not store.sqlite.exists():
-        return []  # to open it would make it
-    with database(store._replace(timeout=_PATIENCE / 2)) as opened:
-        found = newest(opened, incomplete, _SHOWN)
+    with _store(context) as store:
+        found = newest(store, incomplete, _SHOWN) if store else []
     chosen = context.params.get(parameter.name or "")
     return [
         CompletionItem(
@@ -113,6 +118,29 @@ def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> 
         for id, name, status, at in found
         if not (isinstance(chosen, tuple) and str(id) in chosen)
     ]
+
+
+def incidents(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
+    """Complete the id of an open incident."""
+    from eventctl.store.queries.incidents import incidents
+
+    with _store(context) as store:
+        found = incidents(store) if store else []
+    keys = [each for each in found if each.key.startswith(incomplete)]
+    return [
+        CompletionItem(each.key, help=shorten(f"{each.kind} {each.handler} {each.error}", _WIDTH))
+        for each in keys[:_SHOWN]
+    ]
+
+
+def _store(context: click.Context) -> AbstractContextManager[Database | None]:
+    """Return the store, or None in its place where there is none yet: to open it would make it."""
+    from eventctl.store.connect import database
+
+    store = _config(context).store
+    if store.sqlite and not store.sqlite.exists():
+        return nullcontext()
+    return database(store._replace(timeout=_PATIENCE / 2))
 
 
 def _config(context: click.Context) -> Config:

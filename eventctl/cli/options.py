@@ -98,7 +98,7 @@ def names(
 
 
 def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
-    """Add the options that `selection` takes, and `--limit`."""
+    """Add the options that `selection` takes, `--incident` and `--limit`."""
     options = (
         click.option(
             "--status",
@@ -128,6 +128,11 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
         click.option(
             "--until", metavar="WHEN", callback=moment,
             help="Only events before then, written in the same way.",
+        ),
+        click.option(
+            "--incident", metavar="ID", default="", shell_complete=completion.incidents,
+            help="Only what is a part of this incident: ID is in each message and in eventctl"
+            " alerts; its first letters will do.",
         ),
         click.option(
             "--limit", type=click.IntRange(min=0), metavar="N", default=limit, help=limit_help,

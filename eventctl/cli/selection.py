@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -17,10 +18,14 @@ from eventctl.format.text import printable
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
     from eventctl.store.database import Database
+    from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import Selection
 
 TOLD = 10
 """How many of a kind are told one by one."""
+
+_SHORTEST = 4
+"""Letters of an incident's id that must be typed at least."""
 
 
 def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit: int) -> None:
@@ -47,7 +52,10 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
     from eventctl.store import claims
     from eventctl.store.queries import events
 
+    typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
     wanted = selection(claims.now(database), **chosen)
+    if typed:
+        return _of_incident(wanted, find_incident(database, typed))
     if not ids:
         return wanted
     known = events.ids_of(database, ids)
@@ -55,6 +63,29 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
     if unknown:
         raise UsageError(f"no event has the id or key {', '.join(map(repr, unknown[:5]))}")
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
+
+
+def _of_incident(wanted: Selection, incident: Incident) -> Selection:
+    if wanted.handlers:
+        raise UsageError("an incident is about one handler: --handler cannot go with --incident")
+    # What is late is the event as a whole. An event has no two deliveries to one handler.
+    handlers = () if incident.kind == "late" else (incident.handler,)
+    return replace(wanted, incident=incident.id, handlers=handlers)
+
+
+def find_incident(database: Database, typed: str) -> Incident:
+    """Return the incident with this id, or whose id alone begins with it. Raises UsageError."""
+    from eventctl.store.queries import incidents
+
+    seen = "see which there are: eventctl alerts --all"
+    if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
+        raise UsageError(f"{typed!r} is not the id of an incident, such as 513925c9e4; {seen}")
+    found = incidents.by_key(database, typed)
+    if len(found) > 1:
+        raise UsageError(f"more than one incident begins with {typed!r}: type more of its id")
+    if not found:
+        raise UsageError(f"no incident has the id {typed!r}; {seen}")
+    return found[0]
 
 
 def deliveries(count: int) -> str:

@@ -46,16 +46,21 @@ def to_replay(
 ) -> list[PlanRow]:
     """Return the deliveries of the selected events, each with what a replay does with it.
 
-    Run are those that failed or are held, of the selection's handlers if it has any.
-    Events come in the order of their ids. Without ids in the selection they are those
-    that have something to run, the newest `limit` of them (0: all).
+    Run are those that failed or are held, of the selection's handlers if it has any; of an
+    incident, what a person has cancelled is left alone. Events come in the order of their
+    ids. Without ids in the selection they are those that have something to run, the newest
+    `limit` of them (0: all).
     """
     states = (State.FAILED, State.DONE) if include_done else (State.FAILED,)
     return _plan(
         database,
         replace(selection, states=states, held=True),
         limit,
-        lambda delivery, asked_for: _to_replay(delivery, asked_for, include_done),
+        lambda delivery, asked_for: (
+            Fate.CANCELLED
+            if asked_for and selection.incident is not None and _is_cancelled(delivery)
+            else _to_replay(delivery, asked_for, include_done)
+        ),
     )
 
 
@@ -114,6 +119,8 @@ def _to_cancel(delivery: DeliveryView, asked_for: bool) -> Fate:
         return Fate.OVER
     if delivery.state == State.RUNNING:
         return Fate.RUNNING
-    if delivery.state == State.FAILED and delivery.reason == Reason.CANCELLED:
-        return Fate.CANCELLED
-    return Fate.CANCEL
+    return Fate.CANCELLED if _is_cancelled(delivery) else Fate.CANCEL
+
+
+def _is_cancelled(delivery: DeliveryView) -> bool:
+    return delivery.state == State.FAILED and delivery.reason == Reason.CANCELLED

@@ -19,7 +19,7 @@ from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, sweep_log
-from eventctl.store.claims import Ask, Running
+from eventctl.store.claims import Ask, Lost, Running
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
 from eventctl.workers.pool import Pool
@@ -245,12 +245,17 @@ class SweepPasses:
         ):
             after = found[-1].id
             lost = [
-                (running, dead.started(running.claim, running.id))
+                Lost(running, dead.started(running.claim, running.id), self._seen(dead, running))
                 for running in found
                 if dead.is_lost(running.claim, expired=expired_by is not None)
             ]
             count = claims.rescue(self._database, lost, self._judge_lost, self._host)
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
+
+    def _seen(self, dead: DeadClaimers, running: Running) -> int:
+        """Return when the claimer of a lost delivery was last known to be alive."""
+        claimed_at = running.due_at - self._leases.get(running.handler, 0)
+        return max(claimed_at, dead.seen_at(running.claim) or 0)
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
         known = running.handler in self._config.handlers

@@ -78,6 +78,7 @@ class DeadClaimers:
         self._state = state
         self._started: dict[str, set[str]] = {}
         self._fds: dict[str, int] = {}
+        self._seen_at: dict[str, int] = {}
         self._left_behind: set[str] = set()
         for name in sorted(os.listdir(state.folder("claims"))):
             # To open and close our own file would lose its POSIX lock.
@@ -99,6 +100,7 @@ class DeadClaimers:
             os.close(fd)
             return
         self._fds[name] = fd
+        self._seen_at[name] = int(os.fstat(fd).st_mtime * 1000)
         self._started[name] = set(read_all(fd).decode("ascii", "replace").splitlines())
 
     def __bool__(self) -> bool:
@@ -112,6 +114,12 @@ class DeadClaimers:
         _, claimer, random = _parts(claim)
         journal = self._started.get(claimer)
         return journal is None or f"{random} {delivery_id}" in journal
+
+    def seen_at(self, claim: str) -> int | None:
+        """Return when the journal of a dead claimer was last written, in milliseconds since 1970;
+        None where it is not here.
+        """
+        return self._seen_at.get(_parts(claim)[1])
 
     def is_lost(self, claim: str, *, expired: bool) -> bool:
         """Return whether nobody can be working under this claim.

@@ -72,6 +72,18 @@ class Running(NamedTuple):
     handler: str
     attempts: int
     claim: str
+    due_at: int
+    """When its lease ends, in milliseconds since 1970."""
+
+
+class Lost(NamedTuple):
+    """A delivery whose claimer is dead. `started` says whether its handler may have been started;
+    `seen_at` is when the claimer was last known to be alive, in milliseconds since 1970.
+    """
+
+    running: Running
+    started: bool
+    seen_at: int
 
 
 def now(database: Database) -> int:
@@ -257,29 +269,32 @@ def _hold(tx: Transaction, row: Row, reason: Reason, error: str, moment: int) ->
 
 def rescue(
     database: Database,
-    lost: Sequence[tuple[Running, bool]],
+    lost: Sequence[Lost],
     judge: Callable[[Running, bool], Verdict],
     host: str,
 ) -> int:
     """Take deliveries from claimers that died; return how many there were.
 
-    Each comes with whether its handler may have been started: what was is claimed
-    alone the next time, since it may be what killed its claimer.
+    What may have been started is claimed alone the next time, since it may be what killed its
+    claimer. It failed when its claimer was last seen, and not when somebody found out.
     """
 
     def work(tx: Transaction) -> int:
         moment = tx.now()
-        lock_events(tx, sorted({running.event_id for running, _ in lost}))
-        taken = [end for end in lost if _rescue(tx, *end, judge(*end), moment, host)]
-        settle(tx, sorted({running.event_id for running, _ in taken}), troubled=True)
+        lock_events(tx, sorted({each.running.event_id for each in lost}))
+        taken = [
+            each
+            for each in lost
+            if _rescue(tx, each, judge(each.running, each.started), moment, host)
+        ]
+        settle(tx, sorted({each.running.event_id for each in taken}), troubled=True)
         return len(taken)
 
     return database.transaction(work) if lost else 0
 
 
-def _rescue(
-    tx: Transaction, running: Running, started: bool, verdict: Verdict, moment: int, host: str
-) -> bool:
+def _rescue(tx: Transaction, lost: Lost, verdict: Verdict, moment: int, host: str) -> bool:
+    running, started, seen_at = lost
     error = "the process that ran it died" if started else "its claimer died before starting it"
     cursor = tx.execute(
         # What was not started stands as it did before it was claimed.
@@ -300,12 +315,12 @@ def _rescue(
     )
     if not cursor.rowcount:
         return False
+    at = min(seen_at, moment)
     if started:
-        add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, moment, None, host, error)
-    if verdict.state == State.FAILED:
-        add_notice(tx, str(verdict.reason), running.id, moment)
-    elif verdict.told:
-        add_notice(tx, "failed", running.id, moment)
+        add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, at, None, host, error)
+    if verdict.state == State.FAILED or verdict.told:
+        kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
+        add_notice(tx, kind, running.id, moment, at=at)
     return True
 
 
@@ -324,7 +339,8 @@ def running(
         where, value = "d.due_at IS NOT NULL AND d.claim LIKE ?", [f"{token_prefix}%"]
     rows = database.transaction(
         lambda tx: tx.rows(
-            "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim"
+            "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim,"
+            " d.due_at"
             " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
             # The zeros keep both databases from walking the primary key, past all that
             # has ever happened, instead of the index of what is due.

@@ -51,13 +51,19 @@ def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str
 
 
 def add_notice(
-    tx: Transaction, kind: str, delivery_id: int, moment: int, cause: str | None = None
+    tx: Transaction,
+    kind: str,
+    delivery_id: int,
+    moment: int,
+    cause: str | None = None,
+    *,
+    at: int | None = None,
 ) -> None:
-    """Write a notice of something that a person must know."""
+    """Write a notice of something that a person must know, and that happened now, or `at`."""
     tx.execute(
         "INSERT INTO eventctl_notice (kind, delivery_id, cause, created_at, due_at)"
         " VALUES (?, ?, ?, ?, ?)",
-        (kind, delivery_id, cause, moment, moment),
+        (kind, delivery_id, cause, moment if at is None else at, moment),
     )
 
 

@@ -78,9 +78,8 @@ def to_check(tx: Transaction) -> list[int]:
     return [row[0] for row in rows]
 
 
-def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
-    """End an open incident all of whose members are resolved; return it, and whether all went
-    well: of what was late or failed once, nothing was given up in the end.
+def end(tx: Transaction, incident_id: int) -> Incident | None:
+    """End an open incident all of whose members are resolved, and return it.
 
     Where one is not resolved yet, or another host was first, it returns None.
     """
@@ -106,37 +105,50 @@ def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
         (tx.now(), FOR_EVER, incident_id),
     )
     (ended,) = by_ids(tx, [incident_id], whole=False)
-    return ended, not _gave_up(tx, ended)
+    return ended
 
 
-def _gave_up(tx: Transaction, ended: Incident) -> bool:
-    given_up: dict[str, tuple[str, str | int]] = {
-        "failed": ("d.state = ?", str(State.FAILED)),
-        "late": ("e.status = ?", int(Status.FAILED)),
-    }
-    if ended.kind not in given_up:
-        return False
-    where, value = given_up[ended.kind]
-    found = tx.row(
-        f"SELECT m.id FROM eventctl_member m{_MEMBER} WHERE m.incident_id = ? AND {where} LIMIT 1",
-        (ended.id, value),
-    )
-    return found is not None
+class Outcome(NamedTuple):
+    """What became of an incident's members, other than that they are done."""
+
+    cancelled: int
+    given_up: int
+    """Of what was late or failed once: how many were given up in the end."""
 
 
-def cancelled_counts(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
-    """Return, by incident, how many of its deliveries are cancelled, where any is."""
-    found: dict[int, int] = {}
+_GIVEN_UP = (
+    f"CASE WHEN i.kind = 'failed' AND d.state = '{State.FAILED}'"
+    f" AND (d.reason IS NULL OR d.reason <> '{Reason.CANCELLED}') THEN d.id"
+    f" WHEN i.kind = 'late' AND e.status = {int(Status.FAILED)} THEN e.id END"
+)
+
+
+def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Outcome]:
+    """Return, by incident, what became of its members."""
+    found: dict[int, Outcome] = {}
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
-        found |= dict(
-            tx.rows(
-                f"SELECT m.incident_id, COUNT(*) FROM eventctl_member m{_MEMBER}"
-                f" WHERE m.incident_id IN ({marks(part)}) AND d.reason = ? GROUP BY m.incident_id",
-                [*part, str(Reason.CANCELLED)],
-            )
+        rows = tx.rows(
+            f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
+            f" COUNT(DISTINCT {_GIVEN_UP}) FROM eventctl_incident i"
+            f" JOIN eventctl_member m ON m.incident_id = i.id{_MEMBER}"
+            f" WHERE i.id IN ({marks(part)}) GROUP BY i.id",
+            part,
         )
+        found |= {row[0]: Outcome(*row[1:]) for row in rows}
     return found
+
+
+def still_tried(tx: Transaction, incident_id: int) -> list[int]:
+    """Return the events of an incident's deliveries that still wait or run, in their order."""
+    rows = tx.rows(
+        "SELECT DISTINCT d.event_id FROM eventctl_member m"
+        " JOIN eventctl_delivery d ON d.id = m.delivery_id"
+        f" WHERE m.incident_id = ? AND d.state IN ('{State.PENDING}', '{State.RUNNING}')"
+        " ORDER BY d.event_id",
+        (incident_id,),
+    )
+    return [row[0] for row in rows]
 
 
 class Place(NamedTuple):

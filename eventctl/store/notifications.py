@@ -16,9 +16,12 @@ from collections.abc import Iterable, Sequence
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 from eventctl.store.incident_members import report
-from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
+from eventctl.store.incidents import FOR_EVER, GIVEN_UP, OUTAGE, Incident, Notification, by_ids
 
 OPEN, ENDED = "open", "ended"
+
+ALERTMANAGER = "alertmanager"
+"""The channel that takes an alert for resolved unless it hears of it again and again."""
 
 MOST = 10_000
 """Of how many incidents one sweep notifies one channel at the most."""
@@ -36,9 +39,7 @@ _COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, 
 _OF_NOTIFICATION = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
 
 
-def next_due(
-    incident: Incident, sent: Notification, channel: Alert, now: int, *, went_well: bool = True
-) -> int | None:
+def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -> int | None:
     """Return when a channel is to be notified of an incident again; None for never.
 
     All that there is to say about how often people are notified is here.
@@ -47,7 +48,7 @@ def next_due(
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
-        return now if sent.state == OPEN and went_well and channel.wants("resolved") else None
+        return now if sent.state == OPEN and channel.wants("resolved") else None
     if sent.state is None:
         return now
     if incident.kind == OUTAGE and incident.count >= _TENFOLD * max(1, sent.sent_count):
@@ -62,7 +63,6 @@ def schedule(
     incident: Incident,
     channels: Iterable[Alert],
     *,
-    went_well: bool = True,
     at_once: bool = False,
 ) -> None:
     """Note when each channel is to be notified of an incident that has begun, grown or ended.
@@ -78,7 +78,7 @@ def schedule(
             if channel.wants(incident.kind) and incident.is_open:
                 _insert(tx, incident.id, channel, now)
             continue
-        due = next_due(incident, sent, channel, now, went_well=went_well)
+        due = next_due(incident, sent, channel, now)
         if incident.is_open and at_once:
             due = now
         elif incident.is_open and due is not None and sent.due_at is not None:
@@ -143,10 +143,11 @@ def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None
 def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notification, Incident]]:
     """Take what a channel is to be notified of now, in no order, under a lease of that token.
 
-    What a person has asked to be silent is left, but its end is not. What the channel does
-    not ask for any more is not due any more.
+    What a person has asked to be silent is left, but its end is not; ALERTMANAGER hears of it
+    all the same. What the channel does not ask for any more is not due any more.
     """
     now = tx.now()
+    silent_until = FOR_EVER if channel.channel == ALERTMANAGER else now
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
         " FROM eventctl_telling t JOIN eventctl_incident i ON i.id = t.incident_id"
@@ -154,7 +155,7 @@ def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notificatio
         " AND (t.leased_until IS NULL OR t.leased_until <= ?)"
         " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
-        (channel.name, now, now, now, MOST),
+        (channel.name, now, now, silent_until, MOST),
     )
     sent = {row[1]: Notification(*row) for row in rows}
     found = [(sent[each.id], each) for each in by_ids(tx, list(sent), whole=False)]

@@ -62,8 +62,10 @@ def test_stage_2_alert_printed(project: Project) -> None:
     assert told.stderr == ""
     assert "lottery: 1 delivery of purchased ran out of retries" in told.stdout
     assert "RuntimeError: the lottery is closed" in told.stdout
-    assert f"eventctl --config {project.config} show 1" in told.stdout
-    assert f"eventctl --config {project.config} replay 1 --handler lottery" in told.stdout
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
+    for command in ("show 1", f"replay --incident {key}"):
+        line = f"     {sys.executable} -P -m eventctl --config {project.config} {command}\n"
+        assert line in told.stdout
     assert project.run("sweep").stdout == ""
 
 

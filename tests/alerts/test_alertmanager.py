@@ -74,9 +74,9 @@ def test_an_incident_fires_with_what_it_takes_to_act(real: servers.Api) -> None:
     assert said["description"].startswith("ConnectionRefusedError: [Errno 111]")
     assert "Events: 42, 57" in said["description"]
     assert said["host"] == "web1"
-    prog = "eventctl --config /etc/eventctl/events.toml"
+    prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert said["look"] == f"{prog} show 42"
-    assert said["replay"] == f"{prog} replay 42 57 --handler lottery"
+    assert said["replay"] == f"{prog} replay --incident fires"
     assert abs(seconds(firing["startsAt"]) - (time.time() - 60)) < 20
 
 

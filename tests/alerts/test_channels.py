@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import servers
+from tests.support.channels import Post, pass_time
 from tests.support.databases import sqlite_only
 from tests.support.incidents import TOKEN
 from tests.support.project import Project
@@ -48,6 +51,28 @@ def receiver() -> Iterator[Receiver]:
     found = Receiver((500, b"down"), (200, b"ok"))
     yield found
     found.close()
+
+
+def test_an_acknowledged_alert_does_not_expire(project: Project, tmp_path: Path) -> None:
+    server = Receiver((200, b""))
+    try:
+        post = Post(tmp_path / "post")
+        mail = f'\n[report]\nmail_to = ["ops@example.com"]\nsendmail = "{post.sendmail}"\n'
+        toml = TOML.replace("\n[report]\nprint = false\n", mail)
+        more = f'\n[[alerts]]\nalertmanager = "{server.url()}"\n'
+        project.write(toml + more, HANDLERS)
+        project.run("emit", "-q", "purchased", "A")
+        project.run("sweep", check=1)
+        project.run("ack", str(project.value("SELECT `key` FROM eventctl_incident")))
+        pass_time(project, 25)
+        before = len(server.requests)
+        project.run("sweep", check=None)
+        assert len(server.requests) == before + 1
+        (alert,) = json.loads(server.requests[-1].body)
+        assert datetime.fromisoformat(alert["endsAt"]).timestamp() > time.time() + 60
+        assert len(post.mails()) == 1
+    finally:
+        server.close()
 
 
 def table(line: str, on: str = '["exhausted", "resolved"]') -> str:

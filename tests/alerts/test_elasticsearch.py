@@ -56,7 +56,7 @@ def documents(emulator: servers.Api, name: str) -> dict[str, Any]:
 
 def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) -> None:
     assert elasticsearch.send(told(emulator, "one"), one(sequence=2)) == []
-    prog = "eventctl --config /etc/eventctl/events.toml"
+    prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert documents(emulator, "one") == {
         f"{KEY}-2": {
             "@timestamp": "2026-11-23T12:00:01.500Z",
@@ -95,7 +95,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
                 "event_names": ["purchased"],
                 "output": "trying db1\nfailed",
                 "look": f"{prog} show 42",
-                "replay": f"{prog} replay 42 57 91 --handler lottery",
+                "replay": f"{prog} replay --incident 0f3c9a7b12de4481",
                 "advice": "Once the cause is fixed, let the next sweep run them again:",
                 "config": "/etc/eventctl/events.toml",
             },

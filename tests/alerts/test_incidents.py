@@ -49,7 +49,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     end = post.mails()[3]
     assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
     assert "All of it is resolved" in body(end)
-    assert "replay" not in body(end)
+    assert " replay " not in body(end)
     sweep(project)
     pass_time(project, 100)
     sweep(project)
@@ -148,7 +148,8 @@ def test_five_thousand_failures_are_one_message(project: Project, post: Post) ->
     assert "lottery: 5,000 deliveries of purchased ran out of retries" in body(mail)
     assert "Events 1, 2, 3," in body(mail)
     assert "20 and 4,980 more" in body(mail)
-    assert "replay --handler lottery --event purchased --status failed" in body(mail)
+    key = project.value("SELECT `key` FROM eventctl_incident")
+    assert f"replay --incident {key} " in body(mail)
     assert len(mail.as_bytes()) < 20_000
     assert look.count(project, "notice") == 0
     untold = "SELECT COUNT(*) FROM eventctl_delivery WHERE reported_at IS NULL"
@@ -207,10 +208,62 @@ def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post)
     project.run("sweep", check=None)
     look.make_due(project)
     project.run("sweep", check=1)
-    assert [mail["To"] for mail in post.mails()] == ["dev@example.com", "ops@example.com"]
+    dev = [mail for mail in post.mails() if mail["To"] == "dev@example.com"]
+    topic = "eventctl: lottery failed: RuntimeError: no luck for 'A'"
+    assert [mail["Subject"] for mail in dev] == [topic, f"Ended: {topic}"]
+    assert "1 delivery of purchased had failed, given up" in body(dev[1])
+    assert "What was given up has an incident of its own" in body(dev[1])
+    assert [mail["To"] for mail in post.mails()].count("ops@example.com") == 1
     assert project.rows("SELECT kind FROM eventctl_incident WHERE ended_at IS NULL") == [
         ("exhausted",)
     ]
+
+
+def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 9, delay = "1s" }\n'
+        '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
+    write(project, post, asks, toml=toml)
+    fail(project, "1", "2", "3", "4")
+    post.refuse("down")
+    project.run("sweep", check=1)
+    mend(project)
+    project.run("replay", "1", "--include-done", "--now", check=None)
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id IN (1, 3)"
+    )
+    project.run("cancel", "4")
+    project.execute("UPDATE eventctl_delivery SET due_at = due_at + 90000 WHERE event_id = 2")
+    post.refuse("")
+    project.run("sweep", check=None)
+    (mail,) = post.mails()
+    assert "lottery: 1 delivery of purchased failed and is tried again" in body(mail)
+    assert "Event 2 " in body(mail)
+    # It has ended where all is done or given up, by whomever.
+    look.make_due(project)
+    project.run("sweep", check=None)
+    text = body(post.mails()[1])
+    assert "4 deliveries of purchased had failed, 1 cancelled by a person" in text
+
+
+def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> None:
+    toml = (
+        '[defaults]\nretry = { attempts = 2, delay = "1s" }\n[events]\n'
+        'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
+        '[handlers]\nlottery = "handlers:lottery"\n'
+    )
+    write(project, post, toml=toml)
+    fail(project)
+    project.execute("UPDATE eventctl_notice SET due_at = 1")
+    sweep(project, 1)
+    look.make_due(project)
+    sweep(project, 1)
+    topic = "eventctl: purchased is late: not processed within 600 s"
+    assert sorted(post.subjects()) == [f"Ended: {topic}", TOPIC, topic]
+    (end,) = [mail for mail in post.mails() if str(mail["Subject"]).startswith("Ended")]
+    assert "1 event had been late, given up" in body(end)
 
 
 def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> None:

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,13 +21,13 @@ from eventctl.alerts.incident import group
 from eventctl.alerts.render import html, plain, wording
 from eventctl.format.text import printable, shorten
 from eventctl.models import Notice
-from tests.support.incidents import NOON, PRINT, TRACEBACK, digest, notice
+from tests.support.incidents import NOON, PRINT, PROGRAM, TRACEBACK, digest, notice
 
 
 def commands(text: str) -> list[list[str]]:
     """Return the command lines in a text, as a shell would take them apart."""
     lines = (line.strip() for line in text.splitlines())
-    return [shlex.split(line) for line in lines if line.startswith("eventctl --config")]
+    return [shlex.split(line) for line in lines if line.startswith(f"{PROGRAM} --config")]
 
 
 # --- grouping
@@ -178,9 +179,9 @@ def test_the_text_of_one_incident() -> None:
         "   Events    42, 57\n"
         "\n"
         "   Look:\n"
-        "     eventctl --config /etc/eventctl/events.toml show 42\n"
+        f"     {PROGRAM} --config /etc/eventctl/events.toml show 42\n"
         "   Once the cause is fixed, let the next sweep run them again:\n"
-        "     eventctl --config /etc/eventctl/events.toml replay 42 57 --handler lottery\n"
+        f"     {PROGRAM} --config /etc/eventctl/events.toml replay 42 57 --handler lottery\n"
         "\n"
         "   First traceback:\n"
         + "".join(f"   | {line}\n" for line in TRACEBACK.splitlines())
@@ -191,7 +192,7 @@ def test_the_text_of_one_incident() -> None:
 def test_the_commands_are_quoted_for_a_shell() -> None:
     odd = digest(notice(handler="it's; rm -rf $HOME"), path=Path("/srv/my shop/events.toml"))
     look, replay = commands(plain.text(odd))
-    assert look == ["eventctl", "--config", "/srv/my shop/events.toml", "show", "42"]
+    assert look == [PROGRAM, "--config", "/srv/my shop/events.toml", "show", "42"]
     assert replay[3:] == ["replay", "42", "--handler", "it's; rm -rf $HOME"]
 
 
@@ -200,21 +201,25 @@ def test_a_name_that_cannot_be_typed_is_left_out_of_the_command() -> None:
     assert replay[3:] == ["replay", "42"]
 
 
-def test_more_than_twenty_ids_become_a_filter() -> None:
-    text = plain.text(digest(*[notice(i) for i in range(1, 24)]))
+def test_an_incident_is_replayed_by_its_id_however_much_there_is_of_it() -> None:
+    report = digest(*[notice(i) for i in range(1, 24)])
+    (incident,) = report.incidents
+    named = replace(report, incidents=(replace(incident, key="513925c9e4"),))
+    text = plain.text(named)
     assert "19, 20 and 3 more" in " ".join(text.split())
-    assert commands(text)[-1][3:] == (
-        ["replay", "--handler", "lottery", "--event", "purchased", "--status", "failed"]
-    )
-    both = [notice(i, name=("purchased", "refunded")[i % 2]) for i in range(1, 24)]
-    assert commands(plain.text(digest(*both)))[-1][3:] == (
-        ["replay", "--handler", "lottery", "--status", "failed"]
-    )
+    assert [command[3:] for command in commands(text)] == [
+        ["show", "1"],
+        ["replay", "--incident", "513925c9e4"],
+        ["ack", "513925c9e4"],
+    ]
 
 
-def test_twenty_ids_are_all_named() -> None:
-    replay = commands(plain.text(digest(*[notice(i) for i in range(1, 21)])))[-1]
-    assert replay[4:24] == [str(i) for i in range(1, 21)]
+def test_what_is_in_no_incident_is_replayed_by_its_first_twenty_ids() -> None:
+    for count in (20, 23):
+        text = plain.text(digest(*[notice(i) for i in range(1, count + 1)]))
+        replayed = commands(text)[-1][3:]
+        assert replayed == ["replay", *map(str, range(1, 21)), "--handler", "lottery"]
+        assert ("run them again (the first 20):" in text) == (count > 20)
 
 
 def test_held_deliveries_say_how_to_mend_it() -> None:
@@ -257,7 +262,7 @@ def test_past_fifty_incidents_the_rest_is_a_count() -> None:
 
 
 def test_text_that_others_wrote_cannot_pass_for_ours() -> None:
-    forged = "x\n\n   Look:\n     eventctl --config /tmp/evil.toml show 1\x1b[2K"
+    forged = f"x\n\n   Look:\n     {PROGRAM} --config /tmp/evil.toml show 1\x1b[2K"
     report = digest(notice(error=forged, traceback=forged, output=forged, handler="h\nLook:"))
     text = plain.text(report)
     assert ["/tmp/evil.toml"] not in [command[2:3] for command in commands(text)]

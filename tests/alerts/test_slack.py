@@ -16,6 +16,7 @@ from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import (
     HOUR,
     NOON,
+    PROGRAM,
     TOKEN,
     alert,
     many,
@@ -82,11 +83,11 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
     ]
     assert runs(commands) == [
         "Look:",
-        "> eventctl --config /etc/eventctl/events.toml show 42",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml show 42",
         "Once the cause is fixed, let the next sweep run them again:",
-        "> eventctl --config /etc/eventctl/events.toml replay 42 57 91 --handler lottery",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml replay --incident 0f3c9a7b12de4481",
         "To hear no more of it until it ends:",
-        "> eventctl --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
     ]
     assert runs(traceback)[1].endswith("ConnectionRefusedError: [Errno 111] Connection refused")
     assert footer["elements"][0]["text"] == "eventctl on web1 · incident 0f3c9a7b12de4481"
@@ -106,7 +107,7 @@ def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None
     assert facts["fields"][2]["text"] == "*Ended*\n2026-11-23 14:00:00 UTC"
     assert runs(commands) == [
         "Look:",
-        "> eventctl --config /etc/eventctl/events.toml show 42",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml show 42",
         "All of it is resolved; there is nothing left to do.",
     ]
 

@@ -46,11 +46,11 @@ def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     written = time.strptime(f"{time.localtime().tm_year} {match[2]}", "%Y %b %d %H:%M:%S")
     assert abs(time.mktime(written) - time.time()) < 60
     assert int(match[3]) == os.getpid()
-    prog = "eventctl --config /etc/eventctl/events.toml"
+    prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert match[4] == (
         "lottery: 3 deliveries of purchased ran out of retries on web1:"
         " ConnectionRefusedError: [Errno 111] Connection refused"
-        f" | {prog} show 42 | {prog} replay 42 57 91 --handler lottery"
+        f" | {prog} show 42 | {prog} replay --incident 0f3c9a7b12de4481"
         f" | {prog} ack 0f3c9a7b12de4481"
     )
 
@@ -77,7 +77,7 @@ def test_it_is_one_printable_line_of_no_more_than_syslog_takes(log: Log, evil: s
 def test_a_summary_is_one_line_too(log: Log) -> None:
     syslog.send(TOLD, many(30), address=log[0])
     said = log[1].recv(9000).decode()
-    assert "30 more incidents on web1: 30 open | eventctl --config " in said
+    assert "30 more incidents on web1: 30 open | /opt/eventctl/bin/eventctl --config " in said
 
 
 def test_a_syslog_that_listens_on_a_stream_is_served_too(tmp_path: Path) -> None:

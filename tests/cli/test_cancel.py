@@ -72,6 +72,7 @@ def test_what_waits_is_held_or_failed_is_given_up(shop: Project) -> None:
     look.make_due(shop)
     fire.go(shop)
     assert "cancelled by a person" in " ".join(shop.run("sweep").stdout.split())
+    assert shop.run("sweep").stdout == ""
     assert "fail cancelled" in plain(on_terminal(shop, "list", columns=120)[1])
     assert "To have the next sweep run them after all:" in shop.run("show", "1").stdout
     # It is not cancelled again, and can be re-opened.

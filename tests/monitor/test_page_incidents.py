@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from pathlib import Path
 
 from tests.support.browser import look
@@ -42,6 +43,7 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
     assert "No incident is open" in shown["Open incidents"]
     assert "lottery: 2 deliveries of purchased ran out of retries" in shown["In no incident"]
     assert "ack" not in shown["In no incident"]
+    assert "replay 1 2 --handler lottery" in shown["In no incident"]
     project.run("sweep", check=1)
     shown = sections(project)
     assert "In no incident" not in shown
@@ -52,8 +54,8 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
         f"exhausted {key}; open for ",
         "attempts up to 1; events 1, 2",
         "report: notified, 2",
-        f"eventctl --config {project.config} show 1",
-        f"eventctl --config {project.config} replay 1 2 --handler lottery",
+        f"{sys.executable} -P -m eventctl --config {project.config} show 1",
+        f"eventctl --config {project.config} replay --incident {key}",
         f"eventctl --config {project.config} ack {key}",
     ):
         assert words in shown["Open incidents"], words

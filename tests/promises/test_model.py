@@ -25,7 +25,7 @@ from eventctl.config.urls import parse_mysql
 from eventctl.models import Delivery, NewEvent, Outcome, Result, State
 from eventctl.store import backfill, claims, events, migrations, pruning
 from eventctl.store.cancel import cancel
-from eventctl.store.claims import Ask, Running
+from eventctl.store.claims import Ask, Lost, Running
 from eventctl.store.connect import database
 from eventctl.store.pruning import Place, Wanted
 from eventctl.store.reopen import reopen
@@ -223,7 +223,7 @@ class Protocol(World):
         host = data.draw(st.sampled_from([host for host in self.lost if self.lost[host]]))
         lost = [
             # Of another host's claimer there is no journal: it may have started it.
-            (r, not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks)
+            Lost(r, not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks, 0)
             for r in self.lost.pop(host)
         ]
         count = claims.rescue(
@@ -232,7 +232,7 @@ class Protocol(World):
             lambda running, started: retry_policy.judge_lost(running.attempts, started, POLICY),
             host,
         )
-        assert count == sum([self._rescued(*each) for each in lost])
+        assert count == sum([self._rescued(each.running, each.started) for each in lost])
 
     def _rescued(self, running: Running, started: bool) -> bool:
         taken = self.model.rescue(running.id, running.claim, started)

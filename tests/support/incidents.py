@@ -18,6 +18,7 @@ from eventctl.models import Notice
 
 NOON = 1_795_435_200_000  # 2026-11-23 12:00:00 UTC
 PATH = Path("/etc/eventctl/events.toml")
+PROGRAM = "/opt/eventctl/bin/eventctl"
 PRINT = Alert("report", "print", "")
 TRACEBACK = """Traceback (most recent call last):
   File "/srv/shop/mail.py", line 41, in lottery
@@ -52,7 +53,8 @@ def notice(
 
 def digest(*notices: Notice, path: Path = PATH, host: str = "web1") -> Digest:
     """Return the digest of these notices, as one sweep would send it."""
-    return Digest(tuple(group(notices)), path, host, frozenset({"lottery", "giveCoupon"}))
+    handlers = frozenset({"lottery", "giveCoupon"})
+    return Digest(tuple(group(notices)), path, host, handlers, (PROGRAM,))
 
 
 def alert(channel: str, to: str | tuple[str, ...], **more: Any) -> Alert:

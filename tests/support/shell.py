@@ -20,6 +20,8 @@ _VARIABLE = (
     (re.compile(r" in TIME *$"), ""),
     (re.compile(r"\bin TIME|\bdue\b"), "SOON"),
     (re.compile(r"\S*/shop/"), "/shop/"),
+    (re.compile(r"\S*/bin/eventctl"), "/bin/eventctl"),
+    (re.compile(r"--incident [0-9a-f]{10}\b"), "--incident ID"),
     (re.compile(rf"\bon ({re.escape(os.uname().nodename)}|myhost)$"), "on HOST"),
     (re.compile(r"\s+"), " "),
 )

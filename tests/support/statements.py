@@ -92,12 +92,13 @@ def _scanned_by_mariadb(project: Project, statement: str) -> set[str]:
     found = set()
     for row in project.rows(f"EXPLAIN {statement}"):
         table, kind = row[2], row[3]
-        if kind in ("ALL", "index") and isinstance(table, str):
+        # <subquery2> is no table: it is what was read by the steps of that subquery.
+        if kind in ("ALL", "index") and isinstance(table, str) and not table.startswith("<"):
             found.add(_table_of(statement, table))
     return found
 
 
 def _table_of(statement: str, name: str) -> str:
     """Return the table that an alias stands for."""
-    alias = re.search(rf"\b(eventctl_\w+)(?: AS)? [`\"]?{re.escape(name)}\b", statement)
+    alias = re.search(rf"\b(eventctl_\w+)[`\"]?(?: AS)? [`\"]?{re.escape(name)}\b", statement)
     return alias[1] if alias else name

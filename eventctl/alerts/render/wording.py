@@ -58,7 +58,7 @@ _TOPIC = {
 }
 _LEFT_SO = {
     "resolved": "All of it is resolved",
-    "ended": "What is not resolved was cancelled, and can be replayed",
+    "ended": "What was cancelled can be replayed",
 }
 _ADVICE = {
     "outage": "They are retried by themselves once it answers: there is nothing to replay.",
@@ -99,8 +99,8 @@ def totals(digest: Digest) -> str:
 
 
 def over(incident: Incident) -> str:
-    """Return the word for how an incident is over: what a person gave up is not resolved."""
-    return "ended" if incident.cancelled else "resolved"
+    """Return the word for how an incident is over: what was given up is not resolved."""
+    return "ended" if incident.cancelled or incident.given_up else "resolved"
 
 
 def headline(incident: Incident) -> str:
@@ -110,7 +110,7 @@ def headline(incident: Incident) -> str:
         return _outage(incident)
     if not incident.is_open:
         what = _what(incident.kind, incident.count, names)
-        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
+        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_unresolved(incident)}"
     return happened(incident.kind, incident.handler, incident.count, names)
 
 
@@ -126,12 +126,11 @@ def _end(incident: Incident) -> str:
     return f"{name(incident.handler)} {over(incident)} after {span(incident.took)}"
 
 
-def _cancelled(incident: Incident) -> str:
-    if not incident.cancelled:
-        return ""
-    if incident.cancelled < incident.count:
-        return f", {incident.cancelled:,} cancelled by a person"
-    return ", cancelled by a person"
+def _unresolved(incident: Incident) -> str:
+    """Return, to be added to a headline, how much of an incident was given up, and by whom."""
+    counts = {"given up": incident.given_up, "cancelled by a person": incident.cancelled}
+    said = {how: f"{count:,} " if count < incident.count else "" for how, count in counts.items()}
+    return "".join(f", {said[how]}{how}" for how, count in counts.items() if count)
 
 
 def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
@@ -168,7 +167,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
     if not incident.is_open:
-        what = _end(incident) + _cancelled(incident)
+        what = _end(incident) + _unresolved(incident)
     line = shorten(f"{what}: {error(incident)}", 90)
     return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
 
@@ -304,6 +303,8 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
     if not incident.is_open and incident.kind == OUTAGE:
         return "What still waits is run by the next sweeps; there is nothing left to do.", None
+    if incident.given_up:
+        return "What was given up has an incident of its own, unless a person cancelled it.", None
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
     if incident.kind in _ADVICE:
@@ -330,19 +331,15 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
         advice = f"Once the cause is fixed, let the next sweep run {them} again"
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
-    handler = _option("--handler", incident.handler)
-    if len(incident.event_ids) < IDS or incident.count <= IDS:
-        wanted = [str(each) for each in incident.event_ids]
-        return f"{advice}:", _command(digest, "replay", *wanted, *handler)
-    event = _option("--event", incident.names[0]) if len(incident.names) == 1 else []
-    command = _command(digest, "replay", *handler, *event, "--status", "failed")
-    return f"{advice} (all that failed: --dry-run shows which):", command
-
-
-def _option(flag: str, value: str) -> list[str]:
-    """Return the flag and its value, or nothing where the value could not be typed."""
-    return [flag, value] if value and printable(value) == value else []
+    if incident.key:
+        return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
+    # What no sweep has made an incident of yet.
+    ids = map(str, incident.event_ids[:IDS])
+    first = f" (the first {IDS})" if incident.count > IDS else ""
+    can_be_typed = incident.handler and printable(incident.handler) == incident.handler
+    handler = ["--handler", incident.handler] if can_be_typed else []
+    return f"{advice}{first}:", _command(digest, "replay", *ids, *handler)
 
 
 def _command(digest: Digest, *words: str) -> str:
-    return printable(shlex.join(["eventctl", "--config", str(digest.path), *words]))
+    return printable(shlex.join([*digest.program, "--config", str(digest.path), *words]))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.errors import UsageError
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
 
-_SHORTEST = 4
-"""Letters of an id that must be typed at least."""
-
 
 @click.command()
-@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.argument(
+    "ids", metavar="ID...", nargs=-1, required=True, shell_complete=completion.incidents
+)
 @click.option(
     "--for",
     "time",
@@ -49,27 +48,18 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
     from eventctl.store import incidents
 
     with context.open() as database:
-        found = [_find(context, database, each) for each in ids]
+        found = [_find(database, each) for each in ids]
         for incident in found:
             if not incidents.silence(database, incident.id, milliseconds):
                 raise UsageError(f"the incident {incident.key} has ended meanwhile")
             complain(f"{incident.key} ({_about(incident)}): {_said(time, undo)}")
 
 
-def _find(context: Context, database: Database, typed: str) -> Incident:
-    from eventctl.store.queries import incidents
-
-    seen = f"see which there are: {context.prog} alerts"
-    if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
-        raise UsageError(f"{typed!r} is not the id of an incident, such as 513925c9e4; {seen}")
-    found = incidents.by_key(database, typed)
-    if len(found) > 1:
-        raise UsageError(f"more than one incident begins with {typed!r}: type more of its id")
-    if not found:
-        raise UsageError(f"no incident has the id {typed!r}; {seen}")
-    if not found[0].is_open:
-        raise UsageError(f"the incident {found[0].key} has ended: there is nothing to silence")
-    return found[0]
+def _find(database: Database, typed: str) -> Incident:
+    found = selection.find_incident(database, typed)
+    if not found.is_open:
+        raise UsageError(f"the incident {found.key} has ended: there is nothing to silence")
+    return found
 
 
 def _about(incident: Incident) -> str:

@@ -93,7 +93,7 @@ def command(
     if as_json:
         from eventctl.cli.output.formats import json_text
 
-        sys.stdout.write(json_text([_json(each) for each in found], indent=2) + "\n")
+        sys.stdout.write(json_text([incident_json(each) for each in found], indent=2) + "\n")
     elif not found:
         complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
     elif sys.stdout.isatty():
@@ -103,7 +103,8 @@ def command(
     return EXIT_DONE
 
 
-def _json(incident: Incident) -> dict[str, Any]:
+def incident_json(incident: Incident) -> dict[str, Any]:
+    """Return an incident as `--json` has it."""
     from eventctl.cli.output.formats import iso
 
     return {

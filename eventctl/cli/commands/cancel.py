@@ -47,6 +47,7 @@ def command(
     Examples:
       eventctl cancel 42
       eventctl cancel 42 --handler lottery
+      eventctl cancel --incident 513925c9e4
       eventctl cancel --event purchased --until 2026-11-23 --dry-run
     """
     selection.check_asked("cancel", ids, chosen, limit)

@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 
 from eventctl import config as configuration
-from eventctl.cli import invocation
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
 from eventctl.config.model import Config
 from eventctl.config.variables import variables
 from eventctl.errors import ConfigError, UsageError
+from eventctl.format import invocation
 from eventctl.format.address import parse_address
 from eventctl.format.messages import complain
 from eventctl.setup import crontab

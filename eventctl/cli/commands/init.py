@@ -12,9 +12,9 @@ from pathlib import Path
 import click
 
 from eventctl import config as configuration
-from eventctl.cli import invocation
 from eventctl.cli.context import Context
 from eventctl.errors import ConfigError, EventctlError, UsageError
+from eventctl.format import invocation
 from eventctl.format.messages import complain
 from eventctl.setup import scaffold
 from eventctl.setup.scaffold import Answers

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, selection
+from eventctl.cli.options import filters
 from eventctl.models import State
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
     \b
     Examples:
       eventctl list --status failed --since 2h
+      eventctl list --incident 513925c9e4
       eventctl list --event purchased --limit 0 --format csv > purchased.csv
       eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
     """
@@ -62,7 +64,7 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
     form = form or ("table" if sys.stdout.isatty() else "text")
     with context.open() as database:
         now = claims.now(database)
-        wanted = selection(now, **chosen)
+        wanted = selection.selected(database, (), chosen)
         redaction = Redaction(context.config.redact)
         # Args that are cut short are no JSON, in which something could be hidden.
         brief = form == "table" and not redaction
@@ -72,7 +74,7 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
             for page in events.pages(database, wanted, limit, brief=brief)
         )
         if form == "table":
-            shown = _print_table(context.config, pages, now)
+            shown = print_table(context.config, pages, now)
             _print_waits(events.breakers(database), pauses.all, now)
         elif form == "cloudevents":
             shown = _print_cloudevents(pages, context.config.store.source)
@@ -147,8 +149,8 @@ def _write(lines: Iterable[str]) -> int:
     return shown
 
 
-def _print_table(config: Config, pages: Pages, now: int) -> int:
-    """Print a table for each page, all with the columns of the first one."""
+def print_table(config: Config, pages: Pages, now: int) -> int:
+    """Print a table for each page, all with the columns of the first; return how many events."""
     from eventctl.cli.output.tables import console
 
     out = console()

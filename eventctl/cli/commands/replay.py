@@ -73,7 +73,8 @@ def command(
     list. Of these events, what failed or is held gets all of its attempts anew;
     what is done is not run a second time, what is running or still has retries is
     left alone. With --handler only deliveries to that handler are re-opened.
-    Where it is more than one delivery, replay asks first.
+    With --incident it is what failed of that incident, and was not cancelled by a
+    person. Where it is more than one delivery, replay asks first.
 
     With --backfill a new handler is given the past events: each that events.toml
     maps to it by now, and that has no delivery to it.
@@ -82,6 +83,7 @@ def command(
     Examples:
       eventctl replay 42
       eventctl replay 42 --handler lottery --now -v
+      eventctl replay --incident 513925c9e4
       eventctl replay --status failed --event purchased --since 2h --dry-run
       eventctl replay --handler lottery --rate 10/s --yes
       eventctl replay --backfill audit --since 30d --dry-run

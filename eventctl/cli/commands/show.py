@@ -28,20 +28,36 @@ _SHOWN_LINES = 200
 
 
 @click.command()
-@click.argument("event", metavar="ID", callback=name, shell_complete=completion.ids)
+@click.argument("event", metavar="[ID]", default="", callback=name, shell_complete=completion.ids)
+@click.option(
+    "--incident",
+    metavar="ID",
+    default="",
+    help="Show this incident instead.",
+    shell_complete=completion.incidents,
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
 @click.pass_obj
-def command(context: Context, /, event: str, as_json: bool) -> None:
+def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
     """Show one event: its deliveries, each attempt, and why it failed.
 
     ID is the number that emit has printed, or the event's key. Below all that went
-    wrong stands what to do about it.
+    wrong stands what to do about it. With --incident it is an incident as in
+    `eventctl alerts`, with its first events.
 
     \b
     Examples:
       eventctl show 42
+      eventctl show --incident 513925c9e4
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
+    if bool(event) == bool(incident):
+        raise UsageError("show takes the id of an event, or --incident and the id of an incident")
+    if incident:
+        from eventctl.cli.commands import show_incident
+
+        show_incident.show(context, incident, as_json=as_json)
+        return
     from eventctl.format.redact import Redaction
     from eventctl.store import claims
     from eventctl.store.queries import events, incidents, operations
@@ -80,8 +96,8 @@ def command(context: Context, /, event: str, as_json: bool) -> None:
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
-    for incident in parts:
-        out.print(_part_of(context, incident, now), soft_wrap=True)
+    for part in parts:
+        out.print(_part_of(context, part, now), soft_wrap=True)
     for line in _to_do(context, found):
         out.print(line, soft_wrap=True)
 

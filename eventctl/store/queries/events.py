@@ -8,9 +8,9 @@ from typing import Any
 
 from peewee import fn
 
-from eventctl.models import HELD, State, Status
+from eventctl.models import HELD, Reason, State, Status
 from eventctl.store.database import Database
-from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Pause, ask
+from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, ask
 
 _FIRST_PAGE = 100
 _PAGE = 1000
@@ -28,7 +28,8 @@ class Selection:
 
     `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970, UTC.
     With `states` an event needs a delivery, of one of `handlers` if there are any, that
-    is in one of them; `held` adds those that are held.
+    is in one of them; `held` adds those that are held. `incident` is the id of an incident
+    that the event is a part of; its states are then those of what nobody has cancelled.
     """
 
     ids: tuple[int, ...] = ()
@@ -39,6 +40,7 @@ class Selection:
     until: int | None = None
     states: tuple[State, ...] = ()
     held: bool = False
+    incident: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,11 @@ def conditions(selection: Selection) -> list[Any]:
         wanted.append(Event.created_at >= selection.since)
     if selection.until is not None:
         wanted.append(Event.created_at < selection.until)
+    if selection.incident is not None:
+        theirs = Member.select(Member.event_id).where(
+            Member.incident_id == selection.incident, Member.event_id.is_null(False)
+        )
+        wanted.append(Event.id.in_(theirs))
     if selection.handlers or selection.states or selection.held:
         wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
     return wanted
@@ -203,6 +210,8 @@ def _deliveries_that_match(selection: Selection) -> Any:
             [str(reason) for reason in HELD]
         )
         wanted = held if wanted is None else wanted | held
+    if wanted is not None and selection.incident is not None:
+        query = query.where(Delivery.reason.is_null() | (Delivery.reason != str(Reason.CANCELLED)))
     return query if wanted is None else query.where(wanted)
 
 

@@ -77,9 +77,10 @@ def ended(database: Database, since: int, until: int, limit: int) -> Ended:
 
 
 def by_key(database: Database, prefix: str) -> list[Incident]:
-    """Return the incidents whose key begins with these letters, two at the most."""
-    query = IncidentRow.select(*_COLUMNS).where(IncidentRow.key.startswith(prefix))
-    return _found(database, query.limit(2))
+    """Return the incidents whose key begins with these hex digits, two at the most."""
+    # As a range, since not every database looks for a LIKE in the index.
+    within = (IncidentRow.key >= prefix) & (IncidentRow.key < f"{prefix}g")
+    return _found(database, IncidentRow.select(*_COLUMNS).where(within).limit(2))
 
 
 def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[Incident]:

@@ -1,0 +1,60 @@
+"""`eventctl show --incident ID`: one incident, its first events, and what to do about it."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from eventctl.cli import selection
+from eventctl.cli.context import Context
+
+if TYPE_CHECKING:
+    from eventctl.store.incidents import Incident
+    from eventctl.store.queries.events import EventView
+
+
+def show(context: Context, typed: str, *, as_json: bool) -> None:
+    """Show the incident whose id begins with `typed`. Raises UsageError where there is none."""
+    from eventctl.format.redact import Redaction
+    from eventctl.store import claims
+    from eventctl.store.queries import events, operations
+    from eventctl.store.queries.events import Selection
+    from eventctl.store.queries.redacted import event_shown
+
+    with context.open() as database:
+        now = claims.now(database)
+        incident = selection.find_incident(database, typed)
+        redaction, pauses = Redaction(context.config.redact), operations.Pauses(database)
+        found = Selection(ids=incident.event_ids)
+        first = [
+            event_shown(redaction, pauses.mark(event))
+            for page in (events.pages(database, found) if incident.has_events else ())
+            for event in page
+        ]
+    if as_json:
+        from eventctl.cli.commands import alerts
+        from eventctl.cli.output.formats import event_json, json_text
+
+        shown = alerts.incident_json(incident) | {"events": [event_json(each) for each in first]}
+        sys.stdout.write(json_text(shown, indent=2) + "\n")
+    else:
+        _print(context, incident, first, now)
+
+
+def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
+    from eventctl.alerts.incident import digest
+    from eventctl.alerts.render import wording
+    from eventctl.cli.commands import alerts, list
+    from eventctl.cli.output.tables import console
+
+    config = context.config
+    out = console()
+    for line in alerts.lines(incident, now, {channel.name for channel in config.channels}):
+        out.print(line, soft_wrap=True)
+    if first:
+        out.print()
+        list.print_table(config, iter([first]), now)
+    advice, command = wording.next_step(digest(config, incident), incident)
+    out.print(f"\n{advice}", markup=False, highlight=False, soft_wrap=True)
+    if command:
+        out.print(f"  {command}", style="bold", markup=False, highlight=False, soft_wrap=True)

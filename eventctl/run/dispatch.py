@@ -29,7 +29,7 @@ _QUICK_BATCH = 0.5
 
 _DONE = Verdict(State.DONE)
 
-Told = Callable[[Result, Verdict], None]
+OnResult = Callable[[Result, Verdict], None]
 
 
 def leases(config: Config) -> dict[str, int]:
@@ -107,14 +107,14 @@ class Dispatch:
         claimer: Claimer,
         pool: Pool,
         interruption: Interruption,
-        told: Told | None = None,
+        on_result: OnResult | None = None,
     ) -> None:
         self._config = config
         self._database = database
         self._claimer = claimer
         self.pool = pool
         self._interruption = interruption
-        self._told = told
+        self._on_result = on_result
         self._redaction = Redaction(config.redact)
         self._tells_failed = any(channel.tells("failed") for channel in config.channels)
         self._host = os.uname().nodename
@@ -211,8 +211,8 @@ class Dispatch:
             self._ends.append((result, verdict))
         name = _counted(result, verdict)
         self.counts[name] = self.counts.get(name, 0) + 1
-        if self._told:
-            self._told(result, verdict)
+        if self._on_result:
+            self._on_result(result, verdict)
 
     def release(self, handler: str) -> None:
         """Give back what was claimed for this handler and has not been started."""

@@ -19,7 +19,7 @@ from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
 from eventctl.store.reopen import BATCH, reopen
-from eventctl.workers.output import Heard
+from eventctl.workers.output import OnLine
 from eventctl.workers.pool import Pool
 
 _SLACK = 1000
@@ -115,23 +115,25 @@ def run_now(
     config: Config,
     database: Database,
     delivery_ids: Sequence[int],
-    told: Callable[[Result, Verdict], None],
+    on_result: Callable[[Result, Verdict], None],
     *,
     interval: float = 0.0,
-    heard: Heard | None = None,
+    on_line: OnLine | None = None,
 ) -> Ran:
-    """Run deliveries that were re-opened, each once; `told` is called with each end.
+    """Run deliveries that were re-opened, each once; `on_result` is called with each end.
 
     As in a sweep a handler that keeps failing is not run on and on. With an `interval`,
-    in seconds, they are started one after another at that rate. `heard` is called with
+    in seconds, they are started one after another at that rate. `on_line` is called with
     each line that a handler writes, while it runs.
     """
     claimer = Claimer(StateFolder(config.store.state, config.store.group))
-    pool = Pool(config, claimer, config.sweep.jobs, heard=heard)
+    pool = Pool(config, claimer, config.sweep.jobs, on_line=on_line)
     clean = False
     with Interruption() as interruption:
         try:
-            run = _Run(config, database, claimer, pool, interruption, delivery_ids, told, interval)
+            run = _Run(
+                config, database, claimer, pool, interruption, delivery_ids, on_result, interval
+            )
             run.dispatch.run(run.claim)
             run.breakers.write()
             clean = not database.was_cut
@@ -154,13 +156,13 @@ class _Run:
         pool: Pool,
         interruption: Interruption,
         delivery_ids: Sequence[int],
-        told: Callable[[Result, Verdict], None],
+        on_result: Callable[[Result, Verdict], None],
         interval: float,
     ) -> None:
         self._database = database
         self._claimer = claimer
         self._interruption = interruption
-        self._told = told
+        self._on_result = on_result
         self._leases = leases(config)
         self._chunks = [
             list(delivery_ids[start : start + BATCH])
@@ -235,4 +237,4 @@ class _Run:
             return
         if self.breakers.note(result):
             self.dispatch.release(result.delivery.handler)
-        self._told(result, verdict)
+        self._on_result(result, verdict)

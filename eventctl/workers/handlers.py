@@ -24,7 +24,7 @@ _LONGEST_TRACEBACK = 16_000
 
 
 class Current(NamedTuple):
-    """What `eventctl.current()` tells a handler about the delivery that it is run for."""
+    """What `eventctl.current()` returns about the delivery that it is run for."""
 
     id: int
     """The event's id, for people."""
@@ -55,7 +55,7 @@ _delivered: tuple[Delivery, Any] | None = None
 def current() -> Current:
     """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
     if _delivered is None:
-        raise RuntimeError("eventctl.current() has something to tell only inside of a handler")
+        raise RuntimeError("eventctl.current() works only inside of a handler")
     delivery, connection = _delivered
     return Current(
         id=delivery.event_id,

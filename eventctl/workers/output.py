@@ -28,7 +28,7 @@ _FOLLOWED = 1_000_000
 
 _LONGEST_LINE = 16_384
 
-Heard = Callable[[Delivery, str], None]
+OnLine = Callable[[Delivery, str], None]
 """Called with a delivery and a line that its handler has written, without its end."""
 
 
@@ -103,9 +103,9 @@ def _writer(fd: int) -> TextIO:
 class Follower:
     """Reads one worker's output file, which begins anew with each delivery."""
 
-    def __init__(self, fd: int, heard: Heard) -> None:
+    def __init__(self, fd: int, on_line: OnLine) -> None:
         self._fd = fd
-        self._heard = heard
+        self._on_line = on_line
         self._offset = 0
         self._rest = b""
 
@@ -114,7 +114,7 @@ class Follower:
         size = os.fstat(self._fd).st_size
         if size - self._offset > _FOLLOWED:
             left_out = size - self._offset - _FOLLOWED
-            self._heard(delivery, f"… {left_out:,} bytes are left out: it writes too fast")
+            self._on_line(delivery, f"… {left_out:,} bytes are left out: it writes too fast")
             self._offset, self._rest = size - _FOLLOWED, b""
         data = os.pread(self._fd, max(0, size - self._offset), self._offset)
         self._offset += len(data)
@@ -134,4 +134,4 @@ class Follower:
     def _say(self, delivery: Delivery, line: bytes) -> None:
         for start in range(0, max(1, len(line)), _LONGEST_LINE):
             part = line[start : start + _LONGEST_LINE]
-            self._heard(delivery, part.decode("utf-8", "backslashreplace"))
+            self._on_line(delivery, part.decode("utf-8", "backslashreplace"))

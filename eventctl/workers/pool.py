@@ -13,10 +13,10 @@ from eventctl.config.model import Config
 from eventctl.errors import WorkerError
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers.worker_handle import Child, how
+from eventctl.workers.worker_handle import WorkerHandle, how
 
 if TYPE_CHECKING:
-    from eventctl.workers.output import Heard
+    from eventctl.workers.output import OnLine
 
 
 class Pool:
@@ -28,15 +28,15 @@ class Pool:
         claimer: Claimer,
         jobs: int,
         chatty: bool = False,
-        heard: Heard | None = None,
+        on_line: OnLine | None = None,
     ) -> None:
-        self._heard = heard
+        self._on_line = on_line
         self._config = config
         self._claimer = claimer
         self.jobs = jobs
         self._chatty = chatty
         self._queue: deque[Delivery] = deque()
-        self._workers: list[Child] = []
+        self._workers: list[WorkerHandle] = []
         self._born_dead = 0
         self._results: list[Result] = []
         self._lockers = {
@@ -73,7 +73,7 @@ class Pool:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is being run, waits to be, or has ended untold."""
+        """Whether anything is being run, waits to be, or has ended and was not returned."""
         return bool(self._queue or self._results) or any(w.busy for w in self._workers)
 
     @property
@@ -125,9 +125,9 @@ class Pool:
             timeout = 0.0
         until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
         ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
-        heard = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
-        heard |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
-        for each in heard:
+        ready_workers = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
+        ready_workers |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
+        for each in ready_workers:
             self._hear(each)
         for each in self._workers:
             each.look(self._results)
@@ -178,7 +178,9 @@ class Pool:
         Raises WorkerError where there is none.
         """
         try:
-            self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
+            self._workers.append(
+                WorkerHandle(self._config, self._claimer, self._chatty, self._on_line)
+            )
         except OSError as error:
             if not self._workers:
                 raise WorkerError(
@@ -189,7 +191,7 @@ class Pool:
             return False
         return True
 
-    def _hear(self, each: Child) -> None:
+    def _hear(self, each: WorkerHandle) -> None:
         # Dead or alive before its last words are read, or they could be missed.
         dead = each.is_dead()
         while each.listen() and dead:
@@ -200,11 +202,11 @@ class Pool:
         elif each.has_answered:
             self._born_dead = 0
 
-    def _hear_out(self, each: Child) -> None:
+    def _hear_out(self, each: WorkerHandle) -> None:
         each.await_death()
         self._hear(each)
 
-    def _bury(self, each: Child) -> None:
+    def _bury(self, each: WorkerHandle) -> None:
         self._workers.remove(each)
         code = each.reap()
         if each.running is not None:
@@ -218,5 +220,5 @@ class Pool:
         self._queue.extendleft(reversed(each.sent))
 
 
-def _load(each: Child) -> int:
+def _load(each: WorkerHandle) -> int:
     return len(each.sent)

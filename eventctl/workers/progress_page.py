@@ -32,7 +32,7 @@ _SINCE = Struct("=d")
 _STARTED, _ENDED, _AT, _HALTED, _RING = 0, 8, 16, 24, 32
 
 
-class Board:
+class ProgressPage:
     """Made before the fork. The worker calls `start`, `end` and `halted`, the parent the rest."""
 
     def __init__(self) -> None:

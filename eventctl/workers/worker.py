@@ -1,12 +1,12 @@
 """The worker process: it runs handlers, one delivery after another.
 
 It is forked by `pool`, before a store is opened, and lives in a process group of its
-own. It reads deliveries from a pipe, writes on the board what has started and ended (see
-`board`), and answers on another pipe where there is more to say than that:
+own. It reads deliveries from a pipe, writes on the progress page what has started and ended
+(see `progress_page`), and answers on another pipe where there is more to say than that:
 
     ID [outcome, took, error, traceback, output, delay, written]
 
-An answer without an ID only wakes the parent, so that it looks at the board. When the
+An answer without an ID only wakes the parent, so that it looks at the page. When the
 process that forked it dies, the kernel kills the whole group.
 """
 
@@ -25,7 +25,7 @@ from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.output import Stage
-from eventctl.workers.progress_page import Board
+from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
 _F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
@@ -41,7 +41,7 @@ class Ends(NamedTuple):
     """A worker's ends of what connects it with the process that forked it (all fds).
 
     `life` is a pipe on which nothing is ever written: its end is the parent's.
-    `output` is a file in memory that takes the place of stdout and stderr. `board` is no
+    `output` is a file in memory that takes the place of stdout and stderr. `page` is no
     fd, but shared memory.
     """
 
@@ -49,7 +49,7 @@ class Ends(NamedTuple):
     answers: int
     life: int
     output: int
-    board: Board
+    page: ProgressPage
 
 
 def request(delivery: Delivery) -> bytes:
@@ -73,8 +73,8 @@ def main(
         _Worker(config, ends, started, chatty).serve()
         status = 0
     except BrokenPipeError:
-        status = 0  # nobody is left to tell
-    except BaseException:  # noqa: BLE001 - told here: the parent's code must not see it
+        status = 0  # nobody is left to answer
+    except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     finally:
         # Nothing of the parent's may run here: its buffers, its atexit, its finally.
@@ -110,7 +110,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _prefer_for_oom_killer() -> None:
-    # Where memory runs out, the handler is to die, and not the sweep that tells of it.
+    # Where memory runs out, the handler is to die, and not the sweep that reports it.
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("500")
@@ -126,7 +126,7 @@ class _Worker:
     ) -> None:
         self._config = config
         self._ends = ends
-        self._board = ends.board
+        self._page = ends.page
         self._started = started
         self._chatty = chatty
         self._folder = str(config.folder)
@@ -140,8 +140,8 @@ class _Worker:
         """Run what is asked for, one after another, until the pipe ends."""
         for delivery in self._requests():
             late = time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by
-            if late or self._board.halted:
-                self._board.end(progress_page.BACK)
+            if late or self._page.halted:
+                self._page.end(progress_page.BACK)
             elif not self._run(delivery):
                 break
         self._say(b"\n")
@@ -174,7 +174,7 @@ class _Worker:
         self._started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
-        self._board.start(begin)
+        self._page.start(begin)
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
@@ -196,8 +196,8 @@ class _Worker:
         succeeded = end.outcome == Outcome.SUCCEEDED
         tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
         if succeeded and not written and not tail:
-            self._board.end(min(took, progress_page.LONGEST))
+            self._page.end(min(took, progress_page.LONGEST))
             return
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
         self._say(b"%d %s\n" % (delivery.id, json.dumps(said).encode()))
-        self._board.end(progress_page.SAID)
+        self._page.end(progress_page.SAID)

@@ -17,10 +17,10 @@ from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import output, progress_page, worker
 from eventctl.workers.handlers import signal_name
-from eventctl.workers.progress_page import Board
+from eventctl.workers.progress_page import ProgressPage
 
 if TYPE_CHECKING:
-    from eventctl.workers.output import Follower, Heard
+    from eventctl.workers.output import Follower, OnLine
 
 _GLANCE = 0.05
 """Seconds between two looks at a handler's output: what it can write in it is bounded."""
@@ -44,14 +44,14 @@ _LONGEST_LINE = 2**20
 _ANSWER = [str, int, str, str, str, float, bool]
 
 
-class Child:
+class WorkerHandle:
     """One worker process, and what was sent to it: the first of it is what it runs."""
 
     def __init__(
-        self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
+        self, config: Config, claimer: Claimer, chatty: bool, on_line: OnLine | None = None
     ) -> None:
         self._config = config
-        self._board = Board()
+        self._page = ProgressPage()
         with ExitStack() as opened:
             requests, self._requests = _pipe(opened)
             self.answers, answers = _pipe(opened)
@@ -63,10 +63,10 @@ class Child:
             opened.pop_all()
         if self.pid == 0:
             os.setpgid(0, 0)
-            ends = worker.Ends(requests, answers, life, self._output, self._board)
+            ends = worker.Ends(requests, answers, life, self._output, self._page)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
         self.death = _watch(self.pid)
-        self._follower = _follower(self._output, heard) if heard else None
+        self._follower = _follower(self._output, on_line) if on_line else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
@@ -76,7 +76,7 @@ class Child:
         self._said: dict[int, bytes] = {}
         self._kill_at: float | None = None
         self._ahead = 1
-        self._heard = b""
+        self._partial = b""
         self._unsent = b""
         # Both set it: neither may go on before it is so.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
@@ -91,7 +91,7 @@ class Child:
     @property
     def running(self) -> Delivery | None:
         """What it has started, and not ended as far as we have looked."""
-        if self.sent and self._board.running_since is not None:
+        if self.sent and self._page.running_since is not None:
             return self.sent[0]
         return None
 
@@ -129,7 +129,7 @@ class Child:
 
     def halt(self) -> None:
         """Have it give back what it was sent and has not started, and then end."""
-        self._board.halt()
+        self._page.halt()
         self.dismiss()
 
     @property
@@ -141,7 +141,7 @@ class Child:
             return time.monotonic() + _FIRST_GLANCE
         if not self.sent:
             return float("inf")
-        now, since = time.monotonic(), self._board.running_since
+        now, since = time.monotonic(), self._page.running_since
         if since is None or now - since < _GLANCE:
             return now + _FIRST_GLANCE
         return min(since + self._timeout, now + _GLANCE)
@@ -169,24 +169,24 @@ class Child:
             data = os.read(self.answers, 262144)
         except BlockingIOError:
             return False
-        *lines, self._heard = (self._heard + data).split(b"\n")
+        *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             delivery_id, _, ended = line.partition(b" ")
             if delivery_id.isdigit():
                 self._said[int(delivery_id)] = ended
             elif line:
                 self.halt()
-        if len(self._heard) > _LONGEST_LINE or len(self._said) > progress_page.SIZE:
-            self._heard = b""
+        if len(self._partial) > _LONGEST_LINE or len(self._said) > progress_page.SIZE:
+            self._partial = b""
             self._said.clear()
             self.halt()
         return bool(data)
 
     def look(self, results: list[Result]) -> None:
-        """Take from the board what has ended."""
-        for how in self._board.take():
+        """Take from the progress page what has ended."""
+        for how in self._page.take():
             if not self.sent:
-                self.kill(signal.SIGKILL)  # a handler has got at the board
+                self.kill(signal.SIGKILL)  # a handler has got at the page
                 return
             self.has_answered = True
             delivery = self.sent.popleft()
@@ -205,7 +205,7 @@ class Child:
 
     def _understood(self, delivery: Delivery) -> Result:
         while delivery.id not in self._said and self.listen():
-            continue  # it was written before the board was: it is there to be read
+            continue  # it was written before the page was: it is there to be read
         try:
             result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
         except ValueError:
@@ -219,7 +219,7 @@ class Child:
 
     def alarm(self) -> None:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
-        since = self._board.running_since if self.sent else None
+        since = self._page.running_since if self.sent else None
         if since is not None:
             if self._follower:
                 self._follower.read(self.sent[0])
@@ -252,7 +252,7 @@ class Child:
 
     def last_result(self, code: int) -> Result:
         """Return how the delivery ended that it was running when it died."""
-        since = self._board.running_since
+        since = self._page.running_since
         assert since is not None
         took = int((time.monotonic() - since) * 1000)
         outcome, error = self.verdict or (
@@ -315,10 +315,10 @@ def _room(pipe: int) -> int:
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
 
 
-def _follower(fd: int, heard: Heard) -> Follower:
+def _follower(fd: int, on_line: OnLine) -> Follower:
     from eventctl.workers.output import Follower  # few ask for it, and every emit would load it
 
-    return Follower(fd, heard)
+    return Follower(fd, on_line)
 
 
 def _ended(text: bytes) -> list[Any]:

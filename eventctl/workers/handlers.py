@@ -83,11 +83,16 @@ def load(call: str) -> Callable[..., Any]:
 
 
 def run(
-    handler: Handler, delivery: Delivery, connection: Any = None, source: str = "/eventctl"
+    handler: Handler,
+    delivery: Delivery,
+    connection: Any = None,
+    source: str = "/eventctl",
+    on_import: Callable[[], None] | None = None,
 ) -> End:
     """Run a handler for one delivery, and return how that ended. Never raises.
 
     `source` is that of the CloudEvent which a command is given that asks for one.
+    `on_import` is called when a callable has been imported, before its first run.
     """
     try:
         args = json.loads(delivery.args)
@@ -100,7 +105,7 @@ def run(
             cloud = source if handler.format == "cloudevents" else None
             return _run_command(handler.command, delivery, args, cloud)
         assert handler.call is not None
-        _run_call(handler.call, delivery, args, connection)
+        _run_call(handler.call, delivery, args, connection, on_import)
         return End(Outcome.SUCCEEDED)
     except Discard as verdict:
         return End(Outcome.DISCARDED, clean(str(verdict)) or "discarded by the handler")
@@ -111,12 +116,19 @@ def run(
 
 
 def _run_call(
-    call: str, delivery: Delivery, args: list[Any] | dict[str, Any], connection: Any
+    call: str,
+    delivery: Delivery,
+    args: list[Any] | dict[str, Any],
+    connection: Any,
+    on_import: Callable[[], None] | None,
 ) -> None:
     global _delivered
     _delivered = delivery, connection
     try:
+        loaded = load.cache_info().misses
         function = load(call)
+        if on_import and load.cache_info().misses > loaded:
+            on_import()
         result = function(*args) if isinstance(args, list) else function(**args)
         if hasattr(result, "__await__"):
             _await(result)

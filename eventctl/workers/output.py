@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from eventctl.models import Delivery
@@ -22,6 +23,9 @@ _LARGEST = 16 * 2**20
 """Bytes that are let lie in memory, before all but the last of them are given back."""
 
 _LEFT = 65_536
+
+_PIECE = 2**30
+"""Bytes whose memory is given back at a time."""
 
 _FOLLOWED = 1_000_000
 """Bytes that are read at one look; of more, only the last ones are passed on."""
@@ -53,12 +57,16 @@ def give_back(fd: int) -> None:
     The offsets stay: a writer that goes on meanwhile notices nothing.
     """
     status = os.fstat(fd)
-    if status.st_blocks * 512 > _LARGEST:
-        import mmap
+    if status.st_blocks * 512 <= _LARGEST:
+        return
+    import mmap
 
-        length = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
-        with mmap.mmap(fd, length) as pages:
-            pages.madvise(mmap.MADV_REMOVE)
+    end = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
+    with suppress(OSError):  # no data before the end, or no room to map it: not yet
+        while (start := os.lseek(fd, 0, os.SEEK_DATA)) < end:
+            # In pieces: the whole can be larger than what can be mapped.
+            with mmap.mmap(fd, min(end - start, _PIECE), offset=start) as pages:
+                pages.madvise(mmap.MADV_REMOVE)
 
 
 class Stage:

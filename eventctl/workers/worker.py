@@ -20,11 +20,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, NoReturn
 
-from eventctl.config.model import Config
+from eventctl.config.model import Config, Handler
 from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.output import Stage
+from eventctl.workers.process_state import ProcessState
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
@@ -70,7 +71,8 @@ def main(
     status = 1
     try:
         _settle_in(config, ends, lock)
-        _Worker(config, ends, started, chatty).serve()
+        state = ProcessState(str(config.folder), (lock, ends.life, ends.answers, ends.requests))
+        _Worker(config, ends, started, chatty, state).serve()
         status = 0
     except BrokenPipeError:
         status = 0  # nobody is left to answer
@@ -122,17 +124,22 @@ class _Worker:
     """The child's side: it reads requests, runs handlers, and answers."""
 
     def __init__(
-        self, config: Config, ends: Ends, started: Callable[[str, int], None], chatty: bool
+        self,
+        config: Config,
+        ends: Ends,
+        started: Callable[[str, int], None],
+        chatty: bool,
+        state: ProcessState,
     ) -> None:
         self._config = config
         self._ends = ends
         self._page = ends.page
         self._started = started
         self._chatty = chatty
-        self._folder = str(config.folder)
+        self._state = state
         self._source = config.store.source
         self._stage = Stage(ends.output)
-        self._exact = Exact(config)
+        self._exact = Exact(config, state.accept_import)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
@@ -170,7 +177,6 @@ class _Worker:
     def _run(self, delivery: Delivery) -> bool:
         """Run one handler; return whether this process is fit to run another."""
         self._stage.set()
-        os.chdir(self._folder)
         self._started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
@@ -178,7 +184,7 @@ class _Worker:
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
-            end, written = handlers.run(handler, delivery, source=self._source), False
+            end, written = self._run_plain(handler, delivery), False
         now = time.monotonic()
         took = int((now - begin) * 1000)
         if os.getpid() != self._pid:
@@ -189,8 +195,18 @@ class _Worker:
             self._woken_at = now
             self._say(b"\n")
         # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
-        # made a handler fail may have left the process unfit for others.
-        return took < handler.timeout * 1000 and end.outcome != Outcome.FAILED
+        # made a handler fail may have left the process unfit for others. Whatever happens
+        # while the state is restored is no delivery's fault: this one is reported.
+        return (
+            took < handler.timeout * 1000
+            and end.outcome != Outcome.FAILED
+            and self._state.restore(now)
+        )
+
+    def _run_plain(self, handler: Handler, delivery: Delivery) -> End:
+        return handlers.run(
+            handler, delivery, source=self._source, on_import=self._state.accept_import
+        )
 
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED

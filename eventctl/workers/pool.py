@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,10 +12,19 @@ from eventctl.config.model import Config
 from eventctl.errors import WorkerError
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
+from eventctl.workers import kernel, processes
+from eventctl.workers.processes import Pids
 from eventctl.workers.worker_handle import WorkerHandle, how
 
 if TYPE_CHECKING:
     from eventctl.workers.output import OnLine
+
+
+_GLANCE = 0.02
+"""Seconds between two looks at what dead workers have left."""
+
+_MOST_ENDING = 8
+"""With so many dead workers of which something is left, no others are forked."""
 
 
 class Pool:
@@ -37,7 +45,11 @@ class Pool:
         self._chatty = chatty
         self._queue: deque[Delivery] = deque()
         self._workers: list[WorkerHandle] = []
+        self._ending: list[WorkerHandle] = []
+        """Dead ones, of which something that their handlers started is left."""
+        self._others: Pids | None = None
         self._born_dead = 0
+        self._is_closing = False
         self._results: list[Result] = []
         self._lockers = {
             name
@@ -74,7 +86,9 @@ class Pool:
     @property
     def busy(self) -> bool:
         """Whether anything is being run, waits to be, or has ended and was not returned."""
-        return bool(self._queue or self._results) or any(w.busy for w in self._workers)
+        return bool(self._queue or self._results) or any(
+            w.busy for w in (*self._workers, *self._ending)
+        )
 
     @property
     def started(self) -> bool:
@@ -123,6 +137,8 @@ class Pool:
             poll.register(wake, select.POLLIN)
         if self._results:
             timeout = 0.0
+        if self._ending:
+            timeout = min(timeout, _GLANCE)
         until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
         ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
         ready_workers = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
@@ -132,6 +148,7 @@ class Pool:
         for each in self._workers:
             each.look(self._results)
             each.alarm()
+        self._wind_up()
         self._feed()
         results, self._results = self._results, []
         return results
@@ -149,8 +166,9 @@ class Pool:
         """Kill all workers; return what became of what they were running."""
         for each in list(self._workers):
             each.verdict = (Outcome.LOST, why)
-            each.kill(signal.SIGKILL)
+            each.kill()
             self._hear_out(each)
+        self._wind_up_all()
         results, self._results = self._results, []
         return results
 
@@ -158,12 +176,15 @@ class Pool:
         """Let idle workers end, and wait for them; kill those that are busy."""
         for each in self._workers:
             if each.busy:
-                each.kill(signal.SIGKILL)
+                each.kill()
             each.close()
+        self._ending += self._workers
         self._workers.clear()
+        self._is_closing = True
+        self._wind_up_all()
 
     def _feed(self) -> None:
-        while self._queue and len(self._workers) < self.jobs and all(w.busy for w in self._workers):
+        while self._queue and self._may_fork and all(w.busy for w in self._workers):
             if self._fork():
                 self._workers[-1].fill(self._queue, 1)
         # The least loaded first, and none more than its share: all are to have something to do.
@@ -172,14 +193,30 @@ class Pool:
             each.fill(self._queue, share)
             each.flush()
 
+    @property
+    def _may_fork(self) -> bool:
+        return len(self._workers) < self.jobs and len(self._ending) < max(self.jobs, _MOST_ENDING)
+
+    def _orphans(self) -> Pids:
+        """Return what dead workers have left: our children that are neither workers nor were
+        there before them, as where a shell that had started others became this process.
+        """
+        ours = {each.pid for each in (*self._workers, *self._ending)}
+        return processes.children() - ours - (self._others or set())
+
     def _fork(self) -> bool:
         """Start another worker. Where the host refuses, go on with those that there are.
 
         Raises WorkerError where there is none.
         """
+        if self._others is None:
+            self._others = processes.children()
+            kernel.adopt_orphans()
         try:
             self._workers.append(
-                WorkerHandle(self._config, self._claimer, self._chatty, self._on_line)
+                WorkerHandle(
+                    self._config, self._claimer, self._chatty, self._orphans, self._on_line
+                )
             )
         except OSError as error:
             if not self._workers:
@@ -198,7 +235,10 @@ class Pool:
             continue
         each.look(self._results)
         if dead:
-            self._bury(each)
+            self._workers.remove(each)
+            self._queue.extendleft(reversed(each.take_back()))
+            self._ending.append(each)
+            self._wind_up()
         elif each.has_answered:
             self._born_dead = 0
 
@@ -206,18 +246,30 @@ class Pool:
         each.await_death()
         self._hear(each)
 
+    def _wind_up(self) -> None:
+        """Part with those dead workers of which nothing is left."""
+        for each in self._ending.copy():
+            if each.is_wound_up():
+                self._bury(each)
+
+    def _wind_up_all(self) -> None:
+        while self._ending:
+            self._wind_up()
+            if self._ending:
+                select.poll().poll(_GLANCE * 1000)
+
     def _bury(self, each: WorkerHandle) -> None:
-        self._workers.remove(each)
+        # It stays among the ending ones until it is reaped: till then it is no orphan.
         code = each.reap()
+        self._ending.remove(each)
         if each.running is not None:
             self._results.append(each.last_result(code))
-        elif not each.has_answered:
+        elif not each.has_answered and not self._is_closing:
             self._born_dead += 1
             if self._born_dead >= 3 * self.jobs:
                 raise WorkerError(
                     f"workers die before they start anything ({how(code)}): {each.tail()}"
                 )
-        self._queue.extendleft(reversed(each.sent))
 
 
 def _load(each: WorkerHandle) -> int:

@@ -22,7 +22,7 @@ from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
 from eventctl.models import Delivery, Outcome
-from eventctl.workers import handlers, output, progress_page
+from eventctl.workers import handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.output import Stage
 from eventctl.workers.process_state import ProcessState
@@ -87,6 +87,8 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
+    kernel.die_with_parent()
+    kernel.adopt_orphans()
     _die_with_parent(ends.life)
     _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
     os.set_inheritable(lock, True)

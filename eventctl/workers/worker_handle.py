@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
-import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers import output, progress_page, worker
+from eventctl.workers import output, pipes, progress_page, worker
 from eventctl.workers.handlers import signal_name
+from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ _FIRST_GLANCE = 0.01
 nobody has looked at yet.
 """
 
+_UNDYING = 5.0
+"""Seconds after SIGKILL for which a process is waited for: it can hang in the kernel."""
+
 _AHEAD = 50
 """Milliseconds of work that a worker is sent ahead, going by what the last one took."""
 
 _MOST_AHEAD = 256
-
-_PIPE = 131_072
-"""Bytes that the pipe of requests should hold."""
 
 _LONGEST_LINE = 2**20
 """Bytes that an answer has at the most: what is longer comes from no worker of ours."""
@@ -48,24 +48,30 @@ class WorkerHandle:
     """One worker process, and what was sent to it: the first of it is what it runs."""
 
     def __init__(
-        self, config: Config, claimer: Claimer, chatty: bool, on_line: OnLine | None = None
+        self,
+        config: Config,
+        claimer: Claimer,
+        chatty: bool,
+        orphans: Callable[[], Pids],
+        on_line: OnLine | None = None,
     ) -> None:
         self._config = config
         self._page = ProgressPage()
         with ExitStack() as opened:
-            requests, self._requests = _pipe(opened)
-            self.answers, answers = _pipe(opened)
-            life, self._life = _pipe(opened)
+            requests, self._requests = pipes.make(opened)
+            self.answers, answers = pipes.make(opened)
+            life, self._life = pipes.make(opened)
             self._output = output.make()
             opened.callback(os.close, self._output)
-            self._room = _room(self._requests)
+            self._room = pipes.enlarge(self._requests)
             self.pid = os.fork()
             opened.pop_all()
         if self.pid == 0:
             os.setpgid(0, 0)
             ends = worker.Ends(requests, answers, life, self._output, self._page)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
-        self.death = _watch(self.pid)
+        self.family = Family(self.pid, orphans)
+        self.death = pipes.watch(self.pid)
         self._follower = _follower(self._output, on_line) if on_line else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
@@ -75,6 +81,7 @@ class WorkerHandle:
         self.has_answered = False
         self._said: dict[int, bytes] = {}
         self._kill_at: float | None = None
+        self._is_killed = False
         self._ahead = 1
         self._partial = b""
         self._unsent = b""
@@ -135,7 +142,7 @@ class WorkerHandle:
     @property
     def next_alarm(self) -> float:
         """When this worker wants to be looked at, by the monotonic clock."""
-        if self._kill_at is not None:
+        if self._kill_at is not None and not self._is_killed:
             return self._kill_at
         if self.is_unwatched:
             return time.monotonic() + _FIRST_GLANCE
@@ -186,7 +193,7 @@ class WorkerHandle:
         """Take from the progress page what has ended."""
         for how in self._page.take():
             if not self.sent:
-                self.kill(signal.SIGKILL)  # a handler has got at the page
+                self.kill()  # a handler has got at the page
                 return
             self.has_answered = True
             delivery = self.sent.popleft()
@@ -226,26 +233,50 @@ class WorkerHandle:
             output.give_back(self._output)
         now = time.monotonic()
         if self._kill_at is not None:
-            if now >= self._kill_at:
-                self.kill(signal.SIGKILL)
-                self._kill_at = float("inf")
+            if now >= self._kill_at and not self._is_killed:
+                self.kill()
         elif since is not None and now >= since + self._timeout:
             text = f"it ran longer than its timeout of {self._timeout:g} s"
             self.verdict = (Outcome.TIMED_OUT, text)
             self._kill_at = now + self._config.sweep.grace
-            self.kill(signal.SIGTERM)
+            self.family.terminate()
 
-    def kill(self, number: int) -> None:
-        """Send a signal to its whole group."""
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return  # nobody is left in it
+    def kill(self) -> None:
+        """Kill it at once, with all that its handlers have started."""
+        self._kill_at = time.monotonic()
+        self._is_killed = True
+        self.family.kill()
+
+    def take_back(self) -> list[Delivery]:
+        """Return what it was sent and has not started, now that it starts no more."""
+        first = self.running is not None
+        unstarted = list(self.sent)[first:]
+        for _ in unstarted:
+            self.sent.pop()
+            self._bytes -= self._sizes.pop()
+        return unstarted
+
+    def is_wound_up(self) -> bool:
+        """Return whether nothing is left of what its handlers started, now that it is dead.
+
+        What is left gets SIGTERM, and SIGKILL after the grace, which began at its timeout
+        if it had one. To be asked again until it is so.
+        """
+        left = self.family.left()
+        if not left:
+            return True
+        now = time.monotonic()
+        if self._kill_at is None:
+            self._kill_at = now + self._config.sweep.grace
+        self.family.end(left, by_force=now >= self._kill_at)
+        if now >= self._kill_at + _UNDYING:
+            self.family.give_up(left)
+        return False
 
     def reap(self) -> int:
         """Kill what is left of its group, and return its exit code (negative: a signal)."""
         # Before waitpid: as long as it is a zombie, nobody else can have its number.
-        self.kill(signal.SIGKILL)
+        self.family.kill()
         _, status = os.waitpid(self.pid, 0)
         self._close_fds()
         return os.waitstatus_to_exitcode(status)
@@ -259,22 +290,26 @@ class WorkerHandle:
             Outcome.LOST,
             f"its worker process {how(code)} before the handler returned",
         )
+        if beyond := self.family.beyond_reach:
+            names = ", ".join(f"{program} ({pid})" for pid, program in sorted(beyond.items()))
+            error += f"; what it started may not be killed and runs on: {names}"
         return Result(self.sent.popleft(), outcome, took, error, output=self._last_output)
 
     def tail(self) -> str:
         return self._last_output.strip()
 
     def close(self) -> None:
-        """Let it end by itself, since it is idle; then end what its handlers left behind."""
+        """Let it end by itself, since it is idle; kill it where the grace is over."""
         self.halt()
-        # It is only ever late where somebody has stopped it; reap() kills it then.
         until = time.monotonic() + self._config.sweep.grace
         poll = select.poll()
         if not self.is_unwatched:
             poll.register(self.death, select.POLLIN)
         while not self.is_dead() and (left := until - time.monotonic()) > 0:
             poll.poll(1000 * (min(left, _FIRST_GLANCE) if self.is_unwatched else left))
-        self.reap()
+        if not self.is_dead():
+            self.kill()
+            self.await_death()
 
     @property
     def parent_ends(self) -> tuple[int, ...]:
@@ -287,32 +322,6 @@ class WorkerHandle:
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
-
-
-def _pipe(opened: ExitStack) -> tuple[int, int]:
-    """Return a new pipe that is closed with `opened`."""
-    ends = os.pipe()
-    for fd in ends:
-        opened.callback(os.close, fd)
-    return ends
-
-
-def _watch(pid: int) -> int:
-    """Return an fd that becomes readable when a child has died; -1 where the host has none,
-    as old container runtimes do.
-    """
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return -1
-
-
-def _room(pipe: int) -> int:
-    """Make a pipe larger if that may be, and return how many bytes surely fit into it."""
-    with suppress(OSError):  # the user has too many large ones already: this one will do
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-    # A pipe is pages, and what is written begins a new one where it doesn't fit.
-    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
 
 
 def _follower(fd: int, on_line: OnLine) -> Follower:

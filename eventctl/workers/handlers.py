@@ -88,11 +88,14 @@ def run(
     connection: Any = None,
     source: str = "/eventctl",
     on_import: Callable[[], None] | None = None,
+    await_command: Callable[[int, float], int] | None = None,
 ) -> End:
     """Run a handler for one delivery, and return how that ended. Never raises.
 
     `source` is that of the CloudEvent which a command is given that asks for one.
     `on_import` is called when a callable has been imported, before its first run.
+    `await_command` is given a command's process and its timeout in seconds, and returns its
+    status as waitpid does.
     """
     try:
         args = json.loads(delivery.args)
@@ -103,7 +106,9 @@ def run(
     try:
         if handler.command:
             cloud = source if handler.format == "cloudevents" else None
-            return _run_command(handler.command, delivery, args, cloud)
+            pid = _start_command(handler.command, delivery, args, cloud)
+            status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
+            return _end_of_command(os.waitstatus_to_exitcode(status))
         assert handler.call is not None
         _run_call(handler.call, delivery, args, connection, on_import)
         return End(Outcome.SUCCEEDED)
@@ -145,9 +150,9 @@ def _await(result: Any) -> None:
     asyncio.run(wait())
 
 
-def _run_command(
+def _start_command(
     command: tuple[str, ...], delivery: Delivery, args: Any, source: str | None
-) -> End:
+) -> int:
     created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
     event: dict[str, Any]
     if source is not None:
@@ -186,12 +191,11 @@ def _run_command(
     try:
         os.write(stdin, json.dumps(event).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
-        pid = os.posix_spawnp(
+        return os.posix_spawnp(
             command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
         )
     finally:
         os.close(stdin)
-    return _end_of_command(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 @cache

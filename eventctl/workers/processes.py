@@ -62,10 +62,11 @@ class Family:
     def _signal_living(self, number: int) -> None:
         found = tree([self._leader])
         outside = [pid for pid in found if _group(pid) != self._leader]
-        with suppress(ProcessLookupError, PermissionError):  # none may be left, or none ours
-            os.killpg(self._leader, number)
         for pid in outside:  # the worker itself can be in another group, even in ours
             self._send(pid, number)
+        # The group last: this process may be in it.
+        with suppress(ProcessLookupError, PermissionError):  # none may be left, or none ours
+            os.killpg(self._leader, number)
         self._terminated |= found
 
     def left(self) -> Pids:

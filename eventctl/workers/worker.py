@@ -14,6 +14,7 @@ import fcntl
 import json
 import marshal
 import os
+import select
 import signal
 import sys
 import time
@@ -24,8 +25,10 @@ from eventctl.config.model import Config, Handler
 from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
+from eventctl.workers.kernel import KillTimer
 from eventctl.workers.output import Stage
 from eventctl.workers.process_state import ProcessState
+from eventctl.workers.processes import Family
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
@@ -33,6 +36,9 @@ _F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
 
 _WAKE = 0.005
 """Seconds after which the parent is woken at the next end: it commits in groups of 20 ms."""
+
+LATER = 1.0
+"""Seconds after the parent at which a worker ends by itself what is past its timeout."""
 
 _LENGTH = 4
 """Bytes in front of each request that say how long it is."""
@@ -122,6 +128,20 @@ def _prefer_for_oom_killer() -> None:
         return  # no /proc here: nothing to ask for
 
 
+def _ends_within(pid: int, seconds: float) -> bool:
+    """Return whether a child ends in time, or nobody can say."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True  # this host has none: the parent is the only one that watches
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(fd)
+
+
 class _Worker:
     """The child's side: it reads requests, runs handlers, and answers."""
 
@@ -141,6 +161,7 @@ class _Worker:
         self._state = state
         self._source = config.store.source
         self._stage = Stage(ends.output)
+        self._timer = KillTimer()
         self._exact = Exact(config, state.accept_import)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
@@ -168,6 +189,7 @@ class _Worker:
             rest = data[start:]
 
     def _read(self) -> bytes:
+        self._timer.stop()
         self._say(b"\n")
         return os.read(self._ends.requests, 65536)
 
@@ -182,6 +204,9 @@ class _Worker:
         self._started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
+        # After the parent, and after `_await_command`: they are gentler. It comes to this only
+        # where the parent is stopped.
+        self._timer.start(handler.timeout + self._config.sweep.grace + 2 * LATER)
         self._page.start(begin)
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
@@ -207,8 +232,24 @@ class _Worker:
 
     def _run_plain(self, handler: Handler, delivery: Delivery) -> End:
         return handlers.run(
-            handler, delivery, source=self._source, on_import=self._state.accept_import
+            handler,
+            delivery,
+            source=self._source,
+            on_import=self._state.accept_import,
+            await_command=self._await_command,
         )
+
+    def _await_command(self, pid: int, timeout: float) -> int:
+        """Wait for a command, and return its status as waitpid does. Where the parent is
+        stopped, end it after its timeout, and this process with it.
+        """
+        if not _ends_within(pid, timeout + LATER):
+            family = Family(self._pid, set)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            family.terminate()
+            _ends_within(pid, self._config.sweep.grace)
+            family.kill()
+        return os.waitpid(pid, 0)[1]
 
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED

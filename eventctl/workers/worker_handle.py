@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -157,6 +158,10 @@ class WorkerHandle:
     def _timeout(self) -> float:
         return self._config.handlers[self.sent[0].handler].timeout
 
+    @property
+    def _timed_out(self) -> tuple[Outcome, str]:
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
+
     def is_dead(self) -> bool:
         """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -236,8 +241,7 @@ class WorkerHandle:
             if now >= self._kill_at and not self._is_killed:
                 self.kill()
         elif since is not None and now >= since + self._timeout:
-            text = f"it ran longer than its timeout of {self._timeout:g} s"
-            self.verdict = (Outcome.TIMED_OUT, text)
+            self.verdict = self._timed_out
             self._kill_at = now + self._config.sweep.grace
             self.family.terminate()
 
@@ -285,7 +289,9 @@ class WorkerHandle:
         """Return how the delivery ended that it was running when it died."""
         since = self._page.running_since
         assert since is not None
-        took = int((time.monotonic() - since) * 1000)
+        passed = time.monotonic() - since
+        if code == -signal.SIGKILL and not self.verdict and passed > self._timeout:
+            self.verdict = self._timed_out  # it has ended itself, while we were stopped
         outcome, error = self.verdict or (
             Outcome.LOST,
             f"its worker process {how(code)} before the handler returned",
@@ -293,7 +299,9 @@ class WorkerHandle:
         if beyond := self.family.beyond_reach:
             names = ", ".join(f"{program} ({pid})" for pid, program in sorted(beyond.items()))
             error += f"; what it started may not be killed and runs on: {names}"
-        return Result(self.sent.popleft(), outcome, took, error, output=self._last_output)
+        return Result(
+            self.sent.popleft(), outcome, int(passed * 1000), error, output=self._last_output
+        )
 
     def tail(self) -> str:
         return self._last_output.strip()

@@ -46,7 +46,7 @@ class Pool:
         self._queue: deque[Delivery] = deque()
         self._workers: list[WorkerHandle] = []
         self._ending: list[WorkerHandle] = []
-        """Dead ones, of which something that their handlers started is left."""
+        """What ends as programs do, or is dead and something that its handlers started is not."""
         self._others: Pids | None = None
         self._born_dead = 0
         self._is_closing = False
@@ -138,6 +138,7 @@ class Pool:
         if self._results:
             timeout = 0.0
         if self._ending:
+            self._register_deaths(poll)
             timeout = min(timeout, _GLANCE)
         until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
         ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
@@ -145,9 +146,11 @@ class Pool:
         ready_workers |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
         for each in ready_workers:
             self._hear(each)
-        for each in self._workers:
+        for each in self._workers.copy():
             each.look(self._results)
             each.alarm()
+            if each.is_leaving:
+                self._part_with(each)
         self._wind_up()
         self._feed()
         results, self._results = self._results, []
@@ -168,6 +171,8 @@ class Pool:
             each.verdict = (Outcome.LOST, why)
             each.kill()
             self._hear_out(each)
+        for each in self._ending:
+            each.kill()
         self._wind_up_all()
         results, self._results = self._results, []
         return results
@@ -177,7 +182,7 @@ class Pool:
         for each in self._workers:
             if each.busy:
                 each.kill()
-            each.close()
+            each.halt()
         self._ending += self._workers
         self._workers.clear()
         self._is_closing = True
@@ -235,9 +240,7 @@ class Pool:
             continue
         each.look(self._results)
         if dead:
-            self._workers.remove(each)
-            self._queue.extendleft(reversed(each.take_back()))
-            self._ending.append(each)
+            self._part_with(each)
             self._wind_up()
         elif each.has_answered:
             self._born_dead = 0
@@ -246,8 +249,13 @@ class Pool:
         each.await_death()
         self._hear(each)
 
+    def _part_with(self, each: WorkerHandle) -> None:
+        self._workers.remove(each)
+        self._queue.extendleft(reversed(each.take_back()))
+        self._ending.append(each)
+
     def _wind_up(self) -> None:
-        """Part with those dead workers of which nothing is left."""
+        """Bury those of which nothing is left."""
         for each in self._ending.copy():
             if each.is_wound_up():
                 self._bury(each)
@@ -256,7 +264,15 @@ class Pool:
         while self._ending:
             self._wind_up()
             if self._ending:
-                select.poll().poll(_GLANCE * 1000)
+                poll = select.poll()
+                self._register_deaths(poll)
+                poll.poll(_GLANCE * 1000)
+
+    def _register_deaths(self, poll: select.poll) -> None:
+        """Have `poll` end when one dies that has been let end by itself."""
+        for each in self._ending:
+            if not each.is_unwatched and not each.is_dead():
+                poll.register(each.death, select.POLLIN)
 
     def _bury(self, each: WorkerHandle) -> None:
         # It stays among the ending ones until it is reaped: till then it is no orphan.

@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
@@ -29,6 +30,7 @@ from eventctl.workers.kernel import KillTimer
 from eventctl.workers.output import Stage
 from eventctl.workers.process_state import ProcessState
 from eventctl.workers.processes import Family
+from eventctl.workers.program_end import ProgramEnd
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
@@ -74,19 +76,34 @@ def main(
     as one of them lives. `started` adds to the journal in it. `chatty` sends the
     output of handlers that succeed, too.
     """
-    status = 1
+    status, pid = 1, os.getpid()
+    timer = KillTimer()
+    end = ProgramEnd()
     try:
         _settle_in(config, ends, lock)
         state = ProcessState(str(config.folder), (lock, ends.life, ends.answers, ends.requests))
-        _Worker(config, ends, started, chatty, state).serve()
+        _Worker(config, ends, started, chatty, state, timer).serve()
         status = 0
     except BrokenPipeError:
         status = 0  # nobody is left to answer
     except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     finally:
-        # Nothing of the parent's may run here: its buffers, its atexit, its finally.
-        os._exit(status)
+        try:
+            if os.getpid() == pid:
+                timer.start(config.sweep.grace + LATER)
+                _leave(ends)
+                end.run()
+        finally:
+            # Nothing of the parent's may run here: its buffers, its atexit, its finally.
+            os._exit(status)
+
+
+def _leave(ends: Ends) -> None:
+    """Have the parent take back what was sent: what follows may take as long as the grace."""
+    ends.page.leave()
+    with suppress(OSError):  # a handler has closed it: the parent looks now and then
+        os.write(ends.answers, b"\n")
 
 
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
@@ -152,6 +169,7 @@ class _Worker:
         started: Callable[[str, int], None],
         chatty: bool,
         state: ProcessState,
+        timer: KillTimer,
     ) -> None:
         self._config = config
         self._ends = ends
@@ -161,7 +179,7 @@ class _Worker:
         self._state = state
         self._source = config.store.source
         self._stage = Stage(ends.output)
-        self._timer = KillTimer()
+        self._timer = timer
         self._exact = Exact(config, state.accept_import)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
@@ -174,7 +192,6 @@ class _Worker:
                 self._page.end(progress_page.BACK)
             elif not self._run(delivery):
                 break
-        self._say(b"\n")
 
     def _requests(self) -> Iterator[Delivery]:
         rest = b""

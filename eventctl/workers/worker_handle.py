@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import time
 from collections import deque
@@ -83,6 +82,7 @@ class WorkerHandle:
         self._said: dict[int, bytes] = {}
         self._kill_at: float | None = None
         self._is_killed = False
+        self._leave_by: float | None = None
         self._ahead = 1
         self._partial = b""
         self._unsent = b""
@@ -260,12 +260,24 @@ class WorkerHandle:
             self._bytes -= self._sizes.pop()
         return unstarted
 
-    def is_wound_up(self) -> bool:
-        """Return whether nothing is left of what its handlers started, now that it is dead.
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it starts no more: it ends as programs do, for which it has the grace."""
+        return self._page.is_left
 
-        What is left gets SIGTERM, and SIGKILL after the grace, which began at its timeout
-        if it had one. To be asked again until it is so.
+    def is_wound_up(self) -> bool:
+        """Return whether it has ended, and nothing is left of what its handlers started.
+
+        It is killed when the grace is over. What is left then gets SIGTERM, and SIGKILL after
+        the grace, which began at its timeout if it had one. To be asked again until it is so.
         """
+        if not self.is_dead():
+            now = time.monotonic()
+            if self._leave_by is None:
+                self._leave_by = now + self._config.sweep.grace
+            if now >= self._leave_by and not self._is_killed:
+                self.kill()
+            return False
         left = self.family.left()
         if not left:
             return True
@@ -305,19 +317,6 @@ class WorkerHandle:
 
     def tail(self) -> str:
         return self._last_output.strip()
-
-    def close(self) -> None:
-        """Let it end by itself, since it is idle; kill it where the grace is over."""
-        self.halt()
-        until = time.monotonic() + self._config.sweep.grace
-        poll = select.poll()
-        if not self.is_unwatched:
-            poll.register(self.death, select.POLLIN)
-        while not self.is_dead() and (left := until - time.monotonic()) > 0:
-            poll.poll(1000 * (min(left, _FIRST_GLANCE) if self.is_unwatched else left))
-        if not self.is_dead():
-            self.kill()
-            self.await_death()
 
     @property
     def parent_ends(self) -> tuple[int, ...]:

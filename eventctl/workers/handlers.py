@@ -68,6 +68,10 @@ def current() -> Current:
     )
 
 
+_imported: set[str] = set()
+"""The calls that this worker has imported."""
+
+
 @cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
@@ -130,9 +134,9 @@ def _run_call(
     global _delivered
     _delivered = delivery, connection
     try:
-        loaded = load.cache_info().misses
         function = load(call)
-        if on_import and load.cache_info().misses > loaded:
+        if on_import and call not in _imported:
+            _imported.add(call)
             on_import()
         result = function(*args) if isinstance(args, list) else function(**args)
         if hasattr(result, "__await__"):

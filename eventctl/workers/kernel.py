@@ -15,6 +15,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLOCK_BOOTTIME = 7
 _SIGEV_SIGNAL = 0
+_TIMER_ABSTIME = 1
+
+_SLACK = 1.0
+"""Seconds by which a timer may be late."""
 
 
 def adopt_orphans() -> None:
@@ -41,6 +45,7 @@ class KillTimer:
 
     def __init__(self) -> None:
         self._set = 0
+        self._at = 0.0
         with suppress(ImportError, OSError):
             import _ctypes
 
@@ -54,17 +59,25 @@ class KillTimer:
                 self._set = _function("timer_settime")
                 self._call = _ctypes.call_function
 
-    def start(self, seconds: float) -> None:
-        """Kill this process in so many seconds, unless it is started anew or stopped."""
-        if self._set:
-            whole = int(seconds)
-            spec = struct.pack("4l", 0, 0, whole, max(1, int((seconds - whole) * 1e9)))
-            self._call(self._set, (self._timer, 0, spec, None))
+    def start(self, now: float, seconds: float) -> None:
+        """Kill this process in so many seconds, or up to one more, unless it is started anew
+        or stopped. `now` is a reading of CLOCK_BOOTTIME.
+        """
+        at = now + seconds
+        if not at <= self._at <= at + _SLACK:  # it is not set for each of many quick handlers
+            self._at = at + _SLACK
+            self._set_to(self._at)
 
     def stop(self) -> None:
         """Let this process live."""
+        self._at = 0.0
+        self._set_to(0.0)
+
+    def _set_to(self, at: float) -> None:
         if self._set:
-            self._call(self._set, (self._timer, 0, bytes(struct.calcsize("4l")), None))
+            whole = int(at)
+            spec = struct.pack("4l", 0, 0, whole, int((at - whole) * 1e9))
+            self._call(self._set, (self._timer, _TIMER_ABSTIME, spec, None))
 
 
 def _function(name: str) -> int:

@@ -13,8 +13,10 @@ import fcntl
 import gc
 import os
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
+
+_LEAST_FORK = 0.0001
+"""Seconds: no process is started in less."""
 
 _MEMORY_EVERY = 0.005
 """Seconds between two looks at the memory: it takes time to fill."""
@@ -29,10 +31,11 @@ _SIGNALS = tuple(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 class ProcessState:
     """The state of this process, as the first handler finds it."""
 
-    def __init__(self, folder: str, kept_fds: Iterable[int]) -> None:
+    def __init__(self, folder: str, life: int) -> None:
         self._folder = folder
         os.chdir(folder)
-        self._fds = [(fd, fcntl.fcntl(fd, fcntl.F_GETFL)) for fd in kept_fds]
+        self._life = life
+        self._life_flags = fcntl.fcntl(life, fcntl.F_GETFL)
         self._umask = os.umask(0)
         os.umask(self._umask)
         self._dispositions = list(map(_signal.getsignal, _SIGNALS))
@@ -54,14 +57,14 @@ class ProcessState:
         self._path = list(sys.path)
         self._memory = _memory()
 
-    def restore(self, now: float) -> bool:
+    def restore(self, now: float, took: float) -> bool:
         """Put right what can be; return whether the process is fit for another handler.
 
-        `now` is a reading of the monotonic clock, in seconds.
+        `now` is a reading of the monotonic clock, `took` is what the handler took; in seconds.
         """
         for timer in _TIMERS:
             _signal.setitimer(timer, 0.0)
-        if not self._restore_signals() or not self._has_descriptors():
+        if not self._restore_signals() or not self._has_life_pipe():
             return False
         os.umask(self._umask)
         os.chdir(self._folder)
@@ -70,7 +73,7 @@ class ProcessState:
         return (
             _thread._count() <= self._threads
             and _ids() == self._ids
-            and not _has_children()
+            and not (took > _LEAST_FORK and _has_children())
             and self._has_limits()
             and self._has_memory(now)
         )
@@ -88,10 +91,12 @@ class ProcessState:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
         return True
 
-    def _has_descriptors(self) -> bool:
-        """Return whether what ties this process to its parent is still open, and the same."""
+    def _has_life_pipe(self) -> bool:
+        """Return whether what ties this process to its parent is open. The other pipes show
+        by themselves that they are not, before a handler is started.
+        """
         try:
-            return all(fcntl.fcntl(fd, fcntl.F_GETFL) == flags for fd, flags in self._fds)
+            return fcntl.fcntl(self._life, fcntl.F_GETFL) == self._life_flags
         except OSError:
             return False
 

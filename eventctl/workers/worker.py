@@ -81,7 +81,7 @@ def main(
     end = ProgramEnd()
     try:
         _settle_in(config, ends, lock)
-        state = ProcessState(str(config.folder), (lock, ends.life, ends.answers, ends.requests))
+        state = ProcessState(str(config.folder), ends.life)
         _Worker(config, ends, started, chatty, state, timer).serve()
         status = 0
     except BrokenPipeError:
@@ -91,7 +91,7 @@ def main(
     finally:
         try:
             if os.getpid() == pid:
-                timer.start(config.sweep.grace + LATER)
+                timer.start(time.clock_gettime(time.CLOCK_BOOTTIME), config.sweep.grace + LATER)
                 _leave(ends)
                 end.run()
         finally:
@@ -187,10 +187,10 @@ class _Worker:
     def serve(self) -> None:
         """Run what is asked for, one after another, until the pipe ends."""
         for delivery in self._requests():
-            late = time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by
-            if late or self._page.halted:
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            if now > delivery.start_by or self._page.halted:
                 self._page.end(progress_page.BACK)
-            elif not self._run(delivery):
+            elif not self._run(delivery, now):
                 break
 
     def _requests(self) -> Iterator[Delivery]:
@@ -215,7 +215,7 @@ class _Worker:
         while data:
             data = data[os.write(self._ends.answers, data) :]
 
-    def _run(self, delivery: Delivery) -> bool:
+    def _run(self, delivery: Delivery, boottime: float) -> bool:
         """Run one handler; return whether this process is fit to run another."""
         self._stage.set()
         self._started(delivery.claim, delivery.id)
@@ -223,7 +223,7 @@ class _Worker:
         begin = time.monotonic()
         # After the parent, and after `_await_command`: they are gentler. It comes to this only
         # where the parent is stopped.
-        self._timer.start(handler.timeout + self._config.sweep.grace + 2 * LATER)
+        self._timer.start(boottime, handler.timeout + self._config.sweep.grace + 2 * LATER)
         self._page.start(begin)
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
@@ -244,7 +244,7 @@ class _Worker:
         return (
             took < handler.timeout * 1000
             and end.outcome != Outcome.FAILED
-            and self._state.restore(now)
+            and self._state.restore(now, now - begin)
         )
 
     def _run_plain(self, handler: Handler, delivery: Delivery) -> End:

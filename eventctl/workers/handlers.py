@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
@@ -15,6 +16,8 @@ from eventctl.models import Delivery, Outcome
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+NOT_RUN = "it is a generator function: nothing of it has run, since nobody iterates over it"
 
 EX_DATAERR = 65
 EX_TEMPFAIL = 75
@@ -114,8 +117,7 @@ def run(
             status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
             return _end_of_command(os.waitstatus_to_exitcode(status))
         assert handler.call is not None
-        _run_call(handler.call, delivery, args, connection, on_import)
-        return End(Outcome.SUCCEEDED)
+        return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
         return End(Outcome.DISCARDED, clean(str(verdict)) or "discarded by the handler")
     except RetryLater as verdict:
@@ -130,7 +132,7 @@ def _run_call(
     args: list[Any] | dict[str, Any],
     connection: Any,
     on_import: Callable[[], None] | None,
-) -> None:
+) -> End:
     global _delivered
     _delivered = delivery, connection
     try:
@@ -138,20 +140,26 @@ def _run_call(
         if on_import and call not in _imported:
             _imported.add(call)
             on_import()
-        result = function(*args) if isinstance(args, list) else function(**args)
-        if hasattr(result, "__await__"):
-            _await(result)
+        try:
+            result = function(*args) if isinstance(args, list) else function(**args)
+            if hasattr(result, "__await__"):
+                result = _await(result)
+        except SystemExit as leave:
+            return _end_of_exit(leave)
+        if isinstance(result, GeneratorType | AsyncGeneratorType):
+            return End(Outcome.FAILED, NOT_RUN)
+        return End(Outcome.SUCCEEDED)
     finally:
         _delivered = None
 
 
-def _await(result: Any) -> None:
+def _await(result: Any) -> Any:
     import asyncio
 
-    async def wait() -> None:
-        await result
+    async def wait() -> Any:
+        return await result
 
-    asyncio.run(wait())
+    return asyncio.run(wait())
 
 
 def _start_command(
@@ -209,6 +217,18 @@ def _environment() -> dict[str, str]:
     To read os.environ each time would cost a quick command a tenth of its time.
     """
     return dict(os.environ)
+
+
+def _end_of_exit(leave: SystemExit) -> End:
+    """Return what sys.exit in a handler means: the same as the exit code of a command."""
+    code = leave.code or 0
+    if code == 0:
+        return End(Outcome.SUCCEEDED)
+    if code == EX_TEMPFAIL:
+        return _postponed(RetryLater())
+    if code == EX_DATAERR:
+        return End(Outcome.DISCARDED, f"the handler exited with {code} (EX_DATAERR)")
+    return End(Outcome.FAILED, describe(leave), _traceback(leave))
 
 
 def _end_of_command(code: int) -> End:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -20,6 +21,8 @@ from eventctl.workers import handlers
 
 PATIENCE = 10.0
 """Seconds that one module has to be imported."""
+
+_NO_YIELD = "let it do its work without yield, or call the generator from a plain function"
 
 _ALTOGETHER = 60.0
 """Seconds that all of them have."""
@@ -76,7 +79,7 @@ def _import(config: Config, module: str, its: list[Handler], patience: float) ->
         yield problem(
             "handlers",
             f"{handler.name}: {handler.call} cannot be used: {error}{place}",
-            _mend(config, module, missing),
+            _NO_YIELD if error == handlers.NOT_RUN else _mend(config, module, missing),
         )
 
 
@@ -159,7 +162,8 @@ def _child(config: Config, calls: list[str], writer: int) -> NoReturn:
 
 def _load(call: str) -> tuple[str, str, str | None]:
     try:
-        handlers.load(call)
+        if _yields(handlers.load(call)):
+            return handlers.NOT_RUN, "", None
     except ModuleNotFoundError as error:
         return handlers.describe(error), _where(error), error.name or ""
     except (AttributeError, TypeError) as error:
@@ -168,6 +172,18 @@ def _load(call: str) -> tuple[str, str, str | None]:
     except BaseException as error:  # noqa: BLE001 - SystemExit at import is a finding, too
         return handlers.describe(error), _where(error), None
     return "", "", None
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    """Return whether a call of it only makes a generator, whose code nobody runs."""
+    import inspect
+
+    inner = inspect.unwrap(function)
+    return any(
+        is_generator(each)
+        for each in (inner, type(inner).__call__)
+        for is_generator in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    )
 
 
 def _where(error: BaseException) -> str:

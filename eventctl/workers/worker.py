@@ -11,7 +11,6 @@ process that forked it dies, the kernel kills the whole group.
 """
 
 import fcntl
-import json
 import marshal
 import os
 import select
@@ -24,7 +23,7 @@ from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
 from eventctl.models import Delivery, Outcome
-from eventctl.workers import handlers, kernel, output, progress_page
+from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.kernel import KillTimer
 from eventctl.workers.output import Stage
@@ -275,5 +274,5 @@ class _Worker:
             self._page.end(min(took, progress_page.LONGEST))
             return
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
-        self._say(b"%d %s\n" % (delivery.id, json.dumps(said).encode()))
+        self._say(answers.write(delivery.id, said))
         self._page.end(progress_page.SAID)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers import output, pipes, progress_page, worker
+from eventctl.workers import answers, output, pipes, progress_page, worker
 from eventctl.workers.handlers import signal_name
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
@@ -41,8 +40,6 @@ _MOST_AHEAD = 256
 _LONGEST_LINE = 2**20
 """Bytes that an answer has at the most: what is longer comes from no worker of ours."""
 
-_ANSWER = [str, int, str, str, str, float, bool]
-
 
 class WorkerHandle:
     """One worker process, and what was sent to it: the first of it is what it runs."""
@@ -59,7 +56,7 @@ class WorkerHandle:
         self._page = ProgressPage()
         with ExitStack() as opened:
             requests, self._requests = pipes.make(opened)
-            self.answers, answers = pipes.make(opened)
+            self.answers, to_answer = pipes.make(opened)
             life, self._life = pipes.make(opened)
             self._output = output.make()
             opened.callback(os.close, self._output)
@@ -68,7 +65,7 @@ class WorkerHandle:
             opened.pop_all()
         if self.pid == 0:
             os.setpgid(0, 0)
-            ends = worker.Ends(requests, answers, life, self._output, self._page)
+            ends = worker.Ends(requests, to_answer, life, self._output, self._page)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
         self.family = Family(self.pid, orphans)
         self.death = pipes.watch(self.pid)
@@ -83,13 +80,13 @@ class WorkerHandle:
         self._kill_at: float | None = None
         self._is_killed = False
         self._leave_by: float | None = None
-        self._ahead = 1
+        self._ahead: dict[str, int] = {}
         self._partial = b""
         self._unsent = b""
         # Both set it: neither may go on before it is so.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
-        for fd in (requests, answers, life):
+        for fd in (requests, to_answer, life):
             os.close(fd)
 
     @property
@@ -109,7 +106,7 @@ class WorkerHandle:
             return  # its end is near
         if self._follower:
             most = min(most, 1 - len(self.sent))  # the next one would write over what is not read
-        while most > 0 and queue and len(self.sent) < self._ahead:
+        while most > 0 and queue and len(self.sent) < self._most_sent(queue[0]):
             request = worker.request(queue[0])
             # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
             if self.sent and self._bytes + len(request) > self._room:
@@ -119,6 +116,13 @@ class WorkerHandle:
             self._bytes += len(request)
             self._unsent += request
             most -= 1
+
+    def _most_sent(self, delivery: Delivery) -> int:
+        """Return how many it may have been sent with this one: what waits behind a slow one
+        could be run elsewhere.
+        """
+        ahead = self._ahead.get(delivery.handler, 1)
+        return min(ahead, self._ahead.get(self.sent[-1].handler, 1)) if self.sent else ahead
 
     def flush(self) -> None:
         """Write all that was sent, together."""
@@ -202,24 +206,25 @@ class WorkerHandle:
                 return
             self.has_answered = True
             delivery = self.sent.popleft()
+            name = delivery.handler
             self._bytes -= self._sizes.popleft()
             if self._follower:
                 self._follower.end(delivery)
             if how <= progress_page.LONGEST:
                 results.append(Result(delivery, Outcome.SUCCEEDED, how))
                 most = max(1, _AHEAD // how) if how else _MOST_AHEAD
-                self._ahead = min(most, self._ahead * 2)
+                self._ahead[name] = min(most, 2 * self._ahead.get(name, 1))
             elif how == progress_page.BACK:
                 results.append(Result(delivery, Outcome.NOT_STARTED))
             else:
-                self._ahead = 1
+                self._ahead[name] = 1
                 results.append(self._understood(delivery))
 
     def _understood(self, delivery: Delivery) -> Result:
         while delivery.id not in self._said and self.listen():
             continue  # it was written before the page was: it is there to be read
         try:
-            result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
+            result = Result(delivery, *answers.read(self._said.pop(delivery.id, b"")))
         except ValueError:
             # The handler has got at the pipe. What else it says is worth nothing.
             self.halt()
@@ -335,13 +340,6 @@ def _follower(fd: int, on_line: OnLine) -> Follower:
     from eventctl.workers.output import Follower  # few ask for it, and every emit would load it
 
     return Follower(fd, on_line)
-
-
-def _ended(text: bytes) -> list[Any]:
-    found = json.loads(text)
-    if not isinstance(found, list) or [type(each) for each in found] != _ANSWER:
-        raise ValueError(text)
-    return [Outcome(found[0]), *found[1:]]
 
 
 def how(code: int) -> str:

@@ -113,6 +113,21 @@ def framed():
 """
 
 
+def test_a_handler_finds_no_signal_blocked_or_ignored_by_who_started_us(project: Project) -> None:
+    """As a supervisor does it whose children inherit that."""
+    code = (
+        "import signal\ndef go():\n"
+        "    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()\n"
+        "    for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGALRM):\n"
+        "        assert signal.getsignal(each) == signal.SIG_DFL, each\n"
+    )
+    fire.write(project, {"go": '"handlers:go"'}, code=code)
+    names = "TERM,USR1,CHLD,ALRM"
+    options = (f"--ignore-signal={names}", f"--block-signal={names}")
+    project.run("emit", "-q", "go", wrapper=("env", *options))
+    assert fire.by_handler(project) == {"go": ("done", 1)}
+
+
 @pytest.mark.parametrize("size", [5 << 30, 1 << 62])
 def test_more_output_than_can_be_mapped_does_not_end_the_sweep(project: Project, size: int) -> None:
     """The file of output counts all that was written, though its memory is given back."""

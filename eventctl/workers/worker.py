@@ -106,9 +106,12 @@ def _leave(ends: Ends) -> None:
 
 
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
+    for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+        # What we handle, and what the process that started us ignored.
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kernel.die_with_parent()
     kernel.adopt_orphans()
     _die_with_parent(ends.life)

@@ -29,7 +29,7 @@ def neighbour(*args):
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
     assert dict(os.environ) == START["environment"]
     assert list(sys.path) == START["path"]
-    import colorsys  # nobody has imported it before: sys.path has to be good
+    import colorsys  # nobody has imported it before: it needs a good sys.path
     draft = HERE / f"umask.{os.getpid()}"
     draft.touch()
     assert stat.S_IMODE(draft.stat().st_mode) & 0o600 == 0o600

@@ -17,7 +17,7 @@ from typing import Any
 
 
 class ProgramEnd:
-    """What has to be done when this process ends, for what began in it."""
+    """The end of this process: what Python does then, for what began after the fork."""
 
     def __init__(self) -> None:
         """Set aside what is inherited. Called after the fork, before any handler."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -11,6 +12,7 @@ from eventctl.cli import completion
 from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
 from eventctl.models import Status
+from eventctl.store.queries.events import Selection
 
 if TYPE_CHECKING:
     from eventctl.store.queries.events import Selection
@@ -157,8 +159,6 @@ def selection(
     until: Moment | None,
 ) -> Selection:
     """Return what the options select. `now` is the database's, in milliseconds since 1970."""
-    from eventctl.store.queries.events import Selection
-
     return Selection(
         statuses=tuple(int(status) for status in statuses),
         events=events,
@@ -169,8 +169,6 @@ def selection(
 
 
 def _date(text: str) -> int | None:
-    from datetime import UTC, datetime
-
     try:
         moment = datetime.fromisoformat(text.strip())
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
+from eventctl.cli.output.tables import span
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
+from eventctl.store import incidents
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -45,7 +48,6 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
     if undo and time is not None:
         raise UsageError("--undo ends the silence: --for cannot go with it")
     milliseconds = 0 if undo else None if time is None else int(time * 1000)
-    from eventctl.store import incidents
 
     with context.open() as database:
         found = [_find(database, each) for each in ids]
@@ -63,14 +65,10 @@ def _find(database: Database, typed: str) -> Incident:
 
 
 def _about(incident: Incident) -> str:
-    from eventctl.alerts.render import wording
-
     return wording.happened(incident.kind, incident.handler, incident.count, incident.names)
 
 
 def _said(time: float | None, undo: bool) -> str:
-    from eventctl.cli.output.tables import span
-
     if undo:
         return "the channels are notified of it again"
     return "silent until it ends" if time is None else f"silent for {span(round(time * 1000))}"

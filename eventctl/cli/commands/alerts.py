@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.alerts import channels
+from eventctl.alerts.incident import sample
+from eventctl.alerts.render import recipients, wording
 from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.options import names
+from eventctl.cli.output.formats import iso, json_text
 from eventctl.config.model import KINDS, Alert
-from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
 from eventctl.format.messages import complain
+from eventctl.format.text import printable
+from eventctl.store import claims
+from eventctl.store.incidents import FOR_EVER
+from eventctl.store.queries import incidents
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -79,8 +88,6 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return EXIT_DONE
-    from eventctl.store import claims
-    from eventctl.store.queries import incidents
 
     context: Context = ctx.obj
     with context.open() as database:
@@ -91,8 +98,6 @@ def command(
                 database, kinds=kinds, handlers=handlers, ended=True, limit=limit
             )
     if as_json:
-        from eventctl.cli.output.formats import json_text
-
         sys.stdout.write(json_text([incident_json(each) for each in found], indent=2) + "\n")
     elif not found:
         complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
@@ -105,8 +110,6 @@ def command(
 
 def incident_json(incident: Incident) -> dict[str, Any]:
     """Return an incident as `--json` has it."""
-    from eventctl.cli.output.formats import iso
-
     return {
         "id": incident.key,
         "state": "open" if incident.is_open else "ended",
@@ -136,18 +139,12 @@ def incident_json(incident: Incident) -> dict[str, Any]:
 
 
 def _silent_until(incident: Incident) -> str | None:
-    from eventctl.cli.output.formats import iso
-    from eventctl.store.incidents import FOR_EVER
-
     if incident.silent_until is not None and incident.silent_until >= FOR_EVER:
         return "end"
     return iso(incident.silent_until)
 
 
 def _line(incident: Incident) -> str:
-    from eventctl.cli.output.formats import iso
-    from eventctl.format.text import printable
-
     sent = [f"{each.channel} {iso(each.sent_at)}" for each in incident.notifications if each.state]
     cells = (
         incident.key,
@@ -178,9 +175,7 @@ def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     """Return what a person reads of an incident. `channels` are those of events.toml."""
     from rich.text import Text
 
-    from eventctl.alerts.render import recipients, wording
     from eventctl.cli.output.tables import span, utc
-    from eventctl.format.text import printable
 
     what = wording.happened(incident.kind, incident.handler, incident.count, incident.names)
     if incident.is_open:
@@ -207,7 +202,6 @@ def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
 def _notified(sent: Notification, incident: Incident, now: int, channels: set[str]) -> Text:
     from rich.text import Text
 
-    from eventctl.alerts.render import recipients
     from eventctl.cli.output.tables import ago
 
     text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
@@ -252,13 +246,6 @@ def _chosen(channels: Sequence[Alert], wanted: Sequence[str]) -> list[Alert]:
 
 def _try(context: Context, channel: Alert) -> bool:
     """Send the sample through one channel, say what came back, return whether it was accepted."""
-    import time
-
-    from eventctl.alerts import channels
-    from eventctl.alerts.incident import sample
-    from eventctl.errors import ChannelError
-    from eventctl.format.text import printable
-
     begin = time.monotonic()
     try:
         warnings = channels.send(channel, sample(context.config))

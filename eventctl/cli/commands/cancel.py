@@ -11,6 +11,8 @@ import click
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
+from eventctl.cli.output import plan_table
+from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
 
@@ -78,8 +80,6 @@ def command(
 
 
 def _show(context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow]) -> int:
-    from eventctl.cli.output import plan_table
-
     plan_table.show(context.config, rows)
     sys.stdout.flush()
     complain(f"would cancel {selection.both(to_do)}{selection.left_alone(rows)}")
@@ -93,7 +93,6 @@ def _tell_running(running: Sequence[PlanRow]) -> None:
 
 
 def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:
-    from eventctl.cli.output.progress import ProgressBar
     from eventctl.run import replay
 
     with ProgressBar("cancelling", sum(row.acts for row in rows)) as bar:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import sys
+from difflib import unified_diff
 from pathlib import Path
 
 import click
@@ -18,6 +20,7 @@ from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
 from eventctl.format.address import parse_address
 from eventctl.format.messages import complain
+from eventctl.format.text import printable
 from eventctl.setup import crontab
 
 
@@ -118,9 +121,6 @@ def _change(old: bytes, new: bytes, dry_run: bool, done: str) -> None:
 
 
 def _difference(old: bytes, new: bytes) -> str:
-    from difflib import unified_diff
-
-    from eventctl.format.text import printable
 
     before, after = (
         printable(text.decode("utf-8", "backslashreplace"), lines=True).splitlines(keepends=True)
@@ -204,8 +204,6 @@ def _warn_of_variables(config: Config, there: bytes) -> None:
 
 
 def _user() -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,22 @@ import click
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters
+from eventctl.cli.output.formats import (
+    CSV_HEADER,
+    cloudevent,
+    csv_row,
+    done_of_expected,
+    event_json,
+    json_text,
+    text_line,
+)
+from eventctl.format.messages import complain
+from eventctl.format.redact import Redaction
+from eventctl.format.text import printable
 from eventctl.models import State
+from eventctl.store import claims
+from eventctl.store.queries import events, operations
+from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -56,11 +72,6 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
       eventctl list --event purchased --limit 0 --format csv > purchased.csv
       eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
     """
-    from eventctl.format.redact import Redaction
-    from eventctl.store import claims
-    from eventctl.store.queries import events, operations
-    from eventctl.store.queries.redacted import event_shown
-
     form = form or ("table" if sys.stdout.isatty() else "text")
     with context.open() as database:
         now = claims.now(database)
@@ -85,26 +96,18 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
 
 
 def _print_lines(pages: Pages) -> int:
-    from eventctl.cli.output.formats import text_line
-
     return _write(map(text_line, _each(pages)))
 
 
 def _print_jsonl(pages: Pages) -> int:
-    from eventctl.cli.output.formats import event_json, json_text
-
     return _write(json_text(event_json(event)) for event in _each(pages))
 
 
 def _print_cloudevents(pages: Pages, source: str) -> int:
-    from eventctl.cli.output.formats import cloudevent, json_text
-
     return _write(json_text(cloudevent(event, source)) for event in _each(pages))
 
 
 def _print_json(pages: Pages) -> int:
-    from eventctl.cli.output.formats import event_json, json_text
-
     # An array that is written as it comes: a million events must not lie in memory.
     shown = 0
     for event in _each(pages):
@@ -116,9 +119,6 @@ def _print_json(pages: Pages) -> int:
 
 
 def _print_csv(pages: Pages) -> int:
-    import csv
-
-    from eventctl.cli.output.formats import CSV_HEADER, csv_row
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(CSV_HEADER)
@@ -189,7 +189,6 @@ class _Layout:
         from rich.text import Text
 
         from eventctl.cli.output.tables import plain_table, utc
-        from eventctl.format.text import printable
 
         table = plain_table(show_header=show_header)
         columns = {
@@ -223,7 +222,6 @@ class _Layout:
 
 
 def _status(event: EventView) -> Any:
-    from eventctl.cli.output.formats import done_of_expected
     from eventctl.cli.output.tables import status_text
 
     return status_text(event.status).append(f" {done_of_expected(event)}", "dim")
@@ -255,8 +253,6 @@ def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
 
 
 def _say_why(any_events: bool, prog: str) -> None:
-    from eventctl.format.messages import complain
-
     if any_events:
         complain("no event matches")
     else:

@@ -12,10 +12,13 @@ import click
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
+from eventctl.cli.output import plan_table
+from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.run.rate_limit import parse_rate
+from eventctl.store.queries import events
 
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
@@ -142,8 +145,6 @@ def _selected(
 def _show(
     context: Context, database: Database, rows: Sequence[PlanRow], to_run: Sequence[PlanRow]
 ) -> None:
-    from eventctl.cli.output import plan_table
-
     plan_table.show(context.config, rows)
     sys.stdout.flush()
     complain(f"would run {selection.both(to_run)}{selection.left_alone(rows)}")
@@ -152,8 +153,6 @@ def _show(
 
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
     """Tell what will not come of it: handlers that are gone, that fail, or that are paused."""
-    from eventctl.store.queries import events
-
     counts = Counter(row.delivery.handler for row in to_run)
     for handler in sorted(set(counts) - set(context.config.handlers)):
         complain(
@@ -170,7 +169,6 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
 
 
 def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> list[int]:
-    from eventctl.cli.output.progress import ProgressBar
     from eventctl.run import replay
 
     total = sum(row.acts for row in rows)

@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from eventctl.cli.context import Context
+from eventctl.cli.output.progress import ProgressBar
+from eventctl.cli.output.tables import span
 from eventctl.cli.selection import TOLD, deliveries
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
+from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
+from eventctl.run import replay
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
@@ -30,9 +34,6 @@ def run_now(
     `verbose` tells of each attempt, and of what its handler writes, as it happens;
     otherwise only the first failures are told, once all is over.
     """
-    from eventctl.cli.output.progress import ProgressBar
-    from eventctl.run import replay
-
     if context.config.mistakes:
         raise ConfigError(list(context.config.mistakes))
     unsuccessful: list[tuple[Result, Verdict]] = []
@@ -70,8 +71,6 @@ def run_now(
 
 def in_words(result: Result, verdict: Verdict) -> str:
     """Return how an attempt ended, and what comes next, on one line."""
-    from eventctl.cli.output.tables import span
-
     delivery = result.delivery
     line = f"{delivery.handler} of {delivery.name} {delivery.event_id}: {result.outcome}"
     if result.outcome == Outcome.SUCCEEDED:
@@ -93,8 +92,6 @@ def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[De
 
     What `redact` hides of the event's args is hidden there, too.
     """
-    from eventctl.format.redact import Redaction
-
     redaction = Redaction(config.redact)
 
     def heard(delivery: Delivery, line: str) -> None:

@@ -10,10 +10,35 @@ from typing import TYPE_CHECKING
 import click
 
 from eventctl.cli import completion
+from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
+from eventctl.cli.output.formats import (
+    done_of_expected,
+    event_json,
+    expected,
+    json_text,
+    pretty_args,
+)
+from eventctl.cli.output.tables import (
+    ago,
+    breaker_line,
+    console,
+    counted,
+    outcome_style,
+    pause_line,
+    span,
+    state_text,
+    status_text,
+    utc,
+)
 from eventctl.errors import UsageError
+from eventctl.format.redact import Redaction
+from eventctl.format.text import printable
 from eventctl.models import Reason, State
+from eventctl.store import claims
+from eventctl.store.queries import events, incidents, operations
+from eventctl.store.queries.redacted import attempts_shown, event_shown
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -54,14 +79,8 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
     if bool(event) == bool(incident):
         raise UsageError("show takes the id of an event, or --incident and the id of an incident")
     if incident:
-        from eventctl.cli.commands import show_incident
-
         show_incident.show(context, incident, as_json=as_json)
         return
-    from eventctl.format.redact import Redaction
-    from eventctl.store import claims
-    from eventctl.store.queries import events, incidents, operations
-    from eventctl.store.queries.redacted import attempts_shown, event_shown
 
     with context.open() as database:
         found = events.find(database, event)
@@ -78,11 +97,8 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
     if as_json:
-        from eventctl.cli.output.formats import event_json, json_text
-
         sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
         return
-    from eventctl.cli.output.tables import breaker_line, console, pause_line
 
     out = console()
     page = _Page(context.config, found, history, now)
@@ -122,10 +138,6 @@ class _Page:
     def _head(self, width: int) -> Iterator[Text]:
         from rich.text import Text
 
-        from eventctl.cli.output.formats import done_of_expected, expected, pretty_args
-        from eventctl.cli.output.tables import ago, status_text, utc
-        from eventctl.format.text import printable
-
         event = self._event
         yield Text.assemble(
             ("event ", "dim"),
@@ -148,9 +160,6 @@ class _Page:
     def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:
         from rich.text import Text
 
-        from eventctl.cli.output.tables import state_text
-        from eventctl.format.text import printable
-
         yield Text()
         yield Text.assemble(
             (printable(delivery.handler), "bold"),
@@ -168,8 +177,6 @@ class _Page:
             yield from _quoted("output", history[-1].output)
 
     def _standing(self, delivery: DeliveryView) -> str:
-        from eventctl.cli.output.tables import ago, counted, span, utc
-
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
             allowed = counted(self._config, self._event.name, delivery)
@@ -193,9 +200,6 @@ class _Page:
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
         from rich.text import Text
-
-        from eventctl.cli.output.tables import outcome_style, span, utc
-        from eventctl.format.text import printable
 
         left_out = len(history) - _SHOWN_ATTEMPTS
         if left_out > 0:
@@ -224,8 +228,6 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
     """Yield what others wrote, each line marked, so that none passes for one of ours."""
     from rich.text import Text
 
-    from eventctl.format.text import printable
-
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
     if not any(lines):
         return
@@ -240,9 +242,6 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
     """Return which open incident a delivery is a part of, and whether people know of it."""
     from rich.text import Text
 
-    from eventctl.cli.output.tables import span
-    from eventctl.format.text import printable
-
     sent = [printable(each.channel) for each in incident.notifications if each.state]
     known = f"notified: {', '.join(sent)}" if sent else "not notified yet"
     lasts = span(max(0, now - incident.opened_at))
@@ -256,8 +255,6 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
     """Yield what a person can do about what failed, and the command that does it."""
     from rich.text import Text
-
-    from eventctl.format.text import printable
 
     failed = [d for d in event.deliveries if d.state == State.FAILED]
     held = [d for d in event.deliveries if d.held]

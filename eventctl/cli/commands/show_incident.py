@@ -5,8 +5,16 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from eventctl.alerts.incident import digest
+from eventctl.alerts.render import wording
 from eventctl.cli import selection
 from eventctl.cli.context import Context
+from eventctl.cli.output.formats import event_json, json_text
+from eventctl.format.redact import Redaction
+from eventctl.store import claims
+from eventctl.store.queries import events, operations
+from eventctl.store.queries.events import Selection
+from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
     from eventctl.store.incidents import Incident
@@ -15,12 +23,6 @@ if TYPE_CHECKING:
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:
     """Show the incident whose id begins with `typed`. Raises UsageError where there is none."""
-    from eventctl.format.redact import Redaction
-    from eventctl.store import claims
-    from eventctl.store.queries import events, operations
-    from eventctl.store.queries.events import Selection
-    from eventctl.store.queries.redacted import event_shown
-
     with context.open() as database:
         now = claims.now(database)
         incident = selection.find_incident(database, typed)
@@ -33,7 +35,6 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
         ]
     if as_json:
         from eventctl.cli.commands import alerts
-        from eventctl.cli.output.formats import event_json, json_text
 
         shown = alerts.incident_json(incident) | {"events": [event_json(each) for each in first]}
         sys.stdout.write(json_text(shown, indent=2) + "\n")
@@ -42,8 +43,6 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
-    from eventctl.alerts.incident import digest
-    from eventctl.alerts.render import wording
     from eventctl.cli.commands import alerts, list
     from eventctl.cli.output.tables import console
 

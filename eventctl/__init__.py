@@ -43,7 +43,7 @@ _HOMES = {"emit": "api", "current": "workers.handlers", "Current": "workers.hand
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'eventctl' has no attribute {name!r}")
-    from importlib import import_module
+    from importlib import import_module  # lazy: loaded when it is used
 
     value: object = getattr(import_module(f"eventctl.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value

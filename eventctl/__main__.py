@@ -12,7 +12,7 @@ from eventctl.errors import EXIT_NOT_RECORDED, OutputError
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     try:
-        from eventctl.cli import run, streams
+        from eventctl.cli import run, streams  # lazy: what the host refuses is said here
         from eventctl.format.messages import complain
         from eventctl.format.signals import restore_signals
 

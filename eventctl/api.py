@@ -122,7 +122,7 @@ def _keep(
 ) -> None:
     """Put an event that is not recorded into the spool. Raises where that cannot be, either."""
     try:
-        from eventctl.run.keep_event import keep
+        from eventctl.run.keep_event import keep  # lazy: few calls need it
 
         path = configuration.find(None if config is None else os.fspath(config))
         keep(settings, path, event, error, delay)
@@ -159,7 +159,7 @@ def _warn_if_stalled(settings: Config, store: Database) -> None:
             return
         _looked_at[path] = now
     if words := emitter.stalled(settings, store):
-        import warnings
+        import warnings  # lazy: few calls need it
 
         # Where a filter makes errors of warnings: this event is recorded all the same.
         with contextlib.suppress(StalledWarning):
@@ -172,7 +172,7 @@ def _run(settings: Config, event: NewEvent) -> int | None:
     Returns the event's id; None where the process said none. It may have recorded the event
     all the same, which is no harm: to record it again by its key gives the same id.
     """
-    import subprocess
+    import subprocess  # lazy: few calls need it
     import sys
 
     argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]

@@ -1,8 +1,9 @@
-"""Check that imports inside eventctl run one way, folder by folder.
+"""Check that imports inside eventctl run one way, folder by folder, and stand at the top.
 
 Run by `make lint`. HOUSE lists the folders from the top of the house to the bottom: a folder
-may import itself and what is below it. Imports inside functions count too. Prints each
-violation as file:line, and exits 1 if there is one.
+may import itself and what is below it. An import inside a function counts too, and says in a
+comment why it is not at the top: `# lazy: …`. Prints each violation as file:line, and exits 1
+if there is one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ HOUSE = (
 )
 
 
+_NEAR = 5
+"""Lines above an import within which its reason may be."""
+
+
 def imports_of(file: Path) -> Iterator[tuple[int, str]]:
     """Yield (line, part of the house) for each import of eventctl in a file."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
@@ -52,6 +57,20 @@ def imports_of(file: Path) -> Iterator[tuple[int, str]]:
                 yield node.lineno, part if part in HOUSE else "__init__"
 
 
+def unexplained(file: Path) -> Iterator[int]:
+    """Yield the line of each import inside a function that has no `# lazy:`."""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for function in ast.walk(ast.parse(text, str(file))):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    # One word is enough for imports that follow one another.
+                    above = lines[max(0, node.lineno - _NEAR) : node.lineno]
+                    if not any("# lazy: " in line for line in above):
+                        yield node.lineno
+
+
 def violations(root: Path) -> Iterator[str]:
     """Yield one line for each import that runs upwards below `root`/eventctl."""
     for file in sorted((root / "eventctl").rglob("*.py")):
@@ -65,6 +84,9 @@ def violations(root: Path) -> Iterator[str]:
                 yield f"{where}:{line}: a relative import: name the module from eventctl on"
             elif HOUSE.index(theirs) < HOUSE.index(mine):
                 yield f"{where}:{line}: {mine} imports {theirs}, which is above it"
+
+        for line in sorted(set(unexplained(file))):
+            yield f"{where}:{line}: an import inside a function: say why, # lazy: …"
 
 
 def main() -> int:

@@ -24,7 +24,7 @@ def tree(root: Path, files: dict[str, str]) -> Path:
         "import eventctl.run.sweep as s\n",
         "from eventctl.run import sweep\n",
         "from eventctl import run\n",
-        "def f():\n    import eventctl.run.sweep\n",
+        "def f():\n    import eventctl.run.sweep  # lazy: x\n",
     ],
 )
 def test_an_import_of_a_folder_above_is_named_with_its_line(tmp_path: Path, text: str) -> None:
@@ -54,3 +54,9 @@ def test_a_folder_that_is_not_in_the_house_is_named(tmp_path: Path) -> None:
 def test_nothing_inside_imports_the_public_face(tmp_path: Path) -> None:
     (line,) = violations(tree(tmp_path, {"state/folder.py": "from eventctl import emit\n"}))
     assert line == "eventctl/state/folder.py:1: state imports __init__, which is above it"
+
+
+def test_an_import_inside_a_function_says_why(tmp_path: Path) -> None:
+    text = "def f():\n    import json\n\n\ndef g():\n    import json  # lazy: few need it\n"
+    (line,) = violations(tree(tmp_path, {"state/folder.py": text}))
+    assert line.startswith("eventctl/state/folder.py:2: an import inside a function")

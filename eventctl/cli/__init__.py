@@ -12,14 +12,14 @@ from eventctl.format.messages import complain
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
-    from eventctl.cli import fast_emit
+    from eventctl.cli import fast_emit  # lazy: few runs need it
 
     try:
         if asked := fast_emit.parse(arguments):
-            from eventctl.cli.context import Context
+            from eventctl.cli.context import Context  # lazy: few runs need it
 
             return fast_emit.emit(Context(asked.config), **asked.options)
-        from eventctl.cli import app
+        from eventctl.cli import app  # lazy: few runs need it
 
         return app.main(arguments)
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ def cli(ctx: click.Context, config: str | None) -> None:
 def main(arguments: list[str]) -> int:
     """Run one command line; return its exit code. Raises what a command raises."""
     if "_EVENTCTL_COMPLETE" in os.environ:
-        from eventctl.cli.completion import answer
+        from eventctl.cli.completion import answer  # lazy: few runs need it
 
         return answer(cli)
     try:

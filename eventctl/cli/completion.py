@@ -105,7 +105,7 @@ def statuses(context: click.Context, parameter: click.Parameter, incomplete: str
 
 def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Complete the id of an event: the newest, those that failed first."""
-    from eventctl.cli.output.formats import iso, status_name
+    from eventctl.cli.output.formats import iso, status_name  # lazy: few runs need it
     from eventctl.store.queries.events import newest
 
     with _store(context) as store:
@@ -122,7 +122,7 @@ def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> 
 
 def incidents(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Complete the id of an open incident."""
-    from eventctl.store.queries.incidents import incidents
+    from eventctl.store.queries.incidents import incidents  # lazy: few runs need it
 
     with _store(context) as store:
         found = incidents(store) if store else []
@@ -135,7 +135,7 @@ def incidents(context: click.Context, parameter: click.Parameter, incomplete: st
 
 def _store(context: click.Context) -> AbstractContextManager[Database | None]:
     """Return the store, or None in its place where there is none yet: to open it would make it."""
-    from eventctl.store.connect import database
+    from eventctl.store.connect import database  # lazy: few runs need it
 
     store = _config(context).store
     if store.sqlite and not store.sqlite.exists():

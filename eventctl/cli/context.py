@@ -50,13 +50,13 @@ class Context:
 
     def open(self) -> Database:
         """Return the store, ready for use; close it, or use it as a context manager."""
-        from eventctl.store.connect import open_store
+        from eventctl.store.connect import open_store  # lazy: few runs need it
 
         return open_store(self.config)
 
     @property
     def prog(self) -> str:
         """How a person calls eventctl with this configuration again."""
-        import shlex
+        import shlex  # lazy: few runs need it
 
         return f"eventctl --config {shlex.quote(str(self.config.path))}"

@@ -199,7 +199,7 @@ def _keep(
 ) -> int:
     """Put an event that is not recorded into the spool, or on stderr; return the exit code."""
     try:
-        from eventctl.run.keep_event import keep
+        from eventctl.run.keep_event import keep  # lazy: few runs need it
 
         path = keep(config, context.path, event, error, delay)
     except Exception as unspooled:  # noqa: BLE001 - the event itself is the last resort

@@ -48,7 +48,7 @@ _DOES = {"replay": "run", "cancel": "be cancelled"}
 
 def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> Selection:
     """Return which events are meant. Raises UsageError where an id or key is not there."""
-    from eventctl.cli.options import selection
+    from eventctl.cli.options import selection  # lazy: few runs need it
     from eventctl.store import claims
     from eventctl.store.queries import events
 
@@ -75,7 +75,7 @@ def _of_incident(wanted: Selection, incident: Incident) -> Selection:
 
 def find_incident(database: Database, typed: str) -> Incident:
     """Return the incident with this id, or whose id alone begins with it. Raises UsageError."""
-    from eventctl.store.queries import incidents
+    from eventctl.store.queries import incidents  # lazy: few runs need it
 
     seen = "see which there are: eventctl alerts --all"
     if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
@@ -139,7 +139,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
     """Tell what is paused of these deliveries, each by its event's and its handler's name."""
-    from eventctl.store.queries import operations
+    from eventctl.store.queries import operations  # lazy: few runs need it
 
     pauses = operations.Pauses(database)
     for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:

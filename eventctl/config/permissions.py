@@ -69,7 +69,7 @@ def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
 
 def user_name(number: int) -> str:
     """Return a user's name, or the number where there is none."""
-    import pwd  # here and below: only who is refused or warned pays for it
+    import pwd  # lazy: only who is refused or warned pays for it
 
     try:
         return pwd.getpwuid(number).pw_name
@@ -79,7 +79,7 @@ def user_name(number: int) -> str:
 
 def group_name(number: int) -> str:
     """Return a group's name, or the number where there is none."""
-    import grp
+    import grp  # lazy: few files need it
 
     try:
         return grp.getgrgid(number).gr_name

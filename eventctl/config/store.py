@@ -95,7 +95,7 @@ def _database(
 
 
 def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
-    from eventctl.config import urls  # a store in a SQLite file needs none of it
+    from eventctl.config import urls  # lazy: a store in a SQLite file needs none of it
 
     if not private and urls.password_of(literal(raw)):
         raise UrlError(
@@ -107,7 +107,7 @@ def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
 
 
 def _encoded(text: str) -> str:
-    from eventctl.config.urls import encoded  # as above
+    from eventctl.config.urls import encoded  # lazy: as above
 
     return encoded(text)
 

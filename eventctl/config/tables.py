@@ -100,7 +100,7 @@ def _ping(table: TableReader) -> Secret | None:
     url = table.text("ping")
     if url is None:
         return None
-    from eventctl.config import urls  # here and below: not every file has a URL
+    from eventctl.config import urls  # lazy: not every file has a URL
 
     try:
         urls.parse_http(url, urls.PING_FORM)
@@ -129,7 +129,7 @@ def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, 
 def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
-    from eventctl.config import alerts  # every emit would pay for it
+    from eventctl.config import alerts  # lazy: every emit would pay for it
 
     return alerts.read(root, folder, private)
 
@@ -184,7 +184,7 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:
-    from eventctl.config import urls
+    from eventctl.config import urls  # lazy: few files need it
 
     try:
         user = urls.parse_smtp(smtp)[1]

@@ -114,7 +114,7 @@ def _number(text: str) -> float | None:
 
 def _shown(text: str | float) -> str:
     if isinstance(text, str):
-        from eventctl.format.text import printable  # only a mistake needs it
+        from eventctl.format.text import printable  # lazy: only a mistake needs it
 
         return '"' + printable(text if len(text) <= 40 else text[:40] + "…") + '"'
     return f"{text:g}" if isinstance(text, float) or abs(text) < 10**15 else "this number"

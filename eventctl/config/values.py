@@ -26,7 +26,7 @@ class Mistakes:
 
     def add(self, key: str, wrong: str, fix: str) -> None:
         """Note a mistake; no key means the file. No text may hold what could be a secret."""
-        from eventctl.format.text import printable  # only a mistake needs it
+        from eventctl.format.text import printable  # lazy: only a mistake needs it
 
         place = f"{self._source}: {key}" if key else str(self._source)
         self.lines.append(printable(f"{place}: {wrong}; {fix}"))
@@ -123,7 +123,7 @@ class TableReader:
 
     def check_address(self, name: str, address: str) -> None:
         """Note an address that no mail can be sent to or from."""
-        from eventctl.format.address import FORM, parse_address  # only who mails needs it
+        from eventctl.format.address import FORM, parse_address  # lazy: only who mails needs it
 
         if "," in address:
             self.mistake(name, "has a comma in an address", "write one address a string")
@@ -322,7 +322,7 @@ def kind(value: object) -> str:
 
 def near(word: str, words: Iterable[str]) -> str:
     """Return `did you mean "…"?` for the word that is nearest, "" where none is near."""
-    from eventctl.format.text import did_you_mean  # only a mistake needs it
+    from eventctl.format.text import did_you_mean  # lazy: only a mistake needs it
 
     return did_you_mean(word, words, quoted)
 

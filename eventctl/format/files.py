@@ -90,7 +90,7 @@ def _check_alike(target: Path, text: str) -> None:
 
 def closed_to_us(paths: Iterable[Path]) -> str:
     """Return which of these files is there and not for this user to write, in words, or ""."""
-    import pwd
+    import pwd  # lazy: few texts need it
 
     for path in paths:
         with suppress(OSError):

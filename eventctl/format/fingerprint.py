@@ -29,7 +29,7 @@ def general(error: str) -> str:
 
 def fingerprint(error: str, traceback: str) -> str:
     """Return 12 hex digits, the same for errors of one cause: by text, and by what raised."""
-    from hashlib import sha256
+    from hashlib import sha256  # lazy: few texts need it
 
     telling = (general(error), *place(traceback))
     return sha256("\0".join(telling).encode("utf-8", "replace")).hexdigest()[:12]

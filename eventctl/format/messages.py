@@ -65,7 +65,7 @@ class _Stderr(io.RawIOBase):
 def is_ready(fd: int, patience: float = _PATIENCE) -> bool:
     """Return whether some bytes can be written without blocking, within `patience` seconds."""
     try:
-        import select  # an emit with nothing to say does not load it
+        import select  # lazy: an emit with nothing to say does not load it
     except (ImportError, OSError):
         return True  # a host that has no file left for it: better to wait than to be silent
     poll = select.poll()

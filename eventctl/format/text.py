@@ -61,7 +61,7 @@ def json_text(value: object) -> str:
 
 @cache
 def _encoder(ascii: bool = False) -> JSONEncoder:
-    from json import JSONEncoder  # few who show text have values to encode
+    from json import JSONEncoder  # lazy: few who show text have values to encode
 
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
@@ -73,7 +73,7 @@ def shorten(text: str, width: int) -> str:
 
 def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = repr) -> str:
     """Return "did you mean …?" with the most similar of some words, "" where none is similar."""
-    from difflib import get_close_matches  # only a mistake needs it
+    from difflib import get_close_matches  # lazy: only a mistake needs it
 
     by_fold = {other.casefold(): other for other in words}
     found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)

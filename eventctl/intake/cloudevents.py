@@ -91,7 +91,7 @@ def _key(source: str, identity: str, own_source: str) -> str:
     key = identity if source == own_source else f"{source} {identity}"
     if len(key) <= _LONGEST_KEY and key.isprintable() and key == key.strip():
         return key
-    from hashlib import sha256
+    from hashlib import sha256  # lazy: few keys need it
 
     digest = sha256(f"{source} {identity}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"cloudevent-{digest}"

@@ -138,7 +138,7 @@ def _key_in(path: Path) -> str:
 def _file_name(key: str) -> str:
     if len(key) <= 100 and all(c.isascii() and (c.isalnum() or c in "-_") for c in key):
         return key
-    from hashlib import sha256
+    from hashlib import sha256  # lazy: few keys need it
 
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -237,7 +237,7 @@ def _content(path: Path) -> tuple[os.stat_result, bytes]:
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
     # The same file imported again, after a crash, must be the same event; another
     # file of the same name and content must not.
-    from hashlib import sha256
+    from hashlib import sha256  # lazy: few keys need it
 
     identity = f"{name} {status.st_ino} {status.st_mtime_ns} ".encode()
     return f"spool-{sha256(identity + data).hexdigest()[:40]}"

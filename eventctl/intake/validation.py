@@ -58,7 +58,7 @@ def _check_key(key: str) -> None:
 
 
 def _unknown(config: Config, name: str) -> str:
-    from eventctl.format.text import did_you_mean  # only a mistake needs it
+    from eventctl.format.text import did_you_mean  # lazy: only a mistake needs it
 
     text = f"no event {name!r} in {config.path}"
     if hint := did_you_mean(name, config.events):

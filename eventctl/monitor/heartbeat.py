@@ -69,7 +69,7 @@ def call(url: str, timeout: float = TIMEOUT) -> None:
     `timeout` is in seconds, for all of it. Raises HeartbeatFailed.
     """
     # Lazily: few sweeps have a URL, and each would pay for ssl.
-    from urllib.parse import urlsplit
+    from urllib.parse import urlsplit  # lazy: a sweep without a URL needs none of it
 
     from eventctl.alerts.transport import http
 

@@ -113,7 +113,7 @@ class _Runner:
     """The claimer and the workers of one emit, made before the event is recorded."""
 
     def __init__(self, config: Config, event: NewEvent, *, fork: bool) -> None:
-        from eventctl.run import dispatch
+        from eventctl.run import dispatch  # lazy: an emit need not load it
         from eventctl.workers.pool import Pool
 
         self._config = config

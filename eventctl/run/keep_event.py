@@ -29,7 +29,7 @@ def keep(
     the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
     Raises whatever keeps it from being written: the event is then nowhere.
     """
-    from eventctl.intake import spool
+    from eventctl.intake import spool  # lazy: an emit need not load it
 
     state = _state(config, error)
     has_channels = config is None or any(
@@ -65,7 +65,7 @@ def _notify(
     """Have another process notify a person, so that a slow server never holds the emitter up."""
     if path is None:
         return  # where there is no events.toml, there is no channel
-    import subprocess
+    import subprocess  # lazy: an emit need not load it
 
     with suppress(OSError, StateUnavailable):  # the caller's own line on stderr says the same
         if not _is_due(state, path):
@@ -86,7 +86,7 @@ def _is_due(state: StateFolder | None, path: Path) -> bool:
     if state is not None:
         return state.once_in("emit-failed", _NOTIFIED_EVERY)
     # The state folder cannot be written: another place keeps a thousand failures one message.
-    from tempfile import gettempdir
+    from tempfile import gettempdir  # lazy: an emit need not load it
     from zlib import crc32
 
     name = f"eventctl-{os.geteuid()}-{crc32(os.fsencode(path)):08x}"

@@ -298,6 +298,6 @@ class SweepPasses:
     def _keep(self) -> None:
         """Delete what [store] keep no longer keeps, now that all else is done."""
         if self._config.store.keep is not None and not self._interruption.signal:
-            from eventctl.upkeep import prune
+            from eventctl.upkeep import prune  # lazy: an emit need not load it
 
             prune.keep_to_limit(self._config, self._database, self._state)

@@ -61,7 +61,7 @@ class StateFolder:
         except FileExistsError:
             return
         if self._group:
-            import shutil
+            import shutil  # lazy: few folders have a group
 
             shutil.chown(folder, group=self._group)
         os.chmod(folder, self._folder_mode)

@@ -57,7 +57,7 @@ def record_claimed(
     with no deliveries where the event's key was there already, and without those that
     are paused: these are left to the sweep.
     """
-    from eventctl.store import pauses
+    from eventctl.store import pauses  # lazy: an emit need not load it
 
     def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
         now = tx.now()

@@ -228,10 +228,10 @@ def load_driver() -> Any:
     """
     # mysqlclient is C, and starts twice as fast; either will do.
     try:
-        import MySQLdb
+        import MySQLdb  # lazy: an emit need not load it
     except ImportError:
         try:
-            import pymysql
+            import pymysql  # lazy: an emit need not load it
         except ImportError:
             raise StoreError(
                 "[store] url names MySQL, and no driver for it is installed:"

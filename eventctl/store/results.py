@@ -122,7 +122,7 @@ def _finish_rough(
             result.output,
         )
     if verdict.state == State.FAILED or verdict.told:
-        from eventctl.format.fingerprint import (
+        from eventctl.format.fingerprint import (  # lazy: an emit need not load it
             fingerprint,  # its patterns are compiled where they are needed
         )
 

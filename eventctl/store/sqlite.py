@@ -28,7 +28,7 @@ class SqliteDatabase(Database):
     snapshot = ("BEGIN",)
 
     def __init__(self, store: Store) -> None:
-        import sqlite3
+        import sqlite3  # lazy: an emit need not load it
 
         self.driver = sqlite3
         super().__init__(store)
@@ -83,7 +83,7 @@ class SqliteDatabase(Database):
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
-            from eventctl.format.files import closed_to_us
+            from eventctl.format.files import closed_to_us  # lazy: an emit need not load it
 
             # They lie beside the file, and not beside a link to it.
             file = os.path.realpath(str(self.store.sqlite))

@@ -78,7 +78,7 @@ _imported: set[str] = set()
 @cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
-    from importlib import import_module
+    from importlib import import_module  # lazy: few handlers need it
 
     module, _, path = call.partition(":")
     found: Any = import_module(module)
@@ -154,7 +154,7 @@ def _run_call(
 
 
 def _await(result: Any) -> Any:
-    import asyncio
+    import asyncio  # lazy: few handlers need it
 
     async def wait() -> Any:
         return await result
@@ -168,7 +168,7 @@ def _start_command(
     created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
     event: dict[str, Any]
     if source is not None:
-        from eventctl.intake import cloudevents
+        from eventctl.intake import cloudevents  # lazy: few handlers need it
 
         event = cloudevents.write(
             source,
@@ -244,7 +244,7 @@ def _end_of_command(code: int) -> End:
 
 
 def _postponed(verdict: RetryLater) -> End:
-    from eventctl.config.units import parse_duration
+    from eventctl.config.units import parse_duration  # lazy: few handlers need it
 
     try:
         delay = parse_duration(verdict.delay)
@@ -255,7 +255,7 @@ def _postponed(verdict: RetryLater) -> End:
 
 def signal_name(number: int) -> str:
     """Return a signal's name, such as SIGSEGV."""
-    import signal
+    import signal  # lazy: few handlers need it
 
     try:
         return signal.Signals(number).name
@@ -279,7 +279,7 @@ def clean(text: str) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    import traceback
+    import traceback  # lazy: few handlers need it
 
     # The first frames are this file's own: they say nothing about the handler.
     frames = error.__traceback__
@@ -295,7 +295,7 @@ def _traceback(error: BaseException) -> str:
 
 
 def _when(milliseconds: int) -> datetime:
-    from datetime import UTC, datetime, timedelta
+    from datetime import UTC, datetime, timedelta  # lazy: few handlers need it
 
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 

@@ -47,7 +47,7 @@ class KillTimer:
         self._set = 0
         self._at = 0.0
         with suppress(ImportError, OSError):
-            import _ctypes
+            import _ctypes  # lazy: few handlers need it
 
             class Timer(_ctypes._SimpleCData):  # type: ignore[type-arg]  # no generic at run time
                 _type_ = "P"
@@ -82,7 +82,7 @@ class KillTimer:
 
 def _function(name: str) -> int:
     """Return the address of a function of the C library. Raises OSError where it has none."""
-    import _ctypes
+    import _ctypes  # lazy: few handlers need it
 
     library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program
     return _ctypes.dlsym(library, name)
@@ -91,7 +91,7 @@ def _function(name: str) -> int:
 def _call(name: str, *args: object) -> int:
     """Call a function of the C library; return -1 where it fails or there is none."""
     with suppress(ImportError, OSError):
-        import _ctypes
+        import _ctypes  # lazy: few handlers need it
 
         return int(_ctypes.call_function(_function(name), args))
     return -1

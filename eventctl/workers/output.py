@@ -59,7 +59,7 @@ def give_back(fd: int) -> None:
     status = os.fstat(fd)
     if status.st_blocks * 512 <= _LARGEST:
         return
-    import mmap
+    import mmap  # lazy: few handlers need it
 
     end = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
     with suppress(OSError):  # no data before the end, or no room to map it: not yet

@@ -337,7 +337,10 @@ class WorkerHandle:
 
 
 def _follower(fd: int, on_line: OnLine) -> Follower:
-    from eventctl.workers.output import Follower  # few ask for it, and every emit would load it
+    # lazy: few ask for it, and every emit would load it
+    from eventctl.workers.output import (
+        Follower,
+    )
 
     return Follower(fd, on_line)
 

@@ -32,7 +32,7 @@ class Channel(Protocol):
 
 def channel_of(alert: Alert) -> Channel:
     """Return the file that sends a channel's messages; its imports are its own."""
-    from importlib import import_module
+    from importlib import import_module  # lazy: loaded when it is used
 
     name = _FILES.get(alert.channel, alert.channel)
     return cast(Channel, import_module(f"eventctl.alerts.channels.{name}"))
@@ -56,7 +56,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
 
 
 def _place(error: Exception) -> str:
-    import traceback
+    import traceback  # lazy: loaded when it is used
 
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None

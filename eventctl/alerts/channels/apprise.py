@@ -97,7 +97,7 @@ def _run(url: str, **message: str) -> str:
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
-    import apprise
+    import apprise  # lazy: loaded when it is used
 
     service: Any = apprise.Apprise()
     if not service.add(url):

@@ -161,7 +161,7 @@ def _line(incident: Incident) -> str:
 
 
 def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
-    from eventctl.cli.output.tables import console
+    from eventctl.cli.output.tables import console  # lazy: rich is for terminals
 
     out = console()
     for number, incident in enumerate(found):
@@ -173,7 +173,7 @@ def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
 
 def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     """Return what a person reads of an incident. `channels` are those of events.toml."""
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     from eventctl.cli.output.tables import span, utc
 
@@ -200,7 +200,7 @@ def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
 
 
 def _notified(sent: Notification, incident: Incident, now: int, channels: set[str]) -> Text:
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     from eventctl.cli.output.tables import ago
 

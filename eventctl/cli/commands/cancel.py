@@ -54,7 +54,7 @@ def command(
     """
     selection.check_asked("cancel", ids, chosen, limit)
     with context.open() as database:
-        from eventctl.run.plan import Fate, to_cancel
+        from eventctl.run.plan import Fate, to_cancel  # lazy: few runs need it
 
         wanted = selection.selected(database, ids, chosen)
         rows = to_cancel(database, wanted, limit)
@@ -93,7 +93,7 @@ def _tell_running(running: Sequence[PlanRow]) -> None:
 
 
 def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:
-    from eventctl.run import replay
+    from eventctl.run import replay  # lazy: few runs need it
 
     with ProgressBar("cancelling", sum(row.acts for row in rows)) as bar:
         return replay.cancel_all(database, rows, bar.advance)

@@ -73,7 +73,7 @@ def command(
             detach=detach,
             strict=strict,
         )
-        from eventctl.cli.commands.emit_batch import emit_batch
+        from eventctl.cli.commands.emit_batch import emit_batch  # lazy: few runs need it
 
         return emit_batch(context.config, batch, seconds(delay), quiet)
     if name is None:

@@ -151,7 +151,7 @@ def _write(lines: Iterable[str]) -> int:
 
 def print_table(config: Config, pages: Pages, now: int) -> int:
     """Print a table for each page, all with the columns of the first; return how many events."""
-    from eventctl.cli.output.tables import console
+    from eventctl.cli.output.tables import console  # lazy: rich is for terminals
 
     out = console()
     layout: _Layout | None = None
@@ -169,7 +169,7 @@ class _Layout:
     """The widths of the columns, as the first page and the terminal want them."""
 
     def __init__(self, rows: list[tuple[EventView, Any]], width: int) -> None:
-        from rich.cells import cell_len
+        from rich.cells import cell_len  # lazy: rich is for terminals
 
         self.year = width >= _NARROW
         self.id = max(2, *(len(str(event.id)) for event, _ in rows))
@@ -186,7 +186,7 @@ class _Layout:
 
     def table(self, rows: list[tuple[EventView, Any]], *, show_header: bool) -> Table:
         """Return one page as a table."""
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         from eventctl.cli.output.tables import plain_table, utc
 
@@ -222,13 +222,13 @@ class _Layout:
 
 
 def _status(event: EventView) -> Any:
-    from eventctl.cli.output.tables import status_text
+    from eventctl.cli.output.tables import status_text  # lazy: rich is for terminals
 
     return status_text(event.status).append(f" {done_of_expected(event)}", "dim")
 
 
 def _left(config: Config, event: EventView, now: int) -> Any:
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     from eventctl.cli.output.tables import left_to_do
 
@@ -240,7 +240,12 @@ def _left(config: Config, event: EventView, now: int) -> Any:
 
 
 def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
-    from eventctl.cli.output.tables import breaker_line, console, pause_line
+    # lazy: rich is for terminals
+    from eventctl.cli.output.tables import (
+        breaker_line,
+        console,
+        pause_line,
+    )
 
     if breakers or pauses:
         sys.stdout.flush()

@@ -132,7 +132,7 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         table = tables.plain_table("what", "name", "paused", "why")
         table.columns[-1].no_wrap = False

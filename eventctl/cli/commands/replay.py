@@ -17,6 +17,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.run.rate_limit import parse_rate
 from eventctl.store.queries import events
 
@@ -99,7 +100,7 @@ def command(
                 "--backfill names its handler, and adds what is missing:"
                 " --handler and --include-done cannot go with it"
             )
-        from eventctl.cli.commands.replay_backfill import Backfill
+        from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
 
         with context.open() as database:
             filling = Backfill(context, database, backfill, ids, limit, chosen)
@@ -121,7 +122,7 @@ def command(
             return EXIT_FAILED
         reopened = _reopen(database, rows, interval)
         if now:
-            from eventctl.cli.commands.replay_now import run_now
+            from eventctl.cli.commands.replay_now import run_now  # lazy: few runs need it
 
             return run_now(context, database, reopened, interval=interval, verbose=verbose)
         _report(len(reopened), len(to_run) - len(reopened), interval)
@@ -131,7 +132,7 @@ def command(
 def _selected(
     database: Database, ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
 ) -> list[PlanRow]:
-    from eventctl.run.plan import Fate, to_replay
+    from eventctl.run.plan import Fate, to_replay  # lazy: few runs need it
 
     wanted = selection.selected(database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
@@ -169,7 +170,7 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
 
 
 def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> list[int]:
-    from eventctl.run import replay
+    from eventctl.run import replay  # lazy: few runs need it
 
     total = sum(row.acts for row in rows)
     with ProgressBar("re-opening", total) as bar:
@@ -177,7 +178,6 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
 
 
 def _report(reopened: int, missed: int, interval: float) -> None:
-    from eventctl.cli.output.tables import span
 
     what = f"re-opened {selection.deliveries(reopened)}{selection.moved_on(missed)}"
     if interval and reopened > 1:

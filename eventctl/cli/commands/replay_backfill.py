@@ -110,7 +110,7 @@ class Backfill:
         return EXIT_DONE
 
     def _show_table(self) -> None:
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
         for name, share in self._shares.items():

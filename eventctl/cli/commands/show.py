@@ -136,7 +136,7 @@ class _Page:
             yield from self._delivery(delivery)
 
     def _head(self, width: int) -> Iterator[Text]:
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         event = self._event
         yield Text.assemble(
@@ -158,7 +158,7 @@ class _Page:
             yield _fact("missing", ", ".join(map(printable, gone)))
 
     def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         yield Text()
         yield Text.assemble(
@@ -199,7 +199,7 @@ class _Page:
         return "".join(f", {part}" for part in said)
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
-        from rich.text import Text
+        from rich.text import Text  # lazy: rich is for terminals
 
         left_out = len(history) - _SHOWN_ATTEMPTS
         if left_out > 0:
@@ -219,14 +219,14 @@ class _Page:
 
 
 def _fact(label: str, value: str) -> Text:
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     return Text.assemble((f"  {label:<8}", "dim"), value)
 
 
 def _quoted(title: str, text: str) -> Iterator[Text]:
     """Yield what others wrote, each line marked, so that none passes for one of ours."""
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
     if not any(lines):
@@ -240,7 +240,7 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
 
 def _part_of(context: Context, incident: Incident, now: int) -> Text:
     """Return which open incident a delivery is a part of, and whether people know of it."""
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     sent = [printable(each.channel) for each in incident.notifications if each.state]
     known = f"notified: {', '.join(sent)}" if sent else "not notified yet"
@@ -254,7 +254,7 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
     """Yield what a person can do about what failed, and the command that does it."""
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     failed = [d for d in event.deliveries if d.state == State.FAILED]
     held = [d for d in event.deliveries if d.held]

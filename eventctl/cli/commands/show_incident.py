@@ -34,7 +34,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
             for event in page
         ]
     if as_json:
-        from eventctl.cli.commands import alerts
+        from eventctl.cli.commands import alerts  # lazy: few runs need it
 
         shown = alerts.incident_json(incident) | {"events": [event_json(each) for each in first]}
         sys.stdout.write(json_text(shown, indent=2) + "\n")
@@ -43,7 +43,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
-    from eventctl.cli.commands import alerts, list
+    from eventctl.cli.commands import alerts, list  # lazy: few runs need it
     from eventctl.cli.output.tables import console
 
     config = context.config

@@ -10,7 +10,16 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import Moment, moment
+from eventctl.cli.output import stats_table
+from eventctl.cli.output.formats import iso, json_text, pause_fields
+from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, UsageError
+from eventctl.format.files import write_whole
+from eventctl.format.messages import complain
+from eventctl.format.text import printable
+from eventctl.monitor import health, page
+from eventctl.store.queries import statistics
+from eventctl.store.queries.aggregate import Tally, Window
 
 if TYPE_CHECKING:
     from eventctl.monitor.health import Health
@@ -77,7 +86,6 @@ def command(
     """
     if as_json and html:
         raise UsageError("--json and --html write two different things: choose one")
-    from eventctl.monitor import health
 
     with context.open() as database:
         seen = health.measure(context.config, database)
@@ -88,12 +96,8 @@ def command(
     if html:
         return EXIT_DONE
     if as_json:
-        from eventctl.cli.output.formats import json_text
-
         sys.stdout.write(f"{json_text(_json(tally, seen))}\n")
     elif sys.stdout.isatty():
-        from eventctl.cli.output import stats_table
-
         stats_table.show(tally, seen)
     else:
         _print_text(tally, seen)
@@ -105,9 +109,6 @@ def command(
 def _window(
     database: Database, now: int, since: Moment | None, until: Moment | None, most: int
 ) -> Window:
-    from eventctl.store.queries import statistics
-    from eventctl.store.queries.aggregate import Window
-
     end = until(now) if until else now + 1
     begin = since(now) if since else statistics.first_event(database)
     begin = end - 1 if begin is None else begin
@@ -117,10 +118,6 @@ def _window(
 
 
 def _tally(database: Database, window: Window) -> Tally:
-    from eventctl.cli.output.progress import ProgressBar
-    from eventctl.store.queries import statistics
-    from eventctl.store.queries.aggregate import Tally
-
     tally = Tally(window)
     total = (
         statistics.count_events(database, window.since, window.until) if sys.stderr.isatty() else 0
@@ -133,8 +130,6 @@ def _tally(database: Database, window: Window) -> Tally:
 
 
 def _json(tally: Tally, seen: Health) -> dict[str, Any]:
-    from eventctl.cli.output.formats import iso, pause_fields
-
     window = tally.window
     sweep = seen.sweep
     return {
@@ -183,8 +178,6 @@ def _numbers(figures: Any) -> dict[str, Any]:
 
 
 def _print_text(tally: Tally, seen: Health) -> None:
-    from eventctl.format.text import printable
-
     kinds = (("event", tally.events, _STATUSES), ("handler", tally.handlers, _STATES))
     for kind, by_name, counted in kinds:
         for name, each in by_name.items():
@@ -205,8 +198,6 @@ def _plain(seconds: float | None) -> str:
 def _write_page(
     context: Context, path: Path, database: Database, seen: Health, tally: Tally
 ) -> None:
-    from eventctl.format.files import write_whole
-    from eventctl.monitor import page
     from eventctl.monitor.page.data import find_problems
 
     problems = find_problems(context.config, database, tally.window, seen.now)
@@ -214,8 +205,6 @@ def _write_page(
 
 
 def _say_why(prog: str, since: Moment | None) -> None:
-    from eventctl.format.messages import complain
-
     if since is None:
         complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")
     else:

@@ -80,7 +80,7 @@ def command(
     _check("event", event, config.events)
     _check("handler", handler, config.handlers)
     if dry_run:
-        from eventctl.cli.output.due_table import show_due
+        from eventctl.cli.output.due_table import show_due  # lazy: few runs need it
 
         return show_due(context, event, handler, limit)
     options = Options(
@@ -135,7 +135,7 @@ def _count_due(context: Context) -> int:
     """Return how much there is to do, for who watches a terminal; else 0."""
     if not sys.stderr.isatty():
         return 0
-    from eventctl.store import claims
+    from eventctl.store import claims  # lazy: few runs need it
     from eventctl.store.queries import operations
 
     with context.open() as database:
@@ -146,7 +146,7 @@ def _count_due(context: Context) -> int:
 
 
 def _name_paused(context: Context) -> None:
-    from eventctl.store.queries import operations
+    from eventctl.store.queries import operations  # lazy: few runs need it
 
     with context.open() as database:
         for each in operations.Pauses(database).all:

@@ -15,7 +15,7 @@ SHOWN = 100
 
 def show_due(context: Context, event: str | None, handler: str | None, limit: int | None) -> int:
     """Print the deliveries that are due, in the order in which a sweep claims them."""
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     with context.open() as database:
         now = claims.now(database)

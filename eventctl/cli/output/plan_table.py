@@ -57,7 +57,7 @@ def _line(row: PlanRow) -> str:
 
 
 def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     table = plain_table("id", "event", "handler", "what", "last error")
     cells = [
@@ -83,7 +83,7 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
 
 
 def _what(config: Config, row: PlanRow) -> Text:
-    from rich.text import Text
+    from rich.text import Text  # lazy: rich is for terminals
 
     if not row.acts:
         return Text(row.fate)

@@ -65,7 +65,13 @@ class ProgressBar:
 
 
 def _bar() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    # lazy: rich is for terminals
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+    )
     from rich.progress import TimeRemainingColumn as Remaining
 
     from eventctl.cli.output.tables import console

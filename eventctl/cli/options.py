@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -12,7 +11,6 @@ from eventctl.cli import completion
 from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
 from eventctl.models import Status
-from eventctl.store.queries.events import Selection
 
 if TYPE_CHECKING:
     from eventctl.store.queries.events import Selection
@@ -159,6 +157,8 @@ def selection(
     until: Moment | None,
 ) -> Selection:
     """Return what the options select. `now` is the database's, in milliseconds since 1970."""
+    from eventctl.store.queries.events import Selection  # lazy: a sweep has no need of peewee
+
     return Selection(
         statuses=tuple(int(status) for status in statuses),
         events=events,
@@ -169,6 +169,8 @@ def selection(
 
 
 def _date(text: str) -> int | None:
+    from datetime import UTC, datetime  # lazy: few options are dates
+
     try:
         moment = datetime.fromisoformat(text.strip())
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)

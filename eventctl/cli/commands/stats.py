@@ -10,14 +10,13 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import Moment, moment
-from eventctl.cli.output import stats_table
 from eventctl.cli.output.formats import iso, json_text, pause_fields
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, UsageError
 from eventctl.format.files import write_whole
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.monitor import health, page
+from eventctl.monitor import health
 from eventctl.store.queries import statistics
 from eventctl.store.queries.aggregate import Tally, Window
 
@@ -98,6 +97,8 @@ def command(
     if as_json:
         sys.stdout.write(f"{json_text(_json(tally, seen))}\n")
     elif sys.stdout.isatty():
+        from eventctl.cli.output import stats_table  # lazy: rich is for terminals
+
         stats_table.show(tally, seen)
     else:
         _print_text(tally, seen)
@@ -198,6 +199,7 @@ def _plain(seconds: float | None) -> str:
 def _write_page(
     context: Context, path: Path, database: Database, seen: Health, tally: Tally
 ) -> None:
+    from eventctl.monitor import page  # lazy: only --html has a page
     from eventctl.monitor.page.data import find_problems
 
     problems = find_problems(context.config, database, tally.window, seen.now)

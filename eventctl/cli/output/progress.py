@@ -65,22 +65,15 @@ class ProgressBar:
 
 
 def _bar() -> Any:
-    # lazy: rich is for terminals
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-    )
-    from rich.progress import TimeRemainingColumn as Remaining
+    from rich import progress as rich  # lazy: rich is for terminals
 
-    from eventctl.cli.output.tables import console
+    from eventctl.cli.output.tables import console  # lazy: rich is for terminals
 
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Remaining(),
+    return rich.Progress(
+        rich.TextColumn("{task.description}", markup=False),
+        rich.BarColumn(),
+        rich.MofNCompleteColumn(),
+        rich.TimeRemainingColumn(),
         console=console(sys.stderr),
         auto_refresh=False,
         transient=True,

@@ -114,7 +114,7 @@ def test_show_has_the_incident_its_events_and_what_to_do(project: Project, key: 
 def test_an_event_that_is_late_is_replayed_as_a_whole(project: Project, post: Post) -> None:
     deadline = '[events]\npurchased = { handlers = ["lottery", "audit"], deadline = "1ms" }\n'
     handlers = '[handlers]\nlottery = "handlers:lottery"\naudit = "handlers:audit"\n'
-    once = '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+    once = '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
     write(project, post, toml=once + deadline + handlers)
     fail(project)
     project.run("sweep", check=1)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import click
 
-from eventctl.cli import COMMANDS
-from eventctl.cli.app import cli
+from eventctl.cli.app import COMMANDS, cli
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 

@@ -19,6 +19,9 @@ from eventctl.store.database import Database, Transaction
 from eventctl.store.incident_members import Place
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident
 
+_EARLY = 30.0
+"""Seconds by which an outage may be noted before its time: the next sweep is a minute away."""
+
 _TOGETHER = 100
 """How many incidents end in one transaction."""
 
@@ -154,7 +157,8 @@ def note_outages(config: Config, database: Database) -> None:
 
 def _note_outages(tx: Transaction, config: Config) -> None:
     now = tx.now()
-    for outage in breakers.outages(tx, now - int(config.sweep.outage_after * 1000)):
+    lasted = max(0.0, config.sweep.outage_after - _EARLY)
+    for outage in breakers.outages(tx, now - int(lasted * 1000)):
         print_ = fingerprint(OUTAGE, outage.handler)
         known = incidents.find_open(tx, print_)
         if known is None:

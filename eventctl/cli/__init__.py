@@ -9,15 +9,6 @@ from __future__ import annotations
 from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, EventctlError
 from eventctl.format.messages import complain
 
-COMMANDS = {
-    "Emit and sweep": ("emit", "sweep"),
-    "Look": ("list", "show", "alerts", "stats", "check"),
-    "Mend": ("replay", "cancel", "pause", "resume", "ack", "rehearse"),
-    "Keep": ("prune", "copy"),
-    "Set up": ("init", "crontab", "doctor", "completion"),
-}
-"""The commands, by what a person is doing. Each is `command` in the file of its name."""
-
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""

@@ -9,7 +9,6 @@ from importlib import import_module
 
 import click
 
-from eventctl.cli import COMMANDS
 from eventctl.cli.context import Context
 from eventctl.config import Needs
 from eventctl.errors import EXIT_DONE
@@ -18,6 +17,41 @@ from eventctl.format.text import did_you_mean, printable
 
 _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
 """What refuses an events.toml with any mistake in it: they run handlers, or judge the whole."""
+
+
+COMMANDS: dict[str, dict[str, str]] = {
+    "Emit and sweep": {
+        "emit": "Record the event NAME with its ARGs, then run its handlers.",
+        "sweep": "Run what is due: what was deferred, failed, or left behind.",
+    },
+    "Inspect": {
+        "list": "List events, the newest first, with what is left to do for each.",
+        "show": "Show one event: its deliveries, each attempt, and why it failed.",
+        "alerts": "List what is wrong, and who was notified of it.",
+        "stats": "Show counts, failures, latency and MTTR, by event and by handler.",
+        "check": "Tell a monitor whether all is well, in one line.",
+    },
+    "Fix": {
+        "replay": "Re-open failed deliveries, so that the next sweep runs them again.",
+        "cancel": "Give deliveries up, so that no sweep runs them again.",
+        "pause": "Stop running a handler or an event; list what is paused.",
+        "resume": "Run a handler or an event again that was paused.",
+        "ack": "Acknowledge incidents: be silent about them until they end.",
+        "rehearse": "Run a handler again, to see that this does no harm.",
+    },
+    "Maintain": {
+        "prune": "Delete old events that are over, with their deliveries and attempts.",
+        "copy": "Copy the whole store into an empty one, such as from SQLite to MySQL.",
+    },
+    "Set up": {
+        "init": "Write a first events.toml, and a handler that works.",
+        "crontab": "Print the crontab lines that sweep, or install them.",
+        "doctor": "Say what is wrong, and how to fix it.",
+        "completion": "Print what has SHELL complete commands, options, names and ids.",
+    },
+}
+"""The commands, by what a person is doing, each with its help in one line: to list them loads
+none of them. Each is `command` in the file of its name."""
 
 
 class Commands(click.Group):
@@ -34,16 +68,9 @@ class Commands(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in COMMANDS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
+        for title, commands in COMMANDS.items():
             with formatter.section(title):
-                formatter.write_dl(
-                    [
-                        (name, command.get_short_help_str(70))
-                        for name, command in commands
-                        if command
-                    ]
-                )
+                formatter.write_dl(list(commands.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

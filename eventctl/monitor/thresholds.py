@@ -12,6 +12,7 @@ from enum import IntEnum
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health
+from eventctl.store.incidents import OUTAGE
 from eventctl.store.queries.events import PauseView
 
 
@@ -41,6 +42,7 @@ class Limits:
 
 
 LIMITS: Mapping[str, Limits] = {
+    "outages": Limits(0, 0),
     "sweep": Limits(300, 900),
     "due": Limits(600, 3600),
     "backlog": Limits(1_000, 10_000),
@@ -70,6 +72,7 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
     backlog, spool = health.backlog, health.spool
     age = health.sweep_age
     return [
+        _found("outages", health.incidents.get(OUTAGE, 0), "", limits, _outages(health)),
         _found("sweep", None if age is None else age / 1000, "s", limits, _sweep(age)),
         _found("due", health.oldest_due / 1000, "s", limits, _due(health)),
         _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
@@ -86,6 +89,14 @@ def _found(
 ) -> Measured:
     level = Severity.CRITICAL if value is None else limits[name].level(value)
     return Measured(name, value, unit, limits[name], level, text)
+
+
+def _outages(health: Health) -> str:
+    if not health.incidents.get(OUTAGE):
+        return "no handler is down"
+    down = [shorten(printable(each.handler), 40) for each in health.breakers]
+    more = f" and {len(down) - 3:,} more" if len(down) > 3 else ""
+    return f"down: {', '.join(down[:3]) or 'a handler'}{more}"
 
 
 def _sweep(age: int | None) -> str:

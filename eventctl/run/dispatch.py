@@ -24,12 +24,17 @@ from eventctl.workers.pool import Pool
 MOST_CLAIMED = 400
 """How many deliveries one claim takes at the most, where handlers are quick."""
 
+MOST_QUEUED = 2.0
+"""Seconds that what a sweep has claimed waits for a worker: then it is given back, since slower
+handlers came than those that it was claimed after, and others are to have their turn.
+"""
+
 _QUICK_BATCH = 0.5
 """Seconds: a claim that took less to run is followed by one of twice the size."""
 
 _DONE = Verdict(State.DONE)
 
-Told = Callable[[Result, Verdict], None]
+OnResult = Callable[[Result, Verdict], None]
 
 
 def leases(config: Config) -> dict[str, int]:
@@ -102,20 +107,24 @@ class Dispatch:
         claimer: Claimer,
         pool: Pool,
         interruption: Interruption,
-        told: Told | None = None,
+        on_result: OnResult | None = None,
+        most_queued: float = float("inf"),
     ) -> None:
         self._config = config
         self._database = database
         self._claimer = claimer
         self.pool = pool
         self._interruption = interruption
-        self._told = told
+        self._on_result = on_result
         self._redaction = Redaction(config.redact)
         self._tells_failed = any(channel.wants("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
         self._looked_at = time.monotonic()
+        self._most_queued = most_queued
+        self._submitted_at = self._looked_at
+        self._wanted = pool.jobs
         self.lost_claims = 0
         self.counts: dict[str, int] = {}
 
@@ -141,36 +150,38 @@ class Dispatch:
             raise
 
     def _run(self, claim: Callable[[int], list[Delivery]], until: float) -> None:
-        wanted, asked_at, dry = self.pool.jobs, time.monotonic(), False
+        asked_at, dry = time.monotonic(), False
         while True:
             stopping = self._interruption.signal or time.monotonic() >= until
             if stopping:
                 break
-            if not dry and self._wants(wanted):
+            if not dry and self._wants_more:
                 now = time.monotonic()
                 quick = now - asked_at < _QUICK_BATCH
-                wanted = min(MOST_CLAIMED, wanted * 2) if quick else self.pool.jobs
+                self._wanted = min(MOST_CLAIMED, self._wanted * 2) if quick else self.pool.jobs
                 asked_at = now
-                batch = claim(wanted)
-                self.pool.submit(batch)
-                dry = not batch
+                dry = not self._submit(claim(self._wanted))
             elif self.pool.busy:
                 self._step()
             elif dry:
                 self.write()
                 self._forget()
-                batch = claim(wanted)
-                if not batch:
+                if not self._submit(claim(self._wanted)):
                     return
-                self.pool.submit(batch)
                 dry = False
         self._stop()
 
-    def _wants(self, wanted: int) -> bool:
+    def _submit(self, batch: list[Delivery]) -> bool:
+        self.pool.submit(batch)
+        self._submitted_at = time.monotonic()
+        return bool(batch)
+
+    @property
+    def _wants_more(self) -> bool:
         if self.pool.locks_store:
             return False
         # Quick handlers must not wait for the next claim: it is made ahead.
-        ahead = wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
+        ahead = self._wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
         return self.pool.hungry or ahead
 
     def _step(self) -> None:
@@ -188,6 +199,9 @@ class Dispatch:
             if not group:
                 self.write()
         self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
+        if time.monotonic() - self._submitted_at > self._most_queued:
+            self._release(self.pool.withdraw())
+            self._wanted = self.pool.jobs
         if self._ends and time.monotonic() - self._first_end >= group:
             self.write()
         self._forget()
@@ -206,8 +220,8 @@ class Dispatch:
             self._ends.append((result, verdict))
         name = _counted(result, verdict)
         self.counts[name] = self.counts.get(name, 0) + 1
-        if self._told:
-            self._told(result, verdict)
+        if self._on_result:
+            self._on_result(result, verdict)
 
     def release(self, handler: str) -> None:
         """Give back what was claimed for this handler and has not been started."""

@@ -17,16 +17,16 @@ from eventctl.run.dispatch import Interruption, start_by
 from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
 from eventctl.store.queries.events import EventView
-from eventctl.workers.output import Heard
+from eventctl.workers.output import OnLine
 from eventctl.workers.pool import Pool
 
 
 class Rehearsal:
     """Runs one handler for one event, as often as it is asked to; use as a context manager."""
 
-    def __init__(self, config: Config, event: EventView, handler: str, heard: Heard) -> None:
+    def __init__(self, config: Config, event: EventView, handler: str, on_line: OnLine) -> None:
         self._config = config
-        self._heard = heard
+        self._on_line = on_line
         self._redaction = Redaction(config.redact)
         self._runs = 0
         self._claimer = Claimer(StateFolder(config.store.state, config.store.group))
@@ -71,7 +71,7 @@ class Rehearsal:
         """
         self._runs += 1
         delivery = self._delivery._replace(attempt=self._runs, start_by=start_by())
-        pool = Pool(self._config, self._claimer, 1, heard=self._heard)
+        pool = Pool(self._config, self._claimer, 1, on_line=self._on_line)
         try:
             pool.submit([delivery])
             result, killed = self._await(pool, kill_after)

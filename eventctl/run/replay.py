@@ -19,7 +19,7 @@ from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
 from eventctl.store.reopen import BATCH, reopen
-from eventctl.workers.output import Heard
+from eventctl.workers.output import OnLine
 from eventctl.workers.pool import Pool
 
 _SLACK = 1000
@@ -118,16 +118,16 @@ def run_now(
     on_result: Callable[[Result, Verdict], None],
     *,
     interval: float = 0.0,
-    heard: Heard | None = None,
+    on_line: OnLine | None = None,
 ) -> Ran:
     """Run deliveries that were re-opened, each once; `on_result` is called with each end.
 
     As in a sweep a handler that keeps failing is not run on and on. With an `interval`,
-    in seconds, they are started one after another at that rate. `heard` is called with
+    in seconds, they are started one after another at that rate. `on_line` is called with
     each line that a handler writes, while it runs.
     """
     claimer = Claimer(StateFolder(config.store.state, config.store.group))
-    pool = Pool(config, claimer, config.sweep.jobs, heard=heard)
+    pool = Pool(config, claimer, config.sweep.jobs, on_line=on_line)
     clean = False
     with Interruption() as interruption:
         try:

@@ -13,9 +13,10 @@ from eventctl.config import retry_policy
 from eventctl.config.model import Config, Retry
 from eventctl.format import messages
 from eventctl.intake.importer import import_outbox, import_spool
-from eventctl.models import Delivery, Result, Verdict
+from eventctl.models import Delivery, Outcome, Result, Verdict
 from eventctl.run.breaker import Breakers
-from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
+from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, start_by
+from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, sweep_log
@@ -101,7 +102,7 @@ class SweepPasses:
         jobs = self._options.jobs or self._config.sweep.jobs
         pool = Pool(self._config, claimer, jobs, self._options.chatty)
         dispatch = Dispatch(
-            self._config, self._database, claimer, pool, self._interruption, self._note
+            self._config, self._database, claimer, pool, self._interruption, self._note, MOST_QUEUED
         )
         self._dispatch = dispatch
         self._claimer = claimer
@@ -142,6 +143,7 @@ class SweepPasses:
         self._rescue()
         # What fails from here on is due later than this: it is not run twice in a pass.
         self._cutoff = claims.now(self._database)
+        self._turns = Turns(self._database, self._cutoff)
         self._breakers.look(self._cutoff)
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
@@ -149,8 +151,9 @@ class SweepPasses:
         self._notify()
 
     def _claim(self, wanted: int) -> list[Delivery]:
-        """Claim the next deliveries: probes first, then all that is due, and last, one
-        by one and with nothing beside them, those whose last claim was lost.
+        """Claim the next deliveries: probes first, then all that is due, its handlers in turn
+        where that takes long, and last, one by one and with nothing beside them, those whose
+        last claim was lost.
         """
         self._breakers.write()
         while probe := self._breakers.next_probe():
@@ -164,6 +167,8 @@ class SweepPasses:
             if found:
                 return found
             self._probes_alone.append(probe)
+        if self._options.handler is None and (found := self._take_in_turn(wanted)):
+            return found
         if found := self._take(wanted, skip=self._breakers.open):
             return found
         if self._dispatch.pool.busy:
@@ -176,10 +181,22 @@ class SweepPasses:
                 return found
         return self._take(1, alone=True, skip=self._breakers.open)
 
+    def _take_in_turn(self, wanted: int) -> list[Delivery]:
+        self._turns.look()
+        while turn := self._turns.next():
+            found: list[Delivery] = []
+            if turn.handler not in self._breakers.open:
+                found = self._take(wanted, handler=turn.handler, turn=turn)
+            self._turns.claimed(turn, found)
+            if found:
+                return found
+        return []
+
     def _take(
         self,
         wanted: int,
         *,
+        turn: Turn | None = None,
         alone: bool = False,
         handler: str | None = None,
         skip: tuple[str, ...] = (),
@@ -194,7 +211,7 @@ class SweepPasses:
                 Ask(
                     token=self._claimer.token(),
                     limit=limit,
-                    cutoff=self._cutoff,
+                    cutoff=turn.until if turn else self._cutoff,
                     start_by=start_by(),
                     leases=self._leases,
                     alone=alone,
@@ -204,6 +221,8 @@ class SweepPasses:
                     skip_events=paused.events,
                     probe=probe,
                     tried=tried,
+                    since=turn.since if turn else 0,
+                    untouched=turn is not None and turn.new,
                 ),
             )
             self._held += claimed.held
@@ -217,6 +236,8 @@ class SweepPasses:
         return []
 
     def _note(self, result: Result, verdict: Verdict) -> None:
+        if result.outcome == Outcome.NOT_STARTED and self._left is not None:
+            self._left += 1
         if self._breakers.note(result):
             self._dispatch.release(result.delivery.handler)
         self._on_result(result, verdict)

@@ -53,6 +53,10 @@ class Ask(NamedTuple):
     skip_events: tuple[str, ...] = ()
     probe: bool = False
     tried: bool | None = None
+    since: int = 0
+    """When the first was due, in milliseconds since 1970: nothing before it is looked at."""
+    untouched: bool = False
+    """Whether only those are wanted that nobody has claimed since they were recorded."""
 
 
 class Claimed(NamedTuple):
@@ -203,6 +207,11 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
     """Return what a delivery must be to be claimed, and the values in it."""
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
+    if ask.since:
+        where.append("d.due_at >= ?")
+        values.append(ask.since)
+    if ask.untouched:
+        where.append("d.attempts = 0 AND d.due_at = e.created_at")
     if ask.skip:
         where.append(f"d.handler NOT IN ({marks(ask.skip)})")
         values += ask.skip

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from types import AsyncGeneratorType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
@@ -16,6 +17,8 @@ from eventctl.models import Delivery, Outcome
 if TYPE_CHECKING:
     from datetime import datetime
 
+NOT_RUN = "it is a generator function: nothing of it has run, since nobody iterates over it"
+
 EX_DATAERR = 65
 EX_TEMPFAIL = 75
 
@@ -24,7 +27,7 @@ _LONGEST_TRACEBACK = 16_000
 
 
 class Current(NamedTuple):
-    """What `eventctl.current()` tells a handler about the delivery that it is run for."""
+    """What `eventctl.current()` returns about the delivery that it is run for."""
 
     id: int
     """The event's id, for people."""
@@ -55,7 +58,7 @@ _delivered: tuple[Delivery, Any] | None = None
 def current() -> Current:
     """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
     if _delivered is None:
-        raise RuntimeError("eventctl.current() has something to tell only inside of a handler")
+        raise RuntimeError("eventctl.current() works only inside of a handler")
     delivery, connection = _delivered
     return Current(
         id=delivery.event_id,
@@ -66,6 +69,10 @@ def current() -> Current:
         created_at=_when(delivery.created_at),
         connection=connection,
     )
+
+
+_imported: set[str] = set()
+"""The calls that this worker has imported."""
 
 
 @cache
@@ -83,11 +90,19 @@ def load(call: str) -> Callable[..., Any]:
 
 
 def run(
-    handler: Handler, delivery: Delivery, connection: Any = None, source: str = "/eventctl"
+    handler: Handler,
+    delivery: Delivery,
+    connection: Any = None,
+    source: str = "/eventctl",
+    on_import: Callable[[], None] | None = None,
+    await_command: Callable[[int, float], int] | None = None,
 ) -> End:
     """Run a handler for one delivery, and return how that ended. Never raises.
 
     `source` is that of the CloudEvent which a command is given that asks for one.
+    `on_import` is called when a callable has been imported, before its first run.
+    `await_command` is given a command's process and its timeout in seconds, and returns its
+    status as waitpid does.
     """
     try:
         args = json.loads(delivery.args)
@@ -98,10 +113,11 @@ def run(
     try:
         if handler.command:
             cloud = source if handler.format == "cloudevents" else None
-            return _run_command(handler.command, delivery, args, cloud)
+            pid = _start_command(handler.command, delivery, args, cloud)
+            status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
+            return _end_of_command(os.waitstatus_to_exitcode(status))
         assert handler.call is not None
-        _run_call(handler.call, delivery, args, connection)
-        return End(Outcome.SUCCEEDED)
+        return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
         return End(Outcome.DISCARDED, clean(str(verdict)) or "discarded by the handler")
     except RetryLater as verdict:
@@ -111,31 +127,44 @@ def run(
 
 
 def _run_call(
-    call: str, delivery: Delivery, args: list[Any] | dict[str, Any], connection: Any
-) -> None:
+    call: str,
+    delivery: Delivery,
+    args: list[Any] | dict[str, Any],
+    connection: Any,
+    on_import: Callable[[], None] | None,
+) -> End:
     global _delivered
     _delivered = delivery, connection
     try:
         function = load(call)
-        result = function(*args) if isinstance(args, list) else function(**args)
-        if hasattr(result, "__await__"):
-            _await(result)
+        if on_import and call not in _imported:
+            _imported.add(call)
+            on_import()
+        try:
+            result = function(*args) if isinstance(args, list) else function(**args)
+            if hasattr(result, "__await__"):
+                result = _await(result)
+        except SystemExit as leave:
+            return _end_of_exit(leave)
+        if isinstance(result, GeneratorType | AsyncGeneratorType):
+            return End(Outcome.FAILED, NOT_RUN)
+        return End(Outcome.SUCCEEDED)
     finally:
         _delivered = None
 
 
-def _await(result: Any) -> None:
+def _await(result: Any) -> Any:
     import asyncio
 
-    async def wait() -> None:
-        await result
+    async def wait() -> Any:
+        return await result
 
-    asyncio.run(wait())
+    return asyncio.run(wait())
 
 
-def _run_command(
+def _start_command(
     command: tuple[str, ...], delivery: Delivery, args: Any, source: str | None
-) -> End:
+) -> int:
     created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
     event: dict[str, Any]
     if source is not None:
@@ -174,12 +203,11 @@ def _run_command(
     try:
         os.write(stdin, json.dumps(event).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
-        pid = os.posix_spawnp(
+        return os.posix_spawnp(
             command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
         )
     finally:
         os.close(stdin)
-    return _end_of_command(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 @cache
@@ -189,6 +217,18 @@ def _environment() -> dict[str, str]:
     To read os.environ each time would cost a quick command a tenth of its time.
     """
     return dict(os.environ)
+
+
+def _end_of_exit(leave: SystemExit) -> End:
+    """Return what sys.exit in a handler means: the same as the exit code of a command."""
+    code = leave.code or 0
+    if code == 0:
+        return End(Outcome.SUCCEEDED)
+    if code == EX_TEMPFAIL:
+        return _postponed(RetryLater())
+    if code == EX_DATAERR:
+        return End(Outcome.DISCARDED, f"the handler exited with {code} (EX_DATAERR)")
+    return End(Outcome.FAILED, describe(leave), _traceback(leave))
 
 
 def _end_of_command(code: int) -> End:

@@ -11,6 +11,7 @@ import fcntl
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TextIO
 
 from eventctl.models import Delivery
@@ -23,12 +24,15 @@ _LARGEST = 16 * 2**20
 
 _LEFT = 65_536
 
+_PIECE = 2**30
+"""Bytes whose memory is given back at a time."""
+
 _FOLLOWED = 1_000_000
 """Bytes that are read at one look; of more, only the last ones are passed on."""
 
 _LONGEST_LINE = 16_384
 
-Heard = Callable[[Delivery, str], None]
+OnLine = Callable[[Delivery, str], None]
 """Called with a delivery and a line that its handler has written, without its end."""
 
 
@@ -53,12 +57,16 @@ def give_back(fd: int) -> None:
     The offsets stay: a writer that goes on meanwhile notices nothing.
     """
     status = os.fstat(fd)
-    if status.st_blocks * 512 > _LARGEST:
-        import mmap
+    if status.st_blocks * 512 <= _LARGEST:
+        return
+    import mmap
 
-        length = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
-        with mmap.mmap(fd, length) as pages:
-            pages.madvise(mmap.MADV_REMOVE)
+    end = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
+    with suppress(OSError):  # no data before the end, or no room to map it: not yet
+        while (start := os.lseek(fd, 0, os.SEEK_DATA)) < end:
+            # In pieces: the whole can be larger than what can be mapped.
+            with mmap.mmap(fd, min(end - start, _PIECE), offset=start) as pages:
+                pages.madvise(mmap.MADV_REMOVE)
 
 
 class Stage:
@@ -103,9 +111,9 @@ def _writer(fd: int) -> TextIO:
 class Follower:
     """Reads one worker's output file, which begins anew with each delivery."""
 
-    def __init__(self, fd: int, heard: Heard) -> None:
+    def __init__(self, fd: int, on_line: OnLine) -> None:
         self._fd = fd
-        self._heard = heard
+        self._on_line = on_line
         self._offset = 0
         self._rest = b""
 
@@ -114,7 +122,7 @@ class Follower:
         size = os.fstat(self._fd).st_size
         if size - self._offset > _FOLLOWED:
             left_out = size - self._offset - _FOLLOWED
-            self._heard(delivery, f"… {left_out:,} bytes are left out: it writes too fast")
+            self._on_line(delivery, f"… {left_out:,} bytes are left out: it writes too fast")
             self._offset, self._rest = size - _FOLLOWED, b""
         data = os.pread(self._fd, max(0, size - self._offset), self._offset)
         self._offset += len(data)
@@ -134,4 +142,4 @@ class Follower:
     def _say(self, delivery: Delivery, line: bytes) -> None:
         for start in range(0, max(1, len(line)), _LONGEST_LINE):
             part = line[start : start + _LONGEST_LINE]
-            self._heard(delivery, part.decode("utf-8", "backslashreplace"))
+            self._on_line(delivery, part.decode("utf-8", "backslashreplace"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,10 +12,19 @@ from eventctl.config.model import Config
 from eventctl.errors import WorkerError
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers.worker_handle import Child, how
+from eventctl.workers import kernel, processes
+from eventctl.workers.processes import Pids
+from eventctl.workers.worker_handle import WorkerHandle, how
 
 if TYPE_CHECKING:
-    from eventctl.workers.output import Heard
+    from eventctl.workers.output import OnLine
+
+
+_GLANCE = 0.02
+"""Seconds between two looks at what dead workers have left."""
+
+_MOST_ENDING = 8
+"""With so many dead workers of which something is left, no others are forked."""
 
 
 class Pool:
@@ -28,16 +36,20 @@ class Pool:
         claimer: Claimer,
         jobs: int,
         chatty: bool = False,
-        heard: Heard | None = None,
+        on_line: OnLine | None = None,
     ) -> None:
-        self._heard = heard
+        self._on_line = on_line
         self._config = config
         self._claimer = claimer
         self.jobs = jobs
         self._chatty = chatty
         self._queue: deque[Delivery] = deque()
-        self._workers: list[Child] = []
+        self._workers: list[WorkerHandle] = []
+        self._ending: list[WorkerHandle] = []
+        """What ends as programs do, or is dead and something that its handlers started is not."""
+        self._others: Pids | None = None
         self._born_dead = 0
+        self._is_closing = False
         self._results: list[Result] = []
         self._lockers = {
             name
@@ -73,8 +85,10 @@ class Pool:
 
     @property
     def busy(self) -> bool:
-        """Whether anything is being run, waits to be, or has ended untold."""
-        return bool(self._queue or self._results) or any(w.busy for w in self._workers)
+        """Whether anything is being run, waits to be, or has ended and was not returned."""
+        return bool(self._queue or self._results) or any(
+            w.busy for w in (*self._workers, *self._ending)
+        )
 
     @property
     def started(self) -> bool:
@@ -123,15 +137,21 @@ class Pool:
             poll.register(wake, select.POLLIN)
         if self._results:
             timeout = 0.0
+        if self._ending:
+            self._register_deaths(poll)
+            timeout = min(timeout, _GLANCE)
         until = min([time.monotonic() + timeout, *(w.next_alarm for w in self._workers)])
         ready = poll.poll(max(0.0, (until - time.monotonic()) * 1000))
-        heard = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
-        heard |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
-        for each in heard:
+        ready_workers = {by_fd[fd]: None for fd, _ in ready if fd in by_fd}
+        ready_workers |= {w: None for w in self._workers if w.is_unwatched and w.is_dead()}
+        for each in ready_workers:
             self._hear(each)
-        for each in self._workers:
+        for each in self._workers.copy():
             each.look(self._results)
             each.alarm()
+            if each.is_leaving:
+                self._part_with(each)
+        self._wind_up()
         self._feed()
         results, self._results = self._results, []
         return results
@@ -149,8 +169,11 @@ class Pool:
         """Kill all workers; return what became of what they were running."""
         for each in list(self._workers):
             each.verdict = (Outcome.LOST, why)
-            each.kill(signal.SIGKILL)
+            each.kill()
             self._hear_out(each)
+        for each in self._ending:
+            each.kill()
+        self._wind_up_all()
         results, self._results = self._results, []
         return results
 
@@ -158,12 +181,15 @@ class Pool:
         """Let idle workers end, and wait for them; kill those that are busy."""
         for each in self._workers:
             if each.busy:
-                each.kill(signal.SIGKILL)
-            each.close()
+                each.kill()
+            each.halt()
+        self._ending += self._workers
         self._workers.clear()
+        self._is_closing = True
+        self._wind_up_all()
 
     def _feed(self) -> None:
-        while self._queue and len(self._workers) < self.jobs and all(w.busy for w in self._workers):
+        while self._queue and self._may_fork and all(w.busy for w in self._workers):
             if self._fork():
                 self._workers[-1].fill(self._queue, 1)
         # The least loaded first, and none more than its share: all are to have something to do.
@@ -172,13 +198,31 @@ class Pool:
             each.fill(self._queue, share)
             each.flush()
 
+    @property
+    def _may_fork(self) -> bool:
+        return len(self._workers) < self.jobs and len(self._ending) < max(self.jobs, _MOST_ENDING)
+
+    def _orphans(self) -> Pids:
+        """Return what dead workers have left: our children that are neither workers nor were
+        there before them, as where a shell that had started others became this process.
+        """
+        ours = {each.pid for each in (*self._workers, *self._ending)}
+        return processes.children() - ours - (self._others or set())
+
     def _fork(self) -> bool:
         """Start another worker. Where the host refuses, go on with those that there are.
 
         Raises WorkerError where there is none.
         """
+        if self._others is None:
+            self._others = processes.children()
+            kernel.adopt_orphans()
         try:
-            self._workers.append(Child(self._config, self._claimer, self._chatty, self._heard))
+            self._workers.append(
+                WorkerHandle(
+                    self._config, self._claimer, self._chatty, self._orphans, self._on_line
+                )
+            )
         except OSError as error:
             if not self._workers:
                 raise WorkerError(
@@ -189,34 +233,60 @@ class Pool:
             return False
         return True
 
-    def _hear(self, each: Child) -> None:
+    def _hear(self, each: WorkerHandle) -> None:
         # Dead or alive before its last words are read, or they could be missed.
         dead = each.is_dead()
         while each.listen() and dead:
             continue
         each.look(self._results)
         if dead:
-            self._bury(each)
+            self._part_with(each)
+            self._wind_up()
         elif each.has_answered:
             self._born_dead = 0
 
-    def _hear_out(self, each: Child) -> None:
+    def _hear_out(self, each: WorkerHandle) -> None:
         each.await_death()
         self._hear(each)
 
-    def _bury(self, each: Child) -> None:
+    def _part_with(self, each: WorkerHandle) -> None:
         self._workers.remove(each)
+        self._queue.extendleft(reversed(each.take_back()))
+        self._ending.append(each)
+
+    def _wind_up(self) -> None:
+        """Bury those of which nothing is left."""
+        for each in self._ending.copy():
+            if each.is_wound_up():
+                self._bury(each)
+
+    def _wind_up_all(self) -> None:
+        while self._ending:
+            self._wind_up()
+            if self._ending:
+                poll = select.poll()
+                self._register_deaths(poll)
+                poll.poll(_GLANCE * 1000)
+
+    def _register_deaths(self, poll: select.poll) -> None:
+        """Have `poll` end when one dies that has been let end by itself."""
+        for each in self._ending:
+            if not each.is_unwatched and not each.is_dead():
+                poll.register(each.death, select.POLLIN)
+
+    def _bury(self, each: WorkerHandle) -> None:
+        # It stays among the ending ones until it is reaped: till then it is no orphan.
         code = each.reap()
+        self._ending.remove(each)
         if each.running is not None:
             self._results.append(each.last_result(code))
-        elif not each.has_answered:
+        elif not each.has_answered and not self._is_closing:
             self._born_dead += 1
             if self._born_dead >= 3 * self.jobs:
                 raise WorkerError(
                     f"workers die before they start anything ({how(code)}): {each.tail()}"
                 )
-        self._queue.extendleft(reversed(each.sent))
 
 
-def _load(each: Child) -> int:
+def _load(each: WorkerHandle) -> int:
     return len(each.sent)

@@ -8,6 +8,7 @@ the next instruction: it tells exactly which deliveries were started, and which 
     ended     how many have ended, or were given back
     since     when it started the last one, by the monotonic clock
     halted    set by the parent: start no more, give back what was sent
+    left      one more than the ends of a worker that starts no more; else 0
     ends      a ring: how each has ended, by its number; at first EMPTY
 """
 
@@ -29,11 +30,13 @@ LONGEST = 0xFFFF_FFF0
 
 _COUNT = Struct("=Q")
 _SINCE = Struct("=d")
-_STARTED, _ENDED, _AT, _HALTED, _RING = 0, 8, 16, 24, 32
+_STARTED, _ENDED, _AT, _HALTED, _LEFT, _RING = 0, 8, 16, 24, 32, 40
 
 
-class Board:
-    """Made before the fork. The worker calls `start`, `end` and `halted`, the parent the rest."""
+class ProgressPage:
+    """Made before the fork. The worker calls `start`, `end`, `leave` and `halted`, the parent
+    the rest.
+    """
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, _RING + 4 * SIZE)
@@ -66,6 +69,15 @@ class Board:
     def halt(self) -> None:
         """Have the worker give back what it has not started."""
         self._page[_HALTED] = 1
+
+    def leave(self) -> None:
+        """Note that this worker ends, and starts no more."""
+        _COUNT.pack_into(self._page, _LEFT, self._ends + 1)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the worker starts no more, and all its ends have been taken."""
+        return self._counted(_LEFT) == self._ends + 1
 
     def take(self) -> list[int]:
         """Return how the next deliveries have ended, as far as that is known."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 from eventctl.config.model import Config, Handler
 from eventctl.models import REHEARSED, Delivery, Outcome, Result, State, Verdict
@@ -22,8 +23,9 @@ from eventctl.workers.handlers import End
 class Exact:
     """The worker's own connection to the store, for transactional handlers."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, on_import: Callable[[], None]) -> None:
         self._config = config
+        self._on_import = on_import
         self._database: Database | None = None
 
     def run(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
@@ -53,7 +55,7 @@ class Exact:
     ) -> None:
         tx.execute("SAVEPOINT eventctl")
         begin = time.monotonic()
-        end = handlers.run(handler, delivery, connection=tx.connection)
+        end = handlers.run(handler, delivery, connection=tx.connection, on_import=self._on_import)
         ended.append(end)
         if end.outcome != Outcome.SUCCEEDED:
             raise _RolledBack

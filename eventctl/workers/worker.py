@@ -1,37 +1,45 @@
 """The worker process: it runs handlers, one delivery after another.
 
 It is forked by `pool`, before a store is opened, and lives in a process group of its
-own. It reads deliveries from a pipe, writes on the board what has started and ended (see
-`board`), and answers on another pipe where there is more to say than that:
+own. It reads deliveries from a pipe, writes on the progress page what has started and ended
+(see `progress_page`), and answers on another pipe where there is more to say than that:
 
     ID [outcome, took, error, traceback, output, delay, written]
 
-An answer without an ID only wakes the parent, so that it looks at the board. When the
+An answer without an ID only wakes the parent, so that it looks at the page. When the
 process that forked it dies, the kernel kills the whole group.
 """
 
 import fcntl
-import json
 import marshal
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
-from eventctl.config.model import Config
+from eventctl.config.model import Config, Handler
 from eventctl.models import Delivery, Outcome
-from eventctl.workers import handlers, output, progress_page
+from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
+from eventctl.workers.kernel import KillTimer
 from eventctl.workers.output import Stage
-from eventctl.workers.progress_page import Board
+from eventctl.workers.process_state import ProcessState
+from eventctl.workers.processes import Family
+from eventctl.workers.program_end import ProgramEnd
+from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
 _F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
 
 _WAKE = 0.005
 """Seconds after which the parent is woken at the next end: it commits in groups of 20 ms."""
+
+LATER = 1.0
+"""Seconds after the parent at which a worker ends by itself what is past its timeout."""
 
 _LENGTH = 4
 """Bytes in front of each request that say how long it is."""
@@ -41,7 +49,7 @@ class Ends(NamedTuple):
     """A worker's ends of what connects it with the process that forked it (all fds).
 
     `life` is a pipe on which nothing is ever written: its end is the parent's.
-    `output` is a file in memory that takes the place of stdout and stderr. `board` is no
+    `output` is a file in memory that takes the place of stdout and stderr. `page` is no
     fd, but shared memory.
     """
 
@@ -49,7 +57,7 @@ class Ends(NamedTuple):
     answers: int
     life: int
     output: int
-    board: Board
+    page: ProgressPage
 
 
 def request(delivery: Delivery) -> bytes:
@@ -67,26 +75,47 @@ def main(
     as one of them lives. `started` adds to the journal in it. `chatty` sends the
     output of handlers that succeed, too.
     """
-    status = 1
+    status, pid = 1, os.getpid()
+    timer = KillTimer()
+    end = ProgramEnd()
     try:
         _settle_in(config, ends, lock)
-        _Worker(config, ends, started, chatty).serve()
+        state = ProcessState(str(config.folder), ends.life)
+        _Worker(config, ends, started, chatty, state, timer).serve()
         status = 0
     except BrokenPipeError:
-        status = 0  # nobody is left to tell
+        status = 0  # nobody is left to answer
     except OSError as error:
         os.write(ends.output, f"{error}\n".encode())  # the parent shows its tail
-    except BaseException:  # noqa: BLE001 - told here: the parent's code must not see it
+    except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     finally:
-        # Nothing of the parent's may run here: its buffers, its atexit, its finally.
-        os._exit(status)
+        try:
+            if os.getpid() == pid:
+                timer.start(time.clock_gettime(time.CLOCK_BOOTTIME), config.sweep.grace + LATER)
+                _leave(ends)
+                end.run()
+        finally:
+            # Nothing of the parent's may run here: its buffers, its atexit, its finally.
+            os._exit(status)
+
+
+def _leave(ends: Ends) -> None:
+    """Have the parent take back what was sent: what follows may take as long as the grace."""
+    ends.page.leave()
+    with suppress(OSError):  # a handler has closed it: the parent looks now and then
+        os.write(ends.answers, b"\n")
 
 
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
     signal.set_wakeup_fd(-1)
+    for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+        # What we handle, and what the process that started us ignored.
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    kernel.die_with_parent()
+    kernel.adopt_orphans()
     _die_with_parent(ends.life)
     _close_all_but({0, 1, 2, lock, ends.requests, ends.answers, ends.life, ends.output})
     os.set_inheritable(lock, True)
@@ -112,7 +141,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _prefer_for_oom_killer() -> None:
-    # Where memory runs out, the handler is to die, and not the sweep that tells of it.
+    # Where memory runs out, the handler is to die, and not the sweep that reports it.
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("500")
@@ -120,33 +149,53 @@ def _prefer_for_oom_killer() -> None:
         return  # no /proc here: nothing to ask for
 
 
+def _ends_within(pid: int, seconds: float) -> bool:
+    """Return whether a child ends in time, or nobody can say."""
+    try:
+        fd = os.pidfd_open(pid)
+    except OSError:
+        return True  # this host has none: the parent is the only one that watches
+    try:
+        poll = select.poll()
+        poll.register(fd, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    finally:
+        os.close(fd)
+
+
 class _Worker:
     """The child's side: it reads requests, runs handlers, and answers."""
 
     def __init__(
-        self, config: Config, ends: Ends, started: Callable[[str, int], None], chatty: bool
+        self,
+        config: Config,
+        ends: Ends,
+        started: Callable[[str, int], None],
+        chatty: bool,
+        state: ProcessState,
+        timer: KillTimer,
     ) -> None:
         self._config = config
         self._ends = ends
-        self._board = ends.board
+        self._page = ends.page
         self._started = started
         self._chatty = chatty
-        self._folder = str(config.folder)
+        self._state = state
         self._source = config.store.source
         self._stage = Stage(ends.output)
-        self._exact = Exact(config)
+        self._timer = timer
+        self._exact = Exact(config, state.accept_import)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
     def serve(self) -> None:
         """Run what is asked for, one after another, until the pipe ends."""
         for delivery in self._requests():
-            late = time.clock_gettime(time.CLOCK_BOOTTIME) > delivery.start_by
-            if late or self._board.halted:
-                self._board.end(progress_page.BACK)
-            elif not self._run(delivery):
+            now = time.clock_gettime(time.CLOCK_BOOTTIME)
+            if now > delivery.start_by or self._page.halted:
+                self._page.end(progress_page.BACK)
+            elif not self._run(delivery, now):
                 break
-        self._say(b"\n")
 
     def _requests(self) -> Iterator[Delivery]:
         rest = b""
@@ -161,6 +210,7 @@ class _Worker:
             rest = data[start:]
 
     def _read(self) -> bytes:
+        self._timer.stop()
         self._say(b"\n")
         return os.read(self._ends.requests, 65536)
 
@@ -169,18 +219,20 @@ class _Worker:
         while data:
             data = data[os.write(self._ends.answers, data) :]
 
-    def _run(self, delivery: Delivery) -> bool:
+    def _run(self, delivery: Delivery, boottime: float) -> bool:
         """Run one handler; return whether this process is fit to run another."""
         self._stage.set()
-        os.chdir(self._folder)
         self._started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
-        self._board.start(begin)
+        # After the parent, and after `_await_command`: they are gentler. It comes to this only
+        # where the parent is stopped.
+        self._timer.start(boottime, handler.timeout + self._config.sweep.grace + 2 * LATER)
+        self._page.start(begin)
         if handler.transactional:
             end, written = self._exact.run(handler, delivery)
         else:
-            end, written = handlers.run(handler, delivery, source=self._source), False
+            end, written = self._run_plain(handler, delivery), False
         now = time.monotonic()
         took = int((now - begin) * 1000)
         if os.getpid() != self._pid:
@@ -191,15 +243,41 @@ class _Worker:
             self._woken_at = now
             self._say(b"\n")
         # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
-        # made a handler fail may have left the process unfit for others.
-        return took < handler.timeout * 1000 and end.outcome != Outcome.FAILED
+        # made a handler fail may have left the process unfit for others. Whatever happens
+        # while the state is restored is no delivery's fault: this one is reported.
+        return (
+            took < handler.timeout * 1000
+            and end.outcome != Outcome.FAILED
+            and self._state.restore(now, now - begin)
+        )
+
+    def _run_plain(self, handler: Handler, delivery: Delivery) -> End:
+        return handlers.run(
+            handler,
+            delivery,
+            source=self._source,
+            on_import=self._state.accept_import,
+            await_command=self._await_command,
+        )
+
+    def _await_command(self, pid: int, timeout: float) -> int:
+        """Wait for a command, and return its status as waitpid does. Where the parent is
+        stopped, end it after its timeout, and this process with it.
+        """
+        if not _ends_within(pid, timeout + LATER):
+            family = Family(self._pid, set)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            family.terminate()
+            _ends_within(pid, self._config.sweep.grace)
+            family.kill()
+        return os.waitpid(pid, 0)[1]
 
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED
         tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
         if succeeded and not written and not tail:
-            self._board.end(min(took, progress_page.LONGEST))
+            self._page.end(min(took, progress_page.LONGEST))
             return
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
-        self._say(b"%d %s\n" % (delivery.id, json.dumps(said).encode()))
-        self._board.end(progress_page.SAID)
+        self._say(answers.write(delivery.id, said))
+        self._page.end(progress_page.SAID)

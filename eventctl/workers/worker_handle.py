@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import select
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers import output, progress_page, worker
+from eventctl.workers import answers, output, pipes, progress_page, worker
 from eventctl.workers.handlers import signal_name
-from eventctl.workers.progress_page import Board
+from eventctl.workers.processes import Family, Pids
+from eventctl.workers.progress_page import ProgressPage
 
 if TYPE_CHECKING:
-    from eventctl.workers.output import Follower, Heard
+    from eventctl.workers.output import Follower, OnLine
 
 _GLANCE = 0.05
 """Seconds between two looks at a handler's output: what it can write in it is bounded."""
@@ -30,43 +29,47 @@ _FIRST_GLANCE = 0.01
 nobody has looked at yet.
 """
 
+_UNDYING = 5.0
+"""Seconds after SIGKILL for which a process is waited for: it can hang in the kernel."""
+
 _AHEAD = 50
 """Milliseconds of work that a worker is sent ahead, going by what the last one took."""
 
 _MOST_AHEAD = 256
 
-_PIPE = 131_072
-"""Bytes that the pipe of requests should hold."""
-
 _LONGEST_LINE = 2**20
 """Bytes that an answer has at the most: what is longer comes from no worker of ours."""
 
-_ANSWER = [str, int, str, str, str, float, bool]
 
-
-class Child:
+class WorkerHandle:
     """One worker process, and what was sent to it: the first of it is what it runs."""
 
     def __init__(
-        self, config: Config, claimer: Claimer, chatty: bool, heard: Heard | None = None
+        self,
+        config: Config,
+        claimer: Claimer,
+        chatty: bool,
+        orphans: Callable[[], Pids],
+        on_line: OnLine | None = None,
     ) -> None:
         self._config = config
-        self._board = Board()
+        self._page = ProgressPage()
         with ExitStack() as opened:
-            requests, self._requests = _pipe(opened)
-            self.answers, answers = _pipe(opened)
-            life, self._life = _pipe(opened)
+            requests, self._requests = pipes.make(opened)
+            self.answers, to_answer = pipes.make(opened)
+            life, self._life = pipes.make(opened)
             self._output = output.make()
             opened.callback(os.close, self._output)
-            self._room = _room(self._requests)
+            self._room = pipes.enlarge(self._requests)
             self.pid = os.fork()
             opened.pop_all()
         if self.pid == 0:
             os.setpgid(0, 0)
-            ends = worker.Ends(requests, answers, life, self._output, self._board)
+            ends = worker.Ends(requests, to_answer, life, self._output, self._page)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
-        self.death = _watch(self.pid)
-        self._follower = _follower(self._output, heard) if heard else None
+        self.family = Family(self.pid, orphans)
+        self.death = pipes.watch(self.pid)
+        self._follower = _follower(self._output, on_line) if on_line else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
@@ -75,13 +78,15 @@ class Child:
         self.has_answered = False
         self._said: dict[int, bytes] = {}
         self._kill_at: float | None = None
-        self._ahead = 1
-        self._heard = b""
+        self._is_killed = False
+        self._leave_by: float | None = None
+        self._ahead: dict[str, int] = {}
+        self._partial = b""
         self._unsent = b""
         # Both set it: neither may go on before it is so.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
-        for fd in (requests, answers, life):
+        for fd in (requests, to_answer, life):
             os.close(fd)
 
     @property
@@ -91,7 +96,7 @@ class Child:
     @property
     def running(self) -> Delivery | None:
         """What it has started, and not ended as far as we have looked."""
-        if self.sent and self._board.running_since is not None:
+        if self.sent and self._page.running_since is not None:
             return self.sent[0]
         return None
 
@@ -101,7 +106,7 @@ class Child:
             return  # its end is near
         if self._follower:
             most = min(most, 1 - len(self.sent))  # the next one would write over what is not read
-        while most > 0 and queue and len(self.sent) < self._ahead:
+        while most > 0 and queue and len(self.sent) < self._most_sent(queue[0]):
             request = worker.request(queue[0])
             # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
             if self.sent and self._bytes + len(request) > self._room:
@@ -111,6 +116,13 @@ class Child:
             self._bytes += len(request)
             self._unsent += request
             most -= 1
+
+    def _most_sent(self, delivery: Delivery) -> int:
+        """Return how many it may have been sent with this one: what waits behind a slow one
+        could be run elsewhere.
+        """
+        ahead = self._ahead.get(delivery.handler, 1)
+        return min(ahead, self._ahead.get(self.sent[-1].handler, 1)) if self.sent else ahead
 
     def flush(self) -> None:
         """Write all that was sent, together."""
@@ -129,19 +141,19 @@ class Child:
 
     def halt(self) -> None:
         """Have it give back what it was sent and has not started, and then end."""
-        self._board.halt()
+        self._page.halt()
         self.dismiss()
 
     @property
     def next_alarm(self) -> float:
         """When this worker wants to be looked at, by the monotonic clock."""
-        if self._kill_at is not None:
+        if self._kill_at is not None and not self._is_killed:
             return self._kill_at
         if self.is_unwatched:
             return time.monotonic() + _FIRST_GLANCE
         if not self.sent:
             return float("inf")
-        now, since = time.monotonic(), self._board.running_since
+        now, since = time.monotonic(), self._page.running_since
         if since is None or now - since < _GLANCE:
             return now + _FIRST_GLANCE
         return min(since + self._timeout, now + _GLANCE)
@@ -149,6 +161,10 @@ class Child:
     @property
     def _timeout(self) -> float:
         return self._config.handlers[self.sent[0].handler].timeout
+
+    @property
+    def _timed_out(self) -> tuple[Outcome, str]:
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
 
     def is_dead(self) -> bool:
         """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
@@ -169,45 +185,46 @@ class Child:
             data = os.read(self.answers, 262144)
         except BlockingIOError:
             return False
-        *lines, self._heard = (self._heard + data).split(b"\n")
+        *lines, self._partial = (self._partial + data).split(b"\n")
         for line in lines:
             delivery_id, _, ended = line.partition(b" ")
             if delivery_id.isdigit():
                 self._said[int(delivery_id)] = ended
             elif line:
                 self.halt()
-        if len(self._heard) > _LONGEST_LINE or len(self._said) > progress_page.SIZE:
-            self._heard = b""
+        if len(self._partial) > _LONGEST_LINE or len(self._said) > progress_page.SIZE:
+            self._partial = b""
             self._said.clear()
             self.halt()
         return bool(data)
 
     def look(self, results: list[Result]) -> None:
-        """Take from the board what has ended."""
-        for how in self._board.take():
+        """Take from the progress page what has ended."""
+        for how in self._page.take():
             if not self.sent:
-                self.kill(signal.SIGKILL)  # a handler has got at the board
+                self.kill()  # a handler has got at the page
                 return
             self.has_answered = True
             delivery = self.sent.popleft()
+            name = delivery.handler
             self._bytes -= self._sizes.popleft()
             if self._follower:
                 self._follower.end(delivery)
             if how <= progress_page.LONGEST:
                 results.append(Result(delivery, Outcome.SUCCEEDED, how))
                 most = max(1, _AHEAD // how) if how else _MOST_AHEAD
-                self._ahead = min(most, self._ahead * 2)
+                self._ahead[name] = min(most, 2 * self._ahead.get(name, 1))
             elif how == progress_page.BACK:
                 results.append(Result(delivery, Outcome.NOT_STARTED))
             else:
-                self._ahead = 1
+                self._ahead[name] = 1
                 results.append(self._understood(delivery))
 
     def _understood(self, delivery: Delivery) -> Result:
         while delivery.id not in self._said and self.listen():
-            continue  # it was written before the board was: it is there to be read
+            continue  # it was written before the page was: it is there to be read
         try:
-            result = Result(delivery, *_ended(self._said.pop(delivery.id, b"")))
+            result = Result(delivery, *answers.read(self._said.pop(delivery.id, b"")))
         except ValueError:
             # The handler has got at the pipe. What else it says is worth nothing.
             self.halt()
@@ -219,62 +236,92 @@ class Child:
 
     def alarm(self) -> None:
         """Do what is due: end a handler past its timeout, and bound its output's memory."""
-        since = self._board.running_since if self.sent else None
+        since = self._page.running_since if self.sent else None
         if since is not None:
             if self._follower:
                 self._follower.read(self.sent[0])
             output.give_back(self._output)
         now = time.monotonic()
         if self._kill_at is not None:
-            if now >= self._kill_at:
-                self.kill(signal.SIGKILL)
-                self._kill_at = float("inf")
+            if now >= self._kill_at and not self._is_killed:
+                self.kill()
         elif since is not None and now >= since + self._timeout:
-            text = f"it ran longer than its timeout of {self._timeout:g} s"
-            self.verdict = (Outcome.TIMED_OUT, text)
+            self.verdict = self._timed_out
             self._kill_at = now + self._config.sweep.grace
-            self.kill(signal.SIGTERM)
+            self.family.terminate()
 
-    def kill(self, number: int) -> None:
-        """Send a signal to its whole group."""
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return  # nobody is left in it
+    def kill(self) -> None:
+        """Kill it at once, with all that its handlers have started."""
+        self._kill_at = time.monotonic()
+        self._is_killed = True
+        self.family.kill()
+
+    def take_back(self) -> list[Delivery]:
+        """Return what it was sent and has not started, now that it starts no more."""
+        first = self.running is not None
+        unstarted = list(self.sent)[first:]
+        for _ in unstarted:
+            self.sent.pop()
+            self._bytes -= self._sizes.pop()
+        return unstarted
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it starts no more: it ends as programs do, for which it has the grace."""
+        return self._page.is_left
+
+    def is_wound_up(self) -> bool:
+        """Return whether it has ended, and nothing is left of what its handlers started.
+
+        It is killed when the grace is over. What is left then gets SIGTERM, and SIGKILL after
+        the grace, which began at its timeout if it had one. To be asked again until it is so.
+        """
+        if not self.is_dead():
+            now = time.monotonic()
+            if self._leave_by is None:
+                self._leave_by = now + self._config.sweep.grace
+            if now >= self._leave_by and not self._is_killed:
+                self.kill()
+            return False
+        left = self.family.left()
+        if not left:
+            return True
+        now = time.monotonic()
+        if self._kill_at is None:
+            self._kill_at = now + self._config.sweep.grace
+        self.family.end(left, by_force=now >= self._kill_at)
+        if now >= self._kill_at + _UNDYING:
+            self.family.give_up(left)
+        return False
 
     def reap(self) -> int:
         """Kill what is left of its group, and return its exit code (negative: a signal)."""
         # Before waitpid: as long as it is a zombie, nobody else can have its number.
-        self.kill(signal.SIGKILL)
+        self.family.kill()
         _, status = os.waitpid(self.pid, 0)
         self._close_fds()
         return os.waitstatus_to_exitcode(status)
 
     def last_result(self, code: int) -> Result:
         """Return how the delivery ended that it was running when it died."""
-        since = self._board.running_since
+        since = self._page.running_since
         assert since is not None
-        took = int((time.monotonic() - since) * 1000)
+        passed = time.monotonic() - since
+        if code == -signal.SIGKILL and not self.verdict and passed > self._timeout:
+            self.verdict = self._timed_out  # it has ended itself, while we were stopped
         outcome, error = self.verdict or (
             Outcome.LOST,
             f"its worker process {how(code)} before the handler returned",
         )
-        return Result(self.sent.popleft(), outcome, took, error, output=self._last_output)
+        if beyond := self.family.beyond_reach:
+            names = ", ".join(f"{program} ({pid})" for pid, program in sorted(beyond.items()))
+            error += f"; what it started may not be killed and runs on: {names}"
+        return Result(
+            self.sent.popleft(), outcome, int(passed * 1000), error, output=self._last_output
+        )
 
     def tail(self) -> str:
         return self._last_output.strip()
-
-    def close(self) -> None:
-        """Let it end by itself, since it is idle; then end what its handlers left behind."""
-        self.halt()
-        # It is only ever late where somebody has stopped it; reap() kills it then.
-        until = time.monotonic() + self._config.sweep.grace
-        poll = select.poll()
-        if not self.is_unwatched:
-            poll.register(self.death, select.POLLIN)
-        while not self.is_dead() and (left := until - time.monotonic()) > 0:
-            poll.poll(1000 * (min(left, _FIRST_GLANCE) if self.is_unwatched else left))
-        self.reap()
 
     @property
     def parent_ends(self) -> tuple[int, ...]:
@@ -289,43 +336,10 @@ class Child:
                 os.close(fd)
 
 
-def _pipe(opened: ExitStack) -> tuple[int, int]:
-    """Return a new pipe that is closed with `opened`."""
-    ends = os.pipe()
-    for fd in ends:
-        opened.callback(os.close, fd)
-    return ends
-
-
-def _watch(pid: int) -> int:
-    """Return an fd that becomes readable when a child has died; -1 where the host has none,
-    as old container runtimes do.
-    """
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return -1
-
-
-def _room(pipe: int) -> int:
-    """Make a pipe larger if that may be, and return how many bytes surely fit into it."""
-    with suppress(OSError):  # the user has too many large ones already: this one will do
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-    # A pipe is pages, and what is written begins a new one where it doesn't fit.
-    return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2
-
-
-def _follower(fd: int, heard: Heard) -> Follower:
+def _follower(fd: int, on_line: OnLine) -> Follower:
     from eventctl.workers.output import Follower  # few ask for it, and every emit would load it
 
-    return Follower(fd, heard)
-
-
-def _ended(text: bytes) -> list[Any]:
-    found = json.loads(text)
-    if not isinstance(found, list) or [type(each) for each in found] != _ANSWER:
-        raise ValueError(text)
-    return [Outcome(found[0]), *found[1:]]
+    return Follower(fd, on_line)
 
 
 def how(code: int) -> str:

@@ -115,7 +115,7 @@ def test_the_set_up_of_mysql(mariadb: MariaDB, tmp_path: Path) -> None:
 
 
 def test_the_commands_are_those_that_there_are() -> None:
-    from eventctl.cli import COMMANDS
+    from eventctl.cli.app import COMMANDS
 
     table = re.findall(r"^\| `(\w+)[ `]", section("Commands"), re.M)
     assert table == [name for names in COMMANDS.values() for name in names]

@@ -47,6 +47,7 @@ def test_all_is_well(well: Project) -> None:
     assert re.fullmatch(r"last sweep \S+ ago, backlog 0, nothing has failed", words)
     assert float(values.pop("sweep")) < 60
     assert values == {
+        "outages": "0",
         "due": "0",
         "backlog": "0",
         "failed": "0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventctl.cli import COMMANDS
+from eventctl.cli.app import COMMANDS
 from tests.support.databases import sqlite_only
 from tests.support.project import Finished, Project
 

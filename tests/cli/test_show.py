@@ -110,7 +110,7 @@ def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:
 
 def test_an_open_circuit_breaker_is_told(shop: Project) -> None:
     shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is down')")
-    assert "lottery keeps failing" in shop.run("show", "1").stdout
+    assert "lottery: circuit breaker open for" in shop.run("show", "1").stdout
 
 
 def test_long_args_are_laid_out(shop: Project) -> None:

@@ -337,7 +337,7 @@ from pathlib import Path
 
 from eventctl import config
 from eventctl.workers import worker
-from eventctl.workers.progress_page import Board
+from eventctl.workers.progress_page import ProgressPage
 from eventctl.models import Delivery
 
 settings = config.load(Path("events.toml").resolve())
@@ -354,7 +354,7 @@ if os.fork() == 0:
         os.close(fd)
     while os.getppid() == parent:
         time.sleep(0.005)
-    ends = worker.Ends(requests, to_answers, life, os.memfd_create("output"), Board())
+    ends = worker.Ends(requests, to_answers, life, os.memfd_create("output"), ProgressPage())
     worker.main(settings, ends, os.open("lock", os.O_CREAT | os.O_RDWR), lambda *_: None, False)
 while not Path("worker.pid").exists() or not Path("worker.pid").read_text():
     time.sleep(0.005)

@@ -32,7 +32,7 @@ from eventctl.store.reopen import reopen
 from eventctl.store.results import finish
 from tests.support.mariadb import MariaDB
 from tests.support.model import ATTEMPTS, DELAY, FACTOR
-from tests.support.world import LEASES, Actor, World
+from tests.support.world import LEASES, SLACK, Actor, World
 
 EXAMPLES = int(os.environ.get("EVENTCTL_MODEL_EXAMPLES", "150"))
 
@@ -92,7 +92,7 @@ class Protocol(World):
             name: self.model.now + LEASES[name] for name in handlers
         }
         who.holds |= {d.id: d for d in mine}
-        self._start(data, mine)
+        self._start(who, data, mine)
 
     def _emit_again(self, who: Actor, data: st.DataObject) -> None:
         """Emit with a key that is there already."""
@@ -143,11 +143,12 @@ class Protocol(World):
         for delivery in mine:
             self.model.claim(delivery, ask.token, LEASES[delivery.handler])
         who.holds |= {d.id: d for d in claimed.deliveries}
-        self._start(data, claimed.deliveries)
+        self._start(who, data, claimed.deliveries)
 
-    def _start(self, data: st.DataObject, deliveries: list[Delivery]) -> None:
-        unstarted = data.draw(st.integers(0, len(deliveries)))
-        self.model.marks |= {(d.claim, d.id) for d in deliveries[unstarted:]}
+    def _start(self, who: Actor, data: st.DataObject, deliveries: list[Delivery]) -> None:
+        started = deliveries[data.draw(st.integers(0, len(deliveries))) :]
+        self.model.marks |= {(d.claim, d.id) for d in started}
+        who.at_work |= {d.id: self.model.now + LEASES[d.handler] - SLACK for d in started}
 
     @precondition(lambda self: any(actor.holds for actor in self.actors))
     @rule(data=st.data())
@@ -174,6 +175,7 @@ class Protocol(World):
 
     def _ended(self, who: Actor, result: Result) -> bool:
         del who.holds[result.delivery.id]
+        who.at_work.pop(result.delivery.id, None)
         lost = self.model.finish(result)
         if not lost and result.outcome != Outcome.NOT_STARTED:
             who.ended.add(result.delivery.id)
@@ -186,6 +188,20 @@ class Protocol(World):
         who = self._holder(data)
         self.dead.add(who.name)
         self.actors[self.actors.index(who)] = self.born(who.host)
+
+    @precondition(lambda self: any(actor.holds for actor in self.actors))
+    @rule(data=st.data())
+    def stop(self, data: st.DataObject) -> None:
+        """SIGSTOP of a claimer: its lock stays and its workers go on; others start beside it."""
+        who = self._holder(data)
+        self.stopped.append(who)
+        self.actors[self.actors.index(who)] = self.born(who.host)
+
+    @precondition(lambda self: self.stopped)
+    @rule(data=st.data())
+    def continue_(self, data: st.DataObject) -> None:
+        """SIGCONT: it has its workers' results; others may have the claims by now."""
+        self.actors.append(self.stopped.pop(data.draw(st.integers(0, len(self.stopped) - 1))))
 
     @precondition(lambda self: self.dead & self.model.claimers())
     @rule(host=HOSTS)
@@ -245,7 +261,7 @@ class Protocol(World):
     def prune(self, host: str, failed: bool) -> None:
         """The oldest event of which no late-comer may still write how it ended."""
         wanted, store = Wanted(2**50, failed), self.stores[host]
-        in_hand = {delivery for actor in self.actors for delivery in actor.holds}
+        in_hand = {delivery for actor in (*self.actors, *self.stopped) for delivery in actor.holds}
         in_hand |= {running.id for lost in self.lost.values() for running in lost}
         found = [
             old

@@ -46,10 +46,6 @@ def ends_with_3():
     sys.exit(3)
 
 
-def ends_with_0():
-    sys.exit(0)
-
-
 def out_of_memory():
     used = int(Path("/proc/self/statm").read_text().split()[0]) * 4096
     resource.setrlimit(resource.RLIMIT_AS, (used + (32 << 20), resource.RLIM_INFINITY))
@@ -171,7 +167,6 @@ POISONS = {
     "segfault": ("lost", "SIGSEGV"),
     "ends_at_once": ("lost", "exited with 0"),
     "ends_with_3": ("failed", "SystemExit: 3"),
-    "ends_with_0": ("failed", "SystemExit"),
     "out_of_memory": ("failed", "MemoryError"),
     "killed_as_out_of_memory": ("lost", "SIGKILL"),
     "recursion": ("failed", "RecursionError"),

@@ -16,6 +16,8 @@ from tests.support.model import LEGAL, Model, ModelDelivery
 
 LEASES = {"quick": 30_000, "slow": 600_000}
 """By handler; "gone" is none of them, and is held."""
+SLACK = 20_000
+"""Milliseconds by which a lease is longer than any handler may run: its worker sees to it."""
 TABLES = ("event", "delivery", "attempt", "notice")
 
 
@@ -31,6 +33,8 @@ class Actor:
     holds: dict[int, Delivery] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     """What has failed under it in its present pass."""
+    at_work: dict[int, int] = field(default_factory=dict)
+    """What its workers run, and until when at the latest: they have timers of their own."""
 
     def token(self) -> str:
         self.tokens += 1
@@ -49,6 +53,7 @@ class World(RuleBasedStateMachine):
         self.keys = iter(f"k{n}" for n in range(10_000))
         self.states: dict[int, str] = {}
         self.dead: set[str] = set()
+        self.stopped: list[Actor] = []
         self.lost: dict[str, list[Running]] = {}
         """By host, what was found to be lost, and was not rescued yet."""
         self.stores = {host: type(self).open() for host in ("one", "two")}
@@ -78,7 +83,7 @@ class World(RuleBasedStateMachine):
         self.set_clock(max(self.model.now, min(due, default=0)))
 
     def forget_ended(self, delivery: int) -> None:
-        for actor in self.actors:
+        for actor in (*self.actors, *self.stopped):
             actor.ended.discard(delivery)
 
     @invariant()
@@ -98,7 +103,10 @@ class World(RuleBasedStateMachine):
             assert (due_at is None) is (state in ("done", "failed"))
             assert (claim is not None) is (state == "running")
             assert (done_at is not None) is (state == "done")
-            holders = [a for a in self.actors if delivery in a.holds]
+            living = [*self.actors, *self.stopped]
+            at_work = [a.name for a in living if a.at_work.get(delivery, 0) > self.model.now]
+            assert len(at_work) <= 1, f"two at once: {at_work}"
+            holders = [a for a in living if delivery in a.holds]
             believers = [a.name for a in holders if a.holds[delivery].claim == claim]
             assert len(believers) <= 1, believers
             self.states[delivery] = state

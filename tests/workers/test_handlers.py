@@ -167,7 +167,8 @@ def test_retry_later_with_a_bad_delay_is_a_failure(project: Project, delay: str)
 FAILURES = {
     "raises": "RuntimeError: it is broken",
     "leaves": "SystemExit: 3",
-    "leaves_with_zero": "SystemExit: 0",
+    "leaves_with_a_word": "SystemExit: no such user",
+    "leaves_with_true": "SystemExit: True",
     "interrupts": "KeyboardInterrupt",
     "escapes": "RuntimeError: \\x1b[31mred\\x1b[0m",
     "two_lines": "RuntimeError: one\\ntwo",
@@ -186,7 +187,8 @@ import eventctl
 
 def raises(): raise RuntimeError("it is broken")
 def leaves(): sys.exit(3)
-def leaves_with_zero(): sys.exit(0)
+def leaves_with_a_word(): sys.exit("no such user")
+def leaves_with_true(): sys.exit(True)
 def interrupts(): raise KeyboardInterrupt
 def escapes(): raise RuntimeError("\x1b[31mred\x1b[0m")
 def two_lines(): raise RuntimeError("one\ntwo")
@@ -222,6 +224,57 @@ def test_whatever_is_raised_is_a_failed_attempt(project: Project) -> None:
     assert attempts(project, "escapes")[0].error == "RuntimeError: \x1b[31mred\x1b[0m"
     assert attempts(project, "nul")[0].error == "RuntimeError: a\0b"
     assert len(attempts(project, "endless")[0].traceback) < 20_000
+
+
+EXITS = {
+    "with_zero": ("sys.exit(0)", ("done", None, 1)),
+    "with_none": ("sys.exit()", ("done", None, 1)),
+    "later": ("sys.exit(75)", ("pending", None, 0)),
+    "discards": ("sys.exit(65)", ("failed", "discarded", 1)),
+    "fails": ("sys.exit(3)", ("pending", None, 1)),
+    "async_zero": ("sys.exit(0)", ("done", None, 1)),
+}
+
+
+@sqlite_only
+@pytest.mark.parametrize("name", EXITS)
+def test_sys_exit_means_what_the_exit_code_of_a_command_means(project: Project, name: str) -> None:
+    code, expected = EXITS[name]
+    define = "async def" if name == "async_zero" else "def"
+    project.write(toml(name), f"import sys\n{define} {name}(): {code}\n")
+    project.run("emit", "-q", "go")
+    assert delivery(project, name)[1:4] == expected
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def go():\n    yield 1",
+        "async def go():\n    yield 1",
+        "import functools\ndef inner(n):\n    yield n\ngo = functools.partial(inner, 1)",
+        "class Call:\n    def __call__(self):\n        yield 1\ngo = Call()",
+        "import functools\ndef deco(f):\n    @functools.wraps(f)\n"
+        "    def call(*args): return f(*args)\n    return call\n"
+        "@deco\ndef go():\n    yield 1",
+    ],
+)
+def test_a_generator_function_fails_and_doctor_refuses_it(project: Project, code: str) -> None:
+    project.write(toml("go"), code + "\n")
+    said = project.run("emit", "go").stderr
+    assert "go failed on go 1: it is a generator function: nothing of it has run" in said
+    assert delivery(project, "go")[1:4] == ("pending", None, 1)
+    found = project.run("doctor", check=None).stdout
+    assert "handlers:go cannot be used: it is a generator function" in found
+    assert "without yield" in found
+
+
+@sqlite_only
+@pytest.mark.parametrize("value", ["False", "1", "[]", "'failed'", "iter([])"])
+def test_what_a_handler_returns_is_ignored(project: Project, value: str) -> None:
+    project.write(toml("go"), f"def go(): return {value}\n")
+    project.run("emit", "-q", "go")
+    assert delivery(project, "go").state == "done"
 
 
 def test_what_cannot_be_loaded_is_a_failed_attempt_of_its_own(project: Project) -> None:

@@ -12,9 +12,13 @@ from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.output.nagios import Plugin, answer
 from eventctl.errors import EXIT_DONE, StoreUnavailable
+from eventctl.format.files import write_whole
+from eventctl.monitor import health, thresholds
+from eventctl.monitor.prometheus import metrics
 from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
 
 _MEANS = {
+    "outages": ("N", "more handlers than this are down"),
     "sweep": ("TIME", "the last sweep ended longer ago than this"),
     "due": ("TIME", "a delivery has been due for longer than this"),
     "backlog": ("N", "more deliveries than this are left to do"),
@@ -100,7 +104,6 @@ def command(context: Context, /, prometheus: Path | None, **given: float | None)
     """
     if prometheus is not None:
         return _write_metrics(context, prometheus)
-    from eventctl.monitor import health, thresholds
 
     limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}
     with context.open() as database:
@@ -128,10 +131,6 @@ def _perfdata(finding: Measured) -> str:
 
 
 def _write_metrics(context: Context, path: Path) -> int:
-    from eventctl.format.files import write_whole
-    from eventctl.monitor import health
-    from eventctl.monitor.prometheus import metrics
-
     config = context.config
     try:
         with context.open() as database:

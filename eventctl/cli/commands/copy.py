@@ -13,8 +13,17 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
+from eventctl.cli.output.progress import ProgressBar
+from eventctl.cli.output.tables import console, plain_table
+from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
+from eventctl.state.folder import StateFolder
+from eventctl.state.sweep_lock import SweepLock
+from eventctl.store.connect import database
+from eventctl.store.table_copy import TABLES, Snapshot
+from eventctl.upkeep import copy
+from eventctl.upkeep.copy import StoreCopy, check_target
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
@@ -86,12 +95,6 @@ def command(
       eventctl copy --to 'mysql://eventctl:${DB_PASSWORD}@db1/shop' --dry-run
       eventctl copy --to mysql://db1/shop --read-default-file ~/.my.cnf --wait 5m
     """
-    from eventctl.cli.output.progress import ProgressBar
-    from eventctl.config.target import read_target
-    from eventctl.store.connect import database
-    from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep.copy import StoreCopy, check_target
-
     config = context.config
     store = read_target(url, config.store, config.folder, read_default_file, ssl, ssl_ca)
     until = time.monotonic() + wait
@@ -118,9 +121,6 @@ def command(
 @contextmanager
 def _no_sweep(config: Config, until: float) -> Iterator[None]:
     """Hold this host's sweep lock: cron's sweeps step aside for as long."""
-    from eventctl.state.folder import StateFolder
-    from eventctl.state.sweep_lock import SweepLock
-
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
         while not lock.acquire(time.time()):
@@ -137,9 +137,6 @@ def _no_sweep(config: Config, until: float) -> Iterator[None]:
 
 def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     """Return a snapshot in which no delivery is running."""
-    from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep import copy
-
     while count := copy.running(snapshot):
         if time.monotonic() > until:
             what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
@@ -155,8 +152,6 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
 
 def _count(snapshot: Snapshot, *, show: bool) -> int:
     """Return how many rows there are to copy, and show it by table if asked to."""
-    from eventctl.store.table_copy import TABLES
-
     counts = {table.name: snapshot.count(table.name) for table in TABLES}
     if show:
         for name, count in counts.items():
@@ -204,7 +199,6 @@ def _print_tables(copy: StoreCopy) -> None:
         sys.stdout.write("".join("\t".join(map(str, row)) + "\n" for row in cells))
         sys.stdout.flush()
         return
-    from eventctl.cli.output.tables import console, plain_table
 
     shown = plain_table("table", "rows", "sha-256", "check")
     shown.columns[1].justify = "right"

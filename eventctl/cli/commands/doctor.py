@@ -13,6 +13,8 @@ from eventctl.cli.context import Context
 from eventctl.cli.output.formats import json_text
 from eventctl.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED
 from eventctl.format.text import printable
+from eventctl.setup import doctor
+from eventctl.setup.doctor.findings import count
 
 if TYPE_CHECKING:
     from eventctl.setup.doctor import Finding
@@ -42,9 +44,6 @@ def command(context: Context, /, strict: bool, as_json: bool) -> int:
       eventctl doctor --json | jq -r '.findings[] | select(.level == "problem") | .fix'
       sudo -u shop eventctl --config /srv/shop/events.toml doctor
     """
-    from eventctl.setup import doctor
-    from eventctl.setup.doctor.findings import count
-
     named = click.get_current_context().find_root().params.get("config")
     config, first = doctor.read_config(named)
     found = []

@@ -10,9 +10,13 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
+from eventctl.cli.output import formats, tables
 from eventctl.errors import EXIT_DONE, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.store import claims, pauses
+from eventctl.store.pauses import Kind
+from eventctl.store.queries import operations
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -35,9 +39,6 @@ def kind_of(
     With `paused` it is looked for in what is paused first. Raises UsageError where nothing
     is known by this name, or two things are and no option says which is meant.
     """
-    from eventctl.store.pauses import Kind
-    from eventctl.store.queries import operations
-
     if handler and event:
         raise UsageError(f"{name!r} is one of the two: say --handler or --event, not both")
     wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
@@ -88,9 +89,6 @@ def command(
       eventctl pause --event purchased
       eventctl pause
     """
-    from eventctl.store import pauses
-    from eventctl.store.queries import operations
-
     if name is None:
         if handler or event or why is not None:
             raise UsageError("pause what? eventctl pause NAME (see eventctl pause --help)")
@@ -126,10 +124,6 @@ def _check(why: str | None) -> None:
 
 
 def _list(context: Context, database: Database, as_json: bool) -> int:
-    from eventctl.cli.output import formats, tables
-    from eventctl.store import claims
-    from eventctl.store.queries import operations
-
     found = operations.Pauses(database).all
     now = claims.now(database)
     if as_json:

@@ -14,8 +14,18 @@ import click
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
+from eventctl.cli.output.formats import event_json, json_text
+from eventctl.cli.output.progress import ProgressBar
+from eventctl.cli.output.tables import utc
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
+from eventctl.store import claims, pruning
+from eventctl.store.pruning import Wanted
+from eventctl.store.queries import events
+from eventctl.store.queries.events import Selection
+from eventctl.upkeep import archive as archives
+from eventctl.upkeep import prune
+from eventctl.upkeep.prune import Pruned, prune_orphans
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
@@ -87,11 +97,6 @@ def command(
       zcat /var/backups/events/*.gz | jq -c 'select(.key == "order-17")'
       30 3 * * *  eventctl --config FILE prune --older-than 90d --yes --quiet
     """  # fmt: skip
-    from eventctl.store import claims, pruning
-    from eventctl.store.pruning import Wanted
-    from eventctl.upkeep import archive as archives
-    from eventctl.upkeep.prune import Pruned, prune_orphans
-
     age = int(older_than * 1000)
     if archive is not None:
         archives.check(archive)
@@ -127,10 +132,6 @@ def _prune(
     limit: int,
     archive: Path | None,
 ) -> Pruned:
-    from eventctl.cli.output.progress import ProgressBar
-    from eventctl.upkeep import archive as archives
-    from eventctl.upkeep import prune
-
     def keep(found: Sequence[Old]) -> None:
         if archive is not None:
             archives.write(archive, _lines(database, [old.id for old in found]))
@@ -153,10 +154,6 @@ def _prune(
 
 
 def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
-    from eventctl.cli.output.formats import event_json, json_text
-    from eventctl.store.queries import events
-    from eventctl.store.queries.events import Selection
-
     for start in range(0, len(ids), _READ_AT_ONCE):
         part = tuple(ids[start : start + _READ_AT_ONCE])
         found = {e.id: e for page in events.pages(database, Selection(ids=part)) for e in page}
@@ -180,9 +177,6 @@ def _agreed(number: int, there: Sum, yes: bool) -> bool:
 
 
 def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
-    from eventctl.cli.output.tables import utc
-    from eventctl.store import pruning
-
     what = "processed or failed" if wanted.failed else "processed"
     condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
@@ -199,16 +193,12 @@ def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
 
 
 def _span(there: Sum) -> str:
-    from eventctl.cli.output.tables import utc
-
     if there.oldest is None or there.newest is None:
         return ""
     return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
 
 
 def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
-    from eventctl.cli.output.tables import utc
-
     line = f"deleted {selection.events(done.events)} created before {utc(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"

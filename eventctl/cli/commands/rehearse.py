@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventctl.cli import completion
+from eventctl.cli.commands.replay_now import teller
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
+from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import did_you_mean, printable
 from eventctl.models import Delivery, Outcome, Result, State
+from eventctl.run.rehearse import Rehearsal
+from eventctl.store.queries import events, operations
 
 if TYPE_CHECKING:
     from eventctl.run.rehearse import Rehearsal
@@ -82,8 +86,6 @@ def command(
     if not _agreed(context, handler, found, times, yes):
         complain("nothing was run")
         return EXIT_FAILED
-    from eventctl.cli.commands.replay_now import teller
-    from eventctl.run.rehearse import Rehearsal
 
     heard = teller(context.config, _write_line)
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
@@ -100,8 +102,6 @@ def _unknown(context: Context, handler: str) -> str:
 
 def _find(context: Context, handler: str, event: str) -> EventView:
     """Return the event, if its handler can be run without a sweep's running it as well."""
-    from eventctl.store.queries import events, operations
-
     with context.open() as database:
         found = events.find(database, event)
         pauses = operations.Pauses(database)
@@ -210,8 +210,6 @@ class _Play:
         _write(f"run {self._number}: {what}{how}")
 
     def _show(self, result: Result) -> None:
-        from eventctl.cli.output.tables import span
-
         error = f": {printable(result.error)}" if result.error else ""
         _write(f"run {self._number}: {result.outcome} in {span(result.took)}{error}")
         for line in result.traceback.splitlines():
@@ -220,6 +218,4 @@ class _Play:
 
 
 def _seconds(seconds: float) -> str:
-    from eventctl.cli.output.tables import span
-
     return span(round(seconds * 1000))

@@ -9,10 +9,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from eventctl.cli import selection
+from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
+from eventctl.cli.output import tables
+from eventctl.cli.output.formats import iso
+from eventctl.cli.output.progress import ProgressBar
+from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import did_you_mean, printable
+from eventctl.run import replay
+from eventctl.store.queries import operations
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -48,8 +55,6 @@ class Backfill:
         self._find(ids, limit, chosen)
 
     def _find(self, ids: Sequence[str], limit: int, chosen: dict[str, Any]) -> None:
-        from eventctl.store.queries import operations
-
         if ids and (limit or any(chosen.values())):
             raise UsageError("replay takes ids or filters, not both")
         wanted = selection.selected(self._database, ids, chosen)
@@ -80,8 +85,6 @@ class Backfill:
         return mapped
 
     def _unknown(self) -> str:
-        from eventctl.format.text import did_you_mean
-
         config = self._context.config
         text = f"no handler {self._handler!r} in {config.path}"
         hint = did_you_mean(self._handler, config.handlers)
@@ -93,8 +96,6 @@ class Backfill:
 
     def show(self) -> int:
         """Print what would be added: by event how many, and the first and the last of them."""
-        from eventctl.cli.output.formats import iso
-
         if self._shares and sys.stdout.isatty():
             self._show_table()
         else:
@@ -110,8 +111,6 @@ class Backfill:
 
     def _show_table(self) -> None:
         from rich.text import Text
-
-        from eventctl.cli.output import tables
 
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
         for name, share in self._shares.items():
@@ -143,20 +142,13 @@ class Backfill:
             f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
         )
         if now:
-            from eventctl.cli.commands.replay_now import run_now
-
             return run_now(self._context, self._database, added, interval=interval, verbose=verbose)
         if interval and len(added) > 1:
-            from eventctl.cli.output.tables import span
-
             last = span(int((len(self._ids) - 1) * interval * 1000))
             complain(f"sweeps run them as each is due, the last one in {last}")
         return EXIT_DONE
 
     def _add(self, interval: float) -> list[int]:
-        from eventctl.cli.output.progress import ProgressBar
-        from eventctl.run import replay
-
         with ProgressBar("adding", len(self._ids)) as bar:
             return replay.backfill_all(
                 self._database, self._ids, self._handler, bar.advance, interval

@@ -53,7 +53,7 @@ def run_now(
             delivery_ids,
             told,
             interval=interval,
-            heard=teller(context.config, heard_line) if verbose else None,
+            on_line=teller(context.config, heard_line) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))

@@ -10,6 +10,8 @@ from eventctl.cli.options import name as a_name
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.store import pauses
+from eventctl.store.queries import operations
 
 
 @click.command()
@@ -25,9 +27,6 @@ def command(context: Context, /, name: str, handler: bool, event: bool) -> int:
     Example:
       eventctl resume lottery
     """
-    from eventctl.store import pauses
-    from eventctl.store.queries import operations
-
     with context.open() as database:
         kind = kind_of(context, database, name, handler, event, paused=True)
         was_paused = pauses.resume(database, kind, name)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from eventctl.cli.context import Context
+from eventctl.cli.output import tables
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
+from eventctl.format.text import printable
+from eventctl.store import claims
+from eventctl.store.queries import events, operations
 
 SHOWN = 100
 
@@ -12,11 +16,6 @@ SHOWN = 100
 def show_due(context: Context, event: str | None, handler: str | None, limit: int | None) -> int:
     """Print the deliveries that are due, in the order in which a sweep claims them."""
     from rich.text import Text
-
-    from eventctl.cli.output import tables
-    from eventctl.format.text import printable
-    from eventctl.store import claims
-    from eventctl.store.queries import events, operations
 
     with context.open() as database:
         now = claims.now(database)

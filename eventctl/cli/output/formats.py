@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventctl.format.text import printable
 from eventctl.format.time import iso as iso
+from eventctl.intake import cloudevents
 from eventctl.models import State, Status
 
 if TYPE_CHECKING:
@@ -55,8 +56,6 @@ def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -
 
 def cloudevent(event: EventView, source: str) -> dict[str, Any]:
     """Return an event as a CloudEvent; args that are not JSON are text in it."""
-    from eventctl.intake import cloudevents
-
     decoded = _decoded(event.args)
     shown = cloudevents.write(
         source,

@@ -6,6 +6,7 @@ The one place where a command's exit codes are not those of `eventctl.errors`.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,8 +49,6 @@ class Plugin(click.Command):
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            import traceback
-
             traceback.print_exc()
             raise _exit(f"a fault in eventctl: {type(error).__name__}: {error}") from error
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from eventctl.cli.output.tables import console, counted, plain_table
 from eventctl.format.text import printable
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ def show(config: Config, rows: Sequence[PlanRow]) -> None:
         for row in rows:
             sys.stdout.write(_line(row) + "\n")
         return
-    from eventctl.cli.output.tables import console
 
     out = console()
     out.print(_table(config, rows[:_MOST_ROWS], out.width))
@@ -59,8 +59,6 @@ def _line(row: PlanRow) -> str:
 def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
     from rich.text import Text
 
-    from eventctl.cli.output.tables import plain_table
-
     table = plain_table("id", "event", "handler", "what", "last error")
     cells = [
         (
@@ -86,8 +84,6 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
 
 def _what(config: Config, row: PlanRow) -> Text:
     from rich.text import Text
-
-    from eventctl.cli.output.tables import counted
 
     if not row.acts:
         return Text(row.fate)

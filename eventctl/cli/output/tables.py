@@ -123,8 +123,8 @@ def breaker_line(breaker: BreakerView, now: int) -> Text:
     error = shorten(printable(breaker.error), 60)
     return Text.assemble(
         (printable(breaker.handler), "bold"),
-        f" keeps failing: for {span(now - breaker.opened_at)} its deliveries have been waiting"
-        f" without losing attempts, and each sweep tries one ({error})",
+        f": circuit breaker open for {span(now - breaker.opened_at)}; its deliveries are on hold"
+        f" and lose no attempts ({error})",
     )
 
 

@@ -16,10 +16,12 @@ from eventctl.config.model import Config, Handler
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
 from eventctl.setup.doctor.imports import Answer
-from eventctl.workers.handlers import signal_name
+from eventctl.workers.handlers import NOT_RUN, signal_name
 
 PATIENCE = 10.0
 """Seconds that the import of one module may take."""
+
+_NO_YIELD = "let it do its work without yield, or call the generator from a plain function"
 
 _ALTOGETHER = 60.0
 """Seconds that all of them may take; after that, each has one."""
@@ -59,7 +61,7 @@ def _modules(config: Config) -> Findings:
                 yield problem(
                     "handlers",
                     f"{handler.name}: {call} cannot be used: {error}{where}",
-                    _fix(config, module, missing),
+                    _NO_YIELD if error == NOT_RUN else _fix(config, module, missing),
                 )
 
 

@@ -6,10 +6,12 @@ for each entry point the error, its place, and the module that is missing.
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from eventctl.config import load
@@ -22,7 +24,8 @@ in one, None for any other error."""
 
 def _import(call: str) -> Answer:
     try:
-        handlers.load(call)
+        if _yields(handlers.load(call)):
+            return handlers.NOT_RUN, "", None
     except ModuleNotFoundError as error:
         return handlers.describe(error), _place(error), error.name or ""
     except (AttributeError, TypeError) as error:
@@ -31,6 +34,16 @@ def _import(call: str) -> Answer:
     except BaseException as error:  # noqa: BLE001 - SystemExit at import is a finding, too
         return handlers.describe(error), _place(error), None
     return "", "", None
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    """Return whether a call of it only makes a generator, whose code nobody runs."""
+    inner = inspect.unwrap(function)
+    return any(
+        is_generator(each)
+        for each in (inner, type(inner).__call__)
+        for is_generator in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    )
 
 
 def _place(error: BaseException) -> str:

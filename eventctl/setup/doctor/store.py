@@ -25,6 +25,7 @@ from eventctl.setup.doctor.findings import (
 from eventctl.store import claims, migrations, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database, Transaction
+from eventctl.store.incidents import OUTAGE
 from eventctl.store.queries import statistics
 
 _PATIENCE = 5.0
@@ -68,6 +69,7 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
     if version:
         yield from _sweeps(config, opened, seen)
     if version == migrations.VERSION:
+        yield from _incidents(opened)
         yield from _alerts(config, opened)
 
 
@@ -188,6 +190,16 @@ def _running(lock: Path) -> str:
     except (OSError, ValueError):
         return ""
     return f"one is running, since {spell(max(0.0, time.time() - since))}" if held else ""
+
+
+def _incidents(opened: Database) -> Findings:
+    """Check that no incident is open: what is wrong with handlers is wrong with the whole."""
+    counts = statistics.open_incidents(opened)
+    if outages := counts.get(OUTAGE, 0):
+        text = f"{count(outages, 'handler')} down: their deliveries wait"
+        yield problem("alerts", text, "see which, and why: eventctl alerts")
+    if others := sum(counts.values()) - outages:
+        yield problem("alerts", f"{count(others, 'incident')} open", "see them: eventctl alerts")
 
 
 def _alerts(config: Config, opened: Database) -> Findings:

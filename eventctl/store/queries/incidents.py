@@ -9,7 +9,7 @@ from typing import Any
 from peewee import SQL, fn
 
 from eventctl.store.database import Database
-from eventctl.store.incidents import Incident, Notification, incident
+from eventctl.store.incidents import OUTAGE, Incident, Notification, incident
 from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
 
 
@@ -47,10 +47,12 @@ def incidents(
     ended: bool = False,
     limit: int = 0,
 ) -> list[Incident]:
-    """Return the open incidents, or with `ended` those that are over; the newest first, up
-    to `limit` (0: all).
+    """Return the open incidents, outages first, or with `ended` those that are over; the newest
+    first, up to `limit` (0: all).
     """
-    query = IncidentRow.select(*_COLUMNS).order_by(IncidentRow.id.desc())
+    # What is open is little, and of it an outage comes first; what has ended is not.
+    first = () if ended else ((IncidentRow.kind == OUTAGE).desc(),)
+    query = IncidentRow.select(*_COLUMNS).order_by(*first, IncidentRow.id.desc())
     # As a range, since both databases find it in the index.
     query = query.where(IncidentRow.open_as.is_null() if ended else IncidentRow.open_as > "")
     if kinds:

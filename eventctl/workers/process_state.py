@@ -1,0 +1,167 @@
+"""What a handler can change in its worker: compared and put right before the next delivery.
+
+What is cheap to restore is restored. For the rest the worker is replaced: nobody can end a
+thread or take memory back. It costs a few microseconds a delivery, so that quick handlers
+stay quick.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # without the enums of signal: fast
+import _thread
+import fcntl
+import gc
+import os
+import sys
+from contextlib import suppress
+
+_LEAST_FORK = 0.0001
+"""Seconds: no process is started in less."""
+
+_MEMORY_EVERY = 0.005
+"""Seconds between two looks at the memory: it takes time to fill."""
+
+_MOST_GROWTH = 64 * 2**20
+"""Bytes that a worker may grow by, and more where it was large at its start already."""
+
+_TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF)
+_SIGNALS = tuple(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
+
+
+class ProcessState:
+    """The state of this process, as the first handler finds it."""
+
+    def __init__(self, folder: str, life: int) -> None:
+        self._folder = folder
+        os.chdir(folder)
+        self._life = life
+        self._life_flags = fcntl.fcntl(life, fcntl.F_GETFL)
+        self._umask = os.umask(0)
+        os.umask(self._umask)
+        self._dispositions = list(map(_signal.getsignal, _SIGNALS))
+        self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        self._ids = _ids()
+        self._recursion = sys.getrecursionlimit()
+        self._limits = _limits()
+        self._threads = _thread._count()
+        self._memory_at = 0.0
+        self.accept_import()
+
+    def accept_import(self) -> None:
+        """Take what an import has made of environment, sys.path and memory for the start.
+
+        Frameworks set variables and load libraries when they are imported, and only then.
+        """
+        self._environ = os.environ
+        self._variables = dict(os.environ._data)  # type: ignore[attr-defined]  # undecoded: fast
+        self._path = list(sys.path)
+        self._memory = _memory()
+
+    def restore(self, now: float, took: float) -> bool:
+        """Put right what can be; return whether the process is fit for another handler.
+
+        `now` is a reading of the monotonic clock, `took` is what the handler took; in seconds.
+        """
+        for timer in _TIMERS:
+            _signal.setitimer(timer, 0.0)
+        if not self._restore_signals() or not self._has_life_pipe():
+            return False
+        os.umask(self._umask)
+        os.chdir(self._folder)
+        self._restore_environment()
+        self._restore_interpreter()
+        return (
+            _thread._count() <= self._threads
+            and _ids() == self._ids
+            and not (took > _LEAST_FORK and _has_children())
+            and self._has_limits()
+            and self._has_memory(now)
+        )
+
+    def _restore_signals(self) -> bool:
+        found = list(map(_signal.getsignal, _SIGNALS))
+        if found != self._dispositions:
+            for number, before, after in zip(_SIGNALS, self._dispositions, found, strict=True):
+                if before is not after:
+                    if before is None:
+                        return False  # it was not set by Python, and can't be set again
+                    _signal.signal(number, before)
+        _signal.set_wakeup_fd(-1)
+        # Last: what was blocked and is delivered now finds its disposition as it was.
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
+        return True
+
+    def _has_life_pipe(self) -> bool:
+        """Return whether what ties this process to its parent is open. The other pipes show
+        by themselves that they are not, before a handler is started.
+        """
+        try:
+            return fcntl.fcntl(self._life, fcntl.F_GETFL) == self._life_flags
+        except OSError:
+            return False
+
+    def _restore_environment(self) -> None:
+        os.environ = self._environ  # noqa: B003 - a handler may have put a dict there
+        if os.environ._data != self._variables:  # type: ignore[attr-defined]
+            decode = os.environ.decodevalue
+            before = {decode(name): decode(value) for name, value in self._variables.items()}
+            for name in set(os.environ) - set(before):
+                del os.environ[name]
+            os.environ.update(before)
+            if "time" in sys.modules:
+                sys.modules["time"].tzset()
+        if sys.path != self._path:
+            sys.path = list(self._path)
+
+    def _restore_interpreter(self) -> None:
+        if sys.getrecursionlimit() != self._recursion:
+            sys.setrecursionlimit(self._recursion)
+        if not gc.isenabled():
+            gc.enable()
+        if sys.gettrace() or sys.getprofile():
+            sys.settrace(None)
+            sys.setprofile(None)
+
+    def _has_limits(self) -> bool:
+        # Nothing else in Python can change them.
+        return "resource" not in sys.modules or _limits() == self._limits
+
+    def _has_memory(self, now: float) -> bool:
+        if now - self._memory_at < _MEMORY_EVERY:
+            return True
+        self._memory_at = now
+        return _memory() <= self._memory + max(self._memory, _MOST_GROWTH)
+
+
+def _ids() -> tuple[object, ...]:
+    """Return who this process is: for files and for signals."""
+    return os.getpgrp(), os.getresuid(), os.getresgid()
+
+
+def _has_children() -> bool:
+    """Return whether a handler has left a process of its own, ended or not."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _limits() -> bytes:
+    return _read("/proc/self/limits")
+
+
+def _memory() -> int:
+    """Return how many bytes of memory this process has: 0 where the host does not say."""
+    fields = _read("/proc/self/statm").split()
+    return int(fields[1]) * 4096 if fields else 0
+
+
+def _read(path: str) -> bytes:
+    with suppress(OSError):  # no /proc here
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            return os.read(fd, 8192)
+        finally:
+            os.close(fd)
+    return b""

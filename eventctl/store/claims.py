@@ -291,12 +291,11 @@ def rescue(
     def work(tx: Transaction) -> int:
         moment = tx.now()
         lock_events(tx, sorted({each.running.event_id for each in lost}))
+        judged = [(each, judge(each.running, each.started)) for each in lost]
         taken = [
-            each
-            for each in lost
-            if _rescue(tx, each, judge(each.running, each.started), moment, host)
+            each.running for each, verdict in judged if _rescue(tx, each, verdict, moment, host)
         ]
-        settle(tx, sorted({each.running.event_id for each in taken}), troubled=True)
+        settle(tx, sorted({running.event_id for running in taken}), troubled=True)
         return len(taken)
 
     return database.transaction(work) if lost else 0

@@ -176,7 +176,7 @@ def test_ten_incidents_and_then_a_summary(project: Project, post: Post) -> None:
 
 
 def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, post: Post) -> None:
-    retries = '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+    retries = '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
     toml = retries + '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
     write(project, post, toml=toml)
     fail(project)
@@ -199,7 +199,7 @@ def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, pos
 
 def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post) -> None:
     toml = (
-        '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+        '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
         '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
     )
     asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
@@ -221,7 +221,7 @@ def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post)
 
 def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> None:
     toml = (
-        '[defaults]\nretry = { attempts = 9, delay = "1s" }\n'
+        '[defaults]\nretry = { attempts = 9, delay = "1m" }\n'
         '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
     )
     asks = '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n'
@@ -250,7 +250,7 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
 
 def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> None:
     toml = (
-        '[defaults]\nretry = { attempts = 2, delay = "1s" }\n[events]\n'
+        '[defaults]\nretry = { attempts = 2, delay = "1m" }\n[events]\n'
         'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
         '[handlers]\nlottery = "handlers:lottery"\n'
     )
@@ -268,7 +268,7 @@ def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> No
 
 def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> None:
     toml = (
-        '[defaults]\nretry = { attempts = 9, delay = "1s" }\n[events]\n'
+        '[defaults]\nretry = { attempts = 9, delay = "1m" }\n[events]\n'
         'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
         '[handlers]\nlottery = "handlers:lottery"\n'
     )

@@ -116,6 +116,23 @@ def test_ids_those_that_failed_first(project: Project) -> None:
 
 
 @sqlite_only
+def test_ids_of_open_incidents(project: Project) -> None:
+    project.write(TOML + "[defaults]\nretry = { attempts = 1 }\n", HANDLERS)
+    assert bash(project, "eventctl ack ") == []
+    project.run("emit", "-q", "bought", "an arg that makes it fail")
+    project.run("sweep", check=1)
+    keys = sorted(key for (key,) in project.rows("SELECT `key` FROM eventctl_incident"))
+    assert len(keys) == 2
+    for command in ("replay", "list", "show", "cancel"):
+        assert sorted(bash(project, f"eventctl {command} --incident ")) == keys
+    assert bash(project, f"eventctl ack {keys[0][:6]}") == [keys[0]]
+    found = dict(zsh(project, "show", "--incident", ""))
+    assert any(what.startswith("exhausted draw RuntimeError: no") for what in found.values())
+    project.execute("UPDATE eventctl_incident SET open_as = NULL, ended_at = 1")
+    assert bash(project, "eventctl replay --incident ") == []
+
+
+@sqlite_only
 @pytest.mark.parametrize("what", ["config", "store", "schema", "locked"])
 def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, what: str) -> None:
     project.write(TOML, HANDLERS)

@@ -114,7 +114,7 @@ def test_show_has_the_incident_its_events_and_what_to_do(project: Project, key: 
 def test_an_event_that_is_late_is_replayed_as_a_whole(project: Project, post: Post) -> None:
     deadline = '[events]\npurchased = { handlers = ["lottery", "audit"], deadline = "1ms" }\n'
     handlers = '[handlers]\nlottery = "handlers:lottery"\naudit = "handlers:audit"\n'
-    once = '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
+    once = '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
     write(project, post, toml=once + deadline + handlers)
     fail(project)
     project.run("sweep", check=1)
@@ -144,19 +144,33 @@ def test_bad_usage(project: Project, key: str, args: tuple[str, ...], said: str)
 
 
 def test_each_statement_goes_by_the_index_of_the_members(project: Project, post: Post) -> None:
-    write(project, post)
+    write(project, post, '\n[[alerts]]\nmail = ["dev@example.com"]\non = ["failed", "resolved"]\n')
     many_failed(project, 3000)
     project.execute("UPDATE eventctl_notice SET cause = 'x' WHERE delivery_id % 300 = 0")
+    project.execute("UPDATE eventctl_notice SET kind = 'failed' WHERE delivery_id % 300 = 1")
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = 9000000000000"
+        " WHERE id % 300 = 1"
+    )
     project.run("sweep", check=1)
     if project.server:
         tables = project.rows("SHOW TABLES LIKE 'eventctl%'")
         project.execute(f"ANALYZE TABLE {', '.join(name for (name,) in tables)}")
-    (key,) = project.rows("SELECT `key` FROM eventctl_incident WHERE count = 10")[0]
+    (key,) = project.rows(
+        "SELECT `key` FROM eventctl_incident WHERE handler = 'lottery'"
+        " AND kind = 'exhausted' AND count = 10"
+    )[0]
     seen: dict[str, None] = {}
     for command in ("replay", "cancel", "list", "show"):
         dry = ("--dry-run",) if command in ("replay", "cancel") else ()
         seen |= dict.fromkeys(statements(project, command, "--incident", str(key), *dry))
-    small = {"eventctl_breaker", "eventctl_pause", "eventctl_schema"}
+    # So do those of a sweep that notifies of an end, and again of what is still tried.
+    project.run("cancel", "--incident", str(key), "--yes")
+    look.make_tellings_due(project)
+    seen |= dict.fromkeys(statements(project, "sweep", code=1))
+    assert any("DISTINCT d.event_id" in each for each in seen)
+    assert any("COUNT(DISTINCT" in each for each in seen)
+    small = {"eventctl_breaker", "eventctl_pause", "eventctl_schema", "eventctl_outbox"}
     found = {each: scanned(project, each) - small for each in seen}
     assert {each: tables for each, tables in found.items() if tables} == {}
     assert any("eventctl_member" in each for each in seen)

@@ -19,19 +19,21 @@ from eventctl.store.incidents import Incident, new_key
 class Digest:
     """What one message is about, and what it takes to act on it.
 
-    `path` is that of events.toml; `handlers` are the names that it knows.
+    `path` is that of events.toml; `handlers` are the names that it knows; `stalled` is the
+    number of seconds within which another sweep ends, unless something is wrong.
     """
 
     incidents: tuple[Incident, ...]
     path: Path
     host: str
     handlers: frozenset[str]
+    stalled: float = 600.0
 
 
 def digest(config: Config, *incidents: Incident, host: str = "") -> Digest:
     """Return a message about these incidents; `host` is this one unless it is named."""
     name = host or os.uname().nodename
-    return Digest(incidents, config.path, name, frozenset(config.handlers))
+    return Digest(incidents, config.path, name, frozenset(config.handlers), config.sweep.stalled)
 
 
 def sample(config: Config) -> Digest:

@@ -52,7 +52,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     mend(project)
     replay(project)
     sweep(project)
-    assert post.subjects()[3:] == [f"Recovered: {TOPIC}"]
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}"]
     end = post.mails()[3]
     assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
     assert "All of it is resolved" in body(end)
@@ -128,7 +128,7 @@ def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, 
         replay(project)
         sweep(project)
         mend(project, False)
-    assert post.subjects() == [TOPIC, f"Recovered: {TOPIC}"]
+    assert post.subjects() == [TOPIC, f"Resolved: {TOPIC}"]
     assert project.rows("SELECT count FROM eventctl_incident") == [(3,)]
     # It is open again, and stays so: that is told once an hour has passed.
     fail(project, "D")
@@ -144,7 +144,7 @@ def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, 
     pass_time(project, 1.01)
     fail(project, "A")
     sweep(project, 1)
-    assert post.subjects()[3:] == [f"Recovered: {TOPIC}", TOPIC]
+    assert post.subjects()[3:] == [f"Resolved: {TOPIC}", TOPIC]
 
 
 def test_five_thousand_failures_are_one_message(project: Project, post: Post) -> None:
@@ -199,11 +199,11 @@ def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, pos
     look.make_due(project)
     sweep(project)
     assert post.subjects()[1:] == [
-        "Recovered: eventctl: lottery failed: RuntimeError: no luck for 'B'"
+        "Resolved: eventctl: lottery failed: RuntimeError: no luck for 'B'"
     ]
 
 
-def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post) -> None:
+def test_what_ran_out_in_the_end_is_not_resolved(project: Project, post: Post) -> None:
     toml = (
         '[defaults]\nretry = { attempts = 2, delay = "1s" }\n'
         '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
@@ -214,7 +214,15 @@ def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post)
     project.run("sweep", check=None)
     look.make_due(project)
     project.run("sweep", check=1)
-    assert [mail["To"] for mail in post.mails()] == ["dev@example.com", "ops@example.com"]
+    told = [(mail["To"], str(mail["Subject"])) for mail in post.mails()]
+    failed = "eventctl: lottery failed: RuntimeError: no luck for 'A'"
+    assert sorted(told) == [
+        ("dev@example.com", f"Ended: {failed}"),
+        ("dev@example.com", failed),
+        ("ops@example.com", TOPIC),
+    ]
+    (end,) = (mail for mail in post.mails() if str(mail["Subject"]).startswith("Ended"))
+    assert "1 delivery of purchased had failed, given up" in body(end)
     assert project.rows("SELECT kind FROM eventctl_incident WHERE ended_at IS NULL") == [
         ("exhausted",)
     ]
@@ -236,7 +244,7 @@ def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> N
     mend(project)
     look.make_due(project)
     sweep(project)
-    assert post.subjects() == [topic, f"Recovered: {topic}"]
+    assert post.subjects() == [topic, f"Resolved: {topic}"]
 
 
 def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) -> None:
@@ -250,7 +258,7 @@ def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) 
     write(project, post)
     look.make_due(project)
     sweep(project)
-    assert post.subjects()[1].startswith("Recovered: eventctl: audit is held")
+    assert post.subjects()[1].startswith("Resolved: eventctl: audit is held")
 
 
 def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post) -> None:

@@ -106,7 +106,7 @@ class Notifier:
     def digest(self, due: Sequence[_Due]) -> Digest:
         """Return a message about these incidents, the first ones in full."""
         texts = {each.id: each for each in self._whole([each.id for _, each in due[:FULL]])}
-        cancelled = self._cancelled([each.id for _, each in due if not each.is_open])
+        left = self._not_resolved([each.id for _, each in due if not each.is_open])
         # What has happened since they were leased is for the next message.
         shown = (
             replace(
@@ -114,7 +114,8 @@ class Notifier:
                 traceback=texts[incident.id].traceback if incident.id in texts else "",
                 output=texts[incident.id].output if incident.id in texts else "",
                 sequence=sent.times,
-                cancelled=cancelled.get(incident.id, 0),
+                cancelled=left.get(incident.id, (0, 0))[0],
+                given_up=left.get(incident.id, (0, 0))[1],
             )
             for sent, incident in due
         )
@@ -123,10 +124,10 @@ class Notifier:
     def _whole(self, ids: list[int]) -> list[Incident]:
         return self._database.transaction(lambda tx: incidents.by_ids(tx, ids, whole=True))
 
-    def _cancelled(self, ids: list[int]) -> dict[int, int]:
+    def _not_resolved(self, ids: list[int]) -> dict[int, tuple[int, int]]:
         if not ids:
             return {}
-        return self._database.transaction(lambda tx: incident_members.cancelled_counts(tx, ids))
+        return self._database.transaction(lambda tx: incident_members.not_resolved(tx, ids))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Mark what a channel has accepted."""

@@ -133,11 +133,10 @@ def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
 
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
     for incident_id in ids:
-        if ended := incident_members.end(tx, incident_id):
-            incident, went_well = ended
+        if incident := incident_members.end(tx, incident_id):
             if incident.kind == OUTAGE:
                 incident = _processed(tx, incident)
-            notifications.schedule(tx, incident, channels, went_well=went_well)
+            notifications.schedule(tx, incident, channels)
 
 
 def _processed(tx: Transaction, ended: Incident) -> Incident:

@@ -78,9 +78,8 @@ def to_check(tx: Transaction) -> list[int]:
     return [row[0] for row in rows]
 
 
-def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
-    """End an open incident all of whose members are resolved; return it, and whether all went
-    well: of what was late or failed once, nothing was given up in the end.
+def end(tx: Transaction, incident_id: int) -> Incident | None:
+    """End an open incident all of whose members are resolved, or given up, and return it.
 
     Where one is not resolved yet, or another host was first, it returns None.
     """
@@ -106,36 +105,32 @@ def end(tx: Transaction, incident_id: int) -> tuple[Incident, bool] | None:
         (tx.now(), FOR_EVER, incident_id),
     )
     (ended,) = by_ids(tx, [incident_id], whole=False)
-    return ended, not _gave_up(tx, ended)
+    return ended
 
 
-def _gave_up(tx: Transaction, ended: Incident) -> bool:
-    given_up: dict[str, tuple[str, str | int]] = {
-        "failed": ("d.state = ?", str(State.FAILED)),
-        "late": ("e.status = ?", int(Status.FAILED)),
-    }
-    if ended.kind not in given_up:
-        return False
-    where, value = given_up[ended.kind]
-    found = tx.row(
-        f"SELECT m.id FROM eventctl_member m{_MEMBER} WHERE m.incident_id = ? AND {where} LIMIT 1",
-        (ended.id, value),
-    )
-    return found is not None
+_CANCELLED = f"(d.reason IS NOT NULL AND d.reason = '{Reason.CANCELLED}')"
+_GIVEN_UP = (
+    f"CASE i.kind WHEN 'failed' THEN d.state = '{State.FAILED}' AND NOT {_CANCELLED}"
+    f" WHEN 'late' THEN e.status = {int(Status.FAILED)} ELSE 0 END"
+)
 
 
-def cancelled_counts(tx: Transaction, ids: Sequence[int]) -> dict[int, int]:
-    """Return, by incident, how many of its deliveries are cancelled, where any is."""
-    found: dict[int, int] = {}
+def not_resolved(tx: Transaction, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
+    """Return, by ended incident, how many of its members are not resolved, where any is:
+    the deliveries that a person has cancelled, and of what was late or had failed once,
+    what was given up in the end.
+    """
+    found: dict[int, tuple[int, int]] = {}
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
-        found |= dict(
-            tx.rows(
-                f"SELECT m.incident_id, COUNT(*) FROM eventctl_member m{_MEMBER}"
-                f" WHERE m.incident_id IN ({marks(part)}) AND d.reason = ? GROUP BY m.incident_id",
-                [*part, str(Reason.CANCELLED)],
-            )
+        rows = tx.rows(
+            f"SELECT i.id, COUNT(CASE WHEN {_CANCELLED} THEN 1 END),"
+            f" COUNT(CASE WHEN {_GIVEN_UP} THEN 1 END) FROM eventctl_incident i"
+            f" JOIN eventctl_member m ON m.incident_id = i.id{_MEMBER}"
+            f" WHERE i.id IN ({marks(part)}) AND ({_CANCELLED} OR {_GIVEN_UP}) GROUP BY i.id",
+            part,
         )
+        found |= {row[0]: (row[1], row[2]) for row in rows}
     return found
 
 

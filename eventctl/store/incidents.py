@@ -88,6 +88,8 @@ class Incident:
     message, so that a retry can be known as one."""
     cancelled: int = 0
     """In a message about its end: how many of its deliveries a person has cancelled."""
+    given_up: int = 0
+    """In that of what was late or had failed once: how much of it was given up in the end."""
     notifications: tuple[Notification, ...] = ()
     """In answers to a person: what each channel was notified of."""
 

@@ -36,9 +36,7 @@ _COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, 
 _OF_NOTIFICATION = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
 
 
-def next_due(
-    incident: Incident, sent: Notification, channel: Alert, now: int, *, went_well: bool = True
-) -> int | None:
+def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -> int | None:
     """Return when a channel is to be notified of an incident again; None for never.
 
     All that there is to say about how often people are notified is here.
@@ -47,7 +45,7 @@ def next_due(
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
-        return now if sent.state == OPEN and went_well and channel.tells("resolved") else None
+        return now if sent.state == OPEN and channel.tells("resolved") else None
     if sent.state is None:
         return now
     if incident.kind == OUTAGE and incident.count >= _TENFOLD * max(1, sent.sent_count):
@@ -62,7 +60,6 @@ def schedule(
     incident: Incident,
     channels: Iterable[Alert],
     *,
-    went_well: bool = True,
     at_once: bool = False,
 ) -> None:
     """Note when each channel is to be notified of an incident that has begun, grown or ended.
@@ -78,7 +75,7 @@ def schedule(
             if channel.tells(incident.kind) and incident.is_open:
                 _insert(tx, incident.id, channel, now)
             continue
-        due = next_due(incident, sent, channel, now, went_well=went_well)
+        due = next_due(incident, sent, channel, now)
         if incident.is_open and at_once:
             due = now
         elif incident.is_open and due is not None and sent.due_at is not None:

@@ -56,7 +56,7 @@ _TOPIC = {
 }
 _LEFT_SO = {
     "resolved": "All of it is resolved",
-    "ended": "What is not resolved was cancelled, and can be replayed",
+    "ended": "What was given up or cancelled can be replayed",
 }
 _ADVICE = {
     "failed": "It is tried again by itself; there is nothing to do yet.",
@@ -96,8 +96,8 @@ def totals(digest: Digest) -> str:
 
 
 def over(incident: Incident) -> str:
-    """Return the word for how an incident is over: what a person gave up is not resolved."""
-    return "ended" if incident.cancelled else "resolved"
+    """Return the word for how an incident is over: what was given up is not resolved."""
+    return "ended" if incident.cancelled or incident.given_up else "resolved"
 
 
 def headline(incident: Incident) -> str:
@@ -105,7 +105,7 @@ def headline(incident: Incident) -> str:
     names = incident.names if incident.has_events else ()
     if not incident.is_open:
         what = _what(incident.kind, incident.count, names)
-        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_cancelled(incident)}"
+        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_left(incident)}"
     return happened(incident.kind, incident.handler, incident.count, names)
 
 
@@ -113,12 +113,14 @@ def _end(incident: Incident) -> str:
     return f"{name(incident.handler)} {over(incident)} after {span(incident.took)}"
 
 
-def _cancelled(incident: Incident) -> str:
-    if not incident.cancelled:
-        return ""
-    if incident.cancelled < incident.count:
-        return f", {incident.cancelled:,} cancelled by a person"
-    return ", cancelled by a person"
+def _left(incident: Incident) -> str:
+    """Return what became of those that are not resolved."""
+    counts = {"given up": incident.given_up, "cancelled by a person": incident.cancelled}
+    parts = []
+    for what, count in counts.items():
+        if count:
+            parts.append(f", {count:,} {what}" if count < incident.count else f", {what}")
+    return "".join(parts)
 
 
 def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
@@ -155,7 +157,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
 def _brief(incident: Incident) -> str:
     what = f"{name(incident.handler)}: {incident.count:,} {_ended(incident.kind, incident.count)}"
     if not incident.is_open:
-        what = _end(incident) + _cancelled(incident)
+        what = _end(incident) + _left(incident)
     line = shorten(f"{what}: {error(incident)}", 90)
     return f"{line} (event {incident.event_ids[0]})" if incident.has_events else line
 

@@ -8,7 +8,9 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
+from eventctl.alerts import unrecorded
 from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
+from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config.model import Alert, Config
 from eventctl.intake import spool
 from eventctl.models import Notice
@@ -17,7 +19,7 @@ from eventctl.store import breakers, incident_members, incidents, notices, notif
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database, Transaction
 from eventctl.store.incident_members import Place
-from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident
+from eventctl.store.incidents import EMIT_FAILED, GIVEN_UP, OUTAGE, Incident
 
 _TOGETHER = 100
 """How many incidents end in one transaction."""
@@ -105,6 +107,30 @@ def _output(tx: Transaction, group: Sequence[Notice]) -> str:
 def introduce(config: Config, database: Database) -> None:
     """Notify channels that are new in events.toml of what is open."""
     notifications.schedule_new_channels(database, config.channels)
+
+
+def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:
+    """End the incident of what emitters of this host could not record, once it is in the store.
+
+    `imported` is how many events have just come from the spool.
+    """
+    with unrecorded.locked_if_free(state) as fd:
+        if fd is None or spool.waiting(state):
+            return
+        if found := unrecorded.read(fd):
+            found.count = max(found.count, imported)
+            database.transaction(lambda tx: _end_unrecorded(tx, found, config.channels))
+        state.forget_once(EMIT_FAILED)  # the next one is another incident
+        unrecorded.remove(state)
+
+
+def _end_unrecorded(tx: Transaction, found: Unrecorded, channels: Sequence[Alert]) -> None:
+    if incidents.is_known(tx, found.key):
+        return  # a sweep was killed before it could remove the file
+    new = incidents.insert(tx, found.incident())
+    times = {each.name: found.accepted.get(each.name, 0) for each in channels}
+    notifications.heard(tx, new, {name: count for name, count in times.items() if count})
+    _end(tx, [new.id], channels)
 
 
 def resolve(config: Config, database: Database, state: StateFolder) -> None:

@@ -168,6 +168,15 @@ def read(state: StateFolder) -> Iterator[Spooled]:
             yield _parse(path)
 
 
+def waiting(state: StateFolder) -> int:
+    """Return how many files wait to be imported, without what is held or damaged."""
+    try:
+        names = os.listdir(state.path / FOLDER)
+    except FileNotFoundError:
+        return 0
+    return sum(name.endswith(".json") and not name.startswith(".") for name in names)
+
+
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:
     # Other programs' drafts have no lock: they have a day to be finished.
     try:

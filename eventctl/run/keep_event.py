@@ -50,17 +50,18 @@ def keep(
         if state is None:
             raise StateUnavailable("events.toml does not say where the spool is")
         path = spool.write(state, event, delay)
-    except Exception:
-        _notify(None, config, event, error)
+    except Exception as also:
+        _notify(None, config, event, f"{error}; {also}")
         raise
-    _notify(state, config, event, error)
+    _notify(state, config, event, str(error))
     return path
 
 
-def _notify(
-    state: StateFolder | None, config: Path | None, event: NewEvent, error: BaseException
-) -> None:
-    """Have another process notify a person, so that a slow server never holds the emitter up."""
+def _notify(state: StateFolder | None, config: Path | None, event: NewEvent, error: str) -> None:
+    """Have another process notify a person, so that a slow server never holds the emitter up.
+
+    `state` has the event in its spool; None where it is in none.
+    """
     if config is None:
         return  # where there is no events.toml, there is no channel
     import subprocess
@@ -71,7 +72,7 @@ def _notify(
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(config), event.name, event.key, str(error)),
+                *(str(config), event.name, event.key, error, "spooled" if state else ""),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

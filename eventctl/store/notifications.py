@@ -11,7 +11,7 @@ Who dies between 3 and 4 leaves a lease that ends: it is sent twice, and not nev
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.database import Database, Transaction, TryAgain, marks
@@ -134,6 +134,20 @@ def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None
         "INSERT INTO eventctl_telling (incident_id, channel, told_count, times, due_at)"
         " VALUES (?, ?, 0, 0, ?)",
         (incident_id, channel.name, now),
+    )
+
+
+def heard(tx: Transaction, incident: Incident, times: Mapping[str, int]) -> None:
+    """Note that channels, by their names, have accepted so many messages about an incident that
+    was in no store yet.
+    """
+    tx.insert_many(
+        "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count, times)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (incident.id, name, OPEN, incident.last_at, incident.count, count)
+            for name, count in times.items()
+        ],
     )
 
 

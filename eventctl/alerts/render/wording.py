@@ -43,6 +43,7 @@ _HAD = {
     "set aside": "had been set aside",
     "late": "had been late",
     "failed": "had failed",
+    "emit-failed": "had not been recorded",
 }
 _TOPIC = {
     "exhausted": "{} ran out of retries",
@@ -63,8 +64,9 @@ _ADVICE = {
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
     "late": "It has not been given up: see what fails, waits or is paused.",
     "set aside": "Fix it where the line above says; the next sweep checks again.",
-    "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
-    " the first sweep that reaches the store records them. No further mail comes for a while.",
+    "emit-failed": "What waits in the spool, on the disk of this host, is recorded by the first"
+    " sweep that reaches the store, which notifies you. What could not be spooled either is on"
+    " its emitter's stderr, as JSON: emit it again.",
 }
 
 

@@ -35,11 +35,14 @@ DAMAGED = "damaged"
 
 _DRAFT = ".json.tmp"
 _A_DAY = 24 * 3600
+_SHOWN = 300
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A file in the spool, and what it says; `name` is "" where it is no event."""
+    """A file in the spool, and what it says; where it is no event, `name` is "", and `args` is
+    the begin of the file.
+    """
 
     path: Path
     name: str
@@ -214,7 +217,8 @@ def _parse(path: Path) -> Spooled:
         if key is not None and not isinstance(key, str):
             raise ValueError("its key is no text")
     except (ValueError, TypeError, RecursionError) as error:
-        return Spooled(path, "", "", "", created_at, f"it is no event: {error}")
+        text = data[:_SHOWN].decode("utf-8", "backslashreplace")
+        return Spooled(path, "", text, "", created_at, f"it is no event: {error}")
     key = key or _key_of(path.name, status, data)
     return Spooled(path, name, text, key, created_at, delay=delay)
 

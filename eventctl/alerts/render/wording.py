@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from eventctl.alerts.incident import Digest
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import second, span
+from eventctl.intake import repair
 from eventctl.store.incidents import Incident
 
 FULL = 10
@@ -59,6 +60,8 @@ _LEFT_SO = {
     "resolved": "All of it is resolved",
     "ended": "What was given up or cancelled can be replayed",
 }
+_WITH_FIX = ("held", "set aside")
+"""Kinds whose output says how to fix one of them: see `repair`."""
 _ADVICE = {
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
@@ -244,17 +247,19 @@ def output(incident: Incident) -> list[str]:
     """Return the last lines of the handler's output, or what was set aside last."""
     if not incident.is_open or incident.output == incident.error:
         return []
+    if incident.kind in _WITH_FIX:  # what cannot be pasted whole is of no use
+        return _excerpt(incident.output, *_OUTPUT, width=len(incident.output))
     return _excerpt(incident.output, *_OUTPUT)
 
 
 def output_title(incident: Incident) -> str:
     """Return the title of the output."""
-    return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
+    return "One of them:" if incident.kind in _WITH_FIX else "Latest output:"
 
 
-def _excerpt(text: str, head: int, tail: int) -> list[str]:
+def _excerpt(text: str, head: int, tail: int, width: int = _LINE_WIDTH) -> list[str]:
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
-    lines = [shorten(line.rstrip(), _LINE_WIDTH) for line in lines]
+    lines = [shorten(line.rstrip(), width) for line in lines]
     if len(lines) > head + tail:
         left_out = len(lines) - head - tail
         lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
@@ -295,6 +300,9 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
+    if incident.kind in _WITH_FIX and (found := repair.steps(incident.output)):
+        what, command = found[0]
+        return printable(what), printable(command)
     if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
     if incident.kind != "held":

@@ -248,7 +248,8 @@ def output(incident: Incident) -> list[str]:
     if not incident.is_open or incident.output == incident.error:
         return []
     if incident.kind in _WITH_FIX:  # what cannot be pasted whole is of no use
-        return _excerpt(incident.output, *_OUTPUT, width=len(incident.output))
+        said = incident.output.removeprefix(f"{incident.error}\n")
+        return _excerpt(said, *_OUTPUT, width=len(said))
     return _excerpt(incident.output, *_OUTPUT)
 
 

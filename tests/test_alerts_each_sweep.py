@@ -11,8 +11,10 @@ import pytest
 
 from tests.support import servers
 from tests.support.channels import fail, mend, pass_time, replay
+from tests.support.history import tell_of_all
 from tests.support.project import Project
 from tests.support.receiver import Receiver
+from tests.support.statements import scanned, statements
 from tests.test_alerts_sweep import TOML, table
 from tests.test_check import check
 
@@ -158,3 +160,28 @@ def test_a_sweep_with_nothing_open_loads_no_http(project: Project) -> None:
     assert "eventctl.alerts.notifier" in loaded
     assert "eventctl.alerts.channels.alertmanager" not in loaded
     assert "eventctl.alerts.transport.http" not in loaded
+
+
+def test_it_costs_what_is_open_and_not_what_has_ever_been(
+    project: Project, receiver: Receiver
+) -> None:
+    write(project, receiver.url())
+    project.run("sweep")
+    lines = '{"name": "purchased", "args": ["A"]}\n' * 3000
+    project.run("emit", "--batch", "-", "--defer", "-q", input=lines)
+    project.execute("UPDATE eventctl_delivery SET state = 'done', due_at = NULL")
+    tell_of_all(project)
+    project.execute("UPDATE eventctl_telling SET channel = 'alertmanager'")
+    if project.server:
+        project.execute("ANALYZE TABLE eventctl_incident, eventctl_telling")
+    seen = statements(project, "sweep")
+    assert len(sent(receiver)) == 1
+    assert [each["labels"]["incident"] for each in sent(receiver)[0]] == ["open"]
+    (asked,) = (
+        each
+        for each in seen
+        if "eventctl_telling t ON t.incident_id" in each and each.startswith("SELECT t.id")
+    )
+    assert scanned(project, asked) == set()
+    rows = project.rows(f"EXPLAIN {asked}") if project.server else []
+    assert all(int(row[8]) < 100 for row in rows)

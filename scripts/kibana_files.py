@@ -13,7 +13,7 @@ from typing import Any
 FOLDER = Path(__file__).resolve().parent.parent / "examples" / "elasticsearch"
 DATA_VIEW, DASHBOARD, SEARCH = "eventctl-incidents", "eventctl-dashboard", "eventctl-messages"
 OPEN = 'not event.action : ("resolved" or "ended")'
-RECOVERED = 'event.action : "resolved"'
+RESOLVED = 'event.action : "resolved"'
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
 _LONG_KEYWORD = {"type": "keyword", "ignore_above": 8191}
@@ -50,6 +50,7 @@ MAPPINGS: dict[str, Any] = {
     "eventctl.count": _LONG,
     "eventctl.attempts": _LONG,
     "eventctl.cancelled": _LONG,
+    "eventctl.given_up": _LONG,
     "eventctl.event_ids": _LONG,
     "eventctl.event_names": _KEYWORD,
     "eventctl.output": _TEXT,
@@ -119,13 +120,13 @@ def _search() -> dict[str, Any]:
 
 def _dashboard() -> dict[str, Any]:
     by_handler, over_time = _terms("Handler", "labels.handler"), _over_time()
-    mean = _number("Mean time to recovery", "average", "event.duration", RECOVERED)
+    mean = _number("Mean time to recovery", "average", "event.duration", RESOLVED)
     told = _number("Incidents", "unique_count", "labels.incident", OPEN)
     grave = f'{OPEN} and labels.severity : "critical"'
     panels = [
         _metric("told", (0, 0, 12, 6), told),
         _metric("critical", (12, 0, 12, 6), {**told, "label": "Critical", **_kql(grave)}),
-        _metric("resolved", (24, 0, 12, 6), {**told, "label": "Recovered", **_kql(RECOVERED)}),
+        _metric("resolved", (24, 0, 12, 6), {**told, "label": "Resolved", **_kql(RESOLVED)}),
         _metric("mttr", (36, 0, 12, 6), mean),
         _bars("time", (0, 6, 48, 12), "Incidents over time", over_time, told, by_handler),
         _bars("repair", (0, 18, 24, 12), "Mean time to recovery by handler", by_handler, mean),

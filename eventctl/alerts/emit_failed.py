@@ -1,57 +1,75 @@
 """Notify a person that an event could not be recorded: run by an emitter, which does not wait.
 
-    python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT KEY ERROR
+    python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT KEY ERROR SPOOLED
 
-It needs no store, and of events.toml only the channels. Each is tried once, all at the same
-time: the line on the emitter's stderr says the same.
+SPOOLED is "spooled", or "" where the event could not be put into the spool either. It needs no
+store, and of events.toml only the channels. Each is tried once, all at the same time: the line
+on the emitter's stderr says the same. All that one host could not record is one incident (see
+`unrecorded`); the sweep that has imported it notifies of its end.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
-from eventctl.alerts import channels
-from eventctl.alerts.incident import Digest, digest, group
+from eventctl.alerts import channels, unrecorded
+from eventctl.alerts.incident import Digest, digest
+from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config import Needs, load
 from eventctl.config.model import Alert, Config
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, StateUnavailable
 from eventctl.format.signals import restore_signals
-from eventctl.models import Notice
-from eventctl.store.incidents import new_key
+from eventctl.intake import spool
+from eventctl.state.folder import StateFolder
+from eventctl.store.incidents import EMIT_FAILED, new_key
 
 _WAIT = 60.0
 """Seconds after which a channel is waited for no more."""
 
 
-def notice(name: str, key: str, error: str) -> Notice:
-    """Return the notice of an event that could not be recorded, as of now."""
-    return Notice(
-        id=0,
-        kind="emit-failed",
-        at=int(time.time() * 1000),
-        handler="emit",
-        name=name,
-        event_id=0,
-        attempts=0,
-        error=f"{name} (key {key}): {error}",
-        traceback="",
-        output="",
-    )
+def seen(name: str, key: str, error: str) -> Unrecorded:
+    """Return what is known of an event that could not be recorded, as of now."""
+    now = int(time.time() * 1000)
+    return Unrecorded(new_key(), now, now, 1, name, f"{name} (key {key}): {error}")
 
 
-def notify(config: Config, found: Notice) -> None:
+def notify(config: Config, found: Unrecorded, *, spooled: bool = True) -> None:
     """Notify every channel that has emit-failed, but those that print."""
-    (incident,) = group([found])
-    message = digest(config, replace(incident, key=new_key()))
+    state = StateFolder(config.store.state, config.store.group)
+    if spooled:
+        with suppress(OSError, StateUnavailable), unrecorded.locked(state) as fd:
+            found = _joined(unrecorded.read(fd), found, spool.waiting(state))
+            unrecorded.write(fd, found)
+            _send_all(config, found, lambda: unrecorded.write(fd, found))
+            return
+    # Nobody ends it, and so it has one name for ever.
+    place = f"{os.uname().nodename}\0{config.path}"
+    _send_all(config, replace(found, key=sha256(place.encode()).hexdigest()[:10]), lambda: None)
+
+
+def _joined(known: Unrecorded | None, found: Unrecorded, waiting: int) -> Unrecorded:
+    """Return what is known already with what was found; `waiting` events are in the spool."""
+    if known is None:
+        return replace(found, count=max(1, waiting))
+    count = max(known.count, waiting)
+    return replace(known, last_at=found.last_at, count=count, error=found.error)
+
+
+def _send_all(config: Config, found: Unrecorded, note: Callable[[], None]) -> None:
+    """Send to each channel, and call `note` when one more has accepted."""
+    lock = threading.Lock()
     threads = [
-        threading.Thread(target=_send, args=(channel, message), daemon=True)
+        threading.Thread(target=_send, args=(channel, config, found, note, lock), daemon=True)
         for channel in config.channels
-        if channel.wants("emit-failed") and channel.channel != "print"
+        if channel.wants(EMIT_FAILED) and channel.channel != "print"
     ]
     for thread in threads:
         thread.start()
@@ -59,16 +77,27 @@ def notify(config: Config, found: Notice) -> None:
         thread.join(_WAIT)
 
 
-def _send(channel: Alert, message: Digest) -> None:
+def _send(
+    channel: Alert,
+    config: Config,
+    found: Unrecorded,
+    note: Callable[[], None],
+    lock: threading.Lock,
+) -> None:
+    times = found.accepted.get(channel.name, 0)
+    message: Digest = digest(config, replace(found.incident(), sequence=times))
     with suppress(ChannelError):  # nobody is here who could read of it
         channels.send(channel, message)
+        with lock, suppress(OSError):
+            found.accepted[channel.name] = times + 1
+            note()
 
 
 def main() -> None:
     """Notify as [report] and [[alerts]] say."""
-    path, name, key, error = sys.argv[1:]
+    path, name, key, error, spooled = sys.argv[1:]
     restore_signals()  # an emitter may have ignored what a channel's program needs
-    notify(load(Path(path), Needs.NOTHING), notice(name, key, error))
+    notify(load(Path(path), Needs.NOTHING), seen(name, key, error), spooled=bool(spooled))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ class Digest:
     """What one message is about, and what it takes to act on it.
 
     `path` is that of events.toml; `handlers` are the names that it knows; `program` is how this
-    eventctl is called by who has another PATH and folder.
+    eventctl is called by who has another PATH and folder; `stalled` is the number of seconds
+    within which another sweep ends, unless something is wrong.
     """
 
     incidents: tuple[Incident, ...]
@@ -29,13 +30,14 @@ class Digest:
     host: str
     handlers: frozenset[str]
     program: tuple[str, ...]
+    stalled: float = 600.0
 
 
 def digest(config: Config, *incidents: Incident, host: str = "") -> Digest:
     """Return a message about these incidents; `host` is this one unless it is named."""
     name = host or os.uname().nodename
-    handlers = frozenset(config.handlers)
-    return Digest(incidents, config.path, name, handlers, tuple(invocation.argv()))
+    program, handlers = tuple(invocation.argv()), frozenset(config.handlers)
+    return Digest(incidents, config.path, name, handlers, program, config.sweep.stalled)
 
 
 def sample(config: Config) -> Digest:

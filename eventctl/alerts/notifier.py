@@ -27,7 +27,8 @@ _START = 45.0
 _WAIT = 90.0
 """Seconds after which a sweep waits for a channel no more."""
 _AGAIN = 50.0
-"""Seconds for which a channel that has failed is left alone: until the next minute's sweep."""
+"""Seconds for which a channel that has failed is left alone: until the next minute's sweep.
+So often, too, a channel that wants each sweep hears of what is open."""
 _FAILURES = 2
 """After so many failures in a row, a channel is taken to be down."""
 
@@ -57,6 +58,8 @@ class Notifier:
         self._database = database
         self._host = host
         self._down: dict[str, float] = {}
+        self._heard_all: dict[str, float] = {}
+        """When a channel that wants each sweep was last sent all that is open."""
         self.outcome = Notified()
 
     def run(self) -> None:
@@ -79,7 +82,14 @@ class Notifier:
             self._take_note(work, hangs=thread.is_alive())
 
     def _lease(self, channel: Alert, token: str) -> list[_Due]:
-        return self._database.transaction(lambda tx: notifications.lease(tx, channel, token))
+        now = time.monotonic()
+        heard_all = self._heard_all.get(channel.name, -_AGAIN)
+        all_open = channels.wants_each_sweep(channel) and now - heard_all >= _AGAIN
+        if all_open:
+            self._heard_all[channel.name] = now
+        return self._database.transaction(
+            lambda tx: notifications.lease(tx, channel, token, all_open=all_open)
+        )
 
     def _take_note(self, work: _Work, *, hangs: bool) -> None:
         name = work.channel.name
@@ -175,7 +185,7 @@ class _Work:
             else:
                 failures = 0
                 self._notifier.accepted(self, message)
-                self.notified |= {each.id for _, each in message if _needs_a_person(each)}
+                self.notified |= {each.id for sent, each in message if _needs_a_person(sent, each)}
 
     def _messages(self) -> Iterator[list[_Due]]:
         try:
@@ -190,8 +200,8 @@ class _Work:
             yield rest
 
 
-def _needs_a_person(incident: Incident) -> bool:
-    return incident.is_open and incident.kind != "failed"
+def _needs_a_person(sent: Notification, incident: Incident) -> bool:
+    return sent.due_at is not None and incident.is_open and incident.kind != "failed"
 
 
 def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:

@@ -8,16 +8,18 @@ import functools
 from collections.abc import Sequence
 from dataclasses import replace
 
+from eventctl.alerts import unrecorded
 from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
+from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config.model import Alert, Config
-from eventctl.intake import spool
+from eventctl.intake import repair, spool
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database, Transaction
 from eventctl.store.incident_members import Place
-from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident
+from eventctl.store.incidents import EMIT_FAILED, GIVEN_UP, OUTAGE, SET_ASIDE, Incident
 
 _EARLY = 30.0
 """Seconds by which an outage may be noted before its time: the next sweep is a minute away."""
@@ -28,24 +30,31 @@ _TOGETHER = 100
 
 def admit(config: Config, database: Database) -> None:
     """Make all notices that are due a part of incidents, new ones or open ones."""
-    while database.transaction(lambda tx: _admit(tx, config.channels)) == notices.BATCH:
+    while database.transaction(lambda tx: _admit(tx, config)) == notices.BATCH:
         pass
 
 
-def _admit(tx: Transaction, channels: Sequence[Alert]) -> int:
+def _admit(tx: Transaction, config: Config) -> int:
     ids, found = notices.due(tx)
     if ids:
-        for group in by_fingerprint(found).values():
-            _add(tx, group, channels)
+        for group in by_fingerprint(map(_with_fix, found)).values():
+            _add(tx, group, config)
         notices.remove(tx, ids)
     return len(ids)
 
 
-def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> None:
+def _with_fix(notice: Notice) -> Notice:
+    """Return what was set aside with how to fix it as its output; the first line is its error."""
+    if notice.kind != SET_ASIDE:
+        return notice
+    return notice._replace(error=notice.error.partition("\n")[0], output=notice.error)
+
+
+def _add(tx: Transaction, group: list[Notice], config: Config) -> None:
     """Add notices of one fingerprint to the incident that is open or has just ended, or to a
     new one.
     """
-    seen = made_of(group)
+    seen, channels = made_of(group), config.channels
     wanting = [channel for channel in channels if channel.wants(seen.kind)]
     patience = max((channel.again_after for channel in wanting), default=0.0)
     known = incidents.find_open(tx, seen.fingerprint)
@@ -53,13 +62,13 @@ def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> Non
         since = tx.now() - int(patience * 1000)
         known = incidents.reopen(tx, seen.fingerprint, since)
     if known is None:
-        new = incidents.insert(tx, _new(tx, seen, group))
+        new = incidents.insert(tx, _new(tx, config, seen, group))
         incident_members.join(tx, new.id, group)
         notifications.schedule(tx, new, wanting)
         return
     members = incident_members.members(tx, known.id, group)
     fresh = [notice for notice in group if notice.delivery_id not in members]
-    grown = _grown(tx, known, fresh, group)
+    grown = _grown(tx, config, known, fresh, group)
     incidents.update(tx, grown)
     incident_members.join(tx, grown.id, group)
     # Only a person replays what was given up, and then waits to hear of it.
@@ -67,12 +76,12 @@ def _add(tx: Transaction, group: list[Notice], channels: Sequence[Alert]) -> Non
     notifications.schedule(tx, grown, channels, at_once=again)
 
 
-def _new(tx: Transaction, seen: Incident, group: list[Notice]) -> Incident:
+def _new(tx: Transaction, config: Config, seen: Incident, group: list[Notice]) -> Incident:
     traceback, _ = notices.last_words(tx, group[0].delivery_id)
     return replace(
         seen,
         traceback=traceback,
-        output=_output(tx, group),
+        output=_output(tx, config, group),
         names=seen.names[: incidents.IDS],
         event_ids=seen.event_ids[: incidents.IDS],
         count=_count(group),
@@ -85,12 +94,14 @@ def _count(group: Sequence[Notice]) -> int:
     return len(deliveries) + sum(notice.delivery_id is None for notice in group)
 
 
-def _grown(tx: Transaction, known: Incident, fresh: list[Notice], group: list[Notice]) -> Incident:
+def _grown(
+    tx: Transaction, config: Config, known: Incident, fresh: list[Notice], group: list[Notice]
+) -> Incident:
     ids = dict.fromkeys((*known.event_ids, *sorted(n.event_id for n in fresh)))
     names = dict.fromkeys((*known.names, *(notice.name for notice in group)))
     return replace(
         known,
-        output=_output(tx, group) or known.output,
+        output=_output(tx, config, group) or known.output,
         names=tuple(names)[: incidents.IDS],
         event_ids=tuple(ids)[: incidents.IDS],
         count=known.count + _count(fresh),
@@ -99,15 +110,42 @@ def _grown(tx: Transaction, known: Incident, fresh: list[Notice], group: list[No
     )
 
 
-def _output(tx: Transaction, group: Sequence[Notice]) -> str:
-    if group[-1].kind == "set aside":
-        return group[-1].error  # each one is to be named
+def _output(tx: Transaction, config: Config, group: Sequence[Notice]) -> str:
+    if group[-1].kind == SET_ASIDE:
+        return group[-1].output
+    if group[-1].kind == "held":
+        found = notices.entry(tx, group[0].delivery_id)
+        return repair.held_delivery(config, found) if found else ""
     return notices.last_words(tx, group[-1].delivery_id)[1]
 
 
 def introduce(config: Config, database: Database) -> None:
     """Notify channels that are new in events.toml of what is open."""
     notifications.schedule_new_channels(database, config.channels)
+
+
+def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:
+    """End the incident of what emitters of this host could not record, once it is in the store.
+
+    `imported` is how many events have just come from the spool.
+    """
+    with unrecorded.locked_if_free(state) as fd:
+        if fd is None or spool.waiting(state):
+            return
+        if found := unrecorded.read(fd):
+            found.count = max(found.count, imported)
+            database.transaction(lambda tx: _end_unrecorded(tx, found, config.channels))
+        state.forget_once(EMIT_FAILED)  # the next one is another incident
+        unrecorded.remove(state)
+
+
+def _end_unrecorded(tx: Transaction, found: Unrecorded, channels: Sequence[Alert]) -> None:
+    if incidents.is_known(tx, found.key):
+        return  # a sweep was killed before it could remove the file
+    new = incidents.insert(tx, found.incident())
+    times = {each.name: found.accepted.get(each.name, 0) for each in channels}
+    notifications.heard(tx, new, {name: count for name, count in times.items() if count})
+    _end(tx, [new.id], channels)
 
 
 def resolve(config: Config, database: Database, state: StateFolder) -> None:

@@ -116,7 +116,8 @@ def emit(
         raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
     if json_args == "-":
         json_args = _stdin()
-    text = validation.check(json_args) if json_args is not None else validation.encode(args)
+    hint = """; in a shell: --json '["user A", 5000]'"""
+    text = validation.check(json_args, hint) if json_args is not None else validation.encode(args)
     later = seconds(delay)
     try:
         config = context.config

@@ -71,10 +71,16 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = repr) -> str:
-    """Return "did you mean …?" with the most similar of some words, "" where none is similar."""
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Return the most similar of some words, None where none is similar."""
     from difflib import get_close_matches  # lazy: only a mistake needs it
 
     by_fold = {other.casefold(): other for other in words}
     found = get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.75)
-    return f"did you mean {quote(by_fold[found[0]])}?" if found else ""
+    return by_fold[found[0]] if found else None
+
+
+def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = repr) -> str:
+    """Return "did you mean …?" with the most similar of some words, "" where none is similar."""
+    found = nearest(word, words)
+    return f"did you mean {quote(found)}?" if found is not None else ""

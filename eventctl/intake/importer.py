@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 
 from eventctl.config.model import Config
-from eventctl.errors import UsageError
-from eventctl.format.text import printable
-from eventctl.intake import spool
+from eventctl.intake import repair, spool
 from eventctl.intake.spool import Spooled
-from eventctl.intake.validation import accept, check
+from eventctl.intake.validation import NotAnEvent, accept, check
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events
@@ -34,12 +32,13 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
     new = 0
     for spooled in spool.read(state):
         if spooled.problem:
-            _set_aside(database, state, spooled, spool.DAMAGED, spooled.problem)
+            damage = NotAnEvent("file", spooled.problem)
+            _set_aside(config, database, state, spooled, spool.DAMAGED, damage)
             continue
         try:
             event = accept(config, spooled.name, spooled.args, spooled.key)
-        except UsageError as error:
-            _set_aside(database, state, spooled, spool.HELD, str(error))
+        except NotAnEvent as error:
+            _set_aside(config, database, state, spooled, spool.HELD, error)
             continue
         new += _record(database, event, spooled)
         spool.remove(spooled)
@@ -52,11 +51,17 @@ def _record(database: Database, event: NewEvent, spooled: Spooled) -> bool:
 
 
 def _set_aside(
-    database: Database, state: StateFolder, spooled: Spooled, where: str, wrong: str
+    config: Config,
+    database: Database,
+    state: StateFolder,
+    spooled: Spooled,
+    where: str,
+    error: NotAnEvent,
 ) -> None:
     if target := spool.place_aside(state, spooled, where):
         # Word of it first: who dies in between has it told twice, and not never.
-        what = f"{printable(str(target))}: {printable(wrong)}"
+        folder = state.path / spool.FOLDER
+        what = repair.spool_file(config, target, folder, spooled.name, spooled.args, error)
         database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
         spool.move_aside(spooled, target)
 
@@ -92,8 +97,8 @@ def _import_rows(tx: Transaction, config: Config, after: int) -> tuple[int, int,
     for row in rows:
         try:
             event = _event(config, row)
-        except UsageError as error:
-            _hold_row(tx, row, str(error))
+        except NotAnEvent as error:
+            _hold_row(tx, config, row, error)
         else:
             new += _insert(tx, event, row[4])
             imported.append(row[0])
@@ -105,18 +110,20 @@ def _import_rows(tx: Transaction, config: Config, after: int) -> tuple[int, int,
 def _event(config: Config, row: Row) -> NewEvent:
     _, key, name, args, created_at, _ = row
     if not all(isinstance(text, str) for text in (name, args, key or "")):
-        raise UsageError("it is not UTF-8 text")
+        part = "name" if not isinstance(name, str) else "key" if isinstance(args, str) else "args"
+        raise NotAnEvent(part, "it is not UTF-8 text")
     if not isinstance(created_at, int):
-        raise UsageError("its created_at is no number of milliseconds")
+        raise NotAnEvent("created_at", "its created_at is no number of milliseconds")
     # NULL and "" both leave the key to us.
     return accept(config, name, check(args), key or None)
 
 
-def _hold_row(tx: Transaction, row: Row, wrong: str) -> None:
-    row_id, held = row[0], row[5]
+def _hold_row(tx: Transaction, config: Config, row: Row, error: NotAnEvent) -> None:
+    row_id, _, name, args, _, held = row
+    wrong = str(error)
     if held != wrong[:255]:
         tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong[:255], row_id))
-        what = f"eventctl_outbox row {row_id}: {wrong}"
+        what = repair.outbox_row(config, row_id, name, args, error)
         add_warning(tx, "set aside", OUTBOX, what, OUTBOX)
 
 

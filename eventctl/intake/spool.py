@@ -36,6 +36,7 @@ DAMAGED = "damaged"
 
 _DRAFT = ".json.tmp"
 _A_DAY = 24 * 3600
+_SHOWN = 300
 
 _PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
 """Errors that say nothing of a file: the same call may succeed later."""
@@ -43,7 +44,9 @@ _PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A file in the spool, and what it says; `name` is "" where it is no event."""
+    """A file in the spool, and what it says; where it is no event, `name` is "", and `args` is
+    the begin of the file.
+    """
 
     path: Path
     name: str
@@ -180,6 +183,15 @@ def read(state: StateFolder) -> Iterator[Spooled]:
             # Another sweep was faster, or the host refuses it now: the next one reads it.
 
 
+def waiting(state: StateFolder) -> int:
+    """Return how many files wait to be imported, without what is held or damaged."""
+    try:
+        names = os.listdir(state.path / FOLDER)
+    except FileNotFoundError:
+        return 0
+    return sum(name.endswith(".json") and not name.startswith(".") for name in names)
+
+
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:
     # Other programs' drafts have no lock: they have a day to be finished.
     try:
@@ -219,7 +231,8 @@ def _parse(path: Path) -> Spooled:
         if key is not None and not isinstance(key, str):
             raise ValueError("its key is no text")
     except (ValueError, TypeError, RecursionError) as error:
-        return Spooled(path, "", "", "", created_at, f"it is no event: {error}")
+        text = data[:_SHOWN].decode("utf-8", "backslashreplace")
+        return Spooled(path, "", text, "", created_at, f"it is no event: {error}")
     key = key or _key_of(path.name, status, data)
     return Spooled(path, name, text, key, created_at, delay=delay)
 

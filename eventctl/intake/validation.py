@@ -15,10 +15,21 @@ from eventctl.store.events import new_key
 LONGEST_KEY = 191
 
 
+class NotAnEvent(UsageError):
+    """Something cannot become an event. `part` is what of it is wrong: "name", "args", "size"
+    (of the args, which is `size` in bytes), "key", "created_at", or the "file" as a whole.
+    """
+
+    def __init__(self, part: str, text: str, size: int = 0) -> None:
+        super().__init__(text)
+        self.part = part
+        self.size = size
+
+
 def accept(config: Config, name: str, args: str, key: str | None = None) -> NewEvent:
     """Return an event that may be recorded, with a new key where it has none.
 
-    `args` is the JSON text of a list or an object. Raises UsageError where the name is
+    `args` is the JSON text of a list or an object. Raises NotAnEvent where the name is
     not in events.toml, the args are too large, or the key is none that can be stored;
     ConfigError where mistakes leave unknown which events there are.
     """
@@ -28,12 +39,14 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
         # As with [evnts]: the event may well be one.
         raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
     if name not in config.events:
-        raise UsageError(_unknown(config, name))
+        raise NotAnEvent("name", _unknown(config, name))
     size = len(args if args.isascii() else args.encode("utf-8", "surrogatepass"))
     if size > config.store.max_args:
-        raise UsageError(
+        raise NotAnEvent(
+            "size",
             f"the args of {name} have {size:,} bytes, and [store] max_args allows"
-            f" {config.store.max_args:,}: pass a reference to the data, or raise max_args"
+            f" {config.store.max_args:,}: pass a reference to the data, or raise max_args",
+            size,
         )
     if key is not None:
         _check_key(key)
@@ -51,10 +64,10 @@ def unchecked(name: str, args: str, key: str | None = None) -> NewEvent:
 
 def _check_key(key: str) -> None:
     if not 0 < len(key) <= LONGEST_KEY:
-        raise UsageError(f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")
+        raise NotAnEvent("key", f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")
     # MySQL takes keys for the same that differ in spaces at the end.
     if not key.isprintable() or key != key.strip():
-        raise UsageError("a key has printable characters only, and no space at either end")
+        raise NotAnEvent("key", "a key has printable characters only, and no space at either end")
 
 
 def _unknown(config: Config, name: str) -> str:
@@ -79,15 +92,16 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 
 
-def check(text: str) -> str:
-    """Return JSON text that was given as args, once it is known to be a list or an object."""
+def check(text: str, hint: str = "") -> str:
+    """Return JSON text that was given as args, once it is known to be a list or an object.
+
+    Raises NotAnEvent, with `hint` where the text is not JSON.
+    """
     try:
         args = json.loads(text, parse_constant=_no_number)
         text.encode()
     except (ValueError, RecursionError) as error:
-        raise UsageError(
-            f"""the args are not JSON ({error}); in a shell: --json '["user A", 5000]'"""
-        ) from error
+        raise NotAnEvent("args", f"the args are not JSON ({error}){hint}") from error
     if not isinstance(args, list | dict):
-        raise UsageError('the args must be a JSON list or object, such as ["user A", 5000]')
+        raise NotAnEvent("args", 'the args must be a JSON list or object, such as ["user A", 5000]')
     return text

@@ -39,12 +39,12 @@ def keep(
         if state is None:
             raise StateUnavailable("events.toml does not say where the spool is")
         file = spool.write(state, event, delay)
-    except Exception:
+    except Exception as also:
         if has_channels:
-            _notify(None, path, event, error)
+            _notify(None, path, event, f"{error}; {also}")
         raise
     if has_channels:
-        _notify(state, path, event, error)
+        _notify(state, path, event, str(error))
     return file
 
 
@@ -59,10 +59,11 @@ def _state(config: Config | None, error: BaseException) -> StateFolder | None:
     return None
 
 
-def _notify(
-    state: StateFolder | None, path: Path | None, event: NewEvent, error: BaseException
-) -> None:
-    """Have another process notify a person, so that a slow server never holds the emitter up."""
+def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error: str) -> None:
+    """Have another process notify a person, so that a slow server never holds the emitter up.
+
+    `state` has the event in its spool; None where it is in none.
+    """
     if path is None:
         return  # where there is no events.toml, there is no channel
     import subprocess  # lazy: an emit need not load it
@@ -73,7 +74,7 @@ def _notify(
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(path), event.name, event.key, str(error)),
+                *(str(path), event.name, event.key, error, "spooled" if state else ""),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -138,7 +138,7 @@ class SweepPasses:
         return bool(self._interruption.signal)
 
     def _pass(self, until: float) -> None:
-        import_spool(self._config, self._database, self._state)
+        imported = import_spool(self._config, self._database, self._state)
         import_outbox(self._config, self._database)
         self._rescue()
         # What fails from here on is due later than this: it is not run twice in a pass.
@@ -148,7 +148,7 @@ class SweepPasses:
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
         self._breakers.write()
-        self._notify()
+        self._notify(imported)
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, its handlers in turn
@@ -284,8 +284,9 @@ class SweepPasses:
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
         return verdict._replace(told=self._tells_failed and started)
 
-    def _notify(self) -> None:
+    def _notify(self, imported: int) -> None:
         """Notify of what failed, also before this sweep, and of what is resolved."""
+        recorder.end_unrecorded(self._config, self._database, self._state, imported)
         recorder.admit(self._config, self._database)
         if self._breakers.open:
             recorder.note_outages(self._config, self._database)

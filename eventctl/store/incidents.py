@@ -173,6 +173,11 @@ def reopen(tx: Transaction, fingerprint: str, since: int) -> Incident | None:
     return by_ids(tx, [last[0]], whole=True)[0]
 
 
+def is_known(tx: Transaction, key: str) -> bool:
+    """Return whether there is or was an incident of that key."""
+    return tx.row("SELECT id FROM eventctl_incident WHERE `key` = ?", (key,)) is not None
+
+
 def new_key() -> str:
     """Return a random name for an incident."""
     return os.urandom(5).hex()

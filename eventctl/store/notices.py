@@ -5,6 +5,7 @@ that it is about, and becomes part of an incident with the next sweep.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from eventctl.models import Notice, Status
 from eventctl.store.database import Row, Transaction, marks, text_of
@@ -67,6 +68,32 @@ def _notice(row: Row) -> Notice:
 def remove(tx: Transaction, ids: Sequence[int]) -> None:
     """Remove notices that are part of an incident now, or need not be."""
     tx.execute(f"DELETE FROM eventctl_notice WHERE id IN ({marks(ids)})", ids)
+
+
+class Entry(NamedTuple):
+    """A delivery that cannot be run, and its event, as the rows have them: bytes are no text,
+    and where the event's row is gone, its `name`, `key` and `args` are None.
+    """
+
+    id: int
+    event_id: int
+    handler: str | bytes
+    reason: str | None
+    error: str
+    name: str | bytes | None
+    key: str | bytes | None
+    args: str | bytes | None
+
+
+def entry(tx: Transaction, delivery_id: int | None) -> Entry | None:
+    """Return a delivery with its event; None where it is gone."""
+    found = tx.row(
+        "SELECT d.id, d.event_id, d.handler, d.reason, COALESCE(d.last_error, ''),"
+        " e.name, e.`key`, e.args FROM eventctl_delivery d"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id = ?",
+        (delivery_id,),
+    )
+    return Entry._make((*found[:4], text_of(found[4]), *found[5:])) if found else None
 
 
 def last_words(tx: Transaction, delivery_id: int | None) -> tuple[str, str]:

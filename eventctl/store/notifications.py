@@ -11,17 +11,15 @@ Who dies between 3 and 4 leaves a lease that ends: it is sent twice, and not nev
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 from eventctl.store.incident_members import report
-from eventctl.store.incidents import FOR_EVER, GIVEN_UP, OUTAGE, Incident, Notification, by_ids
+from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
 
 OPEN, ENDED = "open", "ended"
 
-ALERTMANAGER = "alertmanager"
-"""The channel that takes an alert for resolved unless it hears of it again and again."""
 
 MOST = 10_000
 """Of how many incidents one sweep notifies one channel at the most."""
@@ -140,14 +138,30 @@ def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None
     )
 
 
-def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notification, Incident]]:
+def heard(tx: Transaction, incident: Incident, times: Mapping[str, int]) -> None:
+    """Note that channels, by their names, have accepted so many messages about an incident that
+    was in no store yet.
+    """
+    tx.insert_many(
+        "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count, times)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (incident.id, name, OPEN, incident.last_at, incident.count, count)
+            for name, count in times.items()
+        ],
+    )
+
+
+def lease(
+    tx: Transaction, channel: Alert, token: str, *, all_open: bool = False
+) -> list[tuple[Notification, Incident]]:
     """Take what a channel is to be notified of now, in no order, under a lease of that token.
 
-    What a person has asked to be silent is left, but its end is not; ALERTMANAGER hears of it
-    all the same. What the channel does not ask for any more is not due any more.
+    What a person has asked to be silent is left, but its end is not. What the channel does
+    not ask for any more is not due any more. With `all_open` it is all that is open besides,
+    silent or not; what of it is not due has a `due_at` of None.
     """
     now = tx.now()
-    silent_until = FOR_EVER if channel.channel == ALERTMANAGER else now
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
         " FROM eventctl_telling t JOIN eventctl_incident i ON i.id = t.incident_id"
@@ -155,15 +169,33 @@ def lease(tx: Transaction, channel: Alert, token: str) -> list[tuple[Notificatio
         " AND (t.leased_until IS NULL OR t.leased_until <= ?)"
         " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
-        (channel.name, now, now, silent_until, MOST),
+        (channel.name, now, now, now, MOST),
     )
     sent = {row[1]: Notification(*row) for row in rows}
+    if all_open:
+        sent = _open(tx, channel, now) | sent
     found = [(sent[each.id], each) for each in by_ids(tx, list(sent), whole=False)]
     due = [each for each in found if _is_wanted(channel, *each)]
-    unwanted = [before.id for before, each in found if not _is_wanted(channel, before, each)]
+    unwanted = [
+        before.id
+        for before, each in found
+        if before.due_at is not None and not _is_wanted(channel, before, each)
+    ]
     _set(tx, "due_at = NULL", [], unwanted)
     _set(tx, "lease = ?, leased_until = ?", [token, now + LEASE], [before.id for before, _ in due])
     return due
+
+
+def _open(tx: Transaction, channel: Alert, now: int) -> dict[int, Notification]:
+    """Return a channel's notifications of what is open, by incident, as if none were due."""
+    rows = tx.rows(
+        f"SELECT {_OF_NOTIFICATION}"
+        " FROM eventctl_incident i JOIN eventctl_telling t ON t.incident_id = i.id"
+        " WHERE i.open_as > '' AND t.channel = ?"
+        f" AND (t.leased_until IS NULL OR t.leased_until <= ?) LIMIT ?{tx.lock}",
+        (channel.name, now, MOST),
+    )
+    return {row[1]: Notification(*row)._replace(due_at=None) for row in rows}
 
 
 def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
@@ -188,10 +220,17 @@ def new_token() -> str:
 def accepted(
     tx: Transaction, channel: Alert, token: str, sent: Sequence[tuple[Notification, Incident]]
 ) -> None:
-    """Note that a channel has accepted a message about these incidents, as they were sent."""
+    """Note that a channel has accepted a message about these incidents, as they were sent.
+
+    What was not due counts as no message: it only says that the incident is still open.
+    """
     now = tx.now()
+    repeated = [before.id for before, _ in sent if before.due_at is None]
+    _give_back(tx, token, repeated, "error = NULL", [])
     fresh = {each.id: each for each in by_ids(tx, [each.id for _, each in sent], whole=False)}
     for before, as_sent in sent:
+        if before.due_at is None:
+            continue
         after = before._replace(
             state=OPEN if as_sent.is_open else ENDED,
             sent_at=now if as_sent.is_open else before.sent_at,
@@ -213,11 +252,25 @@ def accepted(
 
 
 def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) -> None:
-    """Give back what was not accepted, because of `error`, or not even tried."""
+    """Give back what was not accepted, because of `error`, or not even tried.
+
+    What was refused is due from now on, if it was not before.
+    """
+    if error is None:
+        _give_back(tx, token, ids, "error = error", [])
+        return
+    now = tx.now()
+    due = "due_at = CASE WHEN due_at <= ? THEN due_at ELSE ? END"
+    _give_back(tx, token, ids, f"error = ?, {due}", [error, now, now])
+
+
+def _give_back(
+    tx: Transaction, token: str, ids: Sequence[int], what: str, values: Sequence[object]
+) -> None:
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         tx.execute(
-            "UPDATE eventctl_telling SET lease = NULL, leased_until = NULL,"
-            f" error = COALESCE(?, error) WHERE id IN ({marks(part)}) AND lease = ?",
-            [error, *part, token],
+            f"UPDATE eventctl_telling SET lease = NULL, leased_until = NULL, {what}"
+            f" WHERE id IN ({marks(part)}) AND lease = ?",
+            [*values, *part, token],
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -80,11 +81,17 @@ def test_an_incident_fires_with_what_it_takes_to_act(real: servers.Api) -> None:
     assert abs(seconds(firing["startsAt"]) - (time.time() - 60)) < 20
 
 
-def test_it_does_not_end_by_itself_before_it_is_told_again(real: servers.Api) -> None:
-    for repeat in (DAY, 7 * DAY):
-        alertmanager.send(told(real, repeat=repeat), keyed("stays"))
+def test_it_does_not_end_by_itself_before_the_next_sweeps(real: servers.Api) -> None:
+    for stalled, left in ((60.0, 300), (600.0, 600), (7200.0, 7200)):
+        alertmanager.send(told(real), replace(keyed("stays"), stalled=stalled))
         (firing,) = of(real, "stays")
-        assert abs(seconds(firing["endsAt"]) - (time.time() + repeat + 3600)) < 20
+        assert abs(seconds(firing["endsAt"]) - (time.time() + left)) < 20
+
+
+def test_what_no_sweep_can_repeat_lasts_for_longer(real: servers.Api) -> None:
+    alertmanager.send(told(real, repeat=7 * DAY), keyed("emitted", kind="emit-failed"))
+    (firing,) = of(real, "emitted")
+    assert abs(seconds(firing["endsAt"]) - (time.time() + 7 * DAY + 3600)) < 20
 
 
 def test_it_is_resolved_by_whichever_host_tells_it(real: servers.Api) -> None:

@@ -17,6 +17,7 @@ from tests.support import servers
 from tests.support.channels import Post, pass_time
 from tests.support.databases import sqlite_only
 from tests.support.incidents import TOKEN
+from tests.support.look import make_due
 from tests.support.project import Project
 from tests.support.receiver import Receiver
 
@@ -148,6 +149,37 @@ def test_every_channel_is_told_and_the_one_that_is_down_holds_up_no_other(
         assert manager.get("/api/v2/alerts") == []
         assert sorted(_documents(emulator)) == [f"{document['data']['id']}-{n}" for n in (0, 1)]
         assert json.loads((tmp_path / "told").read_text())["type"] == "incident.resolved"
+
+
+def test_elasticsearch_gets_the_end_of_what_failed_or_was_late_and_was_given_up(
+    project: Project,
+) -> None:
+    receiver = Receiver((200, b'{"items": [{"create": {"status": 201}}]}'))
+    toml = TOML.replace('["lottery"]', '{ handlers = ["lottery"], deadline = "10m" }').replace(
+        "attempts = 1", 'attempts = 2, delay = "1s"'
+    )
+    try:
+        for kind in ("failed", "late"):
+            on = f'["{kind}", "resolved"]'
+            other = table('command = ["/bin/true"]')
+            url = f'elasticsearch = "{receiver.url()}"'
+            project.write(toml + table(url, on) + other, HANDLERS)
+            project.run("emit", "-q", "purchased", "A")
+            project.run("sweep", check=None)
+            project.execute("UPDATE eventctl_notice SET due_at = 1, created_at = 1")
+            project.run("sweep", check=None)
+            make_due(project)
+            project.run("sweep", check=None)
+    finally:
+        receiver.close()
+    sent = [json.loads(request.body.splitlines()[1]) for request in receiver.requests]
+    actions = [(each["labels"]["kind"], each["event"]["action"]) for each in sent]
+    assert actions == [
+        *(("failed", "failed"), ("failed", "ended")),
+        *(("late", "late"), ("late", "ended")),
+    ]
+    assert [each["event"].get("duration", 0) > 0 for each in sent] == [False, True] * 2
+    assert [each["eventctl"]["given_up"] for each in sent] == [0, 1, 0, 2]  # both were late
 
 
 def _documents(emulator: servers.Api) -> list[Any]:

@@ -90,6 +90,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
                 "sequence": 2,
                 "count": 3,
                 "cancelled": 0,
+                "given_up": 0,
                 "attempts": 8,
                 "event_ids": [42, 57, 91],
                 "event_names": ["purchased"],
@@ -110,6 +111,15 @@ def test_what_has_recovered_has_its_end_and_how_long_it_took(emulator: servers.A
     assert found["event"]["duration"] == 2 * 3600 * 10**9
     assert (found["event"]["action"], found["event"]["outcome"]) == ("resolved", "success")
     assert found["eventctl"]["replay"] is None
+
+
+def test_what_was_given_up_has_its_end_too(emulator: servers.Api) -> None:
+    for number, left in enumerate(({"given_up": 1}, {"cancelled": 3})):
+        over = named(one(), key=f"{KEY}{number}", kind="failed", ended_at=NOON + HOUR, **left)
+        elasticsearch.send(told(emulator, "given-up"), over)
+    found = [each["event"] for each in documents(emulator, "given-up").values()]
+    assert [each["duration"] for each in found] == [3600 * 10**9] * 2
+    assert {(each["action"], each["outcome"]) for each in found} == {("ended", "failure")}
 
 
 def test_what_is_sent_again_makes_no_second_document(emulator: servers.Api) -> None:

@@ -197,7 +197,7 @@ def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, pos
     ]
 
 
-def test_what_ran_out_in_the_end_has_not_recovered(project: Project, post: Post) -> None:
+def test_what_ran_out_in_the_end_is_not_resolved(project: Project, post: Post) -> None:
     toml = (
         '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
         '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'

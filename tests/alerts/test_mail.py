@@ -547,21 +547,19 @@ def config(told: Report, folder: Path) -> Config:
 
 def test_emit_failed_is_mailed_without_a_store(serve: Serve, tmp_path: Path) -> None:
     server = serve({BOSS: "550 no"})
-    away = emit_failed.notice("purchased", "order 7", "the store is away")
+    away = emit_failed.seen("purchased", "order 7", "the store is away")
     emit_failed.notify(config(report(server.port, mail_to=(OPS, BOSS)), tmp_path), away)
     mailed = server.only_mail()
     topic = "eventctl: an event could not be recorded: purchased (key order 7): the store is away"
     assert mailed["Subject"] == topic
-    assert "It waits in the spool" in " ".join(part(mailed, "plain").split())
+    assert "What waits in the spool" in " ".join(part(mailed, "plain").split())
 
 
 def test_emit_failed_that_is_not_accepted_is_let_be(tmp_path: Path) -> None:
-    away = emit_failed.notice("purchased", "order 7", "the store is away")
+    away = emit_failed.seen("purchased", "order 7", "the store is away")
     emit_failed.notify(config(report(needs.free_port()), tmp_path), away)
 
 
 def test_emit_failed_is_not_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    emit_failed.notify(
-        config(Report(), tmp_path), emit_failed.notice("purchased", "order 7", "away")
-    )
+    emit_failed.notify(config(Report(), tmp_path), emit_failed.seen("purchased", "order 7", "away"))
     assert capsys.readouterr() == ("", "")

@@ -60,6 +60,7 @@ def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
             "events": [42, 57, 91],
             "count": 3,
             "cancelled": 0,
+            "givenUp": 0,
             "attempts": 8,
             "since": "2026-11-23T12:00:00.000Z",
             "last": "2026-11-23T12:00:01.500Z",

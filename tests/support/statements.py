@@ -74,7 +74,7 @@ def commits(seen: list[str]) -> int:
 
 def scanned(project: Project, statement: str) -> set[str]:
     """Return the tables that a statement reads from one end to the other, by its plan."""
-    if not re.match(r"(SELECT|UPDATE|DELETE|INSERT\b.* SELECT)\b", statement, re.I):
+    if not re.match(r"(SELECT|UPDATE|DELETE|INSERT\b[^']* SELECT)\b", statement, re.I):
         return set()
     if not _TABLES.search(statement):
         return set()

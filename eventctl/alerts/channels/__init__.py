@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eventctl.config.model import Alert
 
 _FILES = {"print": "stdout"}
+_EACH_SWEEP = ("alertmanager",)
 
 
 class Channel(Protocol):
@@ -36,6 +37,13 @@ def channel_of(alert: Alert) -> Channel:
 
     name = _FILES.get(alert.channel, alert.channel)
     return cast(Channel, import_module(f"eventctl.alerts.channels.{name}"))
+
+
+def wants_each_sweep(alert: Alert) -> bool:
+    """Return whether a channel is sent each open incident in each sweep: what it does not
+    hear of for a while, it takes for resolved. This loads no channel.
+    """
+    return alert.channel in _EACH_SWEEP
 
 
 def send(alert: Alert, digest: Digest) -> list[str]:

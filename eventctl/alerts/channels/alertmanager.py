@@ -1,7 +1,8 @@
 """Incidents as alerts of the Prometheus Alertmanager, by its API v2: firing, then resolved.
 
 What is the same in every message about an incident are labels, by which Alertmanager
-knows it again, whichever host sends it. All else are annotations.
+knows it again, whichever host sends it. All else are annotations. Each sweep sends what is
+open once more, and an alert that is sent no more ends by itself, as those of Prometheus do.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import iso
-from eventctl.store.incidents import Incident
+from eventctl.store.incidents import EMIT_FAILED, Incident
 
 SEPARATE = False
 NAME = "EventctlIncident"
 """The label `alertname`, by which routes and silences find all of them."""
 
 _PATH = "/api/v2/alerts"
+_SHORTEST = 300.0
+"""Seconds after which an alert that is not sent again ends, at the least."""
 _SPARE = 3600.0
-"""Seconds past the next message, after which an alert that nobody repeats ends."""
-_TEST = 300.0
-"""Seconds after which a test does."""
+"""Seconds past `repeat`, after which what an emitter has sent ends: no sweep can repeat it."""
 _LABEL = 200
 
 
@@ -36,7 +37,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     Raises ChannelError unless it was accepted.
     """
     server = http.Server(alert)
-    alerts = [_alert(digest, incident, alert.repeat) for incident in digest.incidents]
+    alerts = [_alert(alert, digest, incident) for incident in digest.incidents]
     path = server.path if server.path.endswith(_PATH) else server.path + _PATH
     answer = server.post(json.dumps(alerts).encode("ascii"), path=path, seconds=seconds)
     if not answer.accepted:
@@ -44,7 +45,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     return []
 
 
-def _alert(digest: Digest, incident: Incident, repeat: float) -> dict[str, Any]:
+def _alert(alert: Alert, digest: Digest, incident: Incident) -> dict[str, Any]:
     return {
         "labels": {
             "alertname": NAME,
@@ -55,14 +56,18 @@ def _alert(digest: Digest, incident: Incident, repeat: float) -> dict[str, Any]:
         },
         "annotations": _annotations(digest, incident),
         "startsAt": iso(incident.opened_at),
-        "endsAt": iso(_end(incident, repeat)),
+        "endsAt": iso(_end(alert, digest, incident)),
     }
 
 
-def _end(incident: Incident, repeat: float) -> int:
+def _end(alert: Alert, digest: Digest, incident: Incident) -> int:
     if not incident.is_open:
         return incident.opened_at + incident.took
-    left = _TEST if incident.kind == "test" else repeat + _SPARE
+    left = max(_SHORTEST, digest.stalled)
+    if incident.kind == "test":
+        left = _SHORTEST
+    elif incident.kind == EMIT_FAILED:
+        left = alert.repeat + _SPARE
     return int((time.time() + left) * 1000)
 
 

@@ -76,6 +76,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "sequence": incident.sequence,
             "count": incident.count,
             "cancelled": incident.cancelled,
+            "given_up": incident.given_up,
             "attempts": incident.attempts,
             "event_ids": summary.ids(incident),
             "event_names": [printable(name) for name in incident.names[: wording.IDS]],

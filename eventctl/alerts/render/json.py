@@ -96,6 +96,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
         "events": summary.ids(incident),
         "count": incident.count,
         "cancelled": incident.cancelled,
+        "givenUp": incident.given_up,
         "attempts": incident.attempts,
         "since": iso(incident.opened_at),
         "last": iso(incident.last_at),

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from eventctl.alerts.incident import Digest
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import second, span
+from eventctl.intake import repair
 from eventctl.store.incidents import OUTAGE, Incident
 
 FULL = 10
@@ -44,6 +45,7 @@ _HAD = {
     "set aside": "had been set aside",
     "late": "had been late",
     "failed": "had failed",
+    "emit-failed": "had not been recorded",
 }
 _TOPIC = {
     "outage": "{} is down",
@@ -60,14 +62,17 @@ _LEFT_SO = {
     "resolved": "All of it is resolved",
     "ended": "What was cancelled can be replayed",
 }
+_WITH_FIX = ("held", "set aside")
+"""Kinds whose output says how to fix one of them: see `repair`."""
 _ADVICE = {
     "outage": "They are retried by themselves once it answers: there is nothing to replay.",
     "failed": "It is tried again by itself; there is nothing to do yet.",
     "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
     "late": "It has not been given up: see what fails, waits or is paused.",
     "set aside": "Fix it where the line above says; the next sweep checks again.",
-    "emit-failed": "It waits in the spool, on the disk of this host, and others like it may:"
-    " the first sweep that reaches the store records them. No further mail comes for a while.",
+    "emit-failed": "What waits in the spool, on the disk of this host, is recorded by the first"
+    " sweep that reaches the store, which notifies you. What could not be spooled either is on"
+    " its emitter's stderr, as JSON: emit it again.",
 }
 
 
@@ -252,17 +257,20 @@ def output(incident: Incident) -> list[str]:
     """Return the last lines of the handler's output, or what was set aside last."""
     if not incident.is_open or incident.output == incident.error:
         return []
+    if incident.kind in _WITH_FIX:  # what cannot be pasted whole is of no use
+        said = incident.output.removeprefix(f"{incident.error}\n")
+        return _excerpt(said, *_OUTPUT, width=len(said))
     return _excerpt(incident.output, *_OUTPUT)
 
 
 def output_title(incident: Incident) -> str:
     """Return the title of the output."""
-    return "Latest entry:" if incident.kind == "set aside" else "Latest output:"
+    return "One of them:" if incident.kind in _WITH_FIX else "Latest output:"
 
 
-def _excerpt(text: str, head: int, tail: int) -> list[str]:
+def _excerpt(text: str, head: int, tail: int, width: int = _LINE_WIDTH) -> list[str]:
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
-    lines = [shorten(line.rstrip(), _LINE_WIDTH) for line in lines]
+    lines = [shorten(line.rstrip(), width) for line in lines]
     if len(lines) > head + tail:
         left_out = len(lines) - head - tail
         lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
@@ -307,6 +315,9 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
         return "What was given up has an incident of its own, unless a person cancelled it.", None
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
+    if incident.kind in _WITH_FIX and (found := repair.steps(incident.output)):
+        what, command = found[0]
+        return printable(what), printable(command)
     if incident.kind in _ADVICE:
         return _ADVICE[incident.kind], None
     if incident.kind != "held":

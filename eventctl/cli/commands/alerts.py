@@ -38,11 +38,11 @@ _LATEST = 50
 @click.option(
     "--kind",
     "kinds",
-    type=click.Choice([kind for kind in KINDS if kind != "emit-failed"]),
+    type=click.Choice(KINDS),
     metavar="KIND",
     multiple=True,
-    help="Only this kind: exhausted, discarded, failed, held, 'set aside' or late. May be given"
-    " more than once, as --handler.",
+    help="Only this kind: outage, exhausted, discarded, failed, held, 'set aside', late or"
+    " emit-failed. May be given more than once, as --handler.",
 )
 @click.option(
     "--handler",

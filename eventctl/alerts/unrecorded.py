@@ -1,0 +1,135 @@
+"""What this host could not record, kept beside the store: one incident, however many emitters
+notify of it, until a sweep has imported what was spooled.
+
+It is the JSON file `emit-failed` in the state folder. Who has its lock may write or remove it.
+An emitter holds the lock until its channels have answered, so that no sweep ends an incident
+of which they are still to hear.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from eventctl.alerts.incident import fingerprint
+from eventctl.errors import StateUnavailable
+from eventctl.format.text import printable
+from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
+from eventctl.store.incidents import EMIT_FAILED, Incident
+
+_FILE = "emit-failed"
+_KEY = re.compile(r"[0-9a-f]{10}")
+_LONGEST_ERROR = 2000
+
+
+@dataclass(slots=True)
+class Unrecorded:
+    """Times are in milliseconds since 1970, UTC; `name` is that of the first event, `error` of
+    the latest; `accepted` is how many messages each channel has accepted.
+    """
+
+    key: str
+    opened_at: int
+    last_at: int
+    count: int
+    name: str
+    error: str
+    accepted: dict[str, int] = field(default_factory=dict)
+
+    def incident(self) -> Incident:
+        """Return the incident that it is."""
+        return Incident(
+            id=0,
+            key=self.key,
+            kind=EMIT_FAILED,
+            handler="emit",
+            fingerprint=fingerprint(EMIT_FAILED, "emit"),
+            error=printable(self.error),
+            traceback="",
+            output="",
+            names=(printable(self.name),),
+            event_ids=(),
+            count=self.count,
+            attempts=0,
+            opened_at=self.opened_at,
+            last_at=self.last_at,
+        )
+
+
+@contextmanager
+def locked(state: StateFolder) -> Iterator[int]:
+    """Wait for the lock of the file, made where it is missing; yield its descriptor.
+
+    Raises OSError or StateUnavailable where the state folder cannot be written.
+    """
+    while True:
+        fd = state.open(_path(state), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            if is_at(fd, _path(state)):  # else a sweep has removed it
+                yield fd
+                return
+        finally:
+            os.close(fd)
+
+
+@contextmanager
+def locked_if_free(state: StateFolder) -> Iterator[int | None]:
+    """Yield the descriptor of the file; None where it is missing, an emitter has its lock, or
+    another user's emitter has made it.
+    """
+    try:
+        fd = state.open(_path(state), os.O_RDWR)
+    except (FileNotFoundError, StateUnavailable):
+        yield None
+        return
+    try:
+        yield fd if try_lock(fd) and is_at(fd, _path(state)) else None
+    finally:
+        os.close(fd)
+
+
+def read(fd: int) -> Unrecorded | None:
+    """Return what the file says; None where it is empty or damaged."""
+    try:
+        # What a killed process did not cut off follows the object.
+        fields, _ = json.JSONDecoder().raw_decode(read_all(fd).decode())
+        found = Unrecorded(**fields)
+    except (ValueError, TypeError, RecursionError):
+        return None
+    return found if _is_whole(found) else None
+
+
+def _is_whole(found: Unrecorded) -> bool:
+    texts, numbers = (found.key, found.name, found.error), (found.opened_at, found.last_at)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and bool(_KEY.fullmatch(found.key))
+        and isinstance(found.accepted, Mapping)
+        and all(type(n) is int for n in (*numbers, found.count, *found.accepted.values()))
+        and all(0 <= n < 2**53 for n in (*numbers, *found.accepted.values()))
+        and 0 < found.count < 2**31
+    )
+
+
+def write(fd: int, found: Unrecorded) -> None:
+    """Write the file anew."""
+    fields = asdict(found) | {"error": found.error[:_LONGEST_ERROR]}
+    data = json.dumps(fields).encode("ascii")
+    os.pwrite(fd, data, 0)
+    os.ftruncate(fd, len(data))
+
+
+def remove(state: StateFolder) -> None:
+    """Remove the file. Who has its lock may."""
+    _path(state).unlink(missing_ok=True)
+
+
+def _path(state: StateFolder) -> Path:
+    return state.path / _FILE

@@ -1,0 +1,170 @@
+"""How to fix what cannot become an event, or cannot be run: what a person is shown of it.
+
+    eventctl_outbox row 7: no event 'purchsed' in /etc/eventctl/events.toml: did you mean …?
+    name: purchsed
+    args: ["user A", 5000]
+    To fix it, in the database:
+      UPDATE eventctl_outbox SET name = 'purchased' WHERE id = 7;
+
+Its first line says what is wrong. Then comes the entry, its args as `redact` leaves them, and
+then what to do. A command has a line of its own, indented, and runs as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+from eventctl.config.model import Config
+from eventctl.format.redact import MASK, Redaction
+from eventctl.format.text import nearest, printable, shorten
+from eventctl.intake.validation import NotAnEvent
+from eventctl.models import Reason
+from eventctl.store.notices import Entry
+
+_LONGEST = 300
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+
+Step = tuple[str, str]
+"""What for, and the command or the line."""
+
+
+def steps(text: str) -> list[Step]:
+    """Return what to do, out of such a text."""
+    lines = text.split("\n")
+    return [
+        (what, command.strip())
+        for what, command in pairwise(lines)
+        if command.startswith("  ") and not what.startswith("  ")
+    ]
+
+
+def outbox_row(config: Config, row_id: int, name: object, args: object, error: NotAnEvent) -> str:
+    """Return the text about a row of the outbox that cannot become an event."""
+    where = f" WHERE id = {row_id};"
+    held = "SELECT id, name, held FROM eventctl_outbox WHERE held IS NOT NULL;"
+    return _text(
+        f"eventctl_outbox row {row_id}: {error}",
+        _entry(config, name, args),
+        [
+            *_fixes(config, "eventctl_outbox", name, where, error),
+            ("To drop it, in the database:", f"DELETE FROM eventctl_outbox{where}"),
+            ("To see all that are held:", held),
+        ],
+    )
+
+
+def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEvent) -> list[Step]:
+    if error.part == "size":
+        return [_larger(config, error)]
+    fixes: dict[str, Step] = {
+        "args": ("with the args that were meant in place of []", "args = '[]'"),
+        "key": ("which gives it a new key", "`key` = NULL"),
+        "created_at": ("which dates it now", f"created_at = {int(time.time() * 1000)}"),
+    }
+    if error.part == "name":
+        meant = nearest(name, config.events) if isinstance(name, str) else None
+        if meant is None:
+            return [_unknown(config, name)] if isinstance(name, str) else []
+        fixes["name"] = ("if that is the event that was meant", f"name = {_sql(config, meant)}")
+    why, change = fixes[error.part]
+    return [(f"To fix it, in the database, {why}:", f"UPDATE {table} SET {change}{where}")]
+
+
+def _larger(config: Config, error: NotAnEvent) -> Step:
+    path = printable(str(config.path))
+    return f"To take it as it is, in [store] of {path}:", f"max_args = {error.size}"
+
+
+def _unknown(config: Config, name: str) -> Step:
+    path = printable(str(config.path))
+    what = f"To add the event, in [events] of {path}, with the handlers that it is for:"
+    return what, f'{_toml(name)} = ["HANDLER"]'
+
+
+def spool_file(
+    config: Config, path: Path, folder: Path, name: str, args: str, error: NotAnEvent
+) -> str:
+    """Return the text about a file that was set aside at `path`, out of the spool `folder`."""
+    file, spool = shlex.quote(str(path)), shlex.quote(str(folder))
+    edit = f"${{EDITOR:-vi}} {file}"
+    if error.part == "file":  # in `damaged`, where no sweep looks again
+        fixes = [("To fix it, and have the next sweep import it:", f"{edit} && mv {file} {spool}/")]
+    else:
+        fixes = [("To fix it; the next sweep looks at it again:", edit)]
+    if error.part == "name":
+        fixes.append(_unknown(config, name))
+    elif error.part == "size":
+        fixes.insert(0, _larger(config, error))
+    shown = _entry(config, name, args)
+    return _text(
+        f"{printable(str(path))}: {error}",
+        {"content": shown["args"]} if error.part == "file" else shown,
+        [*fixes, ("To drop it:", f"rm {file}")],
+    )
+
+
+def held_delivery(config: Config, entry: Entry) -> str:
+    """Return the text about a delivery that is held."""
+    name, of_event = entry.name, f" WHERE id = {entry.event_id};"
+    handler = entry.handler if isinstance(entry.handler, str) else None
+    shown = {"event": f"{entry.event_id} {_shown(name)}", **_entry(config, name, entry.args)}
+    del shown["name"]
+    drop = f"DELETE FROM eventctl_delivery WHERE id = {entry.id};"
+    if name is None:
+        what = "The event is lost; to drop what is left of it, in the database:"
+        drop = f"DELETE FROM eventctl_delivery WHERE event_id = {entry.event_id};"
+        return _text(entry.error, {"event": str(entry.event_id)}, [(what, drop)])
+    if handler is None:
+        return _text(entry.error, shown, [("To drop it, in the database:", drop)])
+    if entry.reason == Reason.UNKNOWN_HANDLER:
+        path = printable(str(config.path))
+        what = f'Add the handler "{shorten(printable(handler), 60)}" back to [handlers] of {path},'
+        line = f'{_toml(handler)} = "MODULE:CALLABLE"'
+        return _text(entry.error, shown, [(f"{what} as it was:", line)])
+    for column, value in (("name", "'unknown'"), ("`key`", f"'fixed-{entry.event_id}'")):
+        if not isinstance({"name": name, "`key`": entry.key}[column], str):
+            what = f"To fix its {column.strip('`')}, in the database:"
+            fix = (what, f"UPDATE eventctl_event SET {column} = {value}{of_event}")
+            return _text(entry.error, shown, [fix])
+    what = "No retry can help. To fix it, in the database, with the args that were meant"
+    fix = (f"{what} in place of []:", f"UPDATE eventctl_event SET args = '[]'{of_event}")
+    return _text(entry.error, shown, [fix])
+
+
+def _text(wrong: str, entry: Mapping[str, str], found: list[Step]) -> str:
+    lines = [printable(wrong), *(f"{label}: {value}" for label, value in entry.items())]
+    for what, command in found:
+        # A command that cannot be shown as it is must not be pasted.
+        lines += [what, f"  {command}"] if printable(command) == command else []
+    return "\n".join(lines)
+
+
+def _entry(config: Config, name: object, args: object) -> dict[str, str]:
+    redaction = Redaction(config.redact)
+    if not isinstance(args, str):
+        args = MASK if redaction else repr(args)
+    elif redaction and name not in config.events:
+        args = MASK  # nobody knows what is hidden in another event's args
+    else:
+        args = redaction.hide(str(name), args).args
+    return {"name": _shown(name), "args": shorten(printable(args), _LONGEST)}
+
+
+def _shown(name: object) -> str:
+    return shorten(printable(name if isinstance(name, str) else repr(name)), _LONGEST)
+
+
+def _sql(config: Config, text: str) -> str:
+    if config.store.mysql:
+        text = text.replace("\\", "\\\\")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _toml(name: str) -> str:
+    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)

@@ -15,7 +15,6 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CLOCK_BOOTTIME = 7
 _SIGEV_SIGNAL = 0
-_TIMER_ABSTIME = 1
 
 _SLACK = 1.0
 """Seconds by which a timer may be late."""
@@ -44,7 +43,7 @@ class KillTimer:
     """
 
     def __init__(self) -> None:
-        self._set = 0
+        self._settime = 0
         self._at = 0.0
         with suppress(ImportError, OSError):
             import _ctypes  # lazy: few handlers need it
@@ -56,7 +55,7 @@ class KillTimer:
             event = struct.pack("Pii48x", 0, SIGKILL, _SIGEV_SIGNAL)
             address = _ctypes.byref(self._timer)
             if _call("timer_create", _CLOCK_BOOTTIME, event, address) == 0:
-                self._set = _function("timer_settime")
+                self._settime = _function("timer_settime")
                 self._call = _ctypes.call_function
 
     def start(self, now: float, seconds: float) -> None:
@@ -66,18 +65,18 @@ class KillTimer:
         at = now + seconds
         if not at <= self._at <= at + _SLACK:  # it is not set for each of many quick handlers
             self._at = at + _SLACK
-            self._set_to(self._at)
+            self._set(self._at - now)
 
     def stop(self) -> None:
         """Let this process live."""
         self._at = 0.0
-        self._set_to(0.0)
+        self._set(0.0)
 
-    def _set_to(self, at: float) -> None:
-        if self._set:
-            whole = int(at)
-            spec = struct.pack("4l", 0, 0, whole, int((at - whole) * 1e9))
-            self._call(self._set, (self._timer, _TIMER_ABSTIME, spec, None))
+    def _set(self, seconds: float) -> None:
+        if self._settime:
+            whole = int(seconds)
+            spec = struct.pack("4l", 0, 0, whole, int((seconds - whole) * 1e9))
+            self._call(self._settime, (self._timer, 0, spec, None))
 
 
 def _function(name: str) -> int:

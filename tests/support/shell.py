@@ -16,7 +16,7 @@ _COLUMNS = 100
 
 _VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "WHEN"),
-    (re.compile(r"\b(\d+ ?(ms|s|m) ?)+\b"), "TIME "),
+    (re.compile(r"\b(\d+(\.\d+)? ?(ms|s|m) ?)+\b"), "TIME "),
     (re.compile(r" in TIME *$"), ""),
     (re.compile(r"\bin TIME|\bdue\b"), "SOON"),
     (re.compile(r"\S*/shop/"), "/shop/"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.asleep import sitecustomize
 from tests.support.project import Project
 
 
 def can_sleep(project: Project) -> dict[str, str]:
     """Return the environment of a command that `sleep_for` sends to sleep."""
     return {
-        "PYTHONPATH": str(Path(sitecustomize.__file__).parent),
+        "PYTHONPATH": str(Path(__file__).parent / "asleep"),
         "ASLEEP": str(project.folder / "asleep"),
     }
 

@@ -197,9 +197,11 @@ def _incidents(opened: Database) -> Findings:
     counts = statistics.open_incidents(opened)
     if outages := counts.get(OUTAGE, 0):
         text = f"{count(outages, 'handler')} down: their deliveries wait"
-        yield problem("alerts", text, "see which, and why: eventctl alerts")
+        yield problem("incidents", text, "see which, and why: eventctl alerts")
+    if not counts:
+        yield ok("incidents", "none is open")
     if others := sum(counts.values()) - outages:
-        yield problem("alerts", f"{count(others, 'incident')} open", "see them: eventctl alerts")
+        yield problem("incidents", f"{count(others, 'incident')} open", "see them: eventctl alerts")
 
 
 def _alerts(config: Config, opened: Database) -> Findings:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NOT_RUN = "it is a generator function: nothing of it has run, since nobody iterates over it"
 
+_GENERATORS = (GeneratorType, AsyncGeneratorType)
+
 EX_DATAERR = 65
 EX_TEMPFAIL = 75
 
@@ -146,7 +148,7 @@ def _run_call(
                 result = _await(result)
         except SystemExit as leave:
             return _end_of_exit(leave)
-        if isinstance(result, GeneratorType | AsyncGeneratorType):
+        if type(result) in _GENERATORS:
             return End(Outcome.FAILED, NOT_RUN)
         return End(Outcome.SUCCEEDED)
     finally:

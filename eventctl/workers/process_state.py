@@ -24,7 +24,6 @@ _MEMORY_EVERY = 0.005
 _MOST_GROWTH = 64 * 2**20
 """Bytes that a worker may grow by, and more where it was large at its start already."""
 
-_TIMERS = (_signal.ITIMER_REAL, _signal.ITIMER_VIRTUAL, _signal.ITIMER_PROF)
 _SIGNALS = tuple(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
@@ -62,8 +61,9 @@ class ProcessState:
 
         `now` is a reading of the monotonic clock, `took` is what the handler took; in seconds.
         """
-        for timer in _TIMERS:
-            _signal.setitimer(timer, 0.0)
+        _signal.setitimer(_signal.ITIMER_REAL, 0.0)
+        _signal.setitimer(_signal.ITIMER_VIRTUAL, 0.0)
+        _signal.setitimer(_signal.ITIMER_PROF, 0.0)
         if not self._restore_signals() or not self._has_life_pipe():
             return False
         os.umask(self._umask)
@@ -135,7 +135,7 @@ class ProcessState:
 
 def _ids() -> tuple[object, ...]:
     """Return who this process is: for files and for signals."""
-    return os.getpgrp(), os.getresuid(), os.getresgid()
+    return os.getpgrp(), os.geteuid(), os.getegid()
 
 
 def _has_children() -> bool:

@@ -15,7 +15,7 @@ from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
 from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.database import Database
-from eventctl.store.incident_members import Outcome
+from eventctl.store.incident_members import Unresolved
 from eventctl.store.incidents import Incident, Notification
 from eventctl.store.notifications import ENDED
 
@@ -32,7 +32,7 @@ So often, too, a channel that wants each sweep hears of what is open."""
 _FAILURES = 2
 """After so many failures in a row, a channel is taken to be down."""
 
-_NOTHING = Outcome(cancelled=0, given_up=0)
+_NOTHING = Unresolved(cancelled=0, given_up=0)
 
 _Due = tuple[Notification, Incident]
 
@@ -126,7 +126,7 @@ class Notifier:
     def _whole(self, ids: list[int]) -> list[Incident]:
         return self._database.transaction(lambda tx: incidents.by_ids(tx, ids, whole=True))
 
-    def _outcomes(self, ids: list[int]) -> dict[int, Outcome]:
+    def _outcomes(self, ids: list[int]) -> dict[int, Unresolved]:
         return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
 
     def _still_tried(self, incident: Incident) -> Incident:

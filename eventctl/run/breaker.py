@@ -34,7 +34,7 @@ class Breakers:
         self._now = 0
         self._found: dict[str, str | None] = {}
 
-    def look(self, now: int) -> None:
+    def begin_pass(self, now: int) -> None:
         """Begin a pass at `now`, in milliseconds since 1970: read what is open, and see
         which handlers this pass may probe.
         """

@@ -171,7 +171,7 @@ class _Run:
         self.breakers = Breakers(database, config.sweep.breaker)
         self._pauses = Watch(database)
         self._cutoff = claims.now(database)
-        self.breakers.look(self._cutoff)
+        self.breakers.begin_pass(self._cutoff)
         self._pace = None
         if interval:
             burst = max(pool.jobs, int(_BURST / interval))

@@ -50,14 +50,14 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SweepResult:
     """What became of a sweep: its exit code, and its counts where it ran."""
 
     exit_code: int
     counts: dict[str, int] | None = None
 
 
-def sweep(config: Config, options: Options, listener: Listener) -> Ended:
+def sweep(config: Config, options: Options, listener: Listener) -> SweepResult:
     """Sweep, unless another sweep runs on this host."""
     return _Sweep(config, options, listener).run()
 
@@ -71,7 +71,7 @@ class _Sweep:
         url = config.sweep.ping if options.event is options.handler is None else None
         self._heartbeat = Heartbeat(url, self._state, listener.complain)
 
-    def run(self) -> Ended:
+    def run(self) -> SweepResult:
         lock = SweepLock(self._state, self._config.sweep.lock)
         try:
             if not lock.acquire(time.time()):
@@ -100,19 +100,19 @@ class _Sweep:
                 self._heartbeat.passed,
             ).run()
 
-    def _ended(self, swept: Swept) -> Ended:
+    def _ended(self, swept: Swept) -> SweepResult:
         if swept.is_good:
             self._heartbeat.ended()
         self._complain_of_channels(swept.notified)
         self._complain_of_spool()
         code = EXIT_FAILED if swept.notified.incidents or swept.notified.failures else EXIT_DONE
-        return Ended(128 + swept.interrupted if swept.interrupted else code, swept.counts)
+        return SweepResult(128 + swept.interrupted if swept.interrupted else code, swept.counts)
 
-    def _failed(self, what: str, error: EventctlError) -> Ended:
+    def _failed(self, what: str, error: EventctlError) -> SweepResult:
         self._complain(
             what, _AN_HOUR, f"{error}; this is said once an hour until a sweep succeeds again"
         )
-        return Ended(error.exit_code)
+        return SweepResult(error.exit_code)
 
     def _complain(self, what: str, seconds: float, text: str) -> None:
         """Say something about `what`, at most once in this time; always where chatty."""
@@ -145,7 +145,7 @@ class _Sweep:
             until = "; until then root imports nothing from the spool" if is_root else ""
             self._complain("exposed", _AN_HOUR if is_root else _A_DAY, f"{wrong}{until}")
 
-    def _step_aside(self, lock: SweepLock) -> Ended:
+    def _step_aside(self, lock: SweepLock) -> SweepResult:
         """Leave the work to the sweep that runs; name one that takes far too long."""
         age = time.time() - lock.held_since()
         if age > _FAR_TOO_LONG and self._is_due("sweep", _AN_HOUR):
@@ -155,4 +155,4 @@ class _Sweep:
             )
         elif self._options.chatty:
             self._listener.complain("another sweep is running on this host: nothing to do here")
-        return Ended(EXIT_DONE)
+        return SweepResult(EXIT_DONE)

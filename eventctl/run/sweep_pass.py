@@ -19,10 +19,11 @@ from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, s
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, sweep_log
-from eventctl.store.claims import Ask, Lost, Running
+from eventctl.store import claims, rescue, sweep_log
+from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
+from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
 
 _RESCUED_AT_ONCE = 500
@@ -144,7 +145,7 @@ class SweepPasses:
         # What fails from here on is due later than this: it is not run twice in a pass.
         self._cutoff = claims.now(self._database)
         self._turns = Turns(self._database, self._cutoff)
-        self._breakers.look(self._cutoff)
+        self._breakers.begin_pass(self._cutoff)
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
         self._breakers.write()
@@ -182,7 +183,7 @@ class SweepPasses:
         return self._take(1, alone=True, skip=self._breakers.open)
 
     def _take_in_turn(self, wanted: int) -> list[Delivery]:
-        self._turns.look()
+        self._turns.refresh()
         while turn := self._turns.next():
             found: list[Delivery] = []
             if turn.handler not in self._breakers.open:
@@ -261,7 +262,7 @@ class SweepPasses:
         self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
     ) -> None:
         after = 0
-        while found := claims.running(
+        while found := rescue.running(
             self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
         ):
             after = found[-1].id
@@ -270,7 +271,7 @@ class SweepPasses:
                 for running in found
                 if dead.is_lost(running.claim, expired=expired_by is not None)
             ]
-            count = claims.rescue(self._database, lost, self._judge_lost, self._host)
+            count = rescue.rescue(self._database, lost, self._judge_lost, self._host)
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
 
     def _seen(self, dead: DeadClaimers, running: Running) -> int:

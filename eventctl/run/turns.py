@@ -50,7 +50,7 @@ class Turns:
         self._new_since = cutoff + 1
         self._look_at = time.monotonic() + _EVERY
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Look for handlers that wait, if it is time to."""
         if time.monotonic() < self._look_at:
             return

@@ -108,7 +108,7 @@ def end(tx: Transaction, incident_id: int) -> Incident | None:
     return ended
 
 
-class Outcome(NamedTuple):
+class Unresolved(NamedTuple):
     """What became of an incident's members, other than that they are done."""
 
     cancelled: int
@@ -123,9 +123,9 @@ _GIVEN_UP = (
 )
 
 
-def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Outcome]:
+def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     """Return, by incident, what became of its members."""
-    found: dict[int, Outcome] = {}
+    found: dict[int, Unresolved] = {}
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         rows = tx.rows(
@@ -135,7 +135,7 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Outcome]:
             f" WHERE i.id IN ({marks(part)}) GROUP BY i.id",
             part,
         )
-        found |= {row[0]: Outcome(*row[1:]) for row in rows}
+        found |= {row[0]: Unresolved(*row[1:]) for row in rows}
     return found
 
 

@@ -17,7 +17,7 @@ from eventctl.store.database import Database, Transaction, marks
 _SWEEPS = 100
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """Where in the order of their age the looking has come to: behind this event."""
 
     created_at: int = -1
@@ -51,8 +51,8 @@ class Old(NamedTuple):
     revision: int
 
     @property
-    def place(self) -> Place:
-        return Place(self.created_at, self.id)
+    def place(self) -> Position:
+        return Position(self.created_at, self.id)
 
 
 class Sum(NamedTuple):
@@ -63,7 +63,7 @@ class Sum(NamedTuple):
     newest: int | None
 
 
-def look(database: Database, wanted: Wanted, behind: Place, limit: int) -> list[Old]:
+def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> list[Old]:
     """Return the next `limit` old events behind a place, whatever their status.
 
     They come in the order of the index of created_at, so that no more of them is read.

@@ -19,7 +19,7 @@ from eventctl.state.folder import StateFolder
 from eventctl.store import claims, pruning
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.database import Database
-from eventctl.store.pruning import Old, Place, Wanted
+from eventctl.store.pruning import Old, Position, Wanted
 
 BATCH = 500
 """How many events one transaction deletes at the most."""
@@ -43,7 +43,7 @@ _SECONDS_IN_A_SWEEP = 1.0
 _WALK = 3_600_000
 """Milliseconds after which sweeps look again at what they have passed over."""
 
-_BEGINNING = Place()
+_BEGINNING = Position()
 
 Archive = Callable[[Sequence[Old]], None]
 """Writes events down somewhere else, durably, before they are deleted."""
@@ -103,11 +103,13 @@ def prune(
             progress(len(batch))
 
 
-def _find(database: Database, wanted: Wanted, place: Place, most: int) -> tuple[list[Old], Place]:
+def _find(
+    database: Database, wanted: Wanted, place: Position, most: int
+) -> tuple[list[Old], Position]:
     """Return the next `most` events behind a place to prune, and where the last of them is."""
     found: list[Old] = []
     while len(found) < most:
-        page = pruning.look(database, wanted, place, _LOOKED_AT)
+        page = pruning.scan(database, wanted, place, _LOOKED_AT)
         if not page:
             break
         found += [old for old in page if old.status in wanted.statuses][: most - len(found)]
@@ -162,7 +164,7 @@ def keep_to_limit(config: Config, database: Database, state: StateFolder) -> int
     pruned, throttle, looked_at = Pruned(), Throttle(), 0
     while pruned.events < _IN_A_SWEEP and looked_at < _LOOKED_AT_IN_A_SWEEP:
         most = min(throttle.size, _IN_A_SWEEP - pruned.events)
-        found = pruning.look(database, wanted, walk.place, most)
+        found = pruning.scan(database, wanted, walk.place, most)
         if not found:
             break
         walk, looked_at = replace(walk, place=found[-1].place), looked_at + len(found)
@@ -188,7 +190,7 @@ class _Walk:
     """
 
     begun: int
-    place: Place = _BEGINNING
+    place: Position = _BEGINNING
 
     @classmethod
     def read(cls, state: StateFolder, now: int) -> _Walk:
@@ -197,7 +199,7 @@ class _Walk:
             text = (state.path / "kept").read_text("ascii")
             begun, created_at, event_id = map(int, text.split())
             if 0 <= now - begun < _WALK:
-                return cls(begun, Place(created_at, event_id))
+                return cls(begun, Position(created_at, event_id))
         return cls(now)
 
     def write(self, state: StateFolder) -> None:

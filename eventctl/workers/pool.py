@@ -147,7 +147,7 @@ class Pool:
         for each in ready_workers:
             self._hear(each)
         for each in self._workers.copy():
-            each.look(self._results)
+            each.collect(self._results)
             each.alarm()
             if each.is_leaving:
                 self._part_with(each)
@@ -238,7 +238,7 @@ class Pool:
         dead = each.is_dead()
         while each.listen() and dead:
             continue
-        each.look(self._results)
+        each.collect(self._results)
         if dead:
             self._part_with(each)
             self._wind_up()

@@ -198,7 +198,7 @@ class WorkerHandle:
             self.halt()
         return bool(data)
 
-    def look(self, results: list[Result]) -> None:
+    def collect(self, results: list[Result]) -> None:
         """Take from the progress page what has ended."""
         for how in self._page.take():
             if not self.sent:

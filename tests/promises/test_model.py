@@ -23,12 +23,13 @@ from eventctl.config import retry_policy
 from eventctl.config.model import Retry, Store
 from eventctl.config.urls import parse_mysql
 from eventctl.models import Delivery, NewEvent, Outcome, Result, State
-from eventctl.store import backfill, claims, events, migrations, pruning
+from eventctl.store import backfill, claims, events, migrations, pruning, rescue
 from eventctl.store.cancel import cancel
-from eventctl.store.claims import Ask, Lost, Running
+from eventctl.store.claims import Ask
 from eventctl.store.connect import database
-from eventctl.store.pruning import Place, Wanted
+from eventctl.store.pruning import Position, Wanted
 from eventctl.store.reopen import reopen
+from eventctl.store.rescue import Lost, Running
 from eventctl.store.results import finish
 from tests.support.mariadb import MariaDB
 from tests.support.model import ATTEMPTS, DELAY, FACTOR
@@ -226,7 +227,7 @@ class Protocol(World):
 
     def _running(self, host: str, expired_by: int | None, prefix: str | None) -> list[Running]:
         found: list[Running] = []
-        while more := claims.running(
+        while more := rescue.running(
             self.stores[host], found[-1].id if found else 0, expired_by, prefix, 2
         ):
             found += more
@@ -242,7 +243,7 @@ class Protocol(World):
             Lost(r, not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks, 0)
             for r in self.lost.pop(host)
         ]
-        count = claims.rescue(
+        count = rescue.rescue(
             self.stores[host],
             lost,
             lambda running, started: retry_policy.judge_lost(running.attempts, started, POLICY),
@@ -265,7 +266,7 @@ class Protocol(World):
         in_hand |= {running.id for lost in self.lost.values() for running in lost}
         found = [
             old
-            for old in pruning.look(store, wanted, Place(), 1000)
+            for old in pruning.scan(store, wanted, Position(), 1000)
             if not in_hand & {delivery.id for delivery in self.of(old.id)}
         ]
         assert len(found) <= len(self.model.troubled)

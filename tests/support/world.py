@@ -10,8 +10,8 @@ from typing import Any
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from eventctl.models import Delivery
-from eventctl.store.claims import Running
 from eventctl.store.database import Database
+from eventctl.store.rescue import Running
 from tests.support.model import LEGAL, Model, ModelDelivery
 
 LEASES = {"quick": 30_000, "slow": 600_000}

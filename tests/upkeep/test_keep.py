@@ -10,7 +10,7 @@ from eventctl import config
 from eventctl.state.folder import StateFolder
 from eventctl.store import pruning
 from eventctl.store.connect import open_store
-from eventctl.store.pruning import Place, Wanted
+from eventctl.store.pruning import Position, Wanted
 from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Throttle, keep_to_limit
 from tests.support import past
@@ -106,14 +106,14 @@ def test_what_is_old_and_not_over_is_not_looked_at_again_and_again(
     past.record(project, 10)
     monkeypatch.setattr(prune, "_LOOKED_AT_IN_A_SWEEP", 60)
     seen: list[int] = []
-    real = pruning.look
+    real = pruning.scan
 
     def look(*given: object) -> list[pruning.Old]:
         found = real(*given)  # type: ignore[arg-type]
         seen.append(len(found))
         return found
 
-    monkeypatch.setattr(pruning, "look", look)
+    monkeypatch.setattr(pruning, "scan", look)
     loaded = config.load(project.config)
     with open_store(loaded) as database:
         for _ in range(10):
@@ -140,12 +140,12 @@ def test_what_changes_after_it_was_found_is_left_alone(project: Project) -> None
     past.record(project, 4)
     with open_store(config.load(project.config)) as database:
         wanted = Wanted(2**50)
-        found = pruning.look(database, wanted, Place(), 10)
+        found = pruning.scan(database, wanted, Position(), 10)
         project.run("replay", "2", "--include-done", "--yes", "--now")  # over again, and not as
         project.run("replay", "3", "--include-done", "--yes")  # it was archived; not over at all
         project.execute("UPDATE eventctl_event SET status = 2")  # even where the status lies
         assert pruning.remove(database, wanted, found) == [1, 4]
-        found = pruning.look(database, wanted, Place(), 10)
+        found = pruning.scan(database, wanted, Position(), 10)
         assert pruning.remove(database, wanted, found) == [2]
         assert ids(project, "delivery") == [5, 6]
 
@@ -157,7 +157,7 @@ def test_hosts_do_not_wait_for_one_another(project: Project) -> None:
     assert project.server
     with open_store(config.load(project.config)) as database:
         wanted = Wanted(2**50)
-        found = pruning.look(database, wanted, Place(), 4)
+        found = pruning.scan(database, wanted, Position(), 4)
         other = project.server.connect(project.database)
         with other, other.cursor() as cursor:
             cursor.execute("BEGIN")
@@ -181,7 +181,7 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
             return real(text, values)  # type: ignore[arg-type]
 
         setattr(database, "read", read)  # noqa: B010 - mypy knows its type too well
-        pruning.look(database, Wanted(1000), Place(), 50)
+        pruning.scan(database, Wanted(1000), Position(), 50)
     (text,) = sql
     plan = project.rows(
         f"EXPLAIN {'' if project.server else 'QUERY PLAN '}{text}", 1000, -1, -1, 0, 9

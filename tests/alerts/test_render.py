@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from eventctl.alerts.channels import stdout
 from eventctl.alerts.incident import group
-from eventctl.alerts.render import html, plain, wording
+from eventctl.alerts.render import excerpts, html, plain, wording
 from eventctl.format.text import printable, shorten
 from eventctl.models import Notice
 from tests.support.incidents import NOON, PRINT, PROGRAM, TRACEBACK, digest, notice
@@ -233,7 +233,7 @@ def test_held_deliveries_say_how_to_mend_it() -> None:
 
 def test_a_long_traceback_keeps_its_head_and_its_tail() -> None:
     lines = [f"line {i}" for i in range(1000)]
-    shown = wording.traceback(digest(notice(traceback="\n".join(lines))).incidents[0])
+    shown = excerpts.traceback(digest(notice(traceback="\n".join(lines))).incidents[0])
     assert len(shown) <= 30
     assert (shown[0], shown[-1]) == ("line 0", "line 999")
     assert "… 972 lines left out …" in shown
@@ -241,7 +241,7 @@ def test_a_long_traceback_keeps_its_head_and_its_tail() -> None:
 
 def test_long_output_keeps_its_tail_and_a_long_line_its_beginning() -> None:
     output = "\n".join([*(f"line {i}" for i in range(100)), "x" * 5000])
-    shown = wording.output(digest(notice(output=output)).incidents[0])
+    shown = excerpts.output(digest(notice(output=output)).incidents[0])
     assert shown[0] == "… 89 lines left out …"
     assert shown[-1] == "x" * 119 + "…"
 

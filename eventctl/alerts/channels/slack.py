@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import summary, wording
+from eventctl.alerts.render import excerpts, summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
 from eventctl.format.text import shorten
@@ -68,7 +68,7 @@ def _one(digest: Digest, incident: Incident) -> Iterator[Block]:
     yield _rich(_text("rich_text_quote", wording.error(incident)))
     yield {"type": "section", "fields": [_field(*each) for each in wording.facts(incident)]}
     yield _commands(digest)
-    if lines := wording.traceback(incident):
+    if lines := excerpts.traceback(incident):
         end = summary.end_of("\n".join(lines[-_TRACEBACK_LINES:]), _TRACEBACK)
         yield _rich(_bold("Traceback, its end:"), _code(end))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import wording
+from eventctl.alerts.render import excerpts, wording
 from eventctl.store.incidents import Incident
 
 _COLOURS = {
@@ -84,8 +84,8 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     yield from _command(advice, command)
     if silence := wording.ack_command(digest, incident):
         yield from _command("To hear no more of it until it ends:", silence)
-    yield from _quoted("First traceback:", wording.traceback(incident))
-    yield from _quoted(wording.output_title(incident), wording.output(incident))
+    yield from _quoted("First traceback:", excerpts.traceback(incident))
+    yield from _quoted(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
 
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import wording
+from eventctl.alerts.render import excerpts, wording
 from eventctl.store.incidents import Incident
 
 _WIDTH = 78
@@ -48,8 +48,8 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
         lines.append(f"     {command}")
     if silence := wording.ack_command(digest, incident):
         lines += ["   To hear no more of it until it ends:", f"     {silence}"]
-    lines += _quoted("First traceback:", wording.traceback(incident))
-    lines += _quoted(wording.output_title(incident), wording.output(incident))
+    lines += _quoted("First traceback:", excerpts.traceback(incident))
+    lines += _quoted(excerpts.output_title(incident), excerpts.output(incident))
     return "\n".join(lines)
 
 

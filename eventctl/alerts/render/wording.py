@@ -23,10 +23,7 @@ IDS = 20
 
 _NAME_WIDTH = 60
 _ERROR_WIDTH = 300
-_LINE_WIDTH = 120
 _TOPIC_WIDTH = 80
-_TRACEBACK = (6, 22)
-_OUTPUT = (0, 12)
 _ENDED = {  # for one delivery, and for more
     "outage": ("waits", "wait"),
     "exhausted": ("ran out of retries", "ran out of retries"),
@@ -62,7 +59,7 @@ _LEFT_SO = {
     "resolved": "All of it is resolved",
     "ended": "What was cancelled can be replayed",
 }
-_WITH_FIX = ("held", "set aside")
+WITH_FIX = ("held", "set aside")
 """Kinds whose output says how to fix one of them: see `repair`."""
 _ADVICE = {
     "outage": "They are retried by themselves once it answers: there is nothing to replay.",
@@ -246,37 +243,6 @@ def ack_command(digest: Digest, incident: Incident) -> str | None:
     return _command(digest, "ack", incident.key)
 
 
-def traceback(incident: Incident) -> list[str]:
-    """Return the lines of the traceback: how it began, and where it ended."""
-    if not incident.is_open:
-        return []
-    return _excerpt(incident.traceback, *_TRACEBACK)
-
-
-def output(incident: Incident) -> list[str]:
-    """Return the last lines of the handler's output, or what was set aside last."""
-    if not incident.is_open or incident.output == incident.error:
-        return []
-    if incident.kind in _WITH_FIX:  # what cannot be pasted whole is of no use
-        said = incident.output.removeprefix(f"{incident.error}\n")
-        return _excerpt(said, *_OUTPUT, width=len(said))
-    return _excerpt(incident.output, *_OUTPUT)
-
-
-def output_title(incident: Incident) -> str:
-    """Return the title of the output."""
-    return "One of them:" if incident.kind in _WITH_FIX else "Latest output:"
-
-
-def _excerpt(text: str, head: int, tail: int, width: int = _LINE_WIDTH) -> list[str]:
-    lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
-    lines = [shorten(line.rstrip(), width) for line in lines]
-    if len(lines) > head + tail:
-        left_out = len(lines) - head - tail
-        lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
-    return lines if any(lines) else []
-
-
 def show_command(digest: Digest, incident: Incident) -> str | None:
     """Return the command that shows the first event of an incident, with every attempt."""
     if not incident.has_events:
@@ -315,7 +281,7 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
         return "What was given up has an incident of its own, unless a person cancelled it.", None
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
-    if incident.kind in _WITH_FIX and (found := repair.steps(incident.output)):
+    if incident.kind in WITH_FIX and (found := repair.steps(incident.output)):
         what, command = found[0]
         return printable(what), printable(command)
     if incident.kind in _ADVICE:

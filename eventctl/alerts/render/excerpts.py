@@ -1,0 +1,42 @@
+"""The lines of a traceback or an output that a message shows: printable, and not too many."""
+
+from __future__ import annotations
+
+from eventctl.alerts.render.wording import WITH_FIX
+from eventctl.format.text import printable, shorten
+from eventctl.store.incidents import Incident
+
+_LINE_WIDTH = 120
+_TRACEBACK = (6, 22)
+_OUTPUT = (0, 12)
+
+
+def traceback(incident: Incident) -> list[str]:
+    """Return the lines of the traceback: how it began, and where it ended."""
+    if not incident.is_open:
+        return []
+    return _excerpt(incident.traceback, *_TRACEBACK)
+
+
+def output(incident: Incident) -> list[str]:
+    """Return the last lines of the handler's output, or what was set aside last."""
+    if not incident.is_open or incident.output == incident.error:
+        return []
+    if incident.kind in WITH_FIX:  # what cannot be pasted whole is of no use
+        said = incident.output.removeprefix(f"{incident.error}\n")
+        return _excerpt(said, *_OUTPUT, width=len(said))
+    return _excerpt(incident.output, *_OUTPUT)
+
+
+def output_title(incident: Incident) -> str:
+    """Return the title of the output."""
+    return "One of them:" if incident.kind in WITH_FIX else "Latest output:"
+
+
+def _excerpt(text: str, head: int, tail: int, width: int = _LINE_WIDTH) -> list[str]:
+    lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
+    lines = [shorten(line.rstrip(), width) for line in lines]
+    if len(lines) > head + tail:
+        left_out = len(lines) - head - tail
+        lines[head : head + left_out] = [f"… {left_out:,} lines left out …"]
+    return lines if any(lines) else []

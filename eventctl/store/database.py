@@ -58,6 +58,8 @@ class Transaction:
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
         """Appended to a SELECT, it locks the rows, and passes over locked ones."""
+        self.by_index = database.by_index
+        """After a table's name, has a query read it by the index that is put in for {}."""
         self.clock = database.now
         """The SQL expression that `now` asks for, where a statement can have it for itself."""
         self.alone = not database.row_lock

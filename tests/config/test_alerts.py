@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from eventctl.config import Alert, Report, load
+from eventctl.config.model import NEEDS_A_PERSON
 from tests.support.events_toml import mistakes, write
 
 NO_CHANNEL = (
     "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, apprise,"
     ' mail, command, print and syslog; add one, such as mail = ["ops@example.com"]'
 )
-HELD_KINDS = ("exhausted", "discarded", "held", "set aside", "late", "emit-failed")
 
 
 def alerts(folder: Path, text: str, mode: int = 0o600) -> tuple[Alert, ...]:
@@ -23,7 +23,9 @@ def alerts(folder: Path, text: str, mode: int = 0o600) -> tuple[Alert, ...]:
 def test_a_table_has_defaults(tmp_path: Path) -> None:
     (alert,) = alerts(tmp_path, "[[alerts]]\nsyslog = true")
     assert alert == Alert("syslog", "syslog", "")
-    assert (alert.on, alert.again_after, alert.repeat) == (HELD_KINDS, 3600, 86_400)
+    assert (alert.on, alert.again_after, alert.repeat) == (NEEDS_A_PERSON, 3600, 86_400)
+    assert {"outage", "exhausted", "resolved"} < set(alert.on)
+    assert "failed" not in alert.on
 
 
 def test_a_table_says_all_of_it(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_a_secret_comes_from_the_environment(
 @pytest.mark.parametrize(
     ("report", "name", "channel", "resolved"),
     [
-        ("", "report", "print", False),
+        ("", "report", "print", True),
         ('[report]\nmail_to = ["ops@example.com"]', "report", "mail", True),
     ],
 )

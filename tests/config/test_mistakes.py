@@ -28,8 +28,8 @@ MYSQL = "write mysql://user@host:3306/database"
         (
             "[sweep]\nxyz = 1",
             "sweep.xyz: is an unknown key;"
-            " known are breaker, grace, group_commit, jobs, lock, ping and "
-            "stalled",
+            " known are breaker, grace, group_commit, jobs, lock, outage_after, "
+            "ping and stalled",
         ),
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),
         (

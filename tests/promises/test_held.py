@@ -142,7 +142,7 @@ def test_an_event_whose_row_is_gone_blocks_nothing(project: Project) -> None:
     assert project.run("sweep").stdout == ""
     # Who deletes by hand may delete the rest by hand, and is heard of no more.
     project.execute("DELETE FROM eventctl_delivery WHERE event_id = 1")
-    assert project.run("sweep").stdout == ""
+    assert "2 problems resolved" in project.run("sweep").stdout
     assert count(project, "notice") == 0
 
 

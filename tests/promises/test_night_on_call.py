@@ -70,11 +70,12 @@ class Night:
 
     def __init__(self, shop: Project, post: Post, slack: Receiver, webhook: Receiver) -> None:
         self.shop, self.post, self.slack, self.webhook = shop, post, slack, webhook
+        self.library = needs.faketime_library()
 
     def at(self, minute: int, *args: str, check: int | None = None) -> Any:
         """Run eventctl when so many minutes of the night have passed."""
-        clock = ("faketime", "-f", f"-{NIGHT - minute}m")
-        return self.shop.run(*args, check=check, wrapper=clock)
+        clock = {"LD_PRELOAD": str(self.library), "FAKETIME": f"-{NIGHT - minute}m"}
+        return self.shop.run(*args, check=check, env=clock)
 
     def hooks(self) -> list[tuple[str, str, int]]:
         """Return what the webhook was sent: type, handler, and how many deliveries."""
@@ -89,7 +90,6 @@ class Night:
 
 @pytest.fixture
 def night(project: Project, post: Post) -> Iterator[Night]:
-    needs.faketime_library()
     slack, webhook = Receiver(), Receiver()
     urls = {"slack": slack.url("/slack"), "webhook": webhook.url("/hook")}
     project.write(TOML.format(sendmail=post.sendmail, **urls), HANDLERS)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import fire, needs
+from tests.support import fire, needs, servers
 from tests.support.channels import Post, body
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
@@ -46,6 +46,9 @@ slack = "{slack}"
 
 [[alerts]]
 webhook = "{webhook}"
+
+[[alerts]]
+alertmanager = "{alertmanager}"
 """
 
 HANDLERS = """
@@ -68,8 +71,19 @@ def _ask(service, number):
 class Night:
     """The shop, its channels, and the minutes that have passed."""
 
-    def __init__(self, shop: Project, post: Post, slack: Receiver, webhook: Receiver) -> None:
+    def __init__(
+        self,
+        shop: Project,
+        post: Post,
+        slack: Receiver,
+        webhook: Receiver,
+        alertmanager: servers.Api,
+    ) -> None:
         self.shop, self.post, self.slack, self.webhook = shop, post, slack, webhook
+        self.alertmanager = alertmanager
+        self.webhook_is_down = False
+        self.accepted: list[bytes] = []
+        """What the webhook has accepted."""
         self.library = needs.faketime_library()
 
     def at(self, minute: int, *args: str, check: int | None = None) -> Any:
@@ -79,8 +93,16 @@ class Night:
 
     def hooks(self) -> list[tuple[str, str, int]]:
         """Return what the webhook was sent: type, handler, and how many deliveries."""
-        found = [json.loads(request.body) for request in self.webhook.requests]
+        found = [json.loads(body) for body in self.accepted]
         return [(m["type"], m["data"]["handler"], m["data"]["count"]) for m in found]
+
+    def answer(self, handler: Any) -> None:
+        """Answer as the webhook, which may be down itself."""
+        handler.send_response(503 if self.webhook_is_down else 200)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        if not self.webhook_is_down:
+            self.accepted.append(self.webhook.requests[-1].body)
 
     def done(self, service: str) -> int:
         """Return how often a handler has done its work, by its own log."""
@@ -89,12 +111,20 @@ class Night:
 
 
 @pytest.fixture
-def night(project: Project, post: Post) -> Iterator[Night]:
-    slack, webhook = Receiver(), Receiver()
-    urls = {"slack": slack.url("/slack"), "webhook": webhook.url("/hook")}
-    project.write(TOML.format(sendmail=post.sendmail, **urls), HANDLERS)
+def night(project: Project, post: Post, tmp_path: Path) -> Iterator[Night]:
+    nights: list[Night] = []
+    slack, webhook = Receiver(), Receiver(lambda handler: nights[0].answer(handler))
+    (tmp_path / "alertmanager").mkdir()
     try:
-        yield Night(project, post, slack, webhook)
+        with servers.alertmanager(tmp_path / "alertmanager") as alertmanager:
+            urls = {
+                "slack": slack.url("/slack"),
+                "webhook": webhook.url("/hook"),
+                "alertmanager": alertmanager.url,
+            }
+            project.write(TOML.format(sendmail=post.sendmail, **urls), HANDLERS)
+            nights.append(Night(project, post, slack, webhook, alertmanager))
+            yield nights[0]
     finally:
         slack.close()
         webhook.close()
@@ -121,8 +151,12 @@ def test_the_night_on_call(night: Night) -> None:
     for minute in range(10, 100, 10):
         night.at(minute, "sweep")
     (night.shop.folder / "lottery.back").touch()
-    night.at(100, "sweep")
-    for minute in range(110, 180, 10):
+    night.webhook_is_down = True
+    night.at(100, "sweep", check=1)
+    night.at(110, "sweep", check=1)
+    assert len(night.hooks()) == 2
+    night.webhook_is_down = False
+    for minute in range(120, 180, 10):
         night.at(minute, "sweep")
     (night.shop.folder / "coupon.back").touch()
     night.at(180, "sweep")
@@ -141,6 +175,8 @@ def test_the_night_on_call(night: Night) -> None:
     assert len(night.post.mails()) == len(night.slack.requests) == len(night.hooks())
     last = body(night.post.mails()[-1])
     assert f"coupon is back after 3h: {EVENTS:,} deliveries processed" in last
+    alerts = night.alertmanager.get("/api/v2/alerts")
+    assert [each for each in alerts if each["status"]["state"] == "active"] == []
     # Nothing is left, and nobody had to replay anything.
     fire.assert_all_processed(night.shop, EVENTS)
     assert night.shop.run("alerts").stdout == ""

@@ -131,3 +131,11 @@ def test_sweep_whose_reader_takes_one_line(project: Project) -> None:
     assert done.stdout.startswith("eventctl: two ")
     fire.assert_all_processed(project, 20)
     assert project.rows("SELECT DISTINCT attempts FROM eventctl_delivery") == [(1,)]
+
+
+@pytest.mark.parametrize("how", BLOCKED)
+def test_what_a_sweep_could_not_write_is_counted(project: Project, how: str) -> None:
+    write(project)
+    project.run("emit", "-q", "--defer", "fails")
+    run_mute(project, how, "sweep", "-v")
+    assert project.value("SELECT dropped_writes FROM eventctl_sweep ORDER BY id DESC LIMIT 1") > 0

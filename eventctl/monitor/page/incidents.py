@@ -107,8 +107,8 @@ def waiting(problems: Problems, health: Health) -> Iterator[str]:
             yield (
                 f'<div class="card incident held"><h3>{data(wording.name(each.handler))}</h3>'
                 f'<p class="error">{data(shorten(each.error, 300))}</p>'
-                f'<p class="soft">It keeps failing: for {open_for} its deliveries have been'
-                " waiting without losing attempts, and each sweep tries one.</p></div>"
+                f'<p class="soft">Circuit breaker open for {open_for}; its deliveries are on hold'
+                " and lose no attempts.</p></div>"
             )
         yield "</section>"
     if health.paused:

@@ -84,11 +84,11 @@ class Night:
         self.webhook_is_down = False
         self.accepted: list[bytes] = []
         """What the webhook has accepted."""
-        self.library = needs.faketime_library()
+        self.faketime = needs.faketime_library()
 
     def at(self, minute: int, *args: str, check: int | None = None) -> Any:
         """Run eventctl when so many minutes of the night have passed."""
-        clock = {"LD_PRELOAD": str(self.library), "FAKETIME": f"-{NIGHT - minute}m"}
+        clock = {"LD_PRELOAD": str(self.faketime), "FAKETIME": f"-{NIGHT - minute}m"}
         return self.shop.run(*args, check=check, env=clock)
 
     def hooks(self) -> list[tuple[str, str, int]]:

@@ -67,9 +67,9 @@ def command(
 ) -> int:
     """Run what is due: what was deferred, failed, or left behind.
 
-    Made for cron: it prints nothing and exits with 0 where there is nothing to tell. A
-    delivery that ran out of retries is told on every channel of [report] and [[alerts]],
-    and makes it exit with 1. While another sweep runs on this host, it steps aside.
+    Made for cron: it prints nothing and exits with 0 where there is nothing to report.
+    Every channel of [report] and [[alerts]] is notified of a delivery that ran out of
+    retries, and the exit code is 1. While another sweep runs on this host, it steps aside.
 
     \b
     Examples:

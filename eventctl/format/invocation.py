@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 
 
 def argv() -> list[str]:
     """Return the absolute argv of this program, for who has another PATH and folder."""
+    import shutil  # lazy: it loads bz2 and lzma, and a quiet sweep asks for nothing
+
     called = sys.argv[0]
     if os.path.basename(called) == "eventctl" and (found := shutil.which(called)):
         return [os.path.abspath(found)]
@@ -20,6 +21,8 @@ def argv() -> list[str]:
 
 def typed() -> str:
     """Return what a person types in this shell: the name alone where PATH has this program."""
+    import shutil  # lazy: it loads bz2 and lzma, and a quiet sweep asks for nothing
+
     itself = argv()
     on_path = shutil.which("eventctl")
     if len(itself) == 1 and on_path and os.path.samefile(on_path, itself[0]):

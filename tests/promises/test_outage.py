@@ -53,6 +53,21 @@ def sweep(shop: Project, check: int | None = None) -> None:
     shop.run("sweep", check=check)
 
 
+def test_a_bug_in_a_handler_is_one_message_and_needs_no_replay(shop: Project, post: Post) -> None:
+    (shop.folder / "handlers.py").write_text("def lottery(): pass\n")
+    emit(shop, 40)
+    for _ in range(12):
+        sweep(shop)
+    (mail,) = post.mails()
+    assert str(mail["Subject"]).startswith(
+        "eventctl: lottery is down: TypeError: lottery() takes 0"
+    )
+    (shop.folder / "handlers.py").write_text("def lottery(number): pass\n")
+    sweep(shop)
+    fire.assert_all_processed(shop, 40)
+    assert len(post.mails()) == 2
+
+
 def come_back(shop: Project) -> None:
     (Path(shop.folder) / "back").touch()
 

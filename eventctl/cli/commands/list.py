@@ -85,8 +85,9 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
             for page in events.pages(database, wanted, limit, brief=brief)
         )
         if form == "table":
+            _print_waits(events.breakers(database), [], now)
             shown = print_table(context.config, pages, now)
-            _print_waits(events.breakers(database), pauses.all, now)
+            _print_waits([], pauses.all, now)
         elif form == "cloudevents":
             shown = _print_cloudevents(pages, context.config.store.source)
         else:

@@ -32,6 +32,8 @@ def show(tally: Tally, seen: Health) -> None:
     """Print it all to stdout."""
     out = console()
     window = tally.window
+    for breaker in seen.breakers:
+        out.print(breaker_line(breaker, seen.now))
     out.print(
         Text(
             f"events created {minute(window.since)} to {minute(window.until)} UTC"
@@ -49,8 +51,6 @@ def show(tally: Tally, seen: Health) -> None:
             out.print(_table(title, by_name, columns, bars, out.width))
     out.print()
     out.print(_health_line(seen))
-    for breaker in seen.breakers:
-        out.print(breaker_line(breaker, seen.now))
     for pause in seen.paused:
         out.print(pause_line(pause, seen.now))
 

@@ -189,7 +189,8 @@ class _Emission:
         if result.outcome == Outcome.SUCCEEDED:
             return
         self.failed = True
-        if not self._quiet:
+        # Why one was not started concerns all of them: it has a line of its own.
+        if not self._quiet and result.outcome != Outcome.NOT_STARTED:
             delivery = result.delivery
             what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
             complain(f"{what}: {printable(result.error)}; {_next(verdict)}")

@@ -75,6 +75,18 @@ def main(
     as one of them lives. `started` adds to the journal in it. `chatty` sends the
     output of handlers that succeed, too.
     """
+    status = 1
+    try:
+        status = _live(config, ends, lock, started, chatty)
+    finally:
+        # Nothing of the parent's may run here, whatever was refused: its buffers, its
+        # atexit, its finally, its code after the fork.
+        os._exit(status)
+
+
+def _live(
+    config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
+) -> int:
     status, pid = 1, os.getpid()
     timer = KillTimer()
     end = ProgramEnd()
@@ -89,15 +101,11 @@ def main(
         os.write(ends.output, f"{error}\n".encode())  # the parent shows its tail
     except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
-    finally:
-        try:
-            if os.getpid() == pid:
-                timer.start(time.clock_gettime(time.CLOCK_BOOTTIME), config.sweep.grace + LATER)
-                _leave(ends)
-                end.run()
-        finally:
-            # Nothing of the parent's may run here: its buffers, its atexit, its finally.
-            os._exit(status)
+    if os.getpid() == pid:
+        timer.start(time.clock_gettime(time.CLOCK_BOOTTIME), config.sweep.grace + LATER)
+        _leave(ends)
+        end.run()
+    return status
 
 
 def _leave(ends: Ends) -> None:
@@ -108,6 +116,7 @@ def _leave(ends: Ends) -> None:
 
 
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
+    os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
         # What we handle, and what the process that started us ignored.

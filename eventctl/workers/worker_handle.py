@@ -64,7 +64,6 @@ class WorkerHandle:
             self.pid = os.fork()
             opened.pop_all()
         if self.pid == 0:
-            os.setpgid(0, 0)
             ends = worker.Ends(requests, to_answer, life, self._output, self._page)
             worker.main(config, ends, claimer.fd, claimer.started, chatty)
         self.family = Family(self.pid, orphans)

@@ -77,7 +77,12 @@ def refusing(project: Project, call: str, error: str) -> tuple[str, ...]:
     return (strace, "-f", "-qq", "-o", log, f"--trace={call}", f"--inject={call}:error={error}")
 
 
-REFUSED = [("pidfd_open", "EPERM"), ("pidfd_open", "ENOSYS"), ("memfd_create", "ENOSYS")]
+REFUSED = [
+    ("pidfd_open", "EPERM"),
+    ("pidfd_open", "ENOSYS"),
+    ("memfd_create", "ENOSYS"),
+    ("setpgid", "EPERM"),
+]
 
 
 @pytest.mark.parametrize("way", WAYS)

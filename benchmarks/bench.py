@@ -118,7 +118,7 @@ class Bench:
                 raise SystemExit(f"{' '.join(map(str, command))} exited with {code}:\n{said}")
         return took
 
-    def told(self, command: Sequence[object], folder: Path) -> float:
+    def sent(self, command: Sequence[object], folder: Path) -> float:
         """Run a process that measures itself, and return the number that it prints last."""
         done = subprocess.run(
             [str(word) for word in command],
@@ -134,7 +134,7 @@ class Bench:
 
     def peak(self, command: Sequence[object], folder: Path) -> float:
         """Run a process; return the most memory that it, or a process of its own, had, in MiB."""
-        return self.told([sys.executable, "-S", CONTENDERS / "peak.py", *command], folder)
+        return self.sent([sys.executable, "-S", CONTENDERS / "peak.py", *command], folder)
 
 
 class Project:

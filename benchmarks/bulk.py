@@ -57,7 +57,7 @@ def sweep_sqlite(bench: Bench) -> Race:
     peers = bench.new_folder("peers")
 
     def drained(venv: str, script: str, amount: int) -> float:
-        return bench.told([venvs.python(venv), CONTENDERS / script, amount], peers)
+        return bench.sent([venvs.python(venv), CONTENDERS / script, amount], peers)
 
     return Race(
         name="sweep-sqlite",
@@ -80,7 +80,7 @@ def sweep_sqlite(bench: Bench) -> Race:
             ),
             Contender(
                 "limit: claim 100, done 100, nothing run",
-                lambda: bench.told([bench.python, CONTENDERS / "plain_drain.py", count], peers),
+                lambda: bench.sent([bench.python, CONTENDERS / "plain_drain.py", count], peers),
                 "WAL, FULL",
                 count,
             ),
@@ -152,7 +152,7 @@ def sweep_mariadb(bench: Bench) -> Race:
             ),
             Contender(
                 "huey's consumer, SqlHuey",
-                lambda: bench.told(
+                lambda: bench.sent(
                     [venvs.python("huey"), CONTENDERS / "huey_drain.py", fewer, *where],
                     huey.folder,
                 ),

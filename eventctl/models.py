@@ -84,7 +84,7 @@ class NewEvent(NamedTuple):
     key: str
     expected: tuple[str, ...]
     deadline: int | None = None
-    """Milliseconds from when it was created, after which a person is told that it is late."""
+    """Milliseconds from when it was created, after which a person is notified that it is late."""
     has_new_key: bool = False
     """Whether the key was made for it just now, so that no other event can have it."""
 
@@ -153,12 +153,12 @@ class Verdict(NamedTuple):
     delay: int = 0
     charge: int = 1
     waited: int = 0
-    told: bool = False
-    """Whether a channel wants to be told of a failure with retries left."""
+    notify: bool = False
+    """Whether a channel wants to hear of a failure with retries left."""
 
 
 class Notice(NamedTuple):
-    """Something that a person has to be told, until a channel has accepted it.
+    """Something that a person must be notified of, until a channel has accepted it.
 
     `kind` is "exhausted", "discarded" or "held"; "failed" for an attempt that is followed by
     others, where a channel wants to know; "late" for an event that was not

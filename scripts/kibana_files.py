@@ -108,7 +108,7 @@ def _search() -> dict[str, Any]:
     index = "kibanaSavedObjectMeta.searchSourceJSON.index"
     attributes = {
         "title": "eventctl: messages",
-        "description": "What was told, with the command that mends it",
+        "description": "What was sent, with the command that fixes it",
         "columns": ["event.action", "labels.handler", "message", "eventctl.replay"],
         "sort": [["@timestamp", "desc"]],
         "hits": 0,
@@ -121,18 +121,18 @@ def _search() -> dict[str, Any]:
 def _dashboard() -> dict[str, Any]:
     by_handler, over_time = _terms("Handler", "labels.handler"), _over_time()
     mean = _number("Mean time to recovery", "average", "event.duration", RESOLVED)
-    told = _number("Incidents", "unique_count", "labels.incident", OPEN)
+    opened = _number("Incidents", "unique_count", "labels.incident", OPEN)
     grave = f'{OPEN} and labels.severity : "critical"'
     panels = [
-        _metric("told", (0, 0, 12, 6), told),
-        _metric("critical", (12, 0, 12, 6), {**told, "label": "Critical", **_kql(grave)}),
-        _metric("resolved", (24, 0, 12, 6), {**told, "label": "Resolved", **_kql(RESOLVED)}),
+        _metric("opened", (0, 0, 12, 6), opened),
+        _metric("critical", (12, 0, 12, 6), {**opened, "label": "Critical", **_kql(grave)}),
+        _metric("resolved", (24, 0, 12, 6), {**opened, "label": "Resolved", **_kql(RESOLVED)}),
         _metric("mttr", (36, 0, 12, 6), mean),
-        _bars("time", (0, 6, 48, 12), "Incidents over time", over_time, told, by_handler),
+        _bars("time", (0, 6, 48, 12), "Incidents over time", over_time, opened, by_handler),
         _bars("repair", (0, 18, 24, 12), "Mean time to recovery by handler", by_handler, mean),
         _table(
             ("table", (24, 18, 24, 12), "By handler and cause"),
-            [by_handler, _terms("Error", "error.type"), told],
+            [by_handler, _terms("Error", "error.type"), opened],
             [_number("Deliveries at most", "max", "eventctl.count", OPEN)],
         ),
         _panel("messages", (0, 30, 48, 18), "search", {"embeddableConfig": {"enhancements": {}}}),

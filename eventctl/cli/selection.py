@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import Selection
 
-TOLD = 10
-"""How many of a kind are told one by one."""
+MOST_SHOWN = 10
+"""How many of a kind are shown one by one."""
 
 _SHORTEST = 4
 """Letters of an incident's id that must be typed at least."""
@@ -121,20 +121,20 @@ def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
     for row in rows:
         if row.delivery.event_id in idle:
             idle[row.delivery.event_id].append(f"{printable(row.delivery.handler)} {row.fate}")
-    for event_id, why in list(idle.items())[:TOLD]:
+    for event_id, why in list(idle.items())[:MOST_SHOWN]:
         complain(f"event {event_id}: nothing to {what} ({'; '.join(why) or 'no deliveries'})")
-    if len(idle) > TOLD:
-        complain(f"and {len(idle) - TOLD:,} more events with nothing to {what}")
+    if len(idle) > MOST_SHOWN:
+        complain(f"and {len(idle) - MOST_SHOWN:,} more events with nothing to {what}")
 
 
 def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
     """Name deliveries that nothing was done with: the first of them, and how many more."""
-    for row in rows[:TOLD]:
+    for row in rows[:MOST_SHOWN]:
         delivery = row.delivery
         name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
         complain(f"{name}: {row.fate}")
-    if len(rows) > TOLD:
-        complain(f"and {len(rows) - TOLD:,} more that {what}")
+    if len(rows) > MOST_SHOWN:
+        complain(f"and {len(rows) - MOST_SHOWN:,} more that {what}")
 
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:

@@ -12,7 +12,7 @@ from eventctl.format import messages
 
 
 class _Stdout(io.TextIOWrapper):
-    """stdout, whose failures are told from all others. A pipe whose reader has gone is none."""
+    """stdout, whose failures differ from all others. A pipe whose reader has gone is none."""
 
     def write(self, text: str) -> int:
         try:

@@ -31,8 +31,8 @@ def fingerprint(error: str, traceback: str) -> str:
     """Return 12 hex digits, the same for errors of one cause: by text, and by what raised."""
     from hashlib import sha256  # lazy: few texts need it
 
-    telling = (general(error), *place(traceback))
-    return sha256("\0".join(telling).encode("utf-8", "replace")).hexdigest()[:12]
+    parts = (general(error), *place(traceback))
+    return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def place(traceback: str) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from eventctl.store.database import Database
 from eventctl.store.pauses import Kind, Paused
 from eventctl.store.queries import events, statistics
 from eventctl.store.queries.events import BreakerView, PauseView
-from eventctl.store.queries.statistics import Backlog, LastSweep, Untold
+from eventctl.store.queries.statistics import Backlog, LastSweep, Unaccepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Health:
     outbox_held: int
     incidents: dict[str, int]
     """By kind, how many are open."""
-    unaccepted: list[Untold]
+    unaccepted: list[Unaccepted]
     """By channel, what it has not accepted yet, the oldest first."""
     paused: list[PauseView]
 
@@ -81,7 +81,7 @@ def measure(config: Config, database: Database) -> Health:
         spool=_spool(config),
         outbox_held=statistics.held_in_outbox(database),
         incidents=statistics.open_incidents(database),
-        unaccepted=statistics.untold(database, [each.name for each in config.channels], now),
+        unaccepted=statistics.unaccepted(database, [each.name for each in config.channels], now),
         paused=pauses,
     )
 

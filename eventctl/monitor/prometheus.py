@@ -79,9 +79,13 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
         "Incidents of which something is not resolved yet.",
         {(("kind", kind),): float(health.incidents.get(kind, 0)) for kind in _KINDS},
     )
-    yield "eventctl_untold", "Alerts that a channel has not accepted yet.", _unaccepted(health)
     yield (
-        "eventctl_untold_oldest_seconds",
+        "eventctl_alerts_unaccepted",
+        "Alerts that a channel has not accepted yet.",
+        _unaccepted(health),
+    )
+    yield (
+        "eventctl_alerts_unaccepted_oldest_seconds",
         "For how long the oldest of them has been waiting.",
         {(): health.longest_unaccepted / 1000},
     )

@@ -49,7 +49,7 @@ LIMITS: Mapping[str, Limits] = {
     "failed": Limits(0, 100),
     "held": Limits(0, None),
     "spool": Limits(300, 3600),
-    "untold": Limits(900, None),
+    "unaccepted": Limits(900, None),
     "paused": Limits(None, None),
 }
 """The defaults, by what they are about; those of sweep, due, spool and untold are in seconds."""
@@ -79,7 +79,7 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
         _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
         _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
-        _found("untold", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
+        _found("unaccepted", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
         _found("paused", len(health.paused), "", limits, _paused(health.paused)),
     ]
 

@@ -117,7 +117,7 @@ class Dispatch:
         self._interruption = interruption
         self._on_result = on_result
         self._redaction = Redaction(config.redact)
-        self._tells_failed = any(channel.wants("failed") for channel in config.channels)
+        self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
@@ -214,8 +214,8 @@ class Dispatch:
             result = self._redaction.result(result)
             name, handler = result.delivery.name, result.delivery.handler
             verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
-            if self._tells_failed and verdict.charge and verdict.state == State.PENDING:
-                verdict = verdict._replace(told=True)
+            if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
+                verdict = verdict._replace(notify=True)
         if not result.written:
             self._ends.append((result, verdict))
         name = _counted(result, verdict)

@@ -91,7 +91,7 @@ class SweepPasses:
         self._left = options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._tells_failed = any(channel.wants("failed") for channel in config.channels)
+        self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
         self._notifier = Notifier(config, database, self._host)
         self._introduced = False
         self._done = Swept(notified=self._notifier.outcome)
@@ -283,7 +283,7 @@ class SweepPasses:
         known = running.handler in self._config.handlers
         policy = self._config.retry_of(running.name, running.handler) if known else Retry()
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
-        return verdict._replace(told=self._tells_failed and started)
+        return verdict._replace(notify=self._notifies_failed and started)
 
     def _notify(self, imported: int) -> None:
         """Notify of what failed, also before this sweep, and of what is resolved."""

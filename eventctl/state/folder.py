@@ -105,7 +105,7 @@ class StateFolder:
 
     def once_in(self, name: str, seconds: float) -> bool:
         """Return True, and False to who asks again, with the same name, in this time."""
-        path = self.folder() / f"{name}.told"
+        path = self.folder() / f"{name}.said"
         now = time.time()
         with suppress(FileNotFoundError):
             if 0 <= now - path.stat().st_mtime < seconds:
@@ -116,7 +116,7 @@ class StateFolder:
 
     def forget_once(self, name: str) -> None:
         """Let `once_in` return True again."""
-        (self.path / f"{name}.told").unlink(missing_ok=True)
+        (self.path / f"{name}.said").unlink(missing_ok=True)
 
     def _read_name(self) -> str:
         try:

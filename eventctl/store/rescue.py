@@ -81,7 +81,7 @@ def _rescue(tx: Transaction, lost: Lost, verdict: Verdict, moment: int, host: st
     at = min(seen_at, moment)
     if started:
         add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, at, None, host, error)
-    if verdict.state == State.FAILED or verdict.told:
+    if verdict.state == State.FAILED or verdict.notify:
         kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
         add_notice(tx, kind, running.id, moment, at=at)
     return True

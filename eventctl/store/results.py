@@ -121,7 +121,7 @@ def _finish_rough(
             result.traceback,
             result.output,
         )
-    if verdict.state == State.FAILED or verdict.told:
+    if verdict.state == State.FAILED or verdict.notify:
         from eventctl.format.fingerprint import (  # lazy: an emit need not load it
             fingerprint,  # its patterns are compiled where they are needed
         )

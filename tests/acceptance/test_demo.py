@@ -1,4 +1,4 @@
-"""`make demo` tells its story to the end, or says where it is not as told."""
+"""`make demo` tells its story to the end, or says what was unexpected."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def made_beside_events_toml() -> set[str]:
     return {f"{path} {path.stat().st_mtime_ns}" for place in places for path in place}
 
 
-def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
+def test_the_story_is_reported_to_its_end(tmp_path: Path) -> None:
     before = made_beside_events_toml()
     done = demo(tmp_path, Path(sys.executable).parent)
     assert done.returncode == 0, done.stdout
     lines = iter(done.stdout.splitlines())
-    for told in (
+    for sent in (
         '$ eventctl emit purchased "user A" 5000',
         "eventctl: lottery failed on purchased 1: ConnectionError: the lottery does not answer",
         "lottery  done, 3/3 attempts",
@@ -54,17 +54,17 @@ def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
         "examples/shop-state/coupons/1.json",
         "examples/shop-state/draws/1.json",
         "examples/shop-state/labels/2.json",
-        "# All as told. Nothing was lost, and nothing ran twice.",
+        "# Everything as expected. Nothing was lost, and nothing ran twice.",
     ):
-        assert any(line.startswith(told) for line in lines), f"{told!r} not there\n{done.stdout}"
+        assert any(line.startswith(sent) for line in lines), f"{sent!r} not there\n{done.stdout}"
     assert list(tmp_path.iterdir()) == [], "the demo's folder is still there"
     assert made_beside_events_toml() == before, "the demo left something in the checkout"
 
 
-def test_a_story_that_is_not_as_told_fails(tmp_path: Path) -> None:
+def test_a_story_that_is_not_as_reported_fails(tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     script(programs / "eventctl", "#!/bin/sh\necho 1\n")
     done = demo(tmp_path, programs)
     assert done.returncode == 1
-    assert "demo: not as told: the event is recorded" in done.stdout
+    assert "demo: unexpected: the event is recorded" in done.stdout

@@ -58,14 +58,14 @@ def test_stage_1_best_effort(project: Project) -> None:
 def test_stage_2_alert_printed(project: Project) -> None:
     project.write(SHOP.replace("attempts = 3", "attempts = 1"), HANDLERS)
     project.run("emit", "-q", "purchased", "user A", "5000")
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert "lottery: 1 delivery of purchased ran out of retries" in told.stdout
-    assert "RuntimeError: the lottery is closed" in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "lottery: 1 delivery of purchased ran out of retries" in sent.stdout
+    assert "RuntimeError: the lottery is closed" in sent.stdout
     (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
     for command in ("show 1", f"replay --incident {key}"):
         line = f"     {sys.executable} -P -m eventctl --config {project.config} {command}\n"
-        assert line in told.stdout
+        assert line in sent.stdout
     assert project.run("sweep").stdout == ""
 
 
@@ -74,8 +74,8 @@ def test_stage_2_alert_mailed(project: Project, tmp_path: Path) -> None:
     report = f'[report]\nmail_to = ["ops@example.com"]\nsendmail = "{mailbox.sendmail}"\n'
     project.write(SHOP.replace("attempts = 3", "attempts = 1") + report, HANDLERS)
     project.run("emit", "-q", "purchased", "user A", "5000")
-    told = project.run("sweep", check=1)
-    assert told.stdout == told.stderr == ""
+    sent = project.run("sweep", check=1)
+    assert sent.stdout == sent.stderr == ""
     (mail,) = mailbox.mails()
     assert "To: ops@example.com" in mail
     assert "Subject: eventctl: lottery ran out of retries: RuntimeError: the lottery is" in mail
@@ -140,9 +140,9 @@ def test_stage_4_crontab_and_idempotency(project: Project) -> None:
     assert len(notes(project, "giveCoupon")) == 2
     assert len(list(project.folder.glob("coupon-*"))) == 1
     # Three attempts are all that it has; then a person is told, once.
-    told = cron_runs_sweep(project)
-    assert told.returncode == 1
-    assert "lottery: 1 delivery of purchased ran out of retries" in told.stdout
+    sent = cron_runs_sweep(project)
+    assert sent.returncode == 1
+    assert "lottery: 1 delivery of purchased ran out of retries" in sent.stdout
     for _ in range(2):
         quiet = cron_runs_sweep(project)
         assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")

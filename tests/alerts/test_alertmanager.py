@@ -45,7 +45,7 @@ def of(real: servers.Api, incident: str) -> list[Any]:
     return [each for each in real.get(query) if each["status"]["state"] == "active"]
 
 
-def told(real: servers.Api, path: str = "", **more: Any) -> Alert:
+def sent(real: servers.Api, path: str = "", **more: Any) -> Alert:
     return alert("alertmanager", real.url + path, **more)
 
 
@@ -61,7 +61,7 @@ def seconds(text: str) -> float:
 
 
 def test_an_incident_fires_with_what_it_takes_to_act(real: servers.Api) -> None:
-    assert alertmanager.send(told(real), keyed("fires")) == []
+    assert alertmanager.send(sent(real), keyed("fires")) == []
     (firing,) = of(real, "fires")
     assert firing["labels"] == {
         "alertname": "EventctlIncident",
@@ -83,36 +83,36 @@ def test_an_incident_fires_with_what_it_takes_to_act(real: servers.Api) -> None:
 
 def test_it_does_not_end_by_itself_before_the_next_sweeps(real: servers.Api) -> None:
     for stalled, left in ((60.0, 300), (600.0, 600), (7200.0, 7200)):
-        alertmanager.send(told(real), replace(keyed("stays"), stalled=stalled))
+        alertmanager.send(sent(real), replace(keyed("stays"), stalled=stalled))
         (firing,) = of(real, "stays")
         assert abs(seconds(firing["endsAt"]) - (time.time() + left)) < 20
 
 
 def test_what_no_sweep_can_repeat_lasts_for_longer(real: servers.Api) -> None:
-    alertmanager.send(told(real, repeat=7 * DAY), keyed("emitted", kind="emit-failed"))
+    alertmanager.send(sent(real, repeat=7 * DAY), keyed("emitted", kind="emit-failed"))
     (firing,) = of(real, "emitted")
     assert abs(seconds(firing["endsAt"]) - (time.time() + 7 * DAY + 3600)) < 20
 
 
 def test_it_is_resolved_by_whichever_host_tells_it(real: servers.Api) -> None:
-    alertmanager.send(told(real), keyed("ends", ago=5000, host="web1"))
+    alertmanager.send(sent(real), keyed("ends", ago=5000, host="web1"))
     assert len(of(real, "ends")) == 1
-    alertmanager.send(told(real), keyed("ends", ago=5000, host="web2", sequence=1))
+    alertmanager.send(sent(real), keyed("ends", ago=5000, host="web2", sequence=1))
     assert len(of(real, "ends")) == 1
     over = keyed("ends", ago=5000, host="web2", ended_at=int(time.time() * 1000) - 1)
-    alertmanager.send(told(real), over)
+    alertmanager.send(sent(real), over)
     assert of(real, "ends") == []
 
 
 def test_a_test_ends_by_itself_soon(real: servers.Api) -> None:
-    alertmanager.send(told(real), named(sample(), key="sample", opened_at=int(time.time() * 1000)))
+    alertmanager.send(sent(real), named(sample(), key="sample", opened_at=int(time.time() * 1000)))
     (firing,) = of(real, "sample")
     assert firing["labels"]["severity"] == "info"
     assert abs(seconds(firing["endsAt"]) - (time.time() + 300)) < 20
 
 
 def test_what_ended_before_it_began_by_another_clock_is_taken(real: servers.Api) -> None:
-    alertmanager.send(told(real), keyed("skewed", ended_at=1))
+    alertmanager.send(sent(real), keyed("skewed", ended_at=1))
 
 
 def test_all_incidents_go_in_one_call() -> None:
@@ -127,7 +127,7 @@ def test_all_incidents_go_in_one_call() -> None:
 @pytest.mark.parametrize("path", ["/", "/api/v2/alerts", "/api/v2/alerts/"])
 def test_the_path_of_the_api_may_stand_in_the_url(real: servers.Api, path: str) -> None:
     name = f"path{len(path)}"
-    alertmanager.send(told(real, path), keyed(name))
+    alertmanager.send(sent(real, path), keyed(name))
     assert len(of(real, name)) == 1
 
 
@@ -135,19 +135,19 @@ def test_the_path_of_the_api_may_stand_in_the_url(real: servers.Api, path: str) 
 def test_text_of_others_is_data(real: servers.Api, number: int) -> None:
     evil, name = HOSTILE[number], f"evil{number}"
     found = digest(notice(handler=evil, name=evil, error=evil), host=evil)
-    alertmanager.send(told(real), named(found, key=name))
+    alertmanager.send(sent(real), named(found, key=name))
     (firing,) = of(real, name)
     for text in (*firing["labels"].values(), *firing["annotations"].values()):
         assert_harmless(text)
 
 
 def test_what_alertmanager_does_not_take_is_an_error(real: servers.Api) -> None:
-    line = refusal(alertmanager.send, told(real, "/nothing/here"))
+    line = refusal(alertmanager.send, sent(real, "/nothing/here"))
     assert "it answered 404 Not Found" in line
     assert KEY not in line
 
 
-def test_one_that_has_recovered_is_told_by_its_end() -> None:
+def test_one_that_has_recovered_is_reported_by_its_end() -> None:
     receiver = Receiver((200, b""))
     try:
         ended = one().incidents[0].opened_at + 2 * HOUR

@@ -43,7 +43,7 @@ def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert sent["message"].endswith(f"\n{prog} ack 0f3c9a7b12de4481")
 
 
-def test_what_has_recovered_is_a_success_in_whatever_folder_it_is_told(
+def test_what_has_recovered_is_a_success_in_whatever_folder_it_is_reported(
     receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("apprise", "json", "eventctl"):
@@ -63,8 +63,8 @@ def test_a_summary_lists_some_and_counts_the_others() -> None:
 
 def test_text_of_others_is_data(receiver: Receiver) -> None:
     evil = " ".join([*HOSTILE, "@everyone", "@Here"])
-    told = one(handler=f"@everyone {evil}", name=evil, error=f"@all {evil}", ended=NOON)
-    apprise.send(alert("apprise", json_url(receiver)), told)
+    notified = one(handler=f"@everyone {evil}", name=evil, error=f"@all {evil}", ended=NOON)
+    apprise.send(alert("apprise", json_url(receiver)), notified)
     sent = json.loads(receiver.only().body)
     for text in (sent["title"], sent["message"]):
         assert_harmless(text)
@@ -96,8 +96,8 @@ def test_a_url_that_apprise_does_not_know_is_not_repeated(
 def test_apprise_is_not_waited_for_and_nothing_of_it_is_left() -> None:
     receiver = Receiver("drip")
     try:
-        told = alert("apprise", json_url(receiver))
-        assert refusal(apprise.send, told, seconds=1.5).endswith("it was not done after 1.5 s")
+        notified = alert("apprise", json_url(receiver))
+        assert refusal(apprise.send, notified, seconds=1.5).endswith("it was not done after 1.5 s")
     finally:
         receiver.close()
     assert not any("eventctl.alerts.channels.apprise" in line for line in _children())

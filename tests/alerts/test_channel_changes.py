@@ -23,7 +23,7 @@ def alert(name: str, *kinds: str) -> str:
     return f'\n[[alerts]]\nname = "{name}"\nmail = ["{name}@example.com"]\n{on}'
 
 
-def told_to(post: Post) -> list[str]:
+def sent_to(post: Post) -> list[str]:
     return sorted(str(mail["To"]).removesuffix("@example.com") for mail in post.mails())
 
 
@@ -36,22 +36,22 @@ def test_a_new_channel_hears_of_what_is_open(project: Project, post: Post) -> No
     project.run("ack", acknowledged)
     write(project, post, alert("new") + alert("late", "late", "resolved"))
     project.run("sweep", check=1)
-    assert told_to(post) == ["new", "ops", "ops"]
+    assert sent_to(post) == ["new", "ops", "ops"]
     assert "lottery" in str(post.mails()[-1]["Subject"])
     project.run("sweep")
     assert len(post.mails()) == 3
     # It hears of what was acknowledged once that is told again, and of what ends.
     project.run("ack", acknowledged, "--undo")
     project.run("sweep", check=1)
-    assert told_to(post) == ["new", "new", "ops", "ops"]
+    assert sent_to(post) == ["new", "new", "ops", "ops"]
     # Under another name it is another channel.
     write(project, post, alert("other"))
     project.run("sweep", check=1)
-    assert told_to(post) == ["new", "new", "ops", "ops", "other", "other"]
+    assert sent_to(post) == ["new", "new", "ops", "ops", "other", "other"]
     assert project.value("SELECT COUNT(*) FROM eventctl_telling WHERE channel = 'late'") == 0
 
 
-def test_a_channel_that_asks_for_a_kind_again_is_told_of_nothing_old(
+def test_a_channel_that_asks_for_a_kind_again_is_reported_nothing_old(
     project: Project, post: Post
 ) -> None:
     write(project, post, alert("boss"))
@@ -62,7 +62,7 @@ def test_a_channel_that_asks_for_a_kind_again_is_told_of_nothing_old(
     project.run("sweep", check=1)
     write(project, post, alert("boss"))
     project.run("sweep")
-    assert told_to(post) == ["boss", "ops", "ops"]
+    assert sent_to(post) == ["boss", "ops", "ops"]
 
 
 def test_a_channel_that_is_gone_is_neither_tried_nor_complained_of(
@@ -77,13 +77,13 @@ def test_a_channel_that_is_gone_is_neither_tried_nor_complained_of(
     assert "gone" in check(project, "--failed-warning", "off")[1]
     write(project, post)
     project.run("sweep", check=1)
-    assert told_to(post) == ["ops"]
+    assert sent_to(post) == ["ops"]
     done = project.run("sweep")
     assert (done.stdout, done.stderr) == ("", "")
     assert check(project, "--failed-warning", "off")[0] == "OK"
     assert [line.level for line in doctor(project) if line.check == "alerts"] == ["ok"]
     (shown,) = json.loads(project.run("alerts", "--json").stdout)
-    assert {each["channel"] for each in shown["told"]} == {"report", "gone"}
+    assert {each["channel"] for each in shown["notified"]} == {"report", "gone"}
     screen = plain(on_terminal(project, "alerts")[1])
     assert re.search(r"gone: not notified yet \(not in this events.toml\)", screen)
     assert "it is down" not in screen
@@ -99,7 +99,7 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
     quiet = ("--failed-warning", "off")
     level, _, values = check(project, *quiet)
     assert level == "OK"
-    assert 0 < float(values["untold"]) < 60
+    assert 0 < float(values["unaccepted"]) < 60
     project.execute("UPDATE eventctl_telling SET due_at = due_at - ?", 20 * MINUTE)
     level, words, _ = check(project, *quiet)
     assert level == "WARNING"
@@ -107,13 +107,17 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
         r"bo¦ss has not accepted an alert for 20m(?: \ds)? \(the report could not", words
     )
     assert words.endswith("), nor has another")
-    assert check(project, *quiet, "--untold-warning", "1h")[0] == "OK"
-    assert check(project, *quiet, "--untold-critical", "10m")[0] == "CRITICAL"
+    assert check(project, *quiet, "--unaccepted-warning", "1h")[0] == "OK"
+    assert check(project, *quiet, "--unaccepted-critical", "10m")[0] == "CRITICAL"
     metrics = tmp_path / "x.prom"
     project.run("check", "--prometheus", str(metrics))
     seen = values_of(metrics)
-    assert seen["eventctl_untold", "bo|ss"] == seen["eventctl_untold", "report"] == 1
-    assert 1200 <= seen["eventctl_untold_oldest_seconds", ""] < 1300
+    assert (
+        seen["eventctl_alerts_unaccepted", "bo|ss"]
+        == seen["eventctl_alerts_unaccepted", "report"]
+        == 1
+    )
+    assert 1200 <= seen["eventctl_alerts_unaccepted_oldest_seconds", ""] < 1300
     assert seen["eventctl_incidents_open", "exhausted"] == 1
     assert seen["eventctl_incidents_open", "late"] == 0
     assert json.loads(project.run("stats", "--json").stdout)["incidents"] == 1
@@ -128,7 +132,7 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
     post.refuse("")
     project.run("sweep", check=1)
     level, _, values = check(project, *quiet)
-    assert (level, values["untold"]) == ("OK", "0")
+    assert (level, values["unaccepted"]) == ("OK", "0")
     assert [line.level for line in doctor(project) if line.check == "alerts"] == ["ok"]
 
 
@@ -168,7 +172,7 @@ def test_what_is_paused_is_named_and_no_alarm_by_itself(project: Project, post: 
     metrics = project.folder / "x.prom"
     project.run("check", "--prometheus", str(metrics))
     assert values_of(metrics)["eventctl_paused", "handler"] == 1
-    assert values_of(metrics)["eventctl_untold", ""] == 0
+    assert values_of(metrics)["eventctl_alerts_unaccepted", ""] == 0
 
 
 @sqlite_only

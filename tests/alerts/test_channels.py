@@ -80,7 +80,7 @@ def table(line: str, on: str = '["exhausted", "resolved"]') -> str:
     return f"\n[[alerts]]\non = {on}\n{line}\n"
 
 
-def test_a_webhook_is_told_until_it_accepts_and_then_of_the_end(
+def test_a_webhook_is_reported_until_it_accepts_and_then_of_the_end(
     project: Project, receiver: Receiver
 ) -> None:
     env = {"HOOK": receiver.url(f"/{TOKEN}"), "KEY": TOKEN}
@@ -99,16 +99,16 @@ def test_a_webhook_is_told_until_it_accepts_and_then_of_the_end(
     names = [request.headers["webhook-id"] for request in receiver.requests]
     assert names[0] == names[1] != names[2]
     assert (first.body, first.path) == (again.body, f"/{TOKEN}")
-    told, over = json.loads(again.body), json.loads(end.body)
-    assert (told["type"], over["type"]) == ("incident.exhausted", "incident.resolved")
-    assert (told["data"]["id"], told["data"]["sequence"]) == (over["data"]["id"], 0)
+    notified, over = json.loads(again.body), json.loads(end.body)
+    assert (notified["type"], over["type"]) == ("incident.exhausted", "incident.resolved")
+    assert (notified["data"]["id"], notified["data"]["sequence"]) == (over["data"]["id"], 0)
     assert over["data"]["sequence"] == 1
     assert over["data"]["took"] > 0
-    assert told["data"]["events"] == [1]
-    assert TOKEN not in json.dumps([told, over])
+    assert notified["data"]["events"] == [1]
+    assert TOKEN not in json.dumps([notified, over])
 
 
-def test_every_channel_is_told_and_the_one_that_is_down_holds_up_no_other(
+def test_every_channel_is_reported_and_the_one_that_is_down_holds_up_no_other(
     project: Project, tmp_path: Path
 ) -> None:
     program = tmp_path / "tell"

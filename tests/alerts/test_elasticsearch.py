@@ -43,7 +43,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Api]:
         yield api
 
 
-def told(emulator: servers.Api, name: str, **more: Any) -> Alert:
+def sent(emulator: servers.Api, name: str, **more: Any) -> Alert:
     return alert("elasticsearch", emulator.url, index=f"eventctl-{name}", **more)
 
 
@@ -55,7 +55,7 @@ def documents(emulator: servers.Api, name: str) -> dict[str, Any]:
 
 
 def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) -> None:
-    assert elasticsearch.send(told(emulator, "one"), one(sequence=2)) == []
+    assert elasticsearch.send(sent(emulator, "one"), one(sequence=2)) == []
     prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert documents(emulator, "one") == {
         f"{KEY}-2": {
@@ -105,7 +105,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
 
 
 def test_what_has_recovered_has_its_end_and_how_long_it_took(emulator: servers.Api) -> None:
-    elasticsearch.send(told(emulator, "back"), one(ended=NOON + 2 * HOUR))
+    elasticsearch.send(sent(emulator, "back"), one(ended=NOON + 2 * HOUR))
     (found,) = documents(emulator, "back").values()
     assert found["@timestamp"] == found["event"]["end"] == "2026-11-23T14:00:00.000Z"
     assert found["event"]["duration"] == 2 * 3600 * 10**9
@@ -116,7 +116,7 @@ def test_what_has_recovered_has_its_end_and_how_long_it_took(emulator: servers.A
 def test_what_was_given_up_has_its_end_too(emulator: servers.Api) -> None:
     for number, left in enumerate(({"given_up": 1}, {"cancelled": 3})):
         over = named(one(), key=f"{KEY}{number}", kind="failed", ended_at=NOON + HOUR, **left)
-        elasticsearch.send(told(emulator, "given-up"), over)
+        elasticsearch.send(sent(emulator, "given-up"), over)
     found = [each["event"] for each in documents(emulator, "given-up").values()]
     assert [each["duration"] for each in found] == [3600 * 10**9] * 2
     assert {(each["action"], each["outcome"]) for each in found} == {("ended", "failure")}
@@ -124,15 +124,15 @@ def test_what_was_given_up_has_its_end_too(emulator: servers.Api) -> None:
 
 def test_what_is_sent_again_makes_no_second_document(emulator: servers.Api) -> None:
     for _ in range(3):
-        elasticsearch.send(told(emulator, "again"), many(4))
-    elasticsearch.send(told(emulator, "again"), many(6))  # a part of it is there
+        elasticsearch.send(sent(emulator, "again"), many(4))
+    elasticsearch.send(sent(emulator, "again"), many(6))  # a part of it is there
     assert len(documents(emulator, "again")) == 6
-    elasticsearch.send(told(emulator, "again"), named(many(4), sequence=1))
+    elasticsearch.send(sent(emulator, "again"), named(many(4), sequence=1))
     assert len(documents(emulator, "again")) == 10
 
 
 def test_a_thousand_incidents_are_one_call(emulator: servers.Api) -> None:
-    elasticsearch.send(told(emulator, "many"), many(1000, traceback=TRACEBACK))
+    elasticsearch.send(sent(emulator, "many"), many(1000, traceback=TRACEBACK))
     assert len(documents(emulator, "many")) == 1000
 
 
@@ -140,7 +140,7 @@ def test_a_thousand_incidents_are_one_call(emulator: servers.Api) -> None:
 def test_text_of_others_is_data(emulator: servers.Api, number: int) -> None:
     evil = HOSTILE[number]
     odd = notice(handler=evil, name=evil, error=evil, traceback=evil, output=evil)
-    elasticsearch.send(told(emulator, f"evil{number}"), named(digest(odd, host=evil)))
+    elasticsearch.send(sent(emulator, f"evil{number}"), named(digest(odd, host=evil)))
     (found,) = documents(emulator, f"evil{number}").values()
     for text in texts(found):
         assert_harmless(text)
@@ -158,7 +158,7 @@ def test_text_of_others_is_data(emulator: servers.Api, number: int) -> None:
         ("", None),
     ],
 )
-def test_a_type_is_told_where_the_error_has_one(error: str, type_: str | None) -> None:
+def test_a_type_is_reported_where_the_error_has_one(error: str, type_: str | None) -> None:
     found = one(error=error)
     shown = elasticsearch.document(found, found.incidents[0])["error"]
     assert shown.get("type") == type_
@@ -197,7 +197,7 @@ def test_a_document_that_is_refused_is_an_error() -> None:
     assert answering(bare).endswith("it refused 3 of 3 documents: status inf")
 
 
-def test_a_secret_in_a_refusal_is_not_told_wherever_the_line_is_cut() -> None:
+def test_a_secret_in_a_refusal_is_not_reported_wherever_the_line_is_cut() -> None:
     for length in range(200, 360, 8):
         answering(items(400, 400, 400, type="x", reason="y" * length + TOKEN), secret=TOKEN)
 
@@ -222,7 +222,7 @@ def test_an_answer_that_is_not_of_bulk_is_an_error(body: Any) -> None:
     assert "its answer is " in answering(body)
 
 
-def test_a_key_that_is_refused_is_not_told() -> None:
+def test_a_key_that_is_refused_is_not_reported() -> None:
     said = {"error": {"type": "security_exception", "reason": f"unable to use [{TOKEN}]"}}
     line = answering(said, 401, secret=TOKEN)
     assert "it answered 401 Unauthorized: " in line
@@ -321,7 +321,7 @@ def test_what_the_dashboard_counts_is_so(emulator: servers.Api) -> None:
     """By the aggregations that Kibana makes of its panels."""
     over = named(one(), key="over", ended_at=NOON + 2 * HOUR)
     for each in (many(3), named(many(3), sequence=1), over):
-        elasticsearch.send(told(emulator, "board"), each)
+        elasticsearch.send(sent(emulator, "board"), each)
     emulator.ask("POST", "/eventctl-board/_refresh")
     found = emulator.ask(
         "POST",

@@ -70,7 +70,7 @@ def fail(project: Project, times: int = 1) -> dict[str, Any]:
 
 
 def ten_minutes_later(project: Project) -> None:
-    os.utime(project.folder / "state" / "emit-failed.told", (time.time() - 601,) * 2)
+    os.utime(project.folder / "state" / "emit-failed.said", (time.time() - 601,) * 2)
 
 
 def messages(hook: Receiver) -> list[Any]:
@@ -110,7 +110,7 @@ def test_it_is_one_incident_until_a_sweep_has_imported_all(
     assert project.run("alerts").stdout == ""
     (shown,) = json.loads(project.run("alerts", "--all", "--json").stdout)
     assert (shown["id"], shown["kind"], shown["state"]) == (first["key"], "emit-failed", "ended")
-    assert [(each["as"], each["times"]) for each in shown["told"]] == [("ended", 3)]
+    assert [(each["as"], each["times"]) for each in shown["notified"]] == [("ended", 3)]
 
 
 @sqlite_only
@@ -246,7 +246,7 @@ def test_what_is_in_no_spool_has_one_name_for_ever(project: Project, hook: Recei
         for count in (1, 2):
             project.run("emit", "-q", "purchased", "A", check=74, env=env)
             wait_until(lambda: len(hook.requests) == count, 30, "the message")  # noqa: B023
-            (mark,) = project.folder.glob("eventctl-*/emit-failed.told")
+            (mark,) = project.folder.glob("eventctl-*/emit-failed.said")
             mark.unlink()
     one, two = messages(hook)
     assert one["data"]["id"] == two["data"]["id"]

@@ -59,14 +59,14 @@ def hook(receiver: Receiver, **more: Any) -> Any:
 @pytest.mark.parametrize("status", [400, 404, 410, 429, 500, 503])
 def test_a_status_that_does_not_accept_is_an_error(serve: Any, channel: str, status: int) -> None:
     receiver = serve((status, b"no\x1b[2J such\nhook"))
-    told = alert(channel, receiver.url(f"/services/{TOKEN}"), secret=TOKEN)
-    line = refusal(CHANNELS[channel].send, told)
+    sent = alert(channel, receiver.url(f"/services/{TOKEN}"), secret=TOKEN)
+    line = refusal(CHANNELS[channel].send, sent)
     assert line.startswith(f"127.0.0.1:{receiver.port}: ")
     assert f"it answered {status} " in line
     assert line.endswith(r": no\x1b[2J such hook")
 
 
-def test_what_a_server_repeats_of_the_request_is_not_told(serve: Any) -> None:
+def test_what_a_server_repeats_of_the_request_is_not_reported(serve: Any) -> None:
     def parrot(handler: Any) -> None:
         said = f"{handler.path} {handler.headers['Authorization']}".encode()
         handler.send_response(403)
@@ -80,8 +80,8 @@ def test_what_a_server_repeats_of_the_request_is_not_told(serve: Any) -> None:
     login = base64.b64encode(f"me:{TOKEN}".encode()).decode()
     assert login in receiver.only().headers["authorization"]
     assert login not in line
-    told = alert("elasticsearch", receiver.url(), secret=TOKEN)
-    assert "ApiKey ***" in refusal(elasticsearch.send, told)
+    sent = alert("elasticsearch", receiver.url(), secret=TOKEN)
+    assert "ApiKey ***" in refusal(elasticsearch.send, sent)
 
 
 def test_a_web_page_is_not_quoted(serve: Any) -> None:
@@ -107,8 +107,8 @@ def test_a_redirect_to_nowhere_in_particular_is_refused(serve: Any, location: st
 
 
 def test_no_server_is_an_error() -> None:
-    told = alert("webhook", f"http://127.0.0.1:{needs.free_port()}/{TOKEN}")
-    assert refusal(webhook.send, told).endswith(": Connection refused")
+    sent = alert("webhook", f"http://127.0.0.1:{needs.free_port()}/{TOKEN}")
+    assert refusal(webhook.send, sent).endswith(": Connection refused")
 
 
 def test_a_host_without_address_is_an_error() -> None:
@@ -130,9 +130,9 @@ def test_what_is_no_url_is_an_error_that_does_not_repeat_it(url: str) -> None:
     assert "write https://host/path" in refusal(webhook.send, alert("webhook", url))
 
 
-def test_a_secret_that_no_header_can_hold_is_not_told() -> None:
-    told = alert("elasticsearch", f"http://127.0.0.1:{needs.free_port()}", secret=f"{TOKEN}\n x")
-    line = refusal(elasticsearch.send, told)
+def test_a_secret_that_no_header_can_hold_is_not_reported() -> None:
+    sent = alert("elasticsearch", f"http://127.0.0.1:{needs.free_port()}", secret=f"{TOKEN}\n x")
+    line = refusal(elasticsearch.send, sent)
     assert "Connection refused" in line or "HTTP cannot carry" in line
 
 
@@ -167,8 +167,8 @@ def dead(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
 
 def test_a_server_that_accepts_nobody_is_not_waited_for() -> None:
     with dead() as port:
-        told = alert("webhook", f"http://127.0.0.1:{port}/")
-        assert "no answer within 0.3 s" in refusal(webhook.send, told, seconds=0.3)
+        sent = alert("webhook", f"http://127.0.0.1:{port}/")
+        assert "no answer within 0.3 s" in refusal(webhook.send, sent, seconds=0.3)
 
 
 # --- several addresses
@@ -205,8 +205,8 @@ def test_an_address_that_answers_no_handshake_leaves_the_next_one_its_time(
     receiver = serve(context=authority.context)
     resolve(monkeypatch, "127.0.0.1", "127.0.0.2", "127.0.0.1")
     with socket.create_server(("127.0.0.2", receiver.port)):
-        told = alert("webhook", receiver.url(scheme="https"), ca_file=authority.file)
-        assert webhook.send(told, one(), seconds=2) == []
+        sent = alert("webhook", receiver.url(scheme="https"), ca_file=authority.file)
+        assert webhook.send(sent, one(), seconds=2) == []
     assert len(receiver.requests) == 1
 
 
@@ -215,9 +215,9 @@ def test_where_every_address_is_dead_the_time_is_the_same(
 ) -> None:
     resolve(monkeypatch, "two.example", "127.0.0.2", "127.0.0.1")
     with dead() as port, dead("127.0.0.2", port):
-        told = alert("webhook", f"http://two.example:{port}/")
+        sent = alert("webhook", f"http://two.example:{port}/")
         started = time.monotonic()
-        assert refusal(webhook.send, told, seconds=0.4).endswith(": no answer within 0.4 s")
+        assert refusal(webhook.send, sent, seconds=0.4).endswith(": no answer within 0.4 s")
         assert time.monotonic() - started < 2
 
 
@@ -231,8 +231,8 @@ def test_a_name_that_takes_too_long_to_look_up_is_not_waited_for(
         return plain(*args, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
-    told = alert("webhook", receiver.url())
-    assert "no answer within 0.2 s" in refusal(webhook.send, told, seconds=0.2)
+    sent = alert("webhook", receiver.url())
+    assert "no answer within 0.2 s" in refusal(webhook.send, sent, seconds=0.2)
     looked_up.set()
     wait_until(lambda: "http" not in [thread.name for thread in threading.enumerate()])
     assert receiver.requests == [], "it counts as failed, and was sent all the same"
@@ -322,8 +322,8 @@ def test_a_private_ca_is_trusted_where_it_is_named(serve: Any, authority: Author
 def test_a_certificate_that_nobody_vouches_for_is_refused(serve: Any, authority: Authority) -> None:
     receiver = serve(context=authority.context)
     for ca_file in (authority.stranger, None):
-        told = alert("webhook", receiver.url(f"/{TOKEN}", "https"), ca_file=ca_file)
-        assert "its certificate is not valid: " in refusal(webhook.send, told)
+        sent = alert("webhook", receiver.url(f"/{TOKEN}", "https"), ca_file=ca_file)
+        assert "its certificate is not valid: " in refusal(webhook.send, sent)
     assert receiver.requests == []
 
 
@@ -334,7 +334,7 @@ def test_a_certificate_for_another_name_is_refused(serve: Any, authority: Author
     assert "its certificate is not valid: Hostname mismatch" in line
 
 
-def test_a_server_without_tls_is_told_apart(serve: Any) -> None:
+def test_a_server_without_tls_is_distinguished(serve: Any) -> None:
     line = refusal(webhook.send, alert("webhook", serve().url(scheme="https")))
     assert "TLS failed" in line
 
@@ -342,8 +342,8 @@ def test_a_server_without_tls_is_told_apart(serve: Any) -> None:
 def test_a_ca_file_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("no certificate\n")
     for name, words in (("gone.pem", "No such file or directory"), ("none.pem", "TLS failed")):
-        told = alert("webhook", "https://127.0.0.1:1/", ca_file=tmp_path / name)
-        assert f"ca_file {tmp_path / name}: {words}" in refusal(webhook.send, told)
+        sent = alert("webhook", "https://127.0.0.1:1/", ca_file=tmp_path / name)
+        assert f"ca_file {tmp_path / name}: {words}" in refusal(webhook.send, sent)
 
 
 def test_it_takes_five_seconds_at_the_most() -> None:

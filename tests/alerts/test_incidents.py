@@ -75,7 +75,7 @@ def test_all_mails_of_an_incident_are_one_thread(project: Project, post: Post) -
     assert len({mail["Message-ID"] for mail in (first, again, end)}) == 3
 
 
-def test_what_is_not_alike_is_told_by_itself(project: Project, post: Post) -> None:
+def test_what_is_not_alike_is_reported_by_itself(project: Project, post: Post) -> None:
     write(project, post)
     fail(project, "A", "B")
     fail(project, "A", event="refunded")
@@ -100,7 +100,7 @@ def test_it_ends_when_all_of_it_is_good_and_not_before(project: Project, post: P
     assert post.subjects() == [TOPIC, f"Ended: {TOPIC}"]
 
 
-def test_a_replay_that_fails_again_is_told_at_once(project: Project, post: Post) -> None:
+def test_a_replay_that_fails_again_is_reported_at_once(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)
     sweep(project, 1)
@@ -112,7 +112,9 @@ def test_a_replay_that_fails_again_is_told_at_once(project: Project, post: Post)
     assert project.value("SELECT reported_at FROM eventctl_delivery") is not None
 
 
-def test_what_flaps_is_one_incident_and_is_not_told_each_time(project: Project, post: Post) -> None:
+def test_what_flaps_is_one_incident_and_is_not_reported_each_time(
+    project: Project, post: Post
+) -> None:
     write(project, post)
     for user in ("A", "B", "C"):
         fail(project, user)
@@ -152,8 +154,8 @@ def test_five_thousand_failures_are_one_message(project: Project, post: Post) ->
     assert f"replay --incident {key} " in body(mail)
     assert len(mail.as_bytes()) < 20_000
     assert look.count(project, "notice") == 0
-    untold = "SELECT COUNT(*) FROM eventctl_delivery WHERE reported_at IS NULL"
-    assert project.value(untold) == 0
+    unsent = "SELECT COUNT(*) FROM eventctl_delivery WHERE reported_at IS NULL"
+    assert project.value(unsent) == 0
 
 
 @sqlite_only
@@ -175,7 +177,9 @@ def test_ten_incidents_and_then_a_summary(project: Project, post: Post) -> None:
     assert project.value("SELECT COUNT(*) FROM eventctl_telling WHERE told IS NULL") == 0
 
 
-def test_a_failed_attempt_is_told_only_where_somebody_asks(project: Project, post: Post) -> None:
+def test_a_failed_attempt_is_reported_only_where_somebody_asks(
+    project: Project, post: Post
+) -> None:
     retries = '[defaults]\nretry = { attempts = 2, delay = "1m" }\n'
     toml = retries + '[events]\npurchased = ["lottery"]\n[handlers]\nlottery = "handlers:lottery"\n'
     write(project, post, toml=toml)
@@ -266,7 +270,7 @@ def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> No
     assert "1 event had been late, given up" in body(end)
 
 
-def test_what_is_late_is_told_and_its_end_too(project: Project, post: Post) -> None:
+def test_what_is_late_is_reported_and_its_end_too(project: Project, post: Post) -> None:
     toml = (
         '[defaults]\nretry = { attempts = 9, delay = "1m" }\n[events]\n'
         'purchased = { handlers = ["lottery"], deadline = "10m" }\n'
@@ -319,7 +323,7 @@ def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post
     assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NULL") == 0
 
 
-def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: Post) -> None:
+def test_what_a_person_cancelled_is_not_reported_as_fixed(project: Project, post: Post) -> None:
     write(project, post)
     fail(project, "A", "B")
     fail(project, "A", event="refunded")
@@ -342,7 +346,7 @@ def test_what_a_person_cancelled_is_not_told_as_mended(project: Project, post: P
             assert "resolved after" not in body(mail, part)
 
 
-def test_what_has_still_to_be_told_is_not_pruned(project: Project, post: Post) -> None:
+def test_what_has_still_to_be_reported_is_not_pruned(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)
     post.refuse("down")

@@ -158,9 +158,9 @@ def report(port: int, **more: Any) -> Report:
     return Report(**{**options, **more})
 
 
-def send(told: Report, digest: Digest, **options: float) -> list[str]:
+def send(sent: Report, digest: Digest, **options: float) -> list[str]:
     """Mail a digest as the channel of a [report] does."""
-    return mail.send(Alert("report", "mail", told.mail_to, report=told), digest, **options)
+    return mail.send(Alert("report", "mail", sent.mail_to, report=sent), digest, **options)
 
 
 def with_login(port: int, certificate: Certificate, scheme: str = "smtp") -> Report:
@@ -172,10 +172,10 @@ def with_login(port: int, certificate: Certificate, scheme: str = "smtp") -> Rep
     )
 
 
-def refusal(told: Report, **options: float) -> str:
+def refusal(sent: Report, **options: float) -> str:
     """Return why the report was not accepted: one line, without the password."""
     with pytest.raises(ChannelError) as caught:
-        send(told, digest(notice()), **options)
+        send(sent, digest(notice()), **options)
     line = str(caught.value)
     assert line.isprintable()
     assert PASSWORD not in line
@@ -328,11 +328,11 @@ def test_a_certificate_of_a_stranger_is_refused(
     serve: Serve, certificate: Certificate, stranger: Certificate
 ) -> None:
     server = serve(auth=True, require_starttls=True, tls_context=certificate.context)
-    for told in (
+    for sent in (
         with_login(server.port, stranger),
         report(server.port, smtp=f"smtp://u@127.0.0.1:{server.port}", smtp_password=PASSWORD),
     ):
-        assert "its certificate is not valid: self" in refusal(told)
+        assert "its certificate is not valid: self" in refusal(sent)
     assert server.logins == []
 
 
@@ -526,20 +526,20 @@ def test_sendmail_may_leave_a_child_behind(program: Any, tmp_path: Path) -> None
 
 
 def test_no_sendmail_is_an_error() -> None:
-    told = Report(mail_to=(OPS,), sendmail="/no/such/program")
-    assert "/no/such/program: No such file" in refusal(told)
+    sent = Report(mail_to=(OPS,), sendmail="/no/such/program")
+    assert "/no/such/program: No such file" in refusal(sent)
 
 
 # --- the way there
 
 
-def config(told: Report, folder: Path) -> Config:
+def config(sent: Report, folder: Path) -> Config:
     return Config(
         path=folder / "events.toml",
         pythonpath=(),
         store=Store(sqlite=folder / "events.db", mysql=None, state=folder),
         sweep=SweepConfig(lock=folder / "lock"),
-        report=told,
+        report=sent,
         events={},
         handlers={},
     )

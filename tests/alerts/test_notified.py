@@ -52,11 +52,11 @@ def test_a_hundred_failures_are_one_message(project: Project) -> None:
         json.dumps({"name": "purchased", "args": [f"'user {n}'"]}) + "\n" for n in range(100)
     )
     project.run("emit", "-q", "--batch", "-", input=batch)
-    told = project.run("sweep", check=1).stdout
+    sent = project.run("sweep", check=1).stdout
     assert len(notes(project)) == 100
-    assert "lottery: 100 deliveries of purchased ran out of retries" in told
-    assert told.count("RuntimeError: no luck") < 4
-    assert len(told.splitlines()) < 50
+    assert "lottery: 100 deliveries of purchased ran out of retries" in sent
+    assert sent.count("RuntimeError: no luck") < 4
+    assert len(sent.splitlines()) < 50
     assert project.run("sweep").stdout == ""
 
 
@@ -88,7 +88,7 @@ def test_a_channel_that_is_down_is_tried_again_by_the_next_sweep(
 
 @sqlite_only
 @pytest.mark.parametrize("program", ["/nowhere/sendmail", "/bin/false", "/dev/null"])
-def test_a_sendmail_that_does_not_work_is_told_of(project: Project, program: str) -> None:
+def test_a_sendmail_that_does_not_work_is_reported(project: Project, program: str) -> None:
     project.write(
         TOML + f'[report]\nmail_to = ["ops@example.com"]\nsendmail = "{program}"\n', HANDLERS
     )
@@ -114,7 +114,7 @@ def test_a_report_that_cannot_be_printed_goes_out_with_the_next_sweep(project: P
 
 
 @sqlite_only
-def test_a_reader_of_the_report_that_has_gone_has_not_been_told(project: Project) -> None:
+def test_a_reader_of_the_report_that_has_gone_has_not_been_reported(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")
     reading, writing = os.pipe()
@@ -126,7 +126,7 @@ def test_a_reader_of_the_report_that_has_gone_has_not_been_told(project: Project
     assert "no luck for A" in project.run("sweep", check=1).stdout
 
 
-def test_what_is_replayed_and_fails_again_is_told_of_again(project: Project) -> None:
+def test_what_is_replayed_and_fails_again_is_reported_again(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")
     assert "no luck for A" in project.run("sweep", check=1).stdout

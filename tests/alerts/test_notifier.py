@@ -45,14 +45,14 @@ def test_one_that_hangs_holds_up_no_other(project: Project, post: Post) -> None:
     post.hang(True)
     fail(project)
     sweeping = project.start("sweep")
-    told = "SELECT channel FROM eventctl_telling WHERE told IS NOT NULL"
-    wait_until(lambda: project.rows(told) == [("print",)], what="the print channel to be told")
+    sent = "SELECT channel FROM eventctl_telling WHERE told IS NOT NULL"
+    wait_until(lambda: project.rows(sent) == [("print",)], what="the print channel to be told")
     assert sweeping.poll() is None
     post.hang(False)
     out, _ = sweeping.communicate(timeout=30)
     assert "ran out of retries" in out
     assert len(post.mails()) == 1
-    assert len(project.rows(told)) == 2
+    assert len(project.rows(sent)) == 2
 
 
 def test_two_hosts_do_not_tell_twice(project: Project, post: Post) -> None:
@@ -99,7 +99,7 @@ def test_hosts_that_see_the_same_failure_make_one_incident_of_it(
     assert project.value("SELECT COUNT(*) FROM eventctl_member") == 2500
 
 
-def test_a_channel_that_asks_for_a_kind_no_more_is_told_no_more(
+def test_a_channel_that_asks_for_a_kind_no_more_is_reported_no_more(
     project: Project, post: Post
 ) -> None:
     boss = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["{}", "resolved"]\n'
@@ -113,7 +113,7 @@ def test_a_channel_that_asks_for_a_kind_no_more_is_told_no_more(
     assert project.rows("SELECT channel FROM eventctl_telling WHERE due_at IS NULL") == [("mail",)]
 
 
-def test_what_a_killed_sweep_was_telling_is_told_when_its_lease_is_over(
+def test_what_a_killed_sweep_was_sending_is_reported_when_its_lease_is_over(
     project: Project, post: Post
 ) -> None:
     write(project, post)
@@ -181,8 +181,8 @@ def test_emit_says_once_an_hour_that_nobody_sweeps(project: Project, post: Post)
     assert done.stderr.count("\n") == 1
     assert project.run("emit", "--defer", "purchased").stderr == ""
     assert project.run("emit", "-q", "purchased").stderr == ""
-    for told in project.folder.rglob("stalled.told"):
-        told.unlink()
+    for sent in project.folder.rglob("stalled.said"):
+        sent.unlink()
     assert "no sweep has ended" in project.run("emit", "-q", "purchased").stderr
 
 
@@ -195,7 +195,7 @@ def test_emit_says_so_where_no_sweep_has_ever_been(project: Project, post: Post)
 
 
 @sqlite_only
-def test_every_channel_is_told_that_an_event_was_not_recorded(
+def test_every_channel_is_reported_that_an_event_was_not_recorded(
     project: Project, post: Post, tmp_path: Path
 ) -> None:
     other = '\n[[alerts]]\nmail = ["boss@example.com"]\non = ["emit-failed"]\n'

@@ -164,11 +164,11 @@ def test_the_subject_says_what_how_many_who_and_where() -> None:
 
 
 def test_the_text_of_one_incident() -> None:
-    told = [
+    sent = [
         notice(42, traceback=TRACEBACK, output="first\n"),
         notice(57, at=NOON + 61_999, traceback=TRACEBACK, output="connecting\nno\n"),
     ]
-    assert plain.text(digest(*told)) == (
+    assert plain.text(digest(*sent)) == (
         "eventctl: 2 deliveries ran out of retries (lottery) on web1\n\n" + "-" * 78 + "\n"
         "1. lottery: 2 deliveries of purchased ran out of retries\n"
         "   ConnectionRefusedError: [Errno 111] Connection refused\n"
@@ -222,7 +222,7 @@ def test_what_is_in_no_incident_is_replayed_by_its_first_twenty_ids() -> None:
         assert ("run them again (the first 20):" in text) == (count > 20)
 
 
-def test_held_deliveries_say_how_to_mend_it() -> None:
+def test_held_deliveries_say_how_to_fix_it() -> None:
     text = plain.text(digest(notice(kind="held", handler="audit", attempts=0)))
     assert 'Add the handler "audit" back to [handlers] of /etc/eventctl/events.toml' in text
     assert [command[3] for command in commands(text)] == ["show"]
@@ -246,7 +246,7 @@ def test_long_output_keeps_its_tail_and_a_long_line_its_beginning() -> None:
     assert shown[-1] == "x" * 119 + "…"
 
 
-def test_only_ten_are_told_in_full_and_the_rest_in_a_line_each() -> None:
+def test_only_ten_are_reported_in_full_and_the_rest_in_a_line_each() -> None:
     notices = [notice(i, handler=f"h{i}") for i in range(1, 14)]
     text = plain.text(digest(*notices))
     assert text.count("   Look:") == wording.FULL

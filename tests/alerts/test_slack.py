@@ -190,7 +190,7 @@ def test_no_incident_is_too_long_for_slack(name: str, times: int, letter: str) -
 def test_only_200_and_ok_accept(status: int, body: bytes, words: str) -> None:
     receiver = Receiver((status, body))
     try:
-        told = alert("slack", receiver.url(f"/services/{TOKEN}"))
-        assert refusal(slack.send, told).endswith(f": {words}")
+        sent = alert("slack", receiver.url(f"/services/{TOKEN}"))
+        assert refusal(slack.send, sent).endswith(f": {words}")
     finally:
         receiver.close()

@@ -137,8 +137,8 @@ def program(tmp_path: Path) -> Callable[[str], Alert]:
 def test_a_program_gets_the_document_of_a_webhook(
     program: Callable[[str], Alert], tmp_path: Path
 ) -> None:
-    told = program("(folder / 'argv').write_text(repr(sys.argv[1:]))")
-    assert command.send(told, one(sequence=2)) == []
+    sent = program("(folder / 'argv').write_text(repr(sys.argv[1:]))")
+    assert command.send(sent, one(sequence=2)) == []
     given = (tmp_path / "document").read_bytes()
     assert given.endswith(b"\n")
     assert read(given) == json.message(one(sequence=2))
@@ -149,12 +149,12 @@ def test_a_program_gets_the_document_of_a_webhook(
 def test_a_program_that_fails_says_why_but_not_what_it_was_given(
     program: Callable[[str], Alert],
 ) -> None:
-    told = program("print('x' * 5000); sys.exit(f'no\\x1b[2J room for {sys.argv[3:]}')")
-    line = refusal(command.send, told)
+    sent = program("print('x' * 5000); sys.exit(f'no\\x1b[2J room for {sys.argv[3:]}')")
+    line = refusal(command.send, sent)
     assert "tell me: exit code 1: …xx" in line
     assert line.endswith("room for ['--token=***', '***']")
-    told = program("sys.exit(f'no\\x1b[2J\\nroom for {sys.argv[3:]}')")
-    line = refusal(command.send, told)
+    sent = program("sys.exit(f'no\\x1b[2J\\nroom for {sys.argv[3:]}')")
+    line = refusal(command.send, sent)
     assert line.endswith(r"exit code 1: no\x1b[2J room for ['--token=***', '***']")
 
 

@@ -107,13 +107,13 @@ def test_a_type_is_made_of_letters_and_low_lines(kind: str, type_: str) -> None:
 
 
 def test_a_summary_is_small_however_many_it_tells() -> None:
-    told = many(5000, error="e" * 90, traceback=TRACEBACK)
-    data = json.message(told)["data"]
-    assert json.kind(told) == "incident.summary"
+    sent = many(5000, error="e" * 90, traceback=TRACEBACK)
+    data = json.message(sent)["data"]
+    assert json.kind(sent) == "incident.summary"
     assert (len(data["incidents"]), data["incidentsLeftOut"]) == (40, 4960)
     assert data["title"] == "5,000 more incidents on web1: 5,000 open"
     assert data["commands"]["look"].endswith("list --status failed")
-    assert len(json.body(told)) < 40_000
+    assert len(json.body(sent)) < 40_000
 
 
 def test_one_incident_is_small_whatever_it_holds() -> None:
@@ -171,15 +171,15 @@ def test_a_secret_that_is_none_is_an_error_that_does_not_repeat_it(
 
 def test_a_retry_has_the_same_id_and_the_next_message_another() -> None:
     failing = Receiver((500, b""), (500, b""), (200, b""))
-    told = alert("webhook", failing.url(), secret=SECRET)
+    sent = alert("webhook", failing.url(), secret=SECRET)
     try:
-        refusal(webhook.send, told, one())
-        refusal(webhook.send, told, one())
-        webhook.send(told, one())
-        webhook.send(told, one(sequence=1))
-        webhook.send(told, many(12))
-        webhook.send(told, many(12))
-        webhook.send(told, many(11))
+        refusal(webhook.send, sent, one())
+        refusal(webhook.send, sent, one())
+        webhook.send(sent, one())
+        webhook.send(sent, one(sequence=1))
+        webhook.send(sent, many(12))
+        webhook.send(sent, many(12))
+        webhook.send(sent, many(11))
     finally:
         failing.close()
     ids = [request.headers["webhook-id"] for request in failing.requests]

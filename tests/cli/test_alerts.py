@@ -90,7 +90,7 @@ def test_what_cannot_be_asked_for(
 # --- eventctl alerts
 
 
-def test_alerts_lists_what_is_open_and_who_was_told(project: Project, post: Post) -> None:
+def test_alerts_lists_what_is_open_and_who_was_reported(project: Project, post: Post) -> None:
     write(project, post, ALSO_PRINTED)
     empty = project.run("alerts")
     assert (empty.stdout, empty.stderr) == ("", "eventctl: nothing is wrong\n")
@@ -99,14 +99,14 @@ def test_alerts_lists_what_is_open_and_who_was_told(project: Project, post: Post
     fail(project, "A", "B")
     project.run("sweep", check=1)
     (line,) = project.run("alerts").stdout.splitlines()
-    key, state, kind, handler, since, until, count, error, told = line.split("\t")
+    key, state, kind, handler, since, until, count, error, sent = line.split("\t")
     assert (state, kind, handler, until, count) == ("open", "exhausted", "lottery", "", "2")
     assert error == "RuntimeError: no luck for 'A'"
-    assert told.startswith("print 20")
+    assert sent.startswith("print 20")
     assert since.endswith("Z")
     (shown,) = json.loads(project.run("alerts", "--json").stdout)
     assert (shown["id"], shown["state"], shown["events"]) == (key, "open", [1, 2])
-    by_channel = {each["channel"]: each for each in shown["told"]}
+    by_channel = {each["channel"]: each for each in shown["notified"]}
     assert by_channel["print"]["as"] == "open"
     assert by_channel["report"]["as"] is None
     assert "no room" in by_channel["report"]["error"]

@@ -53,7 +53,7 @@ def test_all_is_well(well: Project) -> None:
         "failed": "0",
         "held": "0",
         "spool": "0",
-        "untold": "0",
+        "unaccepted": "0",
         "paused": "0",
     }
 
@@ -191,7 +191,7 @@ def test_help_is_no_alarm(well: Project) -> None:
 
 
 @sqlite_only
-def test_a_fault_of_our_own_is_unknown_and_told_on_stderr(well: Project) -> None:
+def test_a_fault_of_our_own_is_unknown_and_reported_on_stderr(well: Project) -> None:
     well.execute("UPDATE eventctl_sweep SET ended_at = 'yesterday'")
     done = well.run("check", check=3)
     assert done.stdout.startswith("EVENTCTL UNKNOWN - a fault in eventctl: TypeError")

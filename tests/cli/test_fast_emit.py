@@ -78,7 +78,7 @@ def test_what_scripts_type_needs_no_click(arguments: list[str]) -> None:
 
 
 @sqlite_only
-def test_what_is_not_plain_is_told_by_click(project: Project) -> None:
+def test_what_is_not_plain_is_reported_by_click(project: Project) -> None:
     project.write('[events]\nbought = ["handlers:draw"]', "def draw(*args): pass\n")
     assert "Usage: eventctl emit" in project.run("emit", "--help").stdout
     for arguments in (["--defr", "bought"], ["bought", "--key"], ["-5"]):

@@ -166,7 +166,7 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
         seen |= dict.fromkeys(statements(project, command, "--incident", str(key), *dry))
     # So do those of a sweep that notifies of an end, and again of what is still tried.
     project.run("cancel", "--incident", str(key), "--yes")
-    look.make_tellings_due(project)
+    look.make_notifications_due(project)
     seen |= dict.fromkeys(statements(project, "sweep", code=1))
     assert any("DISTINCT d.event_id" in each for each in seen)
     assert any("COUNT(DISTINCT" in each for each in seen)

@@ -233,7 +233,7 @@ def test_markup_in_names_and_args_is_text(shop: Project) -> None:
     assert "[/nothing]" in plain(shown)
 
 
-def test_an_open_circuit_breaker_is_told_beneath_the_table(shop: Project) -> None:
+def test_an_open_circuit_breaker_is_reported_beneath_the_table(shop: Project) -> None:
     shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is down')")
     done = shop.run("list", "--format", "table", env={"COLUMNS": "200"})
     assert "lottery: circuit breaker open for" in done.stderr

@@ -96,7 +96,7 @@ def test_an_event_is_recorded_and_run_and_that_is_what_the_exit_code_says(
 
 @sqlite_only
 @pytest.mark.parametrize("output", list(OUTPUTS))
-def test_a_report_that_nobody_can_read_has_not_been_told(project: Project, output: str) -> None:
+def test_a_report_that_nobody_can_read_has_not_been_reported(project: Project, output: str) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")
     run(project, output, "sweep", check=1)

@@ -57,9 +57,9 @@ def test_a_paused_handler_is_run_by_nobody_until_it_is_resumed(shop: Project) ->
     assert stands(shop) == waits
     assert "the handler audit is paused (their maintenance)" in shop.run("sweep", "-v").stderr
     # Nor does replay --now.
-    told = shop.run("replay", "2", "--now").stderr
-    assert "nothing to re-open (audit waits for the sweep)" in told
-    assert "audit is paused: its deliveries wait until it is resumed" in told
+    sent = shop.run("replay", "2", "--now").stderr
+    assert "nothing to re-open (audit waits for the sweep)" in sent
+    assert "audit is paused: its deliveries wait until it is resumed" in sent
     shop.execute("UPDATE eventctl_delivery SET state = 'failed' WHERE handler = 'audit'")
     done = shop.run("replay", "--handler", "audit", "--yes", "--now", check=1)
     assert "audit is paused: its deliveries wait until it is resumed" in done.stderr
@@ -156,7 +156,7 @@ def test_what_waits_for_it_is_shown(shop: Project) -> None:
 
 
 @sqlite_only
-def test_names_are_known_and_told_apart(shop: Project) -> None:
+def test_names_are_known_and_distinguished(shop: Project) -> None:
     assert "nothing is paused" in shop.run("pause").stderr
     assert json.loads(shop.run("pause", "--json").stdout) == []
     assert "no handler or event 'adit'" in shop.run("pause", "adit", check=2).stderr

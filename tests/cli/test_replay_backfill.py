@@ -157,7 +157,7 @@ def test_now_runs_them_and_a_rate_spreads_them_out(shop: Project) -> None:
 
 
 @sqlite_only
-def test_what_is_paused_is_told_and_what_is_added_counts_as_expected(shop: Project) -> None:
+def test_what_is_paused_is_reported_and_what_is_added_counts_as_expected(shop: Project) -> None:
     shop.run("pause", "audit")
     waits = "audit is paused: its deliveries wait until it is resumed"
     assert waits in shop.run("replay", "--backfill", "audit", "--dry-run").stderr

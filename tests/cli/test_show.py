@@ -72,7 +72,7 @@ def test_an_unknown_id_is_one_line_and_exit_code_2(shop: Project) -> None:
         assert f"no event has the id or key '{name}'" in done.stderr
 
 
-def test_what_failed_comes_with_the_command_that_mends_it(shop: Project) -> None:
+def test_what_failed_comes_with_the_command_that_fixes_it(shop: Project) -> None:
     exhaust(shop)
     lines = shop.run("show", "1").stdout.splitlines()
     assert any(line.startswith("lottery  failed, exhausted, 3/3 attempts") for line in lines)
@@ -108,7 +108,7 @@ def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:
     assert "replay" not in shown
 
 
-def test_an_open_circuit_breaker_is_told(shop: Project) -> None:
+def test_an_open_circuit_breaker_is_reported(shop: Project) -> None:
     shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is down')")
     assert "lottery: circuit breaker open for" in shop.run("show", "1").stdout
 

@@ -189,7 +189,7 @@ def test_a_folder_or_a_file_that_cannot_be_read(tmp_path):
     ]
 
 
-def test_all_mistakes_are_told_at_once_in_the_order_of_the_tables(tmp_path):
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_tables(tmp_path):
     path = write(
         tmp_path,
         """
@@ -216,7 +216,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_tables(tmp_path):
     ]
 
 
-def test_a_mistaken_handler_is_told_once_and_not_for_each_event(tmp_path):
+def test_a_mistaken_handler_is_reported_once_and_not_for_each_event(tmp_path):
     found = mistakes(write(tmp_path, "[events]\na = ['h']\nb = ['h']\n[handlers]\nh = 1"))
     assert [line.split(": ")[1] for line in found] == ["handlers.h"]
 

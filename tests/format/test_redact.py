@@ -164,12 +164,12 @@ FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "pu
         ("7", "its item 1 is a number, not a string; put it into quotes"),
     ],
 )
-def test_a_mistaken_entry_is_told(tmp_path: Path, entry: str, wrong: str) -> None:
+def test_a_mistaken_entry_is_reported(tmp_path: Path, entry: str, wrong: str) -> None:
     path = write(tmp_path, f'redact = [{entry}]\n[events]\npurchased = ["a:b"]\n')
     assert mistakes(path) == [f"F: redact: {wrong}"]
 
 
-def test_no_list_is_told(tmp_path: Path) -> None:
+def test_no_list_is_reported(tmp_path: Path) -> None:
     assert mistakes(write(tmp_path, 'redact = "card"')) == [f"F: redact: is a string; {FORM}"]
 
 

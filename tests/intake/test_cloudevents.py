@@ -140,7 +140,7 @@ def test_data_of_every_sort_becomes_args() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "sent"),
     [
         ({"specversion": "0.3"}, "specversion '0.3'; only '1.0' is read"),
         ({"specversion": 1.0}, "specversion 1.0;"),
@@ -152,11 +152,11 @@ def test_data_of_every_sort_becomes_args() -> None:
         ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is no string'),
     ],
 )
-def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], told: str) -> None:
+def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], sent: str) -> None:
     about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"} | changed
     with pytest.raises(UsageError) as caught:
         read(about, "/")
-    assert told in str(caught.value)
+    assert sent in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

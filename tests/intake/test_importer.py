@@ -186,15 +186,15 @@ def test_damaged_files_are_set_aside_and_named_once(project: Project, spool: Pat
     for name, content in DAMAGED.items():
         drop(spool, f"{name}.json", content)
     drop(spool, "good.json", event("A"))
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
     assert look.notes(project) == ['["A"]']
     assert spooled(project) == []
     aside = {path.stem: path.read_bytes() for path in spooled(project, "damaged")}
     assert aside == DAMAGED
-    assert f"{len(DAMAGED)} entries were set aside" in told.stdout
+    assert f"{len(DAMAGED)} entries were set aside" in sent.stdout
     for name in ("half", "list"):
-        assert f"{spool}/damaged/{name}.json:itisnoevent:" in unwrapped(told.stdout)
+        assert f"{spool}/damaged/{name}.json:itisnoevent:" in unwrapped(sent.stdout)
     again = project.run("sweep")
     assert (again.stdout, again.stderr) == ("", "")
     assert len(spooled(project, "damaged")) == len(DAMAGED)
@@ -215,14 +215,12 @@ def test_two_damaged_files_of_one_name_are_both_kept(project: Project, spool: Pa
     assert sorted(path.read_bytes() for path in spooled(project, "damaged")) == [b"one", b"two"]
 
 
-def test_an_unknown_event_is_held_until_events_toml_is_mended(
-    project: Project, spool: Path
-) -> None:
+def test_an_unknown_event_is_held_until_events_toml_is_fixed(project: Project, spool: Path) -> None:
     drop(spool, "a.json", {"name": "refunded", "args": ["A"]}, at=1_700_000_000)
     drop(spool, "b.json", event("B"))
-    told = project.run("sweep", check=1)
-    assert unwrapped(told.stdout).count("noevent'refunded'in") == 1
-    assert f"{spool}/held/a.json" in unwrapped(told.stdout)
+    sent = project.run("sweep", check=1)
+    assert unwrapped(sent.stdout).count("noevent'refunded'in") == 1
+    assert f"{spool}/held/a.json" in unwrapped(sent.stdout)
     assert look.notes(project) == ['["B"]']
     assert [path.name for path in spooled(project, "held")] == ["a.json"]
     again = project.run("sweep")
@@ -248,9 +246,9 @@ def test_what_is_too_large_or_has_a_bad_key_is_held(project: Project, spool: Pat
     drop(spool, "large.json", event("x" * 1_000_001))
     drop(spool, "key.json", event("A", key="ends in a space "))
     drop(spool, "good.json", event("B"))
-    told = project.run("sweep", check=1).stdout
-    assert "max_args" in told
-    assert "no space at either end" in told
+    sent = project.run("sweep", check=1).stdout
+    assert "max_args" in sent
+    assert "no space at either end" in sent
     assert look.notes(project) == ['["B"]']
     project.write(TOML, HANDLERS, store=STORE + "max_args = 2000000\n")
     assert project.run("sweep").stdout == ""

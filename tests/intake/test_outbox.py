@@ -190,9 +190,9 @@ def test_what_cannot_be_an_event_is_held_and_named_once(project: Project) -> Non
     for columns, _ in bad.values():
         add(project, **columns)
     add(project, args='["good"]')
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert f"{len(bad)} entries were set aside" in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert f"{len(bad)} entries were set aside" in sent.stdout
     assert look.notes(project) == ['["good"]']
     held = dict(project.rows("SELECT id, held FROM eventctl_outbox ORDER BY id"))
     assert list(held) == list(range(1, len(bad) + 1))
@@ -203,14 +203,14 @@ def test_what_cannot_be_an_event_is_held_and_named_once(project: Project) -> Non
     # Ones that came later are named, too.
     add(project, name="refunded")
     assert project.run("sweep").stdout == ""
-    look.make_tellings_due(project)
-    told = project.run("sweep", check=1)
-    assert f"{len(bad) + 1} entries were set aside" in told.stdout
-    assert f"eventctl_outbox row {len(bad) + 2}: no event 'refunded'" in told.stdout
+    look.make_notifications_due(project)
+    sent = project.run("sweep", check=1)
+    assert f"{len(bad) + 1} entries were set aside" in sent.stdout
+    assert f"eventctl_outbox row {len(bad) + 2}: no event 'refunded'" in sent.stdout
     assert project.run("sweep").stdout == ""
 
 
-def test_held_rows_are_imported_once_events_toml_is_mended(project: Project) -> None:
+def test_held_rows_are_imported_once_events_toml_is_fixed(project: Project) -> None:
     prepare(project)
     add(project, name="refunded", args='["A"]', created_at=1_700_000_000_000)
     add(project, args=json.dumps(["x" * 1_000_000]))
@@ -226,7 +226,7 @@ def test_held_rows_are_imported_once_events_toml_is_mended(project: Project) -> 
     fire.assert_all_processed(project, 2)
 
 
-def test_a_held_row_can_be_mended_or_deleted_by_hand(project: Project) -> None:
+def test_a_held_row_can_be_fixed_or_deleted_by_hand(project: Project) -> None:
     prepare(project)
     add(project, args="[1,")
     add(project, args="[2,")

@@ -82,9 +82,9 @@ def test_a_row_of_the_outbox(project: Project, case: str) -> None:
         forget(project)
         project.config.write_text(own)
         add(project, **columns)
-        told = project.run("sweep", check=1).stdout
-        assert "in a shell" not in told
-        commands = [each for each in printed(told) if not each.startswith("SELECT")]
+        sent = project.run("sweep", check=1).stdout
+        assert "in a shell" not in sent
+        commands = [each for each in printed(sent) if not each.startswith("SELECT")]
         assert len(commands) == 2
         apply(project, commands[number])
         assert_ended(project)
@@ -106,12 +106,12 @@ def test_what_is_set_aside_is_shown_with_args_that_are_redacted_and_cut(project:
         forget(project)
         project.execute("DELETE FROM eventctl_outbox")
         add(project, **columns)
-        told = project.run("sweep", check=1).stdout
-        assert _SECRET not in told
-        assert f"name: {columns.get('name', 'purchased')}" in told
-        assert "args: " in told
-        assert max(map(len, told.splitlines())) < 600
-    assert 'args: ["A", "••••", "xxx' in told
+        sent = project.run("sweep", check=1).stdout
+        assert _SECRET not in sent
+        assert f"name: {columns.get('name', 'purchased')}" in sent
+        assert "args: " in sent
+        assert max(map(len, sent.splitlines())) < 600
+    assert 'args: ["A", "••••", "xxx' in sent
     project.run("sweep")
     assert project.run("sweep").stdout == ""
 
@@ -156,8 +156,8 @@ def _try_spool(project: Project, case: str) -> None:
         forget(project)
         project.config.write_text(own)
         drop(spool, "it's.json", SPOOL[case])
-        told = project.run("sweep", check=1).stdout
-        commands = printed(told)
+        sent = project.run("sweep", check=1).stdout
+        commands = printed(sent)
         assert len(commands) == (2 if case in (*DAMAGED, "key") and case != "large" else 3)
         assert str(spool) in "".join(commands).replace("""'"'"'""", "'")
         apply(project, commands[number])
@@ -184,9 +184,9 @@ def test_args_that_are_damaged(project: Project, damage: str) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "--defer", "purchased", "A")
     project.execute("UPDATE eventctl_event SET args = ?", damage)
-    told = project.run("sweep", check=1).stdout
-    (update,) = printed(told)
-    assert "event: 1 purchased" in told
+    sent = project.run("sweep", check=1).stdout
+    (update,) = printed(sent)
+    assert "event: 1 purchased" in sent
     apply(project, update)
     assert_ended(project)
     assert look.notes(project) == ["[]"]

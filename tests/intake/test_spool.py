@@ -325,14 +325,14 @@ def mailed(mailbox: look.Mailbox, event: str) -> str:
 def test_one_mail_in_ten_minutes(project: Project) -> None:
     mailbox = look.Mailbox(project.folder / "mailbox")
     write(project, f'[report]\nmail_to = ["ops@example.com"]\nsendmail = "{mailbox.sendmail}"\n')
-    told = project.folder / "state" / "emit-failed.told"
+    sent = project.folder / "state" / "emit-failed.said"
     with any_way(project):
         project.run("emit", "first")
         wait_until(lambda: mailed(mailbox, "first"), what="the first mail")
         project.run("emit", "second")
-        os.utime(told, (time.time() - 590,) * 2)
+        os.utime(sent, (time.time() - 590,) * 2)
         project.run("emit", "second")
-        os.utime(told, (time.time() - 601,) * 2)
+        os.utime(sent, (time.time() - 601,) * 2)
         project.run("emit", "third")
         wait_until(lambda: mailed(mailbox, "third"), what="the second mail")
     one, two = mailed(mailbox, "first"), mailed(mailbox, "third")

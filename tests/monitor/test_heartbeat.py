@@ -109,12 +109,12 @@ def test_a_sweep_that_steps_aside_does_not_call(shop: Project, monitor: Listener
     assert monitor.asked == []
 
 
-def test_a_call_that_fails_is_told_once_an_hour_and_fails_nothing(
+def test_a_call_that_fails_is_reported_once_an_hour_and_fails_nothing(
     shop: Project, monitor: Listener
 ) -> None:
     monitor.status = 404
-    told = sweep(shop)
-    assert told == (
+    sent = sweep(shop)
+    assert sent == (
         "eventctl: [sweep] ping: it answered with 404; this is reported once an hour until a"
         " call gets through\n"
     )
@@ -134,14 +134,14 @@ def test_no_redirect_is_followed(shop: Project, monitor: Listener) -> None:
         assert elsewhere.asked == []
 
 
-def test_nobody_there_is_told(project: Project) -> None:
+def test_nobody_there_is_reported(project: Project) -> None:
     write_project(project, f"http://127.0.0.1:{needs.free_port()}{SECRET}")
     assert "ping: Connection refused; " in sweep(project)
     write_project(project, f"http://no-such-host.invalid{SECRET}")
-    (project.folder / "events.db.state" / "ping.told").unlink()
-    told = sweep(project)
-    assert "ping: " in told
-    assert "invalid" not in told
+    (project.folder / "events.db.state" / "ping.said").unlink()
+    sent = sweep(project)
+    assert "ping: " in sent
+    assert "invalid" not in sent
 
 
 def test_a_server_that_hangs_is_given_up(project: Project, monitor: Listener) -> None:

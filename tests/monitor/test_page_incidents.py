@@ -69,7 +69,7 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
     assert "lottery: 2 deliveries" in shown["In no incident"]
 
 
-def test_who_was_told_and_who_was_not(project: Project, post: Post) -> None:
+def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:
     write(project, post, BOSS)
     fail(project)
     post.refuse("no <room>")

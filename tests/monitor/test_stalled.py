@@ -27,8 +27,8 @@ def stalled(project: Project) -> Project:
 
 def forget(project: Project) -> None:
     """Make it look as if an hour had passed since it was told."""
-    for told in project.folder.rglob("stalled.told"):
-        told.unlink()
+    for sent in project.folder.rglob("stalled.said"):
+        sent.unlink()
 
 
 def python(project: Project, program: str, *options: str) -> subprocess.CompletedProcess[str]:

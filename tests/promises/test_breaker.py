@@ -142,7 +142,7 @@ def test_what_kills_the_sweep_takes_nothing_with_it_the_next_time(
 
 
 @sqlite_only
-def test_two_that_kill_the_sweep_are_told_apart(project: Project) -> None:
+def test_two_that_kill_the_sweep_are_distinguished(project: Project) -> None:
     write(project, "deadly", "ok")
     fire.defer(project, "deadly", "deadly", *["ok"] * 5)
     for _ in range(10):

@@ -177,7 +177,7 @@ def mend_store(project: Project) -> None:
     project.write(TOML, store='state = "state"')
 
 
-def untold(project: Project, serial: int) -> int:
+def unsent(project: Project, serial: int) -> int:
     """A delivery that ran out of retries, and one that ran out before, and was given up since."""
     defer(project, ["bad", "worse"], serial)
     project.execute(
@@ -206,7 +206,7 @@ def untold(project: Project, serial: int) -> int:
     return 2
 
 
-def check_told(project: Project, serial: int, said: str) -> None:
+def check_sent(project: Project, serial: int, said: str) -> None:
     """All that is open was told as it is now, and what was given up is over."""
     rows = project.rows(
         "SELECT i.handler, i.ended_at IS NULL, t.told, t.told_count = i.count, t.lease"
@@ -262,7 +262,7 @@ SCENARIOS = [
         at_rest=("spool/held/*.json", "spool/damaged/*.json"),
     ),
     Scenario("import of the outbox", ("sweep",), in_outbox, check=check_outbox),
-    Scenario("telling", ("sweep",), untold, check=check_told),
+    Scenario("telling", ("sweep",), unsent, check=check_sent),
     Scenario("transactional", ("sweep",), payments, check=check_balance),
     Scenario("transactional, worker", ("sweep",), payments, victim="worker", check=check_balance),
 ]

@@ -154,7 +154,7 @@ def toml(value: object) -> str:
         ),
     )
 )
-def test_any_events_toml_is_read_or_told_line_by_line(tmp_path: Path, content: bytes) -> None:
+def test_any_events_toml_is_read_or_reported_line_by_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "events.toml"
     path.write_bytes(content)
     try:
@@ -250,7 +250,7 @@ def test_any_row_of_the_outbox_is_imported_or_held(
 
 @settings(small, max_examples=60)
 @given(st.lists(LINES, max_size=5))
-def test_any_batch_is_recorded_whole_or_told_in_one_line(
+def test_any_batch_is_recorded_whole_or_reported_in_one_line(
     tmp_path: Path, lines: list[bytes]
 ) -> None:
     with new_shop(tmp_path) as shop:
@@ -275,7 +275,7 @@ def test_any_batch_is_recorded_whole_or_told_in_one_line(
     st.none() | TEXT,
     st.none() | TEXT | st.integers().map(str),
 )
-def test_any_emit_is_recorded_or_told_in_one_line(
+def test_any_emit_is_recorded_or_reported_in_one_line(
     tmp_path: Path, args: list[str], json_args: str | None, key: str | None, delay: str | None
 ) -> None:
     given_options = [("--json", json_args), ("--key", key), ("--delay", delay)]
@@ -291,7 +291,7 @@ def test_any_emit_is_recorded_or_told_in_one_line(
 @pytest.mark.parametrize("command", ["list", "show", "replay", "sweep", "emit"])
 @settings(small, max_examples=20)
 @given(st.lists(TEXT, max_size=3))
-def test_any_command_line_is_told_of_without_a_traceback(
+def test_any_command_line_is_reported_without_a_traceback(
     tmp_path: Path, command: str, words: list[str]
 ) -> None:
     with new_shop(tmp_path) as shop:

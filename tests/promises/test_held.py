@@ -34,10 +34,10 @@ def test_an_unknown_handler_is_held_until_it_is_back(project: Project) -> None:
     project.run("emit", "-q", "--defer", "purchased", "a")
     project.run("emit", "-q", "--defer", "purchased", "b")
     project.write(WITHOUT_LOTTERY)
-    told = project.run("sweep", check=1)
-    assert told.stdout.count("lottery: 2 deliveries of purchased are held") == 1
-    assert "handler 'lottery' is not in events.toml" in told.stdout
-    assert 'Add the handler "lottery" back to [handlers]' in " ".join(told.stdout.split())
+    sent = project.run("sweep", check=1)
+    assert sent.stdout.count("lottery: 2 deliveries of purchased are held") == 1
+    assert "handler 'lottery' is not in events.toml" in sent.stdout
+    assert 'Add the handler "lottery" back to [handlers]' in " ".join(sent.stdout.split())
     assert notes(project) == ['["a"]', '["b"]']
     assert delivery(project, "lottery")[1:4] == ("pending", "unknown handler", 0)
     assert status(project) == 1
@@ -68,17 +68,17 @@ def test_a_held_delivery_is_looked_at_again_within_a_minute(project: Project) ->
 DAMAGES = ("", "[", "7", '"text"', "null", "[1] [2]", "not JSON \x1b[31m", "[" * 50_000)
 
 
-def test_damaged_args_are_held_until_they_are_mended(project: Project) -> None:
+def test_damaged_args_are_held_until_they_are_fixed(project: Project) -> None:
     project.write(TOML, HANDLERS)
     events = [*(json.dumps({"name": "purchased", "args": [n]}) for n in range(len(DAMAGES)))]
     project.run("emit", "-q", "--batch", "-", input="\n".join(events))
     for number, damage in enumerate(DAMAGES):
         project.execute("UPDATE eventctl_event SET args = ? WHERE id = ?", damage, number + 1)
     project.run("emit", "-q", "--defer", "purchased", "good")
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert "16 deliveries are held (coupon, lottery)" in told.stdout
-    assert "\x1b" not in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "16 deliveries are held (coupon, lottery)" in sent.stdout
+    assert "\x1b" not in sent.stdout
     assert notes(project) == ['["good"]', '["good"]']
     for number in range(len(DAMAGES)):
         held = delivery(project, "coupon", number + 1)
@@ -101,10 +101,10 @@ def test_bytes_that_are_not_utf8_block_nothing(project: Project, bad: str) -> No
     project.run("emit", "-q", "--defer", "purchased", "good")
     was = project.value(f"SELECT `{bad}` FROM eventctl_event WHERE id = 1")
     project.execute(f"UPDATE eventctl_event SET `{bad}` = CAST(X'5B22FF225D' AS TEXT) WHERE id = 1")
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
     assert notes(project).count('["good"]') == 2
-    assert "is held" in told.stdout
+    assert "is held" in sent.stdout
     assert delivery(project, "coupon")[1:4] == ("pending", "damaged args", 0)
     make_due(project)
     assert project.run("sweep").stdout == ""
@@ -121,9 +121,9 @@ def test_a_handlers_name_that_is_not_utf8_blocks_nothing(project: Project) -> No
     project.execute(
         "UPDATE eventctl_delivery SET handler = CAST(X'FF' AS TEXT) WHERE handler = 'coupon'"
     )
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert "held" in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "held" in sent.stdout
     assert notes(project) == ['["a"]']
     make_due(project)
     assert project.run("sweep").stdout == ""
@@ -134,9 +134,9 @@ def test_an_event_whose_row_is_gone_blocks_nothing(project: Project) -> None:
     project.run("emit", "-q", "--defer", "purchased", "gone")
     project.run("emit", "-q", "--defer", "purchased", "there")
     project.execute("DELETE FROM eventctl_event WHERE id = 1")
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert "its event's row is gone" in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "its event's row is gone" in sent.stdout
     assert notes(project) == ['["there"]', '["there"]']
     make_due(project)
     assert project.run("sweep").stdout == ""
@@ -154,7 +154,7 @@ def test_a_notice_whose_delivery_is_gone_blocks_no_report(project: Project) -> N
         "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
         " VALUES ('exhausted', 999, 1, 1)"
     )
-    told = project.run("sweep", check=1)
-    assert told.stderr == ""
-    assert "lottery: 1 delivery of purchased is held" in told.stdout
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "lottery: 1 delivery of purchased is held" in sent.stdout
     assert project.run("sweep").stdout == ""

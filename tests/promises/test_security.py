@@ -115,7 +115,7 @@ def test_refused_by_every_command_and_nothing_is_changed(shop: Project) -> None:
     assert not (shop.folder / "events.db").exists()
 
 
-def test_who_is_not_root_is_told_on_a_terminal(
+def test_who_is_not_root_is_reported_on_a_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, "", 0o666)
@@ -125,13 +125,13 @@ def test_who_is_not_root_is_told_on_a_terminal(
     (line,) = config.concerns(path)
     assert line.startswith(f"{path}: can be changed by the group ")
     # Cron would mail it each minute; on a terminal it stands above what was asked for.
-    for terminal, told in ((False, ""), (True, f"eventctl: {line}\n")):
+    for terminal, sent in ((False, ""), (True, f"eventctl: {line}\n")):
         monkeypatch.setattr(os, "isatty", lambda fd, terminal=terminal: terminal)
         assert cli.run(["--config", str(path), "emit", "x"]) == 2
         assert (
             capsys.readouterr()
             .err.removesuffix(f"{path}: it has no [events]\n")
-            .startswith(told + "eventctl: no event")
+            .startswith(sent + "eventctl: no event")
         )
 
 
@@ -208,8 +208,8 @@ def test_what_is_no_plain_file_in_the_spool_is_set_aside(shop: Project) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(f"/proc/self/fd/{fd}/socket.json")  # the path itself is too long
     os.close(fd)
-    told = shop.run("sweep", check=1, timeout=20).stdout
-    assert "5 entries were set aside" in told
+    sent = shop.run("sweep", check=1, timeout=20).stdout
+    assert "5 entries were set aside" in sent
     assert count(shop, "event") == 0
     assert sorted(path.name for path in (spool / "damaged").iterdir()) == [
         *("fifo.json", "folder.json", "gone.json", "link.json", "socket.json")
@@ -223,7 +223,7 @@ def test_no_link_in_the_state_folder_is_followed(shop: Project) -> None:
     victim.write_text("precious")
     state = shop.folder / "events.db.state"
     state.mkdir()
-    for name in ("boot", "sweep.lock", "exposed.told"):
+    for name in ("boot", "sweep.lock", "exposed.said"):
         (state / name).symlink_to(victim)
     shop.run("emit", "--defer", "-q", "purchased")
     shop.run("sweep", check=None)
@@ -313,8 +313,8 @@ def test_a_password_is_in_no_error(
     wrong = project.config.read_text().replace("//app", "//nobody")
     for text, code in ((away, 74), (wrong, 78)):
         project.config.write_text(text)
-        for told in project.folder.glob("*/store.told"):
-            told.unlink()
+        for sent in project.folder.glob("*/store.said"):
+            sent.unlink()
         emitted = project.run("emit", "purchased", env=environment)
         (line,) = emitted.stderr.splitlines()
         assert "the event is kept in" in line
@@ -519,7 +519,7 @@ def assert_mail_is_harmless(mail: str) -> None:
         (f"--{ESCAPES}",),
     ],
 )
-def test_what_a_mistaken_command_line_held_is_told_escaped(
+def test_what_a_mistaken_command_line_held_is_reported_escaped(
     shop: Project, arguments: tuple[str, ...]
 ) -> None:
     done = shop.run(*arguments, check=None)
@@ -535,9 +535,9 @@ def test_a_handler_that_was_written_into_a_row_is_held(shop: Project) -> None:
     shop.run("emit", "-q", "--defer", "purchased", "touch pwned")
     shop.execute("UPDATE eventctl_delivery SET handler = ?", "os:system")
     shop.execute("UPDATE eventctl_event SET expected = ?", '["os:system"]')
-    told = shop.run("sweep", check=1).stdout
-    assert "os:system" in told
-    assert "held" in told
+    sent = shop.run("sweep", check=1).stdout
+    assert "os:system" in sent
+    assert "held" in sent
     assert delivery(shop, "os:system").reason == "unknown handler"
     assert not (shop.folder / "pwned").exists()
     make_due(shop)

@@ -235,9 +235,9 @@ def test_a_second_sweep_steps_aside_in_silence(project: Project) -> None:
         second = project.run("sweep", timeout=20)
         assert (second.stdout, second.stderr) == ("", "")
         assert delivery(project, "note", 2).state == "pending"
-        told = project.run("sweep", "-v", timeout=20)
-        assert told.stdout == ""
-        assert told.stderr == (
+        sent = project.run("sweep", "-v", timeout=20)
+        assert sent.stdout == ""
+        assert sent.stderr == (
             "eventctl: another sweep is running on this host: nothing to do here\n"
         )
     assert first.wait(30) == 0

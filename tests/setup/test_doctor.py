@@ -66,7 +66,7 @@ def test_a_mistaken_events_toml(project: Project, toml: str, words: str, fix: st
 
 
 @sqlite_only
-def test_all_mistakes_are_told_and_a_missing_file_is_one(project: Project) -> None:
+def test_all_mistakes_are_reported_and_a_missing_file_is_one(project: Project) -> None:
     project.config.write_text('colour = "red"\n[store]\nurl = "x"\n[sweep]\njobs = 0')
     assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
     project.config.unlink()
@@ -119,13 +119,13 @@ def test_what_lies_in_the_spool(project: Project) -> None:
         (spool / name).write_text("{}")
     os.utime(spool / "old.json", (1, 1))
     spool.chmod(0o777)
-    told = [line for line in doctor(project, check=1) if line.check == "spool"]
-    assert [line.level for line in told] == ["problem", "warning", "warning", "warning"]
-    assert "anybody can write to" in told[0].text
-    assert told[0].fix == f"chmod go-w {spool}"
-    assert told[1].text.startswith("1 file in ")
-    assert told[2].text.startswith("2 files in ")
-    assert f"1 file in {spool}/damaged" in told[3].text
+    sent = [line for line in doctor(project, check=1) if line.check == "spool"]
+    assert [line.level for line in sent] == ["problem", "warning", "warning", "warning"]
+    assert "anybody can write to" in sent[0].text
+    assert sent[0].fix == f"chmod go-w {spool}"
+    assert sent[1].text.startswith("1 file in ")
+    assert sent[2].text.startswith("2 files in ")
+    assert f"1 file in {spool}/damaged" in sent[3].text
 
 
 @sqlite_only

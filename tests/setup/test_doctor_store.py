@@ -202,7 +202,7 @@ def mail_server(**options: Any) -> Iterator[int]:
     """A mail server that takes one password, and no mail; yield its port."""
 
     class Nobody:
-        async def handle_MAIL(self, *told: object) -> str:  # noqa: N802 - the name is aiosmtpd's
+        async def handle_MAIL(self, *sent: object) -> str:  # noqa: N802 - the name is aiosmtpd's
             raise AssertionError("doctor has begun to send a mail")
 
     def login(server: Any, session: Any, envelope: Any, how: str, data: Any) -> AuthResult:

@@ -140,7 +140,7 @@ def test_an_event_is_found_by_its_id_and_else_by_its_key(
 
 
 @sqlite_only
-def test_a_store_that_breaks_is_told_in_one_line(project: Project, database: Database) -> None:
+def test_a_store_that_breaks_is_reported_in_one_line(project: Project, database: Database) -> None:
     record_events(database, 1)
     database.close()
     (project.folder / "events.db").write_bytes(b"no database at all, but long enough" * 100)

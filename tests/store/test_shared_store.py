@@ -63,7 +63,7 @@ def test_what_one_user_leaves_beside_the_store_is_not_closed_to_the_others(
     assert len(look.notes(shared)) == 4
 
 
-def test_who_may_only_read_the_store_is_told_so_once(shared: Project) -> None:
+def test_who_may_only_read_the_store_is_reported_so_once(shared: Project) -> None:
     (shared.folder / "shop").chmod(0o755)
     (shared.folder / "shop" / "events.db").chmod(0o644)
     shared.run("emit", "--defer", "purchased", "1")

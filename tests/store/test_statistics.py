@@ -85,7 +85,7 @@ def asked(database: Database) -> dict[str, Callable[[], object]]:
         "backlog": lambda: statistics.backlog(database, now, Paused()),
         "backlog by event": lambda: statistics.backlog(database, now, Paused((), ("x", "y"))),
         "incidents": lambda: statistics.open_incidents(database),
-        "untold": lambda: statistics.untold(database, ["report", "slack"], now),
+        "unaccepted": lambda: statistics.unaccepted(database, ["report", "slack"], now),
         "failed": lambda: statistics.failed(database),
         "unsolved": lambda: failures.unsolved(database),
         "last sweep": lambda: statistics.last_sweep(database),
@@ -180,7 +180,7 @@ def test_each_query_reads_an_index_on_sqlite(project: Project, database: Databas
         "backlog": {"eventctl_delivery_due"},
         "backlog by event": {"eventctl_delivery_due"},
         "incidents": {"eventctl_incident_open"},
-        "untold": {"eventctl_telling_due"},
+        "unaccepted": {"eventctl_telling_due"},
         "failed": {"eventctl_delivery_reason"},
         "unsolved": {
             "eventctl_delivery_reason",

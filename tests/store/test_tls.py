@@ -177,6 +177,6 @@ def hidden(driver: dict[str, str]) -> list[str]:
 
 def test_a_ca_that_would_not_be_looked_at_is_a_mistake(tmp_path: Path) -> None:
     text = '[store]\nurl = "mysql://app@db1/shop"\nssl_ca = "ca.pem"\n'
-    told = 'F: store.ssl_ca: is of no use without verification; set ssl = "verify"'
-    assert mistakes(write(tmp_path, text)) == [told]
-    assert mistakes(write(tmp_path, text + 'ssl = "required"\n')) == [told]
+    sent = 'F: store.ssl_ca: is of no use without verification; set ssl = "verify"'
+    assert mistakes(write(tmp_path, text)) == [sent]
+    assert mistakes(write(tmp_path, text + 'ssl = "required"\n')) == [sent]

@@ -225,7 +225,7 @@ def let_time_pass(project: Project) -> None:
     """Make all due that waits for its time."""
     look.make_due(project)
     project.execute("UPDATE eventctl_notice SET due_at = 1")
-    look.make_tellings_due(project)
+    look.make_notifications_due(project)
 
 
 def check_deliveries(project: Project, events: set[int], phantoms: set[int], lax: bool) -> None:
@@ -246,7 +246,7 @@ def check_deliveries(project: Project, events: set[int], phantoms: set[int], lax
         " reported_at FROM eventctl_delivery"
     )
     for row in rows:
-        delivery, event, handler, state, reason, attempts, due_at, claim, done_at, told = row
+        delivery, event, handler, state, reason, attempts, due_at, claim, done_at, sent = row
         if event not in events:
             continue  # of an earlier run, and looked at then
         states.setdefault(event, set()).add(state)
@@ -255,7 +255,7 @@ def check_deliveries(project: Project, events: set[int], phantoms: set[int], lax
         assert state in ("done", "failed"), row
         assert (state == "done") is (done_at is not None), row
         assert state == "done" or reason, row
-        assert told or reason not in ("exhausted", "discarded"), f"nobody was told: {row}"
+        assert sent or reason not in ("exhausted", "discarded"), f"nobody was told: {row}"
         tries = history.get(delivery, [])
         wanted = starts[event, handler] + (delivery in phantoms)
         allowed = {wanted, wanted + 1} if lax and (1, "lost") in tries else {wanted}

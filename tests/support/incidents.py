@@ -95,10 +95,10 @@ def named(found: Digest, key: str = KEY, **more: Any) -> Digest:
     return replace(found, incidents=tuple(incidents))
 
 
-def refusal(send: Any, told: Alert, about: Digest | None = None, **options: Any) -> str:
+def refusal(send: Any, sent: Alert, about: Digest | None = None, **options: Any) -> str:
     """Return why a message was not accepted: one printable line, short, without a secret."""
     with pytest.raises(ChannelError) as caught:
-        send(told, about or one(), **options)
+        send(sent, about or one(), **options)
     line = str(caught.value)
     assert line.isprintable()
     assert len(line) <= 400

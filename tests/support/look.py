@@ -69,7 +69,7 @@ def make_due(project: Project) -> None:
     project.execute("UPDATE eventctl_delivery SET due_at = 1 WHERE state = 'pending'")
 
 
-def make_tellings_due(project: Project) -> None:
+def make_notifications_due(project: Project) -> None:
     """Make all that will be told again due now, as if the time had passed."""
     project.execute(
         "UPDATE eventctl_telling SET due_at = 1, leased_until = NULL WHERE due_at IS NOT NULL"

@@ -216,9 +216,9 @@ class Model:
     def may_go(self, event: int, failed: bool) -> bool:
         """Return whether an event may be pruned: it is over, and nobody has to be told of it."""
         deliveries = [d for d in self.deliveries.values() if d.event == event]
-        untold = {delivery for _, delivery in self.notices}
+        unsent = {delivery for _, delivery in self.notices}
         allowed = ("done", "failed") if failed else ("done",)
-        return all(d.state in allowed and d.id not in untold for d in deliveries)
+        return all(d.state in allowed and d.id not in unsent for d in deliveries)
 
     def forget(self, event: int) -> None:
         """It was pruned, with all that belongs to it."""

@@ -253,8 +253,8 @@ class Refuser:
             # Its file is still there. Where the answer to the commit is lost nobody knows.
             right = code in (2, 74, 78) and (not kept or "may be recorded" in run.done.stderr)
         elif code in (74, 78):
-            told = given_back == set(keys) or not self.scenario.command
-            right = not kept and (told or run.is_mute(2))
+            sent = given_back == set(keys) or not self.scenario.command
+            right = not kept and (sent or run.is_mute(2))
         else:
             right = False
         if right:

@@ -109,13 +109,13 @@ def test_the_targets_password_is_never_in_an_argument(
     file.write_text(f"[client]\nuser={user.split(':')[0]}\npassword={PASSWORD}\n")
     project.run("copy", "--to", f"mysql://{place}", "--read-default-file", str(file))
     assert content(target) == content(project)
-    for wrong, told in (
+    for wrong, sent in (
         ("postgres://db1/shop", "is neither sqlite:/// nor mysql://"),
         ("sqlite:///", "names no file"),
         ("mysql://db1/${", "environment"),
     ):
         done = project.run("copy", "--to", wrong, check=2)
-        assert told in done.stderr or "${NAME}" in done.stderr
+        assert sent in done.stderr or "${NAME}" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 

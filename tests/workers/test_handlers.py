@@ -96,9 +96,9 @@ def test_discard_gives_up_at_once_and_tells(project: Project) -> None:
     assert "give_up discarded on go 1: no such user; it is given up" in said
     assert delivery(project, "give_up")[1:5] == ("failed", "discarded", 1, None)
     assert status(project) == 3
-    told = project.run("sweep", check=1).stdout
-    assert "give_up: 1 delivery of go was discarded by the handler" in told
-    assert "no such user" in told
+    sent = project.run("sweep", check=1).stdout
+    assert "give_up: 1 delivery of go was discarded by the handler" in sent
+    assert "no such user" in sent
     assert project.run("sweep").stdout == ""
 
 

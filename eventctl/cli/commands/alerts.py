@@ -125,7 +125,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "last": iso(incident.last_at),
         "ended": iso(incident.ended_at),
         "silentUntil": _silent_until(incident),
-        "told": [
+        "notified": [
             {
                 "channel": sent.channel,
                 "as": sent.state,

@@ -40,7 +40,7 @@ def command(
 
     Name events by their ids or keys, or select them with the same filters as in
     list. Of these events, what waits, is held or has failed becomes failed, with
-    the reason cancelled, and nobody is told of it. What is running goes on: cancel
+    the reason cancelled, and nobody is notified. What is running goes on: cancel
     again once it has ended. With --handler only deliveries to that handler are
     cancelled. Where it is more than one delivery, cancel asks first. What is
     cancelled can be re-opened by replay.
@@ -60,7 +60,7 @@ def command(
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]
         running = [row for row in rows if row.fate == Fate.RUNNING]
-        theirs = {row.delivery.event_id for row in running}  # these are told by themselves
+        theirs = {row.delivery.event_id for row in running}  # these have lines of their own
         selection.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
             return _show(context, rows, to_do)

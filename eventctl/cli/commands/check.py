@@ -25,7 +25,7 @@ _MEANS = {
     "failed": ("N", "more deliveries than this have failed and need a person"),
     "held": ("N", "more deliveries, outbox rows and spool files than this are held"),
     "spool": ("TIME", "a file has been in this host's spool for longer than this"),
-    "untold": ("TIME", "a channel has not accepted an alert for longer than this"),
+    "unaccepted": ("TIME", "a channel has not accepted an alert for longer than this"),
     "paused": ("N", "more handlers and events than this are paused"),
 }
 _OFF = "off"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import span
-from eventctl.cli.selection import TOLD, deliveries
+from eventctl.cli.selection import MOST_SHOWN, deliveries
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
@@ -32,18 +32,18 @@ def run_now(
     """Run deliveries, each once; return the exit code. `interval` is in seconds.
 
     `verbose` tells of each attempt, and of what its handler writes, as it happens;
-    otherwise only the first failures are told, once all is over.
+    otherwise only the first failures are shown, once all is over.
     """
     if context.config.mistakes:
         raise ConfigError(list(context.config.mistakes))
     unsuccessful: list[tuple[Result, Verdict]] = []
 
-    def told(result: Result, verdict: Verdict) -> None:
+    def on_result(result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.NOT_STARTED:
             return
         if verbose:
             complain(in_words(result, verdict))
-        elif verdict.state != State.DONE and len(unsuccessful) < TOLD:
+        elif verdict.state != State.DONE and len(unsuccessful) < MOST_SHOWN:
             unsuccessful.append((result, verdict))
         bar.advance()
 
@@ -52,7 +52,7 @@ def run_now(
             context.config,
             database,
             delivery_ids,
-            told,
+            on_result,
             interval=interval,
             on_line=teller(context.config, heard_line) if verbose else None,
         )

@@ -168,8 +168,8 @@ class _Page:
             self._standing(delivery),
         )
         history = [each for each in self._history if each.delivery_id == delivery.id]
-        told = history and history[-1].error == delivery.last_error
-        if delivery.state != State.DONE and delivery.last_error and not told:
+        shown = history and history[-1].error == delivery.last_error
+        if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
         yield from self._attempts(history)
         if history and delivery.state != State.DONE:

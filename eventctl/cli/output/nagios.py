@@ -18,7 +18,7 @@ from eventctl.monitor.thresholds import Severity
 
 
 class Plugin(click.Command):
-    """A command whose every mistake is told in one line on stdout, where monitors read it."""
+    """A command whose every mistake is one line on stdout, where monitors read it."""
 
     def make_context(
         self,

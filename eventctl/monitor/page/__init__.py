@@ -96,7 +96,7 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     total = f"{sum(failed.values()):,}"
     yield tile("Need a person", total, most or "nothing has failed", "failed")
     count = sum(health.incidents.values())
-    yield tile("Open incidents", f"{count:,}", _incidents(health), "untold", alarm=count > 0)
+    yield tile("Open incidents", f"{count:,}", _incidents(health), "unaccepted", alarm=count > 0)
     names = ", ".join(wording.name(each.handler) for each in breakers) or "all are closed"
     yield tile("Circuit breakers open", f"{len(breakers)}", names, alarm=bool(breakers))
     names = wording.listed([pause.name for pause in paused]) or "nothing is paused"

@@ -208,7 +208,7 @@ def _alerts(config: Config, opened: Database) -> Findings:
     """Check what each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
-    refused = [each for each in statistics.untold(opened, channels, now) if each.error]
+    refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
     for each in refused:
         name = printable(each.channel)
         yield problem(

@@ -34,7 +34,7 @@ _COLUMNS = (
 )
 _NOTIFICATION = (
     *(NotificationRow.id, NotificationRow.incident_id, NotificationRow.channel),
-    *(NotificationRow.told, NotificationRow.told_at, NotificationRow.told_count),
+    *(NotificationRow.state, NotificationRow.sent_at, NotificationRow.sent_count),
     *(NotificationRow.times, NotificationRow.due_at, NotificationRow.error),
 )
 

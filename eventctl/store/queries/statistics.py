@@ -42,7 +42,7 @@ _BACKLOG_BY_EVENT = (
 _INCIDENTS = (
     "SELECT kind, COUNT(*) FROM eventctl_incident {incident_open} WHERE open_as > '' GROUP BY kind"
 )
-_UNTOLD = (
+_UNACCEPTED = (
     "SELECT t.channel, COUNT(*), MIN(t.due_at), MAX(t.error)"
     " FROM eventctl_telling t {{telling_due}}"
     " JOIN eventctl_incident i ON i.id = t.incident_id"
@@ -86,7 +86,7 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class Unaccepted:
     """What a channel is to be sent and has not accepted yet: how many incidents.
 
     `since` is when the oldest of it was due, in milliseconds since 1970; `error` is
@@ -174,15 +174,15 @@ def open_incidents(database: Database) -> dict[str, int]:
     return {text_of(kind): count for kind, count in database.read(_INCIDENTS)}
 
 
-def untold(database: Database, channels: Sequence[str], now: int) -> list[Untold]:
+def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Unaccepted]:
     """Return what these channels were to be sent by `now` (milliseconds since 1970) and were not,
     the oldest first. What a person has silenced is not to be sent.
     """
     if not channels:
         return []
-    sql = _UNTOLD.format(channels=marks(channels))
+    sql = _UNACCEPTED.format(channels=marks(channels))
     return [
-        Untold(text_of(channel), count, since, None if error is None else text_of(error))
+        Unaccepted(text_of(channel), count, since, None if error is None else text_of(error))
         for channel, count, since, error in database.read(sql, (*channels, now, now))
     ]
 

@@ -132,10 +132,13 @@ def emit(
         if not runs:
             emission.on_recorded(run.defer(config, event, later))
         elif detach:
-            run.detach(config, event, emission.on_recorded, complain)
-        elif signal := run.emit(config, event, emission.on_recorded, emission.on_result, complain):
+            run.detach(config, event, emission.on_recorded, emission.warn)
+        elif signal := run.emit(
+            config, event, emission.on_recorded, emission.on_result, emission.warn
+        ):
             return 128 + signal
-        words = run.stalled(config)
+        # Where the store or the host has just failed, nobody waits for it once more.
+        words = "" if emission.warned else run.stalled(config)
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         if emission.id is None:
             return _keep(context, config, event, error, later)
@@ -169,6 +172,7 @@ class _Emission:
         self._runs = runs
         self.id: int | None = None
         self.failed = False
+        self.warned = False
 
     def on_recorded(self, recorded: Recorded) -> None:
         self.id = recorded.id
@@ -184,6 +188,10 @@ class _Emission:
             except OutputError as error:
                 complain(f"{error}; event {recorded.id} is recorded all the same")
                 print_no_more()
+
+    def warn(self, line: str) -> None:
+        self.warned = True
+        complain(line)
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.SUCCEEDED:

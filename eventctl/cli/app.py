@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from importlib import import_module
@@ -54,6 +53,23 @@ COMMANDS: dict[str, dict[str, str]] = {
 none of them. Each is `command` in the file of its name."""
 
 
+_ELSEWHERE = {
+    "retry": "replay",
+    "requeue": "replay",
+    "status": "list, or eventctl stats",
+    "logs": "show",
+    "inspect": "show",
+    "dead": "list --status failed",
+    "failed": "list --status failed",
+    "publish": "emit",
+    "send": "emit",
+    "run": "sweep",
+    "worker": "sweep",
+    "purge": "prune",
+}
+"""What other tools call our commands."""
+
+
 class Commands(click.Group):
     """The commands, each imported when it is used: start-up is most of what emit costs."""
 
@@ -77,8 +93,10 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.list_commands(ctx):
-            hint = did_you_mean(name, self.list_commands(ctx)) or "see eventctl --help"
-            ctx.fail(f"No such command {name!r}: {hint}")
+            hint = did_you_mean(name, self.list_commands(ctx))
+            if meant := _ELSEWHERE.get(name):
+                hint = f"use eventctl {meant}"
+            ctx.fail(f"no such command {name!r}: {hint or 'see eventctl --help'}")
         return super().resolve_command(ctx, args)
 
 
@@ -113,14 +131,25 @@ def main(arguments: list[str]) -> int:
         return code if isinstance(code, int) else EXIT_DONE
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        return error.exit_code
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        sys.stderr.write(printable(shown.getvalue(), lines=True))  # it quotes what was typed
-        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
-            complain("to pass it as an ARG, put -- before the ARGs")
+        complain(_one_line(error))
         return error.exit_code
     except SystemExit:
         return EXIT_DONE  # click's own answer to a reader that has gone
     except click.Abort:
         raise KeyboardInterrupt from None
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Return what is wrong with a command line, and where its help is."""
+    words = printable(" ".join(error.format_message().split())).rstrip(".")
+    words = words[:1].lower() + words[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if not context:
+        return words
+    if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
+        words += "; to pass it as an ARG, put -- before the ARGs"
+    return words if "--help" in words else f"{words} (see {context.command_path} --help)"

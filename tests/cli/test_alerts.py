@@ -66,15 +66,15 @@ def test_silence_for_a_time_and_its_end(project: Project, post: Post) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("ack",), "Missing argument"),
+        (("ack",), "missing argument"),
         (("ack", "xyz"), "is not the id of an incident"),
         (("ack", "abc"), "is not the id of an incident"),
         (("ack", "abcdef"), "no incident has the id 'abcdef'"),
         (("ack", "abcdef", "--for", "soon"), "--for: "),
         (("ack", "abcdef", "--for", "0s"), "is too short"),
         (("ack", "abcdef", "--for", "1h", "--undo"), "--for cannot go with it"),
-        (("alerts", "--kind", "worse"), "Invalid value for '--kind'"),
-        (("alerts", "tets"), "No such command"),
+        (("alerts", "--kind", "worse"), "invalid value for '--kind'"),
+        (("alerts", "tets"), "no such command"),
         (("alerts", "test", "nobody"), "no channel 'nobody' in events.toml; there are: report"),
     ],
 )

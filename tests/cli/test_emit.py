@@ -213,7 +213,7 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
         (["emit", "--key", "order 7 ", "purchased"], "no space at either end"),
         (["emit", "--key", " order 7", "purchased"], "no space at either end"),
         (["emit", "--batch", "-", "purchased"], "--batch cannot go with NAME"),
-        (["emit", "--nonsense"], "No such option"),
+        (["emit", "--nonsense"], "no such option"),
     ],
 )
 @sqlite_only

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from eventctl.config import parse_duration
 from eventctl.config.model import Config
 from eventctl.errors import (
     ConfigError,
-    EventctlError,
     StalledWarning,
     StoreUnavailable,
     UsageError,
@@ -25,17 +24,9 @@ from eventctl.run import emit as emitter
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
+from eventctl.store.forks import ProcessLock
 
-_lock = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()  # a thread that is not there any more may have held it
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
+_lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 _looked_at: dict[str, float] = {}
@@ -61,7 +52,7 @@ def emit(
     fresh process. The same `key` again gives the same id, and runs nothing twice.
 
     events.toml is found as the command finds it, or named by `config`. The store's
-    connection stays open; it is safe in threads and after a fork.
+    connection stays open; it is safe in threads and after a fork, also one in C.
 
     With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django
     or peewee), the event is a part of the caller's own transaction: it is there if that
@@ -75,7 +66,8 @@ def emit(
 
     Raises UsageError where the event or its args cannot be recorded, ConfigError where
     events.toml cannot be used, and StoreUnavailable where not even the spool can be
-    written.
+    written, or the host refuses what it takes to read events.toml: all of them are
+    EventctlErrors, and the event is not recorded.
     """
     if run and delay is not None:
         raise UsageError("delay leaves the handlers to the sweep: run cannot go with it")
@@ -91,12 +83,16 @@ def emit(
     text = validation.encode(list(args))
     try:
         settings = _settings(config)
-    except ConfigError as error:
-        if connection is not None or error.state is None:
+        event = validation.accept(settings, name, text, key)
+    except UsageError:
+        raise
+    except Exception as error:
+        if isinstance(error, ConfigError) and (connection is not None or error.state is None):
             raise
+        if connection is not None:
+            raise _not_recorded(error) from error
         _keep(config, None, validation.unchecked(name, text, key), error, seconds)
         return None
-    event = validation.accept(settings, name, text, key)
     if connection is not None:
         outbox.put(connection, event)
         return None
@@ -108,7 +104,7 @@ def emit(
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         _keep(settings.path, settings, event, error, seconds)
         return None
-    with contextlib.suppress(OSError):  # the event is recorded: a warning must not undo that
+    with contextlib.suppress(Exception):  # the event is recorded: a warning must not undo that
         _warn_if_stalled(settings, store)
     return recorded.id
 
@@ -126,12 +122,13 @@ def _keep(
 
         path = configuration.find(None if config is None else os.fspath(config))
         keep(settings, path, event, error, delay)
-    except EventctlError:
-        raise
     except Exception as unspooled:
-        raise StoreUnavailable(
-            f"{emitter.reason(error)}; {emitter.reason(unspooled)}: the event is not recorded"
-        ) from unspooled
+        raise _not_recorded(error, unspooled) from unspooled
+
+
+def _not_recorded(*errors: Exception) -> StoreUnavailable:
+    reasons = dict.fromkeys(emitter.reason(error) for error in errors)
+    return StoreUnavailable(f"{'; '.join(reasons)}: the event is not recorded")
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
@@ -172,11 +169,10 @@ def _run(settings: Config, event: NewEvent) -> int | None:
     Returns the event's id; None where the process said none. It may have recorded the event
     all the same, which is no harm: to record it again by its key gives the same id.
     """
-    import subprocess  # lazy: few calls need it
-    import sys
-
     argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
     try:
+        import subprocess  # lazy: few calls need it
+
         done = subprocess.run(
             [*argv, f"--key={event.key}", "--json=-", "--", event.name],
             input=event.args.encode(),

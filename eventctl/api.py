@@ -42,6 +42,7 @@ def emit(
     key: str | None = None,
     delay: float | str | None = None,
     connection: Any = None,
+    paramstyle: str | None = None,
     run: bool = False,
     config: str | os.PathLike[str] | None = None,
 ) -> int | None:
@@ -56,7 +57,9 @@ def emit(
 
     With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django
     or peewee), the event is a part of the caller's own transaction: it is there if that
-    is committed, and None is returned, since it has no id before the next sweep.
+    is committed, and None is returned, since it has no id before the next sweep. How its
+    driver writes placeholders is found by asking it; `paramstyle` says so where that fails,
+    in the words of DB-API: "qmark", "numeric", "format" or "pyformat".
 
     Where the store can't be reached, the event goes into the spool, the next sweep
     records it, and None is returned.
@@ -76,6 +79,8 @@ def emit(
             "the caller's transaction is not committed yet: neither run nor"
             " delay can go with connection"
         )
+    if paramstyle is not None and connection is None:
+        raise UsageError("paramstyle says how connection writes placeholders, and there is none")
     try:
         seconds = 0.0 if delay is None else parse_duration(delay)
     except (TypeError, ValueError) as error:
@@ -94,7 +99,7 @@ def emit(
         _keep(config, None, validation.unchecked(name, text, key), error, seconds)
         return None
     if connection is not None:
-        outbox.put(connection, event)
+        outbox.put(connection, event, paramstyle)
         return None
     if run and (event_id := _run(settings, event)):
         return event_id

@@ -90,6 +90,19 @@ def encode(args: Sequence[Any] | dict[str, Any]) -> str:
         raise UsageError(f"the args cannot be written as JSON: {error}") from error
 
 
+def as_text(value: Any) -> Any:
+    """Return bytes that are UTF-8 as text, and anything else as it is.
+
+    SQLite keeps what a program bound as a BLOB, such as Node's Buffer, whatever the column's type.
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
 

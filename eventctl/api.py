@@ -67,7 +67,8 @@ def emit(
     If no sweep has ended for [sweep] stalled, it warns of that (StalledWarning), once an
     hour on each host.
 
-    Raises UsageError where the event or its args cannot be recorded, ConfigError where
+    Raises UsageError where the event or its args cannot be recorded, or a transaction of
+    this thread, without `connection`, holds SQLite's lock, ConfigError where
     events.toml cannot be used, and StoreUnavailable where not even the spool can be
     written, or the host refuses what it takes to read events.toml: all of them are
     EventctlErrors, and the event is not recorded.
@@ -106,6 +107,8 @@ def emit(
     try:
         store = _store(settings)
         recorded = events.record(store, event, seconds)
+    except UsageError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         _keep(settings.path, settings, event, error, seconds)
         return None
@@ -150,6 +153,7 @@ def _store(settings: Config) -> Database:
     with _lock:
         if path not in _stores:
             _stores[path] = open_store(settings)
+            _stores[path].is_embedded = True
         return _stores[path]
 
 

@@ -136,6 +136,8 @@ class Database(ABC):
         self.was_cut = False
         """Whether the connection was lost at least once: a commit whose answer was lost
         with it may have claimed what nobody here knows of."""
+        self.is_embedded = False
+        """Whether it is used inside of another program, whose transactions may be in the way."""
         watch(self)
 
     def __enter__(self) -> Database:
@@ -280,7 +282,7 @@ class Database(ABC):
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         cursor = self.connection.cursor()
-        cursor.execute(self.begin)
+        self._begin(cursor)
         try:
             result = work(Transaction(self, cursor))
             cursor.execute("COMMIT")
@@ -290,6 +292,9 @@ class Database(ABC):
             raise
         finally:
             cursor.close()
+
+    def _begin(self, cursor: Any) -> None:
+        cursor.execute(self.begin)
 
     def _roll_back(self, cursor: Any) -> None:
         try:

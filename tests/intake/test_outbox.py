@@ -127,6 +127,118 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
     assert look.notes(project) == ['["A"]']
 
 
+IN_TRANSACTION = {
+    "sqlite3": """
+import sqlite3
+closed = sqlite3.connect("events.db")
+closed.close()
+app = sqlite3.connect("events.db")
+app.execute("INSERT INTO app_order VALUES (1)")
+""",
+    "sqlalchemy": """
+from sqlalchemy import create_engine, text
+app = create_engine("sqlite:///events.db").connect()
+app.execute(text("INSERT INTO app_order VALUES (1)"))
+""",
+    "django": """
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "events.db"}}
+)
+django.setup()
+from django.db import connection as app, transaction
+block = transaction.atomic()
+block.__enter__()
+app.cursor().execute("INSERT INTO app_order VALUES (1)")
+""",
+}
+
+OTHER_THREAD = """
+import threading
+over = threading.Event()
+threading.Thread(target=over.wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "threads"),
+    [("sqlite3", ""), ("sqlalchemy", ""), ("django", ""), ("sqlite3", "s"), ("django", "s")],
+)
+@sqlite_only
+def test_an_emit_beside_its_own_transaction_is_named_at_once(
+    project: Project, kind: str, threads: str
+) -> None:
+    """It would wait for a lock that its own thread can't give back in the meantime."""
+    prepare(project)
+    done = run(
+        project,
+        (OTHER_THREAD if threads else "")
+        + IN_TRANSACTION[kind]
+        + textwrap.dedent(
+            """
+            import time
+            begun = time.monotonic()
+            try:
+                eventctl.emit("purchased", "beside")
+            except eventctl.UsageError as error:
+                print(error)
+            print(time.monotonic() - begun)
+            emit(app)
+            block.__exit__(None, None, None) if "block" in globals() else app.commit()
+            print(eventctl.emit("purchased", "after"))
+            """
+        ),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    words, took, after = done.stdout.splitlines()
+    assert "a transaction of this thread holds the lock of the store" in words
+    assert "connection=" in words
+    assert float(took) < 10  # [store] timeout has 30 s
+    assert after == "1"
+    assert project.value("SELECT COUNT(*) FROM app_order") == 1
+    project.run("sweep")
+    assert sorted(look.notes(project)) == ['["A"]', '["after"]']
+
+
+@sqlite_only
+def test_an_emit_waits_for_the_transaction_of_another_thread(project: Project) -> None:
+    prepare(project)
+    done = run(
+        project,
+        textwrap.dedent(
+            """
+            import sqlite3, threading, time
+            eventctl.emit("purchased", "before")
+            held, waits = threading.Event(), threading.Event()
+            def order():
+                app = sqlite3.connect("events.db")
+                app.execute("INSERT INTO app_order VALUES (1)")
+                held.set()
+                waits.wait()
+                app.commit()
+                app.close()
+            from eventctl.store import own_lock
+            ask = own_lock.is_held_by_this_thread
+            def asked(file):            # it has met the lock now
+                answer = ask(file)
+                waits.set()
+                return answer
+            own_lock.is_held_by_this_thread = asked
+            thread = threading.Thread(target=order)
+            thread.start()
+            held.wait()
+            print(eventctl.emit("purchased", "waited"))
+            assert waits.is_set()
+            thread.join()
+            """
+        ),
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "2\n")
+    project.run("sweep")
+    assert look.notes(project) == ['["before"]', '["waited"]']
+
+
 @mariadb_only
 def test_a_user_with_no_right_but_insert_on_this_table(project: Project) -> None:
     prepare(project)

@@ -21,6 +21,7 @@ from eventctl.store.database import (
     Database,
     Transaction,
 )
+from eventctl.store.forks import detach
 
 T = TypeVar("T")
 
@@ -111,6 +112,10 @@ class MySQLDatabase(Database):
             connection.close()
             raise
         return connection
+
+    def _detach(self, connection: Any) -> None:
+        # Both drivers say goodbye as they close, and the server would end the parent's session.
+        detach(connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno())
 
     def next_id(self, table: str) -> int:
         ((known, there),) = self.read(

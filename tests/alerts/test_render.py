@@ -228,7 +228,7 @@ def test_held_deliveries_say_how_to_fix_it() -> None:
     assert [command[3] for command in commands(text)] == ["show"]
     assert "Attempts" not in text
     damaged = plain.text(digest(notice(kind="held", handler="lottery")))
-    assert "emit the event anew" in " ".join(damaged.split())
+    assert "emit the event again" in " ".join(damaged.split())
 
 
 def test_a_long_traceback_keeps_its_head_and_its_tail() -> None:

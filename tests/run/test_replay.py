@@ -203,7 +203,7 @@ def test_an_event_with_nothing_failed_says_so(shop: Project) -> None:
         (("1", "--status", "failed"), "ids or filters, not both"),
         (("1", "--limit", "1"), "ids or filters, not both"),
         (("--since", "soon"), "neither a duration"),
-        (("1", "-v"), "-v shows what --now runs"),
+        (("1", "-v"), "-v requires --now"),
     ],
 )
 def test_bad_usage_is_one_error_and_changes_nothing(

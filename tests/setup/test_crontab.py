@@ -209,13 +209,13 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
         (["--every", "30s"], "--for 55s"),
         (["--every", "soon"], '--every: "soon" is not a duration'),
         (["--for", "60s"], "must be over before the next sweep"),
-        (["--mailto", ""], "throw every report away"),
+        (["--mailto", ""], "discards every report"),
         (["--mailto", "a\nb"], "--mailto"),
         (["--mailto", "ops at example"], "'ops at example' is not a mail address"),
         (["--mailto", "a@b, Ops <c@d>"], "'Ops <c@d>' is not a mail address"),
-        (["--install", "--remove"], "cannot go together"),
-        (["--dry-run"], "goes with --install or --remove"),
-        (["--remove", "--mailto", "x@y"], "cannot go with it"),
+        (["--install", "--remove"], "cannot be used together"),
+        (["--dry-run"], "requires --install or --remove"),
+        (["--remove", "--mailto", "x@y"], "cannot be used with it"),
     ],
 )
 def test_what_cannot_be_asked_for(project: Project, options: list[str], words: str) -> None:

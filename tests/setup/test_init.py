@@ -22,7 +22,7 @@ NAMES = ("events.toml", "handlers.py")
 
 def next_steps(shown: str) -> list[str]:
     """Return the commands that init says to type next."""
-    _, _, steps = shown.partition("What to type next:\n")
+    _, _, steps = shown.partition("Next steps:\n")
     return [line.partition("   # ")[0].strip() for line in steps.splitlines()]
 
 
@@ -135,7 +135,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "stdin is no terminal to ask on: say --yes"),
+        ([], "stdin is not a terminal: use --yes"),
         (["--yes", "--store", "mysq://x"], "store.url: is neither sqlite:/// nor mysql://"),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it one"),

@@ -291,7 +291,7 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     if incident.handler in digest.handlers:
         return (
             "The args are not JSON, so no retry can help: "
-            "emit the event anew with the args that were meant.",
+            "emit the event again with the right args.",
             None,
         )
     where = printable(str(digest.path))

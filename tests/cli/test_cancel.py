@@ -132,7 +132,7 @@ def test_of_many_that_are_running_the_first_are_named(project: Project) -> None:
 
 @sqlite_only
 def test_filters_and_bad_usage(shop: Project) -> None:
-    assert "cancel needs to know what" in shop.run("cancel", "--yes", check=2).stderr
+    assert "cancel requires ids, or filters" in shop.run("cancel", "--yes", check=2).stderr
     assert "ids or filters, not both" in shop.run("cancel", "1", "--limit", "1", check=2).stderr
     assert "no event has the id or key '9'" in shop.run("cancel", "9", check=2).stderr
     assert "nothing to cancel" in shop.run("cancel", "--event", "ok").stderr

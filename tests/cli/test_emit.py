@@ -200,7 +200,7 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["emit"], "which event"),
+        (["emit"], "NAME is missing"),
         (["emit", "purchased", "a", "--json", "[]"], "not both"),
         (["emit", "--defer", "--detach", "purchased"], "cannot be used with"),
         (["emit", "--delay", "1m", "--strict", "purchased"], "cannot be used with"),

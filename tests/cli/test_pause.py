@@ -165,14 +165,14 @@ def test_names_are_known_and_distinguished(shop: Project) -> None:
     assert "no event 'audit'" in shop.run("pause", "--event", "audit", check=2).stderr
     assert "use --handler or --event" in shop.run("pause", "ok", check=2).stderr
     assert "not both" in shop.run("pause", "ok", "--handler", "--event", check=2).stderr
-    assert "pause what?" in shop.run("pause", "--why", "x", check=2).stderr
+    assert "NAME is missing" in shop.run("pause", "--why", "x", check=2).stderr
     assert "cannot be used with NAME" in shop.run("pause", "audit", "--json", check=2).stderr
     assert "at the most" in shop.run("pause", "audit", "--why", "x" * 1001, check=2).stderr
     # What the store alone knows can be paused, too, and twice is once.
     fire.defer(shop, "refunded")
     fire.write(shop, {"ok": '"handlers:ok"'})
     shop.run("pause", "audit")
-    assert "was paused already" in shop.run("pause", "audit").stderr
+    assert "is already paused" in shop.run("pause", "audit").stderr
     assert "the reason was changed" in shop.run("pause", "audit", "--why", "y").stderr
     assert shop.rows("SELECT kind, name, why FROM eventctl_pause") == [("handler", "audit", "y")]
     shop.run("pause", "refunded")

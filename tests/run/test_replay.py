@@ -195,9 +195,9 @@ def test_an_event_with_nothing_failed_says_so(shop: Project) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "needs to know what"),
-        (("--yes", "--include-done"), "needs to know what"),
-        (("--limit", "3"), "needs to know what"),
+        ((), "replay requires ids, or filters"),
+        (("--yes", "--include-done"), "replay requires ids, or filters"),
+        (("--limit", "3"), "replay requires ids, or filters"),
         (("99",), "no event has the id or key '99'"),
         (("1", "order X"), "no event has the id or key 'order X'"),
         (("1", "--status", "failed"), "ids or filters, not both"),

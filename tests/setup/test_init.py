@@ -141,7 +141,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
         (["--yes", "--event", ""], "is an empty name; give it one"),
         (["--yes", "--handler", "a\nb"], "has a control character"),
         (["--yes", "--mail-to", "a,,b"], "is not a mail address"),
-        (["--yes", "--smtp", "smtp://host"], "name both"),
+        (["--yes", "--smtp", "smtp://host"], "requires --mail-to"),
         (["events.toml/x", "--yes"], "Not a directory"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_folder_that_others_may_write_to(project: Project) -> None:
 @sqlite_only
 def test_config_names_no_folder_and_a_variable_is_respected(project: Project) -> None:
     done = project.run("--config", "x.toml", "init", "--yes", check=2)
-    assert "leave out --config" in done.stderr
+    assert "without --config" in done.stderr
     (project.folder / "other.toml").write_text("")
     env = {"EVENTCTL_CONFIG": str(project.folder / "other.toml")}
     steps = next_steps(project.run("init", "new", "--yes", env=env).stdout)

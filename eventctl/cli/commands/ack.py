@@ -71,4 +71,4 @@ def _about(incident: Incident) -> str:
 def _said(time: float | None, undo: bool) -> str:
     if undo:
         return "the channels are notified of it again"
-    return "silent until it ends" if time is None else f"silent for {span(round(time * 1000))}"
+    return "muted until it ends" if time is None else f"muted for {span(round(time * 1000))}"

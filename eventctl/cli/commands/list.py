@@ -41,7 +41,7 @@ _NARROW = 100
 """Columns of a terminal below which the year is left out."""
 
 _LEAST_ARGS = 12
-"""Columns that args must have to be worth showing."""
+"""Columns that args require to be worth showing."""
 
 _WIDEST_NAME = 24
 

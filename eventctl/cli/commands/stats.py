@@ -1,4 +1,4 @@
-"""`eventctl stats`: how much, how fast, how often it fails, and how soon it is mended."""
+"""`eventctl stats`: counts, failures, latency and time to recovery."""
 
 from __future__ import annotations
 

@@ -98,7 +98,9 @@ def test_it_writes_over_nothing(project: Project, name: str, kind: str) -> None:
         there.symlink_to("nowhere")
     before = sorted(project.folder.iterdir())
     done = project.run("init", "--yes", check=2)
-    assert done.stderr.startswith(f"eventctl: {there} is there already, and init writes over")
+    assert done.stderr.startswith(
+        f"eventctl: {there} already exists, and init does not overwrite it"
+    )
     assert done.stdout == ""
     assert {*project.folder.iterdir()} - {project.folder / "home"} == {*before}
 

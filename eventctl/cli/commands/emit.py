@@ -52,8 +52,8 @@ def command(
     """Record an event, then run its handlers.
 
     ARGs are strings, taken literally; use --json for typed values. The event's id is
-    printed as soon as it is recorded. The sweep retries handlers that fail. A failed
-    handler is no error of emit: it exits with 0 once the event is recorded.
+    printed as soon as it is recorded. If a handler fails, the sweep retries it, and emit
+    still exits with 0, because the event is recorded.
 
     \b
     Examples:

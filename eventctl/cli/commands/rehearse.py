@@ -53,7 +53,7 @@ class _KillTime(Duration):
     is_flag=False,
     flag_value=_HALF,
     type=_KillTime(0.001, **{_HALF: 0.0}),
-    help="Run it, run it and kill it half-way (or AFTER a time, such as 500ms), run it again.",
+    help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.pass_obj

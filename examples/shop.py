@@ -31,7 +31,7 @@ def lottery(user: str, amount: int | str) -> None:
 
 
 def welcome(user: str) -> None:
-    """Put a welcome mail for the user into the outbox folder."""
+    """Send the user a welcome mail."""
     _once("mails", {"to": user, "subject": f"Welcome, {user}"})
 
 

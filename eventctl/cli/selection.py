@@ -1,4 +1,4 @@
-"""What the commands that mend share: which deliveries are meant, and whether that is meant."""
+"""What replay and cancel share: which deliveries are selected, and the confirmation."""
 
 from __future__ import annotations
 

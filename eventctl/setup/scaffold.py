@@ -22,7 +22,7 @@ HANDLERS = "handlers.py"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What `init` has to know. `mail_to` and `smtp` may be empty."""
+    """The answers that `init` requires. `mail_to` and `smtp` may be empty."""
 
     store: str = "sqlite:///events.db"
     event: str = "purchased"

@@ -169,7 +169,7 @@ def test_the_whole_way_with_a_strange_path(project: Project, cron: Cron, tmp_pat
         assert [line for line in lines if line.level != "ok"] == []
         texts = [line.text for line in lines if line.check == "cron"]
         assert texts == [
-            "a line sweeps this file, in this user's crontab",
+            "a line in this user's crontab runs the sweep",
             "the cron daemon is running",
         ]
         mails = [mail for mail in cron.mails() if "100%" in str(mail["Subject"])]

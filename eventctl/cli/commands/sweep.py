@@ -1,4 +1,4 @@
-"""eventctl sweep: run what is due, retry what failed, and tell a person."""
+"""`eventctl sweep`: run what is due, retry failures, and notify a person."""
 
 from __future__ import annotations
 

@@ -121,7 +121,7 @@ def _is_for(line: Line, path: Path) -> bool:
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
-    yield ok("cron", f"a line sweeps this file, in {line.crontab}")
+    yield ok("cron", f"a line in {line.crontab} runs the sweep")
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
         yield problem("cron", f"its program {program} does not exist", install)

@@ -106,14 +106,14 @@ def emit(
 ) -> int:
     """Emit one event; return the exit code."""
     if json_args is not None and args:
-        raise UsageError("args are given as ARGs or by --json, not both")
+        raise UsageError("give the args as ARGs or with --json, not both")
     if (defer or delay is not None) and (detach or strict):
         raise UsageError(
             "--defer and --delay leave the handlers to the sweep:"
-            " --detach and --strict cannot go with them"
+            " --detach and --strict cannot be used with them"
         )
     if detach and strict:
-        raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
+        raise UsageError("--detach does not wait for the handlers: --strict cannot be used with it")
     if json_args == "-":
         json_args = _stdin()
     hint = """; in a shell: --json '["user A", 5000]'"""
@@ -186,7 +186,7 @@ class _Emission:
             except BrokenPipeError:
                 print_no_more()
             except OutputError as error:
-                complain(f"{error}; event {recorded.id} is recorded all the same")
+                complain(f"{error}; event {recorded.id} is recorded")
                 print_no_more()
 
     def warn(self, line: str) -> None:

@@ -218,11 +218,11 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["emit"], "which event"),
+        (["emit"], "NAME is missing"),
         (["emit", "purchased", "a", "--json", "[]"], "not both"),
-        (["emit", "--defer", "--detach", "purchased"], "cannot go with"),
-        (["emit", "--delay", "1m", "--strict", "purchased"], "cannot go with"),
-        (["emit", "--detach", "--strict", "purchased"], "--strict cannot go with"),
+        (["emit", "--defer", "--detach", "purchased"], "cannot be used with"),
+        (["emit", "--delay", "1m", "--strict", "purchased"], "cannot be used with"),
+        (["emit", "--detach", "--strict", "purchased"], "--strict cannot be used with"),
         (["emit", "--delay", "soon", "purchased"], "is not a duration"),
         (["emit", "--key", "", "purchased"], "a key has 1 to 191 characters"),
         (["emit", "--key", "x" * 192, "purchased"], "a key has 1 to 191 characters"),
@@ -230,7 +230,7 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
         (["emit", "--key", "\udcff", "purchased"], "printable"),
         (["emit", "--key", "order 7 ", "purchased"], "no space at either end"),
         (["emit", "--key", " order 7", "purchased"], "no space at either end"),
-        (["emit", "--batch", "-", "purchased"], "--batch cannot go with NAME"),
+        (["emit", "--batch", "-", "purchased"], "--batch cannot be used with NAME"),
         (["emit", "--nonsense"], "no such option"),
     ],
 )

@@ -132,9 +132,9 @@ def test_an_event_that_is_late_is_replayed_as_a_whole(project: Project, post: Po
         (("replay", "--incident", "abc"), "is not the id of an incident"),
         (("list", "--incident", "abcdef"), "no incident has the id 'abcdef'"),
         (("replay", "1", "--incident", "KEY"), "ids or filters, not both"),
-        (("cancel", "--incident", "KEY", "--handler", "audit"), "--handler cannot go with"),
-        (("show",), "show takes the id of an event, or --incident"),
-        (("show", "1", "--incident", "KEY"), "show takes the id of an event, or --incident"),
+        (("cancel", "--incident", "KEY", "--handler", "audit"), "--handler cannot be used with"),
+        (("show",), "show requires the id of an event, or --incident"),
+        (("show", "1", "--incident", "KEY"), "show requires the id of an event, or --incident"),
     ],
 )
 def test_bad_usage(project: Project, key: str, args: tuple[str, ...], said: str) -> None:

@@ -38,7 +38,9 @@ class Mailbox:
         """Return what was accepted, the oldest first."""
         found = []
         for content in self._contents:
-            message = email.message_from_bytes(content, policy=policy.default)
+            # Lines end as they do in a mailbox, and not as on the wire.
+            stored = content.replace(b"\r\n", b"\n")
+            message = email.message_from_bytes(stored, policy=policy.default)
             assert isinstance(message, EmailMessage)
             assert message.defects == []
             found.append(message)

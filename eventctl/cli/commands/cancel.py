@@ -67,7 +67,9 @@ def command(
         if not to_do:
             _tell_running(running)
             if not ids and not running:
-                complain("nothing to cancel: no delivery that matches waits, is held or has failed")
+                why = selection.why_none(database, chosen["incident"])
+                otherwise = ": no delivery that matches waits, is held or has failed"
+                complain(f"nothing to cancel{why or otherwise}")
             return EXIT_FAILED if running else EXIT_DONE
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")

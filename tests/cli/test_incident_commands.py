@@ -258,3 +258,28 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
     found = {each: scanned(project, each) - small for each in seen}
     assert {each: tables for each, tables in found.items() if tables} == {}
     assert any("eventctl_member" in each for each in seen)
+
+
+def test_what_waits_behind_an_outage_is_found_by_the_index(project: Project, post: Post) -> None:
+    write(project, post)
+    many_failed(project, 3000)
+    project.execute("DELETE FROM eventctl_notice")
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = 9000000000000"
+        " WHERE id % 300 = 1"
+    )
+    project.execute(
+        "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
+        " VALUES ('lottery', 1000, 1000, 'down')"
+    )
+    project.run("sweep", check=1)
+    if project.server:
+        project.execute("ANALYZE TABLE eventctl_event, eventctl_delivery")
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident WHERE kind = 'outage'")[0]
+    seen: dict[str, None] = {}
+    for command in (("list",), ("show",), ("replay", "--dry-run"), ("cancel", "--dry-run")):
+        seen |= dict.fromkeys(statements(project, *command, "--incident", str(key)))
+    assert sum("IS NOT NULL" in each for each in seen) >= 3
+    large = {"eventctl_event", "eventctl_delivery"}
+    found = {each: scanned(project, each) & large for each in seen}
+    assert {each: tables for each, tables in found.items() if tables} == {}

@@ -9,6 +9,7 @@ from typing import Any
 from peewee import SQL, fn
 
 from eventctl.store.database import Database
+from eventctl.store.incident_members import still_tried
 from eventctl.store.incidents import OUTAGE, Incident, Notification, incident
 from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
 
@@ -92,7 +93,7 @@ def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[Incid
 
 
 def _found(database: Database, query: Any) -> list[Incident]:
-    found = [incident(row) for row in ask(database, query)]
+    found = [still_tried(database, incident(row)) for row in ask(database, query)]
     notified: dict[int, list[Notification]] = {each.id: [] for each in found}
     rows = (
         NotificationRow.select(*_NOTIFICATION)

@@ -196,7 +196,7 @@ def test_every_command_in_a_message_runs_where_it_is_pasted(night: Night) -> Non
         assert part is not None
         lines = [line.strip() for line in str(part.get_content()).splitlines()]
         commands += [line for line in lines if " --config " in line]
-    assert len(commands) == 2
+    assert len(commands) == 4, "of each outage: what waits, and silence"
     for command in commands:
         done = subprocess.run(
             ["/bin/sh", "-c", command],

@@ -244,7 +244,11 @@ def ack_command(digest: Digest, incident: Incident) -> str | None:
 
 
 def show_command(digest: Digest, incident: Incident) -> str | None:
-    """Return the command that shows the first event of an incident, with every attempt."""
+    """Return the command that shows the first event of an incident, with every attempt, or of an
+    outage those that wait.
+    """
+    if incident.kind == OUTAGE and incident.is_open and incident.key:
+        return _command(digest, "show", "--incident", incident.key)
     if not incident.has_events:
         return None
     return _command(digest, "show", str(incident.event_ids[0]))

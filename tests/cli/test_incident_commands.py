@@ -177,6 +177,7 @@ def test_nothing_waits_behind_an_outage_that_is_over(project: Project, outage: s
         assert done.stderr.endswith(over), command
         assert len(done.stderr.splitlines()) == 1
     assert "has ended" in project.run("ack", outage, check=2).stderr
+    assert "lottery: 7 deliveries waited\n" in project.run("show", "--incident", outage).stdout
     assert json.loads(project.run("list", "--incident", outage, "--format", "json").stdout) == []
     assert json.loads(project.run("show", "--incident", outage, "--json").stdout)["events"] == []
 

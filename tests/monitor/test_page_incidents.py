@@ -104,6 +104,24 @@ def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:
     assert "<boss>" not in shown
 
 
+def test_what_has_ended_is_told_as_past(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    project.run("sweep", check=1)
+    for kind, words in (
+        ("outage", "lottery: 1 delivery waited"),
+        ("late", "lottery: 1 event was late"),
+        ("held", "lottery: 1 delivery of purchased was held"),
+        ("failed", "lottery: 1 delivery of purchased failed and was tried again"),
+    ):
+        project.execute("UPDATE eventctl_incident SET kind = ?, ended_at = last_at", kind)
+        project.execute("UPDATE eventctl_incident SET open_as = NULL")
+        if kind == "outage":
+            project.execute("UPDATE eventctl_incident SET names = '[]', event_ids = '[]'")
+        assert words in sections(project)["Ended incidents"]
+        project.execute("UPDATE eventctl_incident SET names = '[\"purchased\"]'")
+
+
 def test_what_ended_within_the_window_and_how_long_it_took(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)

@@ -113,7 +113,7 @@ class Notifier:
         # What has happened since they were leased is for the next message.
         shown = (
             replace(
-                self._still_tried(incident),
+                incident_members.still_tried(self._database, incident),
                 traceback=texts[incident.id].traceback if incident.id in texts else "",
                 output=texts[incident.id].output if incident.id in texts else "",
                 sequence=sent.times,
@@ -128,13 +128,6 @@ class Notifier:
 
     def _outcomes(self, ids: list[int]) -> dict[int, Unresolved]:
         return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
-
-    def _still_tried(self, incident: Incident) -> Incident:
-        """Return an incident of what failed once with what is not done or given up since."""
-        if incident.kind != "failed" or not incident.is_open:
-            return incident
-        ids = self._database.transaction(lambda tx: incident_members.still_tried(tx, incident.id))
-        return replace(incident, count=len(ids), event_ids=tuple(ids[: incidents.IDS]))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Mark what a channel has accepted."""

@@ -14,6 +14,7 @@ import click
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.store.incidents import OUTAGE
 
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
@@ -67,9 +68,36 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
 def _of_incident(wanted: Selection, incident: Incident) -> Selection:
     if wanted.handlers:
         raise UsageError("--handler cannot be used with --incident")
+    if is_down(incident):
+        return replace(wanted, **behind(incident))
     # What is late is the event as a whole. An event has no two deliveries to one handler.
     handlers = () if incident.kind == "late" else (incident.handler,)
     return replace(wanted, incident=incident.id, handlers=handlers)
+
+
+def is_down(incident: Incident) -> bool:
+    """Return whether an incident is an outage that lasts."""
+    return incident.kind == OUTAGE and incident.is_open
+
+
+def behind(incident: Incident) -> dict[str, Any]:
+    """Return, as a part of a selection, the events whose deliveries wait behind an outage."""
+    return {"waiting": True, "handlers": (incident.handler,)}
+
+
+def why_none(database: Database, typed: str) -> str:
+    """Return, to be added to a line that nothing was found, why the incident `typed` has none."""
+    if not typed:
+        return ""
+    incident = find_incident(database, typed)
+    if incident.kind == OUTAGE:
+        handler = printable(incident.handler)
+        if incident.is_open:
+            return f": no delivery waits for {handler}"
+        return f": {handler} is back, and no delivery waits behind this incident any more"
+    if not incident.has_events:
+        return f": incident {incident.key} is about what has not become an event"
+    return ""
 
 
 def find_incident(database: Database, typed: str) -> Incident:

@@ -65,8 +65,12 @@ def to_replay(
 
 
 def to_cancel(database: Database, selection: Selection, limit: int = 0) -> list[PlanRow]:
-    """Return the same with what a cancel does: it ends what waits, is held or failed."""
-    wanted = replace(selection, states=(State.PENDING, State.RUNNING, State.FAILED))
+    """Return the same with what a cancel does: it ends what waits, is held or failed.
+
+    Of a selection of what waits it is that alone.
+    """
+    states = () if selection.waiting else (State.PENDING, State.RUNNING, State.FAILED)
+    wanted = replace(selection, states=states)
     return _plan(database, wanted, limit, _to_cancel)
 
 

@@ -7,11 +7,20 @@ is plain SQL within a caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from eventctl.models import HELD, Notice, Reason, State, Status
-from eventctl.store.database import Transaction, marks, text_of
-from eventctl.store.incidents import EMIT_FAILED, FOR_EVER, OUTAGE, SET_ASIDE, Incident, by_ids
+from eventctl.store.database import Database, Transaction, marks, text_of
+from eventctl.store.incidents import (
+    EMIT_FAILED,
+    FOR_EVER,
+    IDS,
+    OUTAGE,
+    SET_ASIDE,
+    Incident,
+    by_ids,
+)
 
 BREAKER = "breaker"
 """The place of the member of an outage."""
@@ -142,16 +151,21 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     return found
 
 
-def still_tried(tx: Transaction, incident_id: int) -> list[int]:
-    """Return the events of an incident's deliveries that still wait or run, in their order."""
-    rows = tx.rows(
+def still_tried(database: Database, found: Incident) -> Incident:
+    """Return an incident without those of its deliveries that are done or given up since, where
+    it is an open one about what failed once. All who show an incident count in this way.
+    """
+    if found.kind != "failed" or not found.is_open:
+        return found
+    rows = database.read(
         "SELECT DISTINCT d.event_id FROM eventctl_member m"
         " JOIN eventctl_delivery d ON d.id = m.delivery_id"
         f" WHERE m.incident_id = ? AND d.state IN ('{State.PENDING}', '{State.RUNNING}')"
         " ORDER BY d.event_id",
-        (incident_id,),
+        (found.id,),
     )
-    return [row[0] for row in rows]
+    ids = tuple(row[0] for row in rows)
+    return replace(found, count=len(ids), event_ids=ids[:IDS])
 
 
 class Place(NamedTuple):

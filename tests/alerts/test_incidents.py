@@ -245,6 +245,16 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
     (mail,) = post.mails()
     assert "lottery: 1 delivery of purchased failed and will be retried" in body(mail)
     assert "Event 2 " in body(mail)
+    # So do the commands and the page.
+    (shown,) = json.loads(project.run("alerts", "--json").stdout)
+    assert (shown["kind"], shown["count"], shown["events"]) == ("failed", 1, [2])
+    one = "lottery: 1 delivery of purchased failed and is tried again"
+    assert one in project.run("ack", shown["id"]).stderr
+    assert "lottery, 1 in all, " in project.run("show", "2").stdout
+    project.run("stats", "--html", "page.html", check=None)
+    page = (project.folder / "page.html").read_text(encoding="utf-8")
+    assert one in page
+    assert "events 1, 2" not in page
     # It has ended where all is done or given up, by whomever.
     look.make_due(project)
     project.run("sweep", check=None)

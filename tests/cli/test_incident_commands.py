@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from eventctl.alerts.render.html import breakable
-from tests.support import look
-from tests.support.channels import Post, body, fail, many_failed, mend, write
+from tests.support import fire, look
+from tests.support.channels import TOML, Post, body, fail, many_failed, mend, write
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.statements import scanned, statements
@@ -110,6 +110,91 @@ def test_show_has_the_incident_its_events_and_what_to_do(project: Project, key: 
     assert [event["id"] for event in found["events"]] == [4, 3, 2, 1]
 
 
+@pytest.fixture
+def outage(project: Project, post: Post) -> str:
+    """Return the id of the outage of lottery, behind which the events 1 to 7 wait; 8 is done."""
+    outages = TOML.replace("breaker = 100000", 'breaker = 5\noutage_after = "0s"').replace(
+        "attempts = 1", "attempts = 8"
+    )
+    write(project, post, toml=outages)
+    fail(project, *"ABCDEFG")
+    mend(project)
+    fail(project, "H", event="refunded")
+    mend(project, mended=False)
+    fire.make_due(project)
+    project.run("sweep", check=1)
+    (found,) = project.rows("SELECT `key` FROM eventctl_incident WHERE kind = 'outage'")
+    return str(found[0])
+
+
+def ids(listed: str) -> list[str]:
+    return [line.split("\t")[0] for line in listed.splitlines()]
+
+
+def test_what_waits_behind_an_outage_is_listed_and_shown(project: Project, outage: str) -> None:
+    listed = project.run("list", "--incident", outage)
+    assert ids(listed.stdout) == ["7", "6", "5", "4", "3", "2", "1"]
+    assert ids(project.run("list", "--incident", outage, "--limit", "2").stdout) == ["7", "6"]
+    shown = json.loads(project.run("show", "--incident", outage, "--json").stdout)
+    assert [event["id"] for event in shown["events"]] == [7, 6, 5, 4, 3, 2, 1]
+    silent = project.run("ack", outage).stderr
+    assert "lottery: 7 deliveries wait" in silent
+    assert "silent until it ends" in silent
+
+
+@pytest.mark.parametrize("options", [(), ("--dry-run",), ("--yes",), ("--now", "--yes")])
+def test_an_outage_has_nothing_to_replay(
+    project: Project, outage: str, options: tuple[str, ...]
+) -> None:
+    done = project.run("replay", "--incident", outage, *options)
+    assert done.stderr == (
+        "eventctl: nothing to replay: what waits for lottery is retried by itself once it answers\n"
+    )
+    assert done.stdout == ""
+    assert look.delivery(project, "lottery", 1).state == "pending"
+
+
+def test_what_waits_behind_an_outage_is_cancelled_and_nothing_else(
+    project: Project, outage: str
+) -> None:
+    project.run("cancel", "1")
+    assert "cancelled 6 deliveries" in project.run("cancel", "--incident", outage, "--yes").stderr
+    assert look.delivery(project, "audit", 8).state == "done"
+    none = ": no delivery waits for lottery\n"
+    assert project.run("list", "--incident", outage).stderr.endswith(f"no event matches{none}")
+    done = project.run("cancel", "--incident", outage)
+    assert done.stderr.endswith(f"nothing to cancel{none}")
+
+
+def test_nothing_waits_behind_an_outage_that_is_over(project: Project, outage: str) -> None:
+    mend(project)
+    for _ in range(3):
+        fire.make_due(project)
+        project.run("sweep")
+    over = ": lottery is back, and no delivery waits behind this incident any more\n"
+    for command in (("list",), ("replay", "--yes"), ("replay", "--dry-run"), ("cancel",)):
+        done = project.run(*command, "--incident", outage)
+        assert done.stderr.endswith(over), command
+        assert len(done.stderr.splitlines()) == 1
+    assert "has ended" in project.run("ack", outage, check=2).stderr
+    assert "lottery: 7 deliveries waited\n" in project.run("show", "--incident", outage).stdout
+    assert json.loads(project.run("list", "--incident", outage, "--format", "json").stdout) == []
+    assert json.loads(project.run("show", "--incident", outage, "--json").stdout)["events"] == []
+
+
+@sqlite_only
+def test_what_has_not_become_an_event_has_nothing_to_list(project: Project, post: Post) -> None:
+    write(project, post)
+    project.run("sweep")
+    project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchsed', '[]')")
+    project.run("sweep", check=1)
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident WHERE kind = 'set aside'")[0]
+    fail(project)
+    for command in (("list",), ("replay",), ("cancel",)):
+        done = project.run(*command, "--incident", str(key))
+        assert done.stderr.endswith(f": incident {key} is about what has not become an event\n")
+
+
 @sqlite_only
 def test_an_event_that_is_late_is_replayed_as_a_whole(project: Project, post: Post) -> None:
     deadline = '[events]\npurchased = { handlers = ["lottery", "audit"], deadline = "1ms" }\n'
@@ -174,3 +259,28 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
     found = {each: scanned(project, each) - small for each in seen}
     assert {each: tables for each, tables in found.items() if tables} == {}
     assert any("eventctl_member" in each for each in seen)
+
+
+def test_what_waits_behind_an_outage_is_found_by_the_index(project: Project, post: Post) -> None:
+    write(project, post)
+    many_failed(project, 3000)
+    project.execute("DELETE FROM eventctl_notice")
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = 9000000000000"
+        " WHERE id % 300 = 1"
+    )
+    project.execute(
+        "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
+        " VALUES ('lottery', 1000, 1000, 'down')"
+    )
+    project.run("sweep", check=1)
+    if project.server:
+        project.execute("ANALYZE TABLE eventctl_event, eventctl_delivery")
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident WHERE kind = 'outage'")[0]
+    seen: dict[str, None] = {}
+    for command in (("list",), ("show",), ("replay", "--dry-run"), ("cancel", "--dry-run")):
+        seen |= dict.fromkeys(statements(project, *command, "--incident", str(key)))
+    assert sum("IS NOT NULL" in each for each in seen) >= 3
+    large = {"eventctl_event", "eventctl_delivery"}
+    found = {each: scanned(project, each) & large for each in seen}
+    assert {each: tables for each, tables in found.items() if tables} == {}

@@ -104,6 +104,45 @@ def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:
     assert "<boss>" not in shown
 
 
+def test_an_outage_comes_first_however_little_waits(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    fail(project, event="refunded")
+    project.run("sweep", check=1)
+    project.execute("UPDATE eventctl_incident SET kind = 'outage' WHERE handler = 'audit'")
+    shown = sections(project)["Open incidents"]
+    assert shown.index("audit has been down") < shown.index("lottery: 2 deliveries")
+
+
+def test_what_is_set_aside_is_shown_with_its_fix(project: Project, post: Post) -> None:
+    write(project, post)
+    project.run("sweep")  # which makes the tables
+    project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchsed', '[]')")
+    project.run("sweep", check=1)
+    fix = "UPDATE eventctl_outbox SET name = 'purchased' WHERE id = 1;"
+    assert fix in sections(project)["Open incidents"]
+    (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
+    assert fix in project.run("show", "--incident", str(key)).stdout
+
+
+def test_what_has_ended_is_told_as_past(project: Project, post: Post) -> None:
+    write(project, post)
+    fail(project)
+    project.run("sweep", check=1)
+    for kind, words in (
+        ("outage", "lottery: 1 delivery waited"),
+        ("late", "lottery: 1 event was late"),
+        ("held", "lottery: 1 delivery of purchased was held"),
+        ("failed", "lottery: 1 delivery of purchased failed and was tried again"),
+    ):
+        project.execute("UPDATE eventctl_incident SET kind = ?, ended_at = last_at", kind)
+        project.execute("UPDATE eventctl_incident SET open_as = NULL")
+        if kind == "outage":
+            project.execute("UPDATE eventctl_incident SET names = '[]', event_ids = '[]'")
+        assert words in sections(project)["Ended incidents"]
+        project.execute("UPDATE eventctl_incident SET names = '[\"purchased\"]'")
+
+
 def test_what_ended_within_the_window_and_how_long_it_took(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 
 from tests.support import fire, needs, servers
-from tests.support.channels import Post, body
+from tests.support.channels import body
 from tests.support.databases import sqlite_only
+from tests.support.mailbox import Mailbox
 from tests.support.project import Project
 from tests.support.receiver import Receiver
 
@@ -39,7 +40,7 @@ coupon = "handlers:coupon"
 
 [report]
 mail_to = ["ops@example.com"]
-sendmail = "{sendmail}"
+smtp = "{smtp}"
 
 [[alerts]]
 slack = "{slack}"
@@ -74,12 +75,12 @@ class Night:
     def __init__(
         self,
         shop: Project,
-        post: Post,
+        mailbox: Mailbox,
         slack: Receiver,
         webhook: Receiver,
         alertmanager: servers.Api,
     ) -> None:
-        self.shop, self.post, self.slack, self.webhook = shop, post, slack, webhook
+        self.shop, self.mailbox, self.slack, self.webhook = shop, mailbox, slack, webhook
         self.alertmanager = alertmanager
         self.webhook_is_down = False
         self.accepted: list[bytes] = []
@@ -111,23 +112,25 @@ class Night:
 
 
 @pytest.fixture
-def night(project: Project, post: Post, tmp_path: Path) -> Iterator[Night]:
+def night(project: Project, tmp_path: Path) -> Iterator[Night]:
     nights: list[Night] = []
-    slack, webhook = Receiver(), Receiver(lambda handler: nights[0].answer(handler))
+    mailbox, slack = Mailbox(), Receiver()
+    webhook = Receiver(lambda handler: nights[0].answer(handler))
     (tmp_path / "alertmanager").mkdir()
     try:
         with servers.alertmanager(tmp_path / "alertmanager") as alertmanager:
             urls = {
+                "smtp": mailbox.url,
                 "slack": slack.url("/slack"),
                 "webhook": webhook.url("/hook"),
                 "alertmanager": alertmanager.url,
             }
-            project.write(TOML.format(sendmail=post.sendmail, **urls), HANDLERS)
-            nights.append(Night(project, post, slack, webhook, alertmanager))
+            project.write(TOML.format(**urls), HANDLERS)
+            nights.append(Night(project, mailbox, slack, webhook, alertmanager))
             yield nights[0]
     finally:
-        slack.close()
-        webhook.close()
+        for server in (mailbox, slack, webhook):
+            server.close()
 
 
 def emit(night: Night) -> None:
@@ -147,7 +150,7 @@ def test_the_night_on_call(night: Night) -> None:
         ("incident.outage", "coupon", EVENTS),
         ("incident.outage", "lottery", EVENTS),
     ]
-    assert len(night.post.mails()) == len(night.slack.requests) == 2
+    assert len(night.mailbox.mails()) == len(night.slack.requests) == 2
     for minute in range(10, 100, 10):
         night.at(minute, "sweep")
     (night.shop.folder / "lottery.back").touch()
@@ -172,8 +175,8 @@ def test_the_night_on_call(night: Night) -> None:
         about = [hook for hook in night.hooks() if hook[1] == handler]
         assert len(about) <= 4, "three messages while it is open at the most, and its end"
         assert night.done(handler) == EVENTS
-    assert len(night.post.mails()) == len(night.slack.requests) == len(night.hooks())
-    last = body(night.post.mails()[-1])
+    assert len(night.mailbox.mails()) == len(night.slack.requests) == len(night.hooks())
+    last = body(night.mailbox.mails()[-1])
     assert f"coupon is back after 3h: {EVENTS:,} deliveries processed" in last
     alerts = night.alertmanager.get("/api/v2/alerts")
     assert [each for each in alerts if each["status"]["state"] == "active"] == []
@@ -188,12 +191,12 @@ def test_every_command_in_a_message_runs_where_it_is_pasted(night: Night) -> Non
     for minute in range(3):
         night.at(minute, "sweep")
     commands = []
-    for mail in night.post.mails():
+    for mail in night.mailbox.mails():
         part = mail.get_body(("plain",))
         assert part is not None
         lines = [line.strip() for line in str(part.get_content()).splitlines()]
         commands += [line for line in lines if " --config " in line]
-    assert len(commands) == 2
+    assert len(commands) == 4, "of each outage: what waits, and silence"
     for command in commands:
         done = subprocess.run(
             ["/bin/sh", "-c", command],

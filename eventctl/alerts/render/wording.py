@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from eventctl.alerts.incident import Digest
 from eventctl.format.text import printable, shorten
@@ -34,6 +35,12 @@ _ENDED = {  # for one delivery, and for more
     "failed": ("failed and will be retried", "failed and will be retried"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
     "test": ("is a test", "are tests"),
+}
+_WAS = {  # the same of what is over, where it says how things are
+    "outage": ("waited", "waited"),
+    "held": ("was held", "were held"),
+    "late": ("was late", "were late"),
+    "failed": ("failed and was tried again", "failed and were tried again"),
 }
 _HAD = {
     "exhausted": "had run out of retries",
@@ -109,15 +116,15 @@ def over(incident: Incident) -> str:
 
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
-    names = incident.names if incident.has_events else ()
     if incident.kind == "test":
         return "Test message from eventctl"
     if incident.kind == OUTAGE:
         return _outage(incident)
-    if not incident.is_open:
-        what = _what(incident.kind, incident.count, names)
-        return f"{_end(incident)}: {what} {_HAD[incident.kind]}{_unresolved(incident)}"
-    return happened(incident.kind, incident.handler, incident.count, names)
+    found = incident if incident.has_events else replace(incident, names=())
+    if not found.is_open:
+        what = _what(found.kind, found.count, found.names)
+        return f"{_end(found)}: {what} {_HAD[found.kind]}{_unresolved(found)}"
+    return happened(found)
 
 
 def _outage(incident: Incident) -> str:
@@ -139,9 +146,12 @@ def _unresolved(incident: Incident) -> str:
     return "".join(f", {said[how]}{how}" for how, count in counts.items() if count)
 
 
-def happened(kind: str, handler: str, count: int, names: Sequence[str]) -> str:
-    """Return what happened, by an incident's parts; `names` are those of its events."""
-    return f"{name(handler)}: {_what(kind, count, names)} {_ended(kind, count)}"
+def happened(incident: Incident) -> str:
+    """Return what happened, without how it ended: "lottery: 2 deliveries of purchased …"."""
+    kind, count = incident.kind, incident.count
+    words = _ENDED if incident.is_open else {**_ENDED, **_WAS}
+    what = _what(kind, count, incident.names)
+    return f"{name(incident.handler)}: {what} {words[kind][count != 1]}"
 
 
 def _what(kind: str, count: int, names: Sequence[str]) -> str:
@@ -248,7 +258,11 @@ def ack_command(digest: Digest, incident: Incident) -> str | None:
 
 
 def show_command(digest: Digest, incident: Incident) -> str | None:
-    """Return the command that shows the first event of an incident, with every attempt."""
+    """Return the command that shows the first event of an incident, with every attempt, or of an
+    outage those that wait.
+    """
+    if incident.kind == OUTAGE and incident.is_open and incident.key:
+        return _command(digest, "show", "--incident", incident.key)
     if not incident.has_events:
         return None
     return _command(digest, "show", str(incident.event_ids[0]))

@@ -54,7 +54,8 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
         for incident in found:
             if not incidents.silence(database, incident.id, milliseconds):
                 raise UsageError(f"the incident {incident.key} has ended in the meantime")
-            complain(f"{incident.key} ({_about(incident)}): {_said(time, undo)}")
+            about = wording.happened(incident)
+            complain(f"{incident.key} ({about}): {_said(time, undo)}")
 
 
 def _find(database: Database, typed: str) -> Incident:
@@ -62,10 +63,6 @@ def _find(database: Database, typed: str) -> Incident:
     if not found.is_open:
         raise UsageError(f"the incident {found.key} has already ended")
     return found
-
-
-def _about(incident: Incident) -> str:
-    return wording.happened(incident.kind, incident.handler, incident.count, incident.names)
 
 
 def _said(time: float | None, undo: bool) -> str:

@@ -177,7 +177,7 @@ def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
 
     from eventctl.cli.output.tables import span, utc
 
-    what = wording.happened(incident.kind, incident.handler, incident.count, incident.names)
+    what = wording.happened(incident)
     if incident.is_open:
         state = Text(f"open for {span(max(0, now - incident.opened_at))}", "bold red")
     else:

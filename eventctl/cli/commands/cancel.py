@@ -67,7 +67,9 @@ def command(
         if not to_do:
             _tell_running(running)
             if not ids and not running:
-                complain("nothing to cancel: no matching delivery is waiting, held or failed")
+                why = selection.why_none(database, chosen["incident"])
+                otherwise = ": no matching delivery is waiting, held or failed"
+                complain(f"nothing to cancel{why or otherwise}")
             return EXIT_FAILED if running else EXIT_DONE
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from eventctl.config.model import Config
+    from eventctl.store.database import Database
     from eventctl.store.queries.events import EventView
 
 Pages = Iterator[list["EventView"]]
@@ -93,7 +94,7 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
         else:
             shown = _FORMS[form](pages)
         if not shown:
-            _say_why(events.any_events(database), context.prog)
+            _say_why(database, chosen["incident"], context.prog)
 
 
 def _print_lines(pages: Pages) -> int:
@@ -258,8 +259,8 @@ def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
             err.print(breaker_line(breaker, now))
 
 
-def _say_why(any_events: bool, prog: str) -> None:
-    if any_events:
-        complain("no event matches")
+def _say_why(database: Database, incident: str, prog: str) -> None:
+    if events.any_events(database):
+        complain(f"no event matches{selection.why_none(database, incident)}")
     else:
         complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")

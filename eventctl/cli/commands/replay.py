@@ -107,12 +107,12 @@ def command(
     with context.open() as database:
         rows = _selected(database, ids, limit, chosen, include_done)
         to_run = [row for row in rows if row.acts]
-        if dry_run:
+        if dry_run and (rows or not chosen["incident"]):
             _show(context, database, rows, to_run)
             return EXIT_DONE
         if not to_run:
             if not ids:
-                complain("nothing to replay: no matching delivery has failed or is held")
+                complain(f"nothing to replay{_why_none(database, chosen['incident'])}")
             return EXIT_DONE
         _warn(context, database, to_run)
         if not selection.agreed(to_run, yes, "re-open"):
@@ -139,6 +139,13 @@ def _selected(
         waiting = [row for row in rows if row.fate == Fate.WAITING]
         selection.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
+
+
+def _why_none(database: Database, incident: str) -> str:
+    if incident and selection.is_down(found := selection.find_incident(database, incident)):
+        return f": what waits for {printable(found.handler)} is retried by itself once it answers"
+    otherwise = ": no matching delivery has failed or is held"
+    return selection.why_none(database, incident) or otherwise
 
 
 def _show(

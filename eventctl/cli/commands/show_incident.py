@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from eventctl.alerts.incident import digest
@@ -12,11 +13,13 @@ from eventctl.cli.context import Context
 from eventctl.cli.output.formats import event_json, json_text
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
+from eventctl.store.incidents import IDS
 from eventctl.store.queries import events, operations
 from eventctl.store.queries.events import Selection
 from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
+    from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import EventView
 
@@ -27,10 +30,9 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
         now = claims.now(database)
         incident = selection.find_incident(database, typed)
         redaction, pauses = Redaction(context.config.redact), operations.Pauses(database)
-        found = Selection(ids=incident.event_ids)
         first = [
             event_shown(redaction, pauses.mark(event))
-            for page in (events.pages(database, found) if incident.has_events else ())
+            for page in _pages(database, incident)
             for event in page
         ]
     if as_json:
@@ -40,6 +42,14 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
         sys.stdout.write(json_text(shown, indent=2) + "\n")
     else:
         _print(context, incident, first, now)
+
+
+def _pages(database: Database, incident: Incident) -> Iterable[list[EventView]]:
+    if selection.is_down(incident):
+        return events.pages(database, Selection(**selection.behind(incident)), IDS)
+    if not incident.has_events:
+        return ()
+    return events.pages(database, Selection(ids=incident.event_ids))
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:

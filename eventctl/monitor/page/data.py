@@ -12,7 +12,7 @@ from eventctl.alerts.render import wording
 from eventctl.config.model import Config
 from eventctl.format.redact import Redaction
 from eventctl.store.database import Database
-from eventctl.store.incidents import Incident
+from eventctl.store.incidents import OUTAGE, Incident
 from eventctl.store.queries import events, failures, incidents
 from eventctl.store.queries.aggregate import Window
 from eventctl.store.queries.incidents import Ended
@@ -69,12 +69,12 @@ def find_problems(config: Config, database: Database, window: Window, now: int) 
     )
 
 
-def _urgency(incident: Incident, now: int) -> tuple[bool, bool, int, int]:
-    """Sort what is acknowledged to the end, before it what is tried again by itself, and the
-    rest by how much there is of it.
+def _urgency(incident: Incident, now: int) -> tuple[bool, bool, bool, int, int]:
+    """Sort what is acknowledged to the end, before it what is tried again by itself, outages to
+    the beginning, and the rest by how much there is of it.
     """
-    kind = incident.kind
-    return incident.is_silent(now), kind == "failed", -incident.count, incident.opened_at
+    kind, size = incident.kind, (-incident.count, incident.opened_at)
+    return incident.is_silent(now), kind == "failed", kind != OUTAGE, *size
 
 
 def _hidden(error: str, event_ids: Sequence[int], redaction: Redaction, database: Database) -> str:

@@ -136,7 +136,7 @@ def ended(problems: Problems) -> Iterator[str]:
     yield "<section><h2>Ended incidents</h2>"
     rows = (
         (
-            data(wording.happened(each.kind, each.handler, each.count, each.names)),
+            data(wording.happened(each)),
             (
                 ("words", data(shorten(printable(each.error.strip()), 160))),
                 ("", minute(each.ended_at or 0)),

@@ -29,7 +29,8 @@ class Selection:
     `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970, UTC.
     With `states` an event needs a delivery, of one of `handlers` if there are any, that
     is in one of them; `held` adds those that are held. `incident` is the id of an incident
-    that the event is a part of; its states are then those of what nobody has cancelled.
+    that the event is a part of; its states are then those of what nobody has cancelled. With
+    `waiting` the event needs a delivery, of one of `handlers`, that waits to be run.
     """
 
     ids: tuple[int, ...] = ()
@@ -41,6 +42,7 @@ class Selection:
     states: tuple[State, ...] = ()
     held: bool = False
     incident: int | None = None
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +195,14 @@ def conditions(selection: Selection) -> list[Any]:
             Member.incident_id == selection.incident, Member.event_id.is_null(False)
         )
         wanted.append(Event.id.in_(theirs))
+    if selection.waiting:
+        # What waits is found by when it is due, and is little beside all that has ever happened.
+        waiting = Delivery.select(Delivery.event_id).where(
+            Delivery.due_at.is_null(False),
+            Delivery.state == str(State.PENDING),
+            Delivery.handler.in_(selection.handlers),
+        )
+        wanted.append(Event.id.in_(waiting))
     if selection.handlers or selection.states or selection.held:
         wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
     return wanted

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peewee import SQL, fn
+from peewee import SQL, Case, fn
 
 from eventctl.store.database import Database
-from eventctl.store.incidents import OUTAGE, Incident, Notification, incident
+from eventctl.store.incident_members import still_tried
+from eventctl.store.incidents import OUTAGE, SET_ASIDE, Incident, Notification, incident
 from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
 
 
@@ -22,12 +23,15 @@ class Ended:
     latest: tuple[Incident, ...]
 
 
-_NO_TEXTS = (SQL("''"), SQL("''"))
-"""In place of traceback and output, which may be long, and which nobody asks for here."""
+_FIX = Case(None, [(IncidentRow.kind.in_(["held", SET_ASIDE]), IncidentRow.output)], "")
+_TEXTS = (SQL("''"), _FIX)
+"""In place of traceback and output, which may be long: of the latter only what says how to fix
+what is held or set aside.
+"""
 
 _COLUMNS = (
     *(IncidentRow.id, IncidentRow.key, IncidentRow.kind, IncidentRow.handler),
-    *(IncidentRow.fingerprint, IncidentRow.error, *_NO_TEXTS),
+    *(IncidentRow.fingerprint, IncidentRow.error, *_TEXTS),
     *(IncidentRow.names, IncidentRow.event_ids, IncidentRow.count, IncidentRow.attempts),
     *(IncidentRow.opened_at, IncidentRow.last_at, IncidentRow.ended_at),
     IncidentRow.silent_until,
@@ -92,7 +96,7 @@ def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[Incid
 
 
 def _found(database: Database, query: Any) -> list[Incident]:
-    found = [incident(row) for row in ask(database, query)]
+    found = [still_tried(database, incident(row)) for row in ask(database, query)]
     notified: dict[int, list[Notification]] = {each.id: [] for each in found}
     rows = (
         NotificationRow.select(*_NOTIFICATION)

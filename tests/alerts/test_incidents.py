@@ -248,7 +248,7 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
     # So do the commands and the page.
     (shown,) = json.loads(project.run("alerts", "--json").stdout)
     assert (shown["kind"], shown["count"], shown["events"]) == ("failed", 1, [2])
-    one = "lottery: 1 delivery of purchased failed and is tried again"
+    one = "lottery: 1 delivery of purchased failed and will be retried"
     assert one in project.run("ack", shown["id"]).stderr
     assert "lottery, 1 in all, " in project.run("show", "2").stdout
     project.run("stats", "--html", "page.html", check=None)

@@ -40,7 +40,7 @@ _WAS = {  # the same of what is over, where it says how things are
     "outage": ("waited", "waited"),
     "held": ("was held", "were held"),
     "late": ("was late", "were late"),
-    "failed": ("failed and was tried again", "failed and were tried again"),
+    "failed": ("failed and was retried", "failed and were retried"),
 }
 _HAD = {
     "exhausted": "had run out of retries",

@@ -133,7 +133,7 @@ def test_what_has_ended_is_told_as_past(project: Project, post: Post) -> None:
         ("outage", "lottery: 1 delivery waited"),
         ("late", "lottery: 1 event was late"),
         ("held", "lottery: 1 delivery of purchased was held"),
-        ("failed", "lottery: 1 delivery of purchased failed and was tried again"),
+        ("failed", "lottery: 1 delivery of purchased failed and was retried"),
     ):
         project.execute("UPDATE eventctl_incident SET kind = ?, ended_at = last_at", kind)
         project.execute("UPDATE eventctl_incident SET open_as = NULL")

@@ -115,7 +115,10 @@ class MySQLDatabase(Database):
 
     def _detach(self, connection: Any) -> None:
         # Both drivers say goodbye as they close, and the server would end the parent's session.
-        detach(connection.fileno() if hasattr(connection, "fileno") else connection._sock.fileno())
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        with suppress(self.driver.Error):  # mysqlclient's, where it is closed
+            if socket is not None:
+                detach(socket.fileno())
 
     def next_id(self, table: str) -> int:
         ((known, there),) = self.read(

@@ -181,8 +181,8 @@ class Config(NamedTuple):
     """Those in parts that are not needed to record an event; `sweep` and `doctor` refuse them."""
     can_run: bool = True
     """Whether handlers can be run: no mistake is in what they depend on."""
-    variables: Variables = Variables(Path(ENV_FILE))
-    """Where `${NAME}` is looked up."""
+    env_file: Variables = Variables(Path(ENV_FILE))
+    """Where `${NAME}` is looked up: the environment, and then this file."""
 
     @property
     def channels(self) -> tuple[Alert, ...]:

@@ -74,7 +74,7 @@ def build(
         *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
         mistakes=tuple(lines),
         can_run=can_run,
-        variables=root.variables,
+        env_file=root.variables,
     )
 
 

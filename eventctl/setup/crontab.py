@@ -199,6 +199,6 @@ def unset(config: Config, crontab: bytes) -> list[str]:
 
 def _in_file(config: Config, name: str) -> bool:
     try:
-        return config.variables.in_file(name) is not None
+        return config.env_file.in_file(name) is not None
     except EnvFileError:
         return False  # whoever looks a variable up there says why

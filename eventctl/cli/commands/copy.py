@@ -98,7 +98,7 @@ def command(
     config = context.config
     store = read_target(
         *(url, config.store, config.folder, read_default_file, ssl, ssl_ca),
-        variables=config.variables,
+        variables=config.env_file,
     )
     until = time.monotonic() + wait
     with (

@@ -198,7 +198,7 @@ def _warn_of_variables(config: Config, there: bytes) -> None:
     if missing:
         complain(
             f"events.toml takes {', '.join(missing)} from the environment, and a job of cron's"
-            f" has not got it: write {missing[0]}=… into {config.variables.file}, of mode 600"
+            f" has not got it: write {missing[0]}=… into {config.env_file.file}, of mode 600"
         )
 
 

@@ -59,7 +59,7 @@ def _cautions(config: Config) -> Iterator[Finding]:
 
 def _env_file(config: Config) -> Iterator[Finding]:
     """Check the file of variables, also where no variable has been looked up in it."""
-    file = config.variables.file
+    file = config.env_file.file
     try:
         status = file.stat()
     except FileNotFoundError:
@@ -68,7 +68,7 @@ def _env_file(config: Config) -> Iterator[Finding]:
         yield problem("config", *wrong)
         return
     try:
-        config.variables.in_file("")
+        config.env_file.in_file("")
     except EnvFileError as error:
         yield problem("config", error.wrong, error.fix)
     else:

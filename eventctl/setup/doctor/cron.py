@@ -139,13 +139,13 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
             "cron",
             f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
             " not have it",
-            f"write {missing[0]}=… into {config.variables.file}, a file of mode 600",
+            f"write {missing[0]}=… into {config.env_file.file}, a file of mode 600",
         )
     if found := _secrets_in(line, secrets(config.path)):
         yield warning(
             "cron",
             f"{line.crontab} has {', '.join(found)}, and cron writes that into each of its mails",
-            f"move it into {config.variables.file}, a file of mode 600; what handlers take from"
+            f"move it into {config.env_file.file}, a file of mode 600; what handlers take from"
             " the environment, into a file that they read",
         )
 

@@ -54,7 +54,7 @@ def build(
     root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
     env_file = root.path("env_file", path.parent)
     root.variables = Variables(env_file or path.with_name(ENV_FILE), required=env_file is not None)
-    store, state = read_store(root.table("store"), path.parent, private)
+    store, state = read_store(root.table("store"), path, private)
     handlers, events = read_handlers(root, path.parent)
     root.mistakes = others
     pythonpath = _pythonpath(root, path.parent)

@@ -209,7 +209,7 @@ _ENV_FILE = """\
 """
 
 _SQLITE = """\
-# One SQLite file beside this one. Locks and the spool lie in events.db.state beside it.
+# One SQLite file beside this one. Locks and the spool lie in events.state beside it.
 """
 _SQLITE_MORE = """\
 # On several hosts, or inside a database that is there already:
@@ -219,7 +219,7 @@ _MYSQL = """\
 # The tables, all named eventctl_…, are made by the first command.
 """
 _MYSQL_MORE = """\
-# Locks and the spool lie in eventctl.state beside this file, on a local disk.
+# Locks and the spool lie in events.state beside this file, on a local disk.
 # User and password may be in an option file, [client], mode 600:
 # read_default_file = "~/.my.cnf"
 """

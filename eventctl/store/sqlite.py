@@ -59,8 +59,9 @@ class SqliteDatabase(Database):
             if os.path.exists(wal) and os.path.getsize(wal):
                 # SQLite would begin a new file, and throw away what nobody has moved into the old.
                 raise StoreError(
-                    f"the store ({self.store.sqlite}) is gone, and its newest events are in {wal} still: move"
-                    " the file back beside that one, or both to where the file is now"
+                    f"the store ({self.store.sqlite}) is gone, and its newest events are in"
+                    f" {wal} still: move the file back beside that one, or both to where the file"
+                    " is now"
                 )
             self._make_file(Path(file))
 
@@ -72,10 +73,10 @@ class SqliteDatabase(Database):
         """
         from eventctl.format.files import whole_file  # lazy: an emit need not load it
 
-        with suppress(OSError):  # SQLite says in its own words what keeps it from being made
-            with whole_file(file, 0o600, new=True) as made:
-                if self.store.group:
-                    _share(made.fileno(), self.store.group)
+        # What keeps it from being made, SQLite says in its own words.
+        with suppress(OSError), whole_file(file, 0o600, new=True) as made:
+            if self.store.group:
+                _share(made.fileno(), self.store.group)
 
     def translate(self, sql: str) -> str:
         return sql

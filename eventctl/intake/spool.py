@@ -193,6 +193,12 @@ def waiting(state: StateFolder) -> int:
     return len(files(state.path / FOLDER))
 
 
+def anything(state: StateFolder) -> bool:
+    """Return whether there is a file that the next sweep looks at, what is held included."""
+    folder = state.path / FOLDER
+    return bool(files(folder) or files(folder / HELD))
+
+
 def files(folder: Path) -> list[os.DirEntry[str]]:
     """Return the files in one folder of the spool, without drafts."""
     try:

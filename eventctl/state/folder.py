@@ -122,6 +122,25 @@ class StateFolder:
         """Let `once_in` return True again."""
         (self.path / f"{name}.said").unlink(missing_ok=True)
 
+    def store(self) -> str:
+        """Return the identity of the store that this folder belongs to, "" where none is known."""
+        try:
+            return os.readlink(self.path / "store")
+        except OSError:
+            return ""
+
+    def belongs_to(self, identity: str) -> bool:
+        """Return whether this is the folder of this store: that is the first one that asked."""
+        folder = self.folder()
+        draft = folder / f"store.{os.urandom(4).hex()}"
+        try:
+            if not (folder / "store").is_symlink():
+                os.symlink(identity, draft)
+                os.rename(draft, folder / "store")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return self.store() == identity
+
     def _read_name(self) -> str:
         """Return the name; "" where there is none that was made for this folder."""
         try:

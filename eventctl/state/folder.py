@@ -198,7 +198,7 @@ def _machine() -> str:
     try:
         with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
             number = file.read(64).strip()
-    except OSError:
+    except FileNotFoundError:
         number = ""
     return f"{number}.{os.uname().nodename}"
 

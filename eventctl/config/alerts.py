@@ -143,6 +143,8 @@ def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...
 
 def _url(table: TableReader, channel: str, private: bool) -> str:
     """Return a channel's URL. None of it is ever shown: it may hold a secret."""
+    if table.is_deferred(channel):
+        return Secret("")
     url = table.text(channel)
     if url is None:
         return ""

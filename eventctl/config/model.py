@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from eventctl.config.variables import ENV_FILE, Variables
+
 
 class Secret(str):
     """A text that is not shown where the record that has it is printed."""
@@ -179,6 +181,8 @@ class Config(NamedTuple):
     """Those in parts that are not needed to record an event; `sweep` and `doctor` refuse them."""
     can_run: bool = True
     """Whether handlers can be run: no mistake is in what they depend on."""
+    env_file: Variables = Variables(Path(ENV_FILE))
+    """Where `${NAME}` is looked up: the environment, and then this file."""
 
     @property
     def channels(self) -> tuple[Alert, ...]:

@@ -17,12 +17,13 @@ _REFERENCE = frozenset(
 """What a URI reference may have in it (RFC 3986)."""
 
 
-def read(table: TableReader, folder: Path, private: bool) -> tuple[Store, Path | None]:
-    """Return what the table [store] says, and its state folder, None where a mistake leaves
-    that unknown; note every mistake.
+def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | None]:
+    """Return what the table [store] of the file at `path` says, and its state folder, None
+    where a mistake leaves that unknown; note every mistake.
 
     `private` says that only its owner can read the file, so that it may hold a password.
     """
+    folder = path.parent
     sqlite, mysql = _database(table, folder, private)
     read_default_file = table.path("read_default_file", folder)
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
@@ -33,7 +34,6 @@ def read(table: TableReader, folder: Path, private: bool) -> tuple[Store, Path |
                 table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
     elif ssl_ca is not None and ssl != "verify":
         table.mistake("ssl_ca", "is of no use without verification", 'set ssl = "verify"')
-    beside = folder / "eventctl.state" if sqlite is None else Path(f"{sqlite}.state")
     said = given(
         group=table.text("group"),
         timeout=table.duration("timeout"),
@@ -44,10 +44,24 @@ def read(table: TableReader, folder: Path, private: bool) -> tuple[Store, Path |
     )
     state = table.path("state", folder)
     is_known = state is not None or ("state" not in table and (sqlite or _is_mysql(table)))
-    state = state or beside
+    state = state or _default_state(path, sqlite)
     table.finish()
     store = Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
     return store, state if is_known else None
+
+
+def _default_state(path: Path, sqlite: Path | None) -> Path:
+    """Return the state folder of the file at `path`, where it names none.
+
+    It is beside that file and named after it, so that two of them in one folder have one
+    each. With a SQLite file elsewhere it is beside that, and named after it. A folder that an
+    older eventctl has made is used on, under the name that it has.
+    """
+    former = path.with_name("eventctl.state") if sqlite is None else Path(f"{sqlite}.state")
+    if sqlite is not None and sqlite.parent != path.parent:
+        return former
+    state = path.with_name(f"{path.stem}.state")
+    return former if not os.path.exists(state) and os.path.exists(former) else state
 
 
 def _is_mysql(table: TableReader) -> bool:

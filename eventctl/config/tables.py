@@ -20,6 +20,7 @@ from eventctl.config.model import (
 )
 from eventctl.config.store import read as read_store
 from eventctl.config.values import Mistakes, TableReader, UrlError, given, near
+from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
 
 _MANY = 2**31 - 1
@@ -49,9 +50,11 @@ def build(
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
     recording, others = Mistakes(path), Mistakes(path)
-    root = TableReader(recording, "", document)
     path = path.absolute()
-    store, state = read_store(root.table("store"), path.parent, private)
+    root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
+    env_file = root.path("env_file", path.parent)
+    root.variables = Variables(env_file or path.with_name(ENV_FILE), required=env_file is not None)
+    store, state = read_store(root.table("store"), path, private)
     handlers, events = read_handlers(root, path.parent)
     root.mistakes = others
     pythonpath = _pythonpath(root, path.parent)
@@ -71,6 +74,7 @@ def build(
         *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
         mistakes=tuple(lines),
         can_run=can_run,
+        env_file=root.variables,
     )
 
 
@@ -97,7 +101,7 @@ def _sweep(table: TableReader, folder: Path, state: Path) -> SweepConfig:
 
 
 def _ping(table: TableReader) -> Secret | None:
-    url = table.text("ping")
+    url = None if table.is_deferred("ping") else table.text("ping")
     if url is None:
         return None
     from eventctl.config import urls  # lazy: not every file has a URL

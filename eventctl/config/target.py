@@ -9,7 +9,7 @@ from eventctl.config import urls
 from eventctl.config.model import Store
 from eventctl.config.store import SQLITE_FORM, parse_sqlite
 from eventctl.config.values import UrlError
-from eventctl.config.variables import expand, literal
+from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
 
 
@@ -20,12 +20,18 @@ def read_target(
     read_default_file: Path | None = None,
     ssl: str | None = None,
     ssl_ca: Path | None = None,
+    *,
+    variables: Variables,
 ) -> Store:
     """Return the store that a URL names; what it does not say is as in `like`.
 
-    `${NAME}` in it is taken from the environment; a SQLite file is relative to `folder`.
+    `${NAME}` in it is looked up in `variables`; a SQLite file is relative to `folder`.
     Raises UsageError, whose text holds no part of the URL: it may be the password's.
     """
+
+    def value_of(name: str) -> str:
+        return _value(variables, name)
+
     try:
         sqlite, mysql = None, None
         if url.startswith("mysql:") and urls.password_of(literal(url)):
@@ -35,9 +41,9 @@ def read_target(
                 " with --read-default-file",
             )
         if url.startswith("mysql://"):
-            mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(_variable(name))))
+            mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(value_of(name))))
         elif url.startswith("sqlite:"):
-            path = os.path.expanduser(parse_sqlite(expand(url, _variable)))
+            path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
             sqlite = folder / path
         else:
             raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
@@ -53,6 +59,7 @@ def read_target(
         sqlite,
         mysql,
         like.state,
+        like.group,
         read_default_file=read_default_file,
         timeout=like.timeout,
         ssl=ssl or "preferred",
@@ -60,9 +67,14 @@ def read_target(
     )
 
 
-def _variable(name: str) -> str:
-    if name not in os.environ:
+def _value(variables: Variables, name: str) -> str:
+    try:
+        value = variables.get(name)
+    except EnvFileError as error:
+        raise UrlError(error.wrong, error.fix) from None
+    if value is None:
         raise UrlError(
-            f"names the environment variable {name}, which is not set", f"set {name}, and export it"
+            f"names the environment variable {name}, which is not set",
+            f"write {name}=… into {variables.file}, a file of mode 600",
         )
-    return os.environ[name]
+    return value

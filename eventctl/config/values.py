@@ -8,7 +8,7 @@ from pathlib import Path
 
 from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
-from eventctl.config.variables import expand, literal
+from eventctl.config.variables import ENV_FILE, EnvFileError, Variables, expand, literal
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -49,11 +49,25 @@ class TableReader:
     `finish` after the last getter. A value that holds a `${NAME}` is never shown.
     """
 
-    __slots__ = ("_asked", "_from_environment", "_values", "key", "mistakes")
+    __slots__ = (
+        *("_asked", "_from_environment", "_values"),
+        *("defers", "key", "mistakes", "variables"),
+    )
 
-    def __init__(self, mistakes: Mistakes, key: str, values: dict[str, object]) -> None:
+    def __init__(
+        self,
+        mistakes: Mistakes,
+        key: str,
+        values: dict[str, object],
+        variables: Variables | None = None,
+        *,
+        defers: bool = False,
+    ) -> None:
         self.mistakes = mistakes
         self.key = key
+        self.variables = variables or Variables(Path(ENV_FILE))
+        self.defers = defers
+        """Whether a variable in a secret is looked up by another process, the one that uses it."""
         self._values = values
         self._asked: list[str] = []
         self._from_environment: set[str] = set()
@@ -84,16 +98,21 @@ class TableReader:
         return text
 
     def secret(self, name: str, private: bool) -> Secret | None:
-        """Return a string that is not shown. `private` says that only its owner reads the file;
-        otherwise all of it has to come from the environment.
+        """Return a string that is not shown; "" where it is left to who uses it. `private` says
+        that only its owner reads the file; otherwise all of it has to come from a variable.
         """
-        text = self.text(name)
+        text = "" if self.is_deferred(name) else self.text(name)
         if text is None:
             return None
         if not private and literal(str(self.raw(name))):
             fix = f'write "${{{name.upper()}}}" in its place, or chmod 600 this file'
             self.mistake(name, "is a secret, and others can read this file", fix)
         return Secret(text)
+
+    def is_deferred(self, name: str) -> bool:
+        """Return whether a secret has a variable that only who uses the secret looks up."""
+        value = self.raw(name)
+        return self.defers and isinstance(value, str) and "${" in value
 
     def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
         """Return a list of strings; one mistaken item is a mistake of the whole list."""
@@ -208,9 +227,7 @@ class TableReader:
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
-        return TableReader(
-            self.mistakes, self.key_of(name), value if isinstance(value, dict) else {}
-        )
+        return self._inner(self.key_of(name), value if isinstance(value, dict) else {})
 
     def tables(self, name: str) -> list[TableReader]:
         """Return the tables of a list of them, [[name]], numbered from 1."""
@@ -221,16 +238,19 @@ class TableReader:
             self.mistake(name, f"is {kind(value)}", f"write tables, [[{self.key_of(name)}]]")
             return []
         return [
-            TableReader(self.mistakes, f"{self.key_of(name)}[{number}]", item)
+            self._inner(f"{self.key_of(name)}[{number}]", item)
             for number, item in enumerate(value, 1)
         ]
+
+    def _inner(self, key: str, values: dict[str, object]) -> TableReader:
+        return TableReader(self.mistakes, key, values, self.variables, defers=self.defers)
 
     def finish(self) -> None:
         """Note each key that nobody asked for, with the known word that is near to it."""
         for name in self._values:
             if name in self._asked:
                 continue
-            *others, last = sorted(self._asked)
+            *others, last = sorted(set(self._asked))
             known = f"known are {', '.join(others)} and {last}"
             self.mistake(name, "is an unknown key", near(name, self._asked) or known)
 
@@ -278,7 +298,7 @@ class TableReader:
         unset: list[str] = []
 
         def value_of(variable: str) -> str:
-            value = os.environ.get(variable)
+            value = self.variables.get(variable)
             if value is None:
                 unset.append(variable)
                 return ""
@@ -287,6 +307,9 @@ class TableReader:
         try:
             expanded = expand(text, value_of)
             expanded.encode()
+        except EnvFileError as error:
+            self.mistake(name, error.wrong, error.fix)
+            return None
         except UnicodeEncodeError:
             self.mistake(name, "its variable is not UTF-8", "fix it in the environment")
             return None
@@ -295,7 +318,8 @@ class TableReader:
             return None
         for variable in unset:
             wrong = f"the environment variable {variable} is not set"
-            self.mistake(name, wrong, f"set {variable} where eventctl runs, in cron too")
+            fix = f"write {variable}=… into {self.variables.file}, a file of mode 600"
+            self.mistake(name, wrong, fix)
         return None if unset else expanded
 
 

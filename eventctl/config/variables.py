@@ -1,11 +1,65 @@
-"""`${NAME}` in the strings of events.toml: a value of the environment."""
+"""`${NAME}` in the strings of events.toml: a value of the environment, or of `eventctl.env`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import tomli
+
+ENV_FILE = "eventctl.env"
+"""The file beside events.toml that variables are looked up in, unless `env_file` names another."""
+
+
+_SECRETS = (
+    *("url", "ping", "smtp", "smtp_password"),
+    *("slack", "webhook", "elasticsearch", "alertmanager", "apprise", "secret", "api_key"),
+)
+"""The keys of events.toml whose values are secrets, or may have one in them."""
+
+
+class EnvFileError(ValueError):
+    """What is wrong with the file of variables, and how to fix it."""
+
+    def __init__(self, wrong: str, fix: str) -> None:
+        super().__init__(f"{wrong}; {fix}")
+        self.wrong = wrong
+        self.fix = fix
+
+
+class Variables:
+    """The variables of the environment, and then those of one file.
+
+    The file is read when a variable is looked up that the environment has not got: most
+    emits need none, and may be run by users who must not read it.
+    """
+
+    __slots__ = ("_found", "_required", "file")
+
+    def __init__(self, file: Path, *, required: bool = False) -> None:
+        self.file = file
+        self._required = required
+        self._found: dict[str, str] | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Variables) and self.file == other.file
+
+    def __hash__(self) -> int:
+        return hash(self.file)
+
+    def get(self, name: str) -> str | None:
+        """Return a variable's value, None where it is set nowhere. Raises EnvFileError."""
+        value = os.environ.get(name)
+        return self.in_file(name) if value is None else value
+
+    def in_file(self, name: str) -> str | None:
+        """Return what the file says, whatever the environment has. Raises EnvFileError."""
+        if self._found is None:
+            from eventctl.config import env_file  # lazy: most emits need no file
+
+            self._found = env_file.read(self.file, required=self._required)
+        return self._found.get(name)
 
 
 def expand(text: str, value_of: Callable[[str], str]) -> str:
@@ -46,12 +100,22 @@ def names_in(text: str) -> list[str]:
 
 
 def variables(path: Path) -> list[str]:
-    """Return the names of the variables in an events.toml that `load` has read, sorted.
-
-    A job of cron's has hardly any of them.
-    """
+    """Return the names of the variables in an events.toml that `load` has read, sorted."""
     document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
-    return sorted({name for text in _strings(document) for name in names_in(text)})
+    return sorted(variables_of(document))
+
+
+def secrets(path: Path) -> set[str]:
+    """Return the names of the variables that stand where events.toml has secrets."""
+    document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+    tables = [document, *(table for table in document.values() if isinstance(table, dict))]
+    tables += document.get("alerts", [])
+    return variables_of([table[key] for table in tables for key in _SECRETS if key in table])
+
+
+def variables_of(document: object) -> set[str]:
+    """Return the names of the variables in a parsed events.toml."""
+    return {name for text in _strings(document) for name in names_in(text)}
 
 
 def _strings(value: object) -> Iterator[str]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 
 from eventctl.config.model import Config
+from eventctl.format.messages import complain
 from eventctl.intake import repair, spool
 from eventctl.intake.spool import Spooled
 from eventctl.intake.validation import NotAnEvent, accept, as_text, check
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
-from eventctl.store import events
+from eventctl.store import events, migrations
 from eventctl.store.database import Database, Row, Transaction, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
+
+_AN_HOUR = 3600.0
 
 _ROWS = 500
 """How many rows of the outbox one transaction turns into events."""
@@ -29,6 +32,8 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
     """
     if os.geteuid() == 0 and spool.exposed(state):
         return 0
+    if not _is_ours(database, state):
+        return 0
     new = 0
     for spooled in spool.read(state):
         if spooled.problem:
@@ -43,6 +48,25 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
         new += _record(database, event, spooled)
         spool.remove(spooled)
     return new
+
+
+def _is_ours(database: Database, state: StateFolder) -> bool:
+    """Return whether the spool belongs to this store; say once an hour that it does not.
+
+    The store is asked where that can matter: where the folder has no store yet, or events.
+    """
+    if state.store() and not spool.anything(state):
+        return True
+    identity = migrations.identity(database)
+    if not identity or state.belongs_to(identity):
+        return True
+    if state.once_in("foreign", _AN_HOUR):
+        complain(
+            f"the state folder {state.path} belongs to another store, and what is in its spool is"
+            f" not imported into {database.describe()}: set [store] state to a folder of its own;"
+            f" or, where this store has replaced that one, rm {state.path / 'store'}"
+        )
+    return False
 
 
 def _record(database: Database, event: NewEvent, spooled: Spooled) -> bool:

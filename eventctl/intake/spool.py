@@ -9,6 +9,9 @@ left out, and a `delay`, in seconds, may be there.
     .….json.tmp ──────────> X.json ──import──> (gone)
                               ├──unknown event──> held/X.json ──import──> (gone)
                               └──not an event───> damaged/X.json
+
+The name need not end with .json. Names that begin with a dot, or end with .tmp, .part or ~,
+are drafts: they have a day to be finished.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ HELD = "held"
 DAMAGED = "damaged"
 
 _DRAFT = ".json.tmp"
+_DRAFTS = (".tmp", ".part", "~")
+"""What the names of other programs' drafts end with, where they do not begin with a dot."""
 _A_DAY = 24 * 3600
 _SHOWN = 300
 
@@ -170,7 +175,7 @@ def read(state: StateFolder) -> Iterator[Spooled]:
         for entry in entries:
             if entry.name.startswith("."):
                 _remove_dead_draft(state, Path(entry.path))
-            elif entry.name.endswith(".json"):
+            elif _is_spooled(entry):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     found.append((status.st_mtime_ns, Path(entry.path)))
@@ -185,11 +190,40 @@ def read(state: StateFolder) -> Iterator[Spooled]:
 
 def waiting(state: StateFolder) -> int:
     """Return how many files wait to be imported, without what is held or damaged."""
+    return len(files(state.path / FOLDER))
+
+
+def anything(state: StateFolder) -> bool:
+    """Return whether there is a file that the next sweep looks at, what is held included."""
+    folder = state.path / FOLDER
+    return bool(files(folder) or files(folder / HELD))
+
+
+def files(folder: Path) -> list[os.DirEntry[str]]:
+    """Return the files in one folder of the spool, without drafts."""
     try:
-        names = os.listdir(state.path / FOLDER)
+        return [entry for entry in os.scandir(folder) if _is_spooled(entry)]
     except FileNotFoundError:
-        return 0
-    return sum(name.endswith(".json") and not name.startswith(".") for name in names)
+        return []
+
+
+def _is_spooled(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is an event, or to be set aside: all but drafts and folders."""
+    name = entry.name
+    if name.startswith(".") or name in (HELD, DAMAGED):
+        return False
+    if name.endswith(".json"):
+        return True
+    if entry.is_dir(follow_symlinks=False):
+        return False
+    return not (name.endswith(_DRAFTS) and _is_young(entry))
+
+
+def _is_young(entry: os.DirEntry[str]) -> bool:
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime < _A_DAY
+    except FileNotFoundError:
+        return True  # it has its name now
 
 
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:

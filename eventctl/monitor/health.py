@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable
@@ -107,18 +107,14 @@ def _spool(config: Config) -> Waiting:
     return Waiting(len(waiting), oldest, len(set_aside))
 
 
-def _written_at(folder: str | os.PathLike[str]) -> list[float]:
+def _written_at(folder: Path) -> list[float]:
     """Return when each event of a folder was written, in seconds since 1970."""
     found = []
-    try:
-        for entry in os.scandir(folder):
-            if entry.name.endswith(".json") and not entry.name.startswith("."):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # a sweep has just imported it
-                if not stat.S_ISDIR(status.st_mode):
-                    found.append(status.st_mtime)
-    except FileNotFoundError:
-        pass  # nothing was ever spooled
+    for entry in spool.files(folder):
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # a sweep has just imported it
+        if not stat.S_ISDIR(status.st_mode):
+            found.append(status.st_mtime)
     return found

@@ -18,6 +18,8 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from eventctl.config.model import Config
+from eventctl.config.variables import EnvFileError, variables
 from eventctl.errors import EventctlError, UsageError
 
 PATH = "/usr/bin:/bin"
@@ -176,8 +178,10 @@ class Block:
         )
 
 
-def unset(names: list[str], crontab: bytes) -> list[str]:
-    """Return those of these variables that neither the crontab nor /etc/environment sets."""
+def unset(config: Config, crontab: bytes) -> list[str]:
+    """Return those of the variables in events.toml that a job of cron's would not find: they
+    are neither in its file of variables, nor in the crontab, nor in /etc/environment.
+    """
     try:
         common = Path("/etc/environment").read_bytes()
     except OSError:
@@ -185,6 +189,16 @@ def unset(names: list[str], crontab: bytes) -> list[str]:
     text = crontab + b"\n" + common
     return [
         name
-        for name in names
-        if not re.search(rb"""^[ \t]*(?:export )?["']?%b["']?[ \t]*=""" % name.encode(), text, re.M)
+        for name in variables(config.path)
+        if not _in_file(config, name)
+        and not re.search(
+            rb"""^[ \t]*(?:export )?["']?%b["']?[ \t]*=""" % name.encode(), text, re.M
+        )
     ]
+
+
+def _in_file(config: Config, name: str) -> bool:
+    try:
+        return config.env_file.in_file(name) is not None
+    except EnvFileError:
+        return False  # whoever looks a variable up there says why

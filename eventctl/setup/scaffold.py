@@ -13,11 +13,14 @@ import tomli
 
 from eventctl.config.tables import build
 from eventctl.config.urls import password_of
+from eventctl.config.variables import ENV_FILE, variables_of
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format.files import whole_file
 
 TOML = "events.toml"
 HANDLERS = "handlers.py"
+
+_MINE, _SHARED = 0o600, 0o644
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +53,20 @@ def is_unset(mistake: str) -> bool:
 
 
 def write(answers: Answers, folder: Path) -> list[Path]:
-    """Write both files, or neither; return their paths, the folder's first if it is new.
+    """Write the files, or none; return their paths, the folder's first if it is new. A file of
+    variables is among them where there are variables, unless it is there already.
 
-    Raises UsageError where one is there already, and OSError.
+    Raises UsageError where another one is there already, and OSError.
     """
     made = []
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o755)
         made.append(folder)
     # A password in the URL is for nobody else to read.
-    mode = 0o600 if password_of(answers.store) else 0o644
-    texts = ((HANDLERS, handlers(answers), 0o644), (TOML, toml(answers), mode))
+    mode = _MINE if password_of(answers.store) else _SHARED
+    texts = [(HANDLERS, handlers(answers), _SHARED), (TOML, toml(answers), mode)]
+    if (secrets := variables(answers)) and not os.path.lexists(folder / ENV_FILE):
+        texts.append((ENV_FILE, env_file(secrets), _MINE))
     refuse_taken(folder)
     try:
         for name, text, rights in texts:
@@ -123,6 +129,16 @@ def toml(answers: Answers) -> str:
     )
 
 
+def variables(answers: Answers) -> list[str]:
+    """Return the names of the variables that this events.toml looks up, sorted."""
+    return sorted(variables_of(tomli.loads(toml(answers))))
+
+
+def env_file(names: list[str]) -> str:
+    """Return the text of a file of variables, each still to be written in."""
+    return _ENV_FILE + "".join(f"# {name}=\n" for name in names)
+
+
 def _store(url: str) -> str:
     mine = f"url = {_quoted(url)}\n"
     if url.startswith("mysql:"):
@@ -138,7 +154,7 @@ def _report(answers: Answers) -> str:
     if answers.smtp:
         lines.append(f"smtp = {_quoted(answers.smtp)}")
         if "@" in answers.smtp:
-            lines.append('smtp_password = "${SMTP_PASSWORD}"   # from the environment, in cron too')
+            lines.append('smtp_password = "${SMTP_PASSWORD}"   # in eventctl.env')
     else:
         lines.append('# Sent by /usr/sbin/sendmail; or: smtp = "smtp://user@mail.example.com:587"')
     return "\n".join(lines)
@@ -162,7 +178,8 @@ def handlers(answers: Answers) -> str:
 _TOML = """\
 # The events, and the handlers that react to them. For every key, see eventctl's
 # docs/configuration.md. Relative paths are relative to this file's folder. ${{NAME}} in a string
-# is replaced by the environment variable. Write durations as "30s", "5m", "2h" or "7d".
+# is replaced by the environment variable, or by its value in eventctl.env next to this file.
+# Write durations as "30s", "5m", "2h" or "7d".
 
 # Where Python looks for the modules of the handlers below.
 pythonpath = ["."]
@@ -188,8 +205,12 @@ retry = {{ attempts = 8, delay = "1m", factor = 3, max_delay = "12h", jitter = 0
 {report}
 """
 
+_ENV_FILE = """\
+# The variables of events.toml, KEY=VALUE; keep this file at mode 600.
+"""
+
 _SQLITE = """\
-# One SQLite file next to this one. Locks and the spool are in events.db.state next to it.
+# One SQLite file next to this one. Locks and the spool are in events.state next to it.
 """
 _SQLITE_MORE = """\
 # For several hosts, or to use an existing database:
@@ -199,7 +220,7 @@ _MYSQL = """\
 # The first command creates the tables, all named eventctl_….
 """
 _MYSQL_MORE = """\
-# Locks and the spool are in eventctl.state next to this file, on a local disk.
+# Locks and the spool are in events.state next to this file, on a local disk.
 # Or put user and password into the [client] section of an option file of mode 600:
 # read_default_file = "~/.my.cnf"
 """

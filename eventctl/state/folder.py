@@ -10,7 +10,6 @@ from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
-from eventctl.format.files import sync_folder
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
@@ -30,7 +29,12 @@ class StateFolder:
 
     @property
     def name(self) -> str:
-        """This folder's own name in claim tokens: 8 random hex digits, made once."""
+        """This folder's own name in claim tokens: 8 random hex digits, made once.
+
+        It is bound to the machine and to the folder's place on it. A copy of the folder, in
+        a cloned machine or elsewhere, gets a name of its own, and so does what an older
+        eventctl left: who has another's name would take over what the other still runs.
+        """
         if not self._name:
             self._name = self._read_name() or self._make_name()
         return self._name
@@ -118,23 +122,58 @@ class StateFolder:
         """Let `once_in` return True again."""
         (self.path / f"{name}.said").unlink(missing_ok=True)
 
-    def _read_name(self) -> str:
+    def store(self) -> str:
+        """Return the identity of the store that this folder belongs to, "" where none is known."""
         try:
-            return os.readlink(self.path / "name")
-        except FileNotFoundError:
+            return os.readlink(self.path / "store")
+        except OSError:
             return ""
+
+    def belongs_to(self, identity: str) -> bool:
+        """Return whether this is the folder of this store: that is the first one that asked."""
+        folder = self.folder()
+        draft = folder / f"store.{os.urandom(4).hex()}"
+        try:
+            if not (folder / "store").is_symlink():
+                os.symlink(identity, draft)
+                os.rename(draft, folder / "store")
+        except OSError as error:
+            raise self._unwritable(error) from error
+        return self.store() == identity
+
+    def _read_name(self) -> str:
+        """Return the name; "" where there is none that was made for this folder."""
+        try:
+            name, _, place = os.readlink(self.path / "name").partition(".")
+            return name if place == self._place() else ""
+        except OSError:
+            return ""  # nothing, or no link: what an older eventctl, or a copy, left
+
+    def _place(self) -> str:
+        status = os.stat(self.path)
+        return f"{_machine()}.{status.st_dev:x}.{status.st_ino:x}"
 
     def _make_name(self) -> str:
         folder = self.folder()
+        link = folder / "name"
         try:
-            # A link is made whole or not at all, by the first of two that try at once.
-            os.symlink(os.urandom(4).hex(), folder / "name")
-            sync_folder(folder)
-        except FileExistsError:
-            return self._read_name()
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one makes it
+                if name := self._read_name():
+                    return name
+                name = os.urandom(4).hex()
+                draft = folder / f"name.{name}"
+                os.symlink(f"{name}.{self._place()}", draft)
+                if link.is_dir() and not link.is_symlink():
+                    os.rename(link, folder / f"name.{name}.old")  # nothing can take its place
+                os.rename(draft, link)
+                os.fsync(fd)
+                return name
+            finally:
+                os.close(fd)
         except OSError as error:
             raise self._unwritable(error) from error
-        return self._read_name()
 
 
 def try_lock(fd: int) -> bool:
@@ -152,6 +191,16 @@ def is_at(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), os.stat(path))
     except FileNotFoundError:
         return False
+
+
+def _machine() -> str:
+    """Return the machine's id, and its host name: containers of one image differ in that alone."""
+    try:
+        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+            number = file.read(64).strip()
+    except OSError:
+        number = ""
+    return f"{number}.{os.uname().nodename}"
 
 
 def _boot_id() -> str:

@@ -6,6 +6,8 @@ statement by itself. `{…}` are the words in which the two dialects differ.
 
 from __future__ import annotations
 
+import os
+
 from eventctl.errors import StoreError
 from eventctl.store.database import Database, MissingTable, Transaction, TryAgain
 
@@ -205,8 +207,18 @@ _DROPPED_WRITES = (
 # A key that is too long is held whole: a server that is not strict would cut it to another one.
 _WHOLE_KEYS = ("{widen_outbox}",)
 
+_IDENTITY = (
+    # Which store this is, so that a state folder knows whose spool it has.
+    """CREATE TABLE IF NOT EXISTS eventctl_store (
+        id INTEGER NOT NULL PRIMARY KEY,
+        identity VARCHAR(32) NOT NULL
+    ){end}""",
+    "INSERT INTO eventctl_store (id, identity) SELECT 1, '{random}' FROM eventctl_schema"
+    " WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM eventctl_store)",
+)
+
 STEPS: tuple[tuple[str, ...], ...] = (
-    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS),
+    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS, _IDENTITY),
 )
 
 VERSION = len(STEPS)
@@ -236,8 +248,21 @@ def version(database: Database) -> int:
     return int(row[0] or 0) if row else 0
 
 
+def identity(database: Database) -> str:
+    """Return the random id that this store has had since its tables were made."""
+    row = database.query("SELECT identity FROM eventctl_store")
+    return str(row[0]) if row else ""
+
+
+def set_identity(database: Database, identity: str) -> None:
+    """Make a store the one that it was copied from: the state folders stay with it."""
+    database.transaction(
+        lambda tx: tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
+    )
+
+
 def _apply(database: Database, tx: Transaction) -> None:
-    words = _WORDS[database.dialect]
+    words = {**_WORDS[database.dialect], "random": os.urandom(16).hex()}
     tx.execute(
         "CREATE TABLE IF NOT EXISTS eventctl_schema"
         " (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)" + words["end"]

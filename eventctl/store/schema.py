@@ -215,6 +215,16 @@ class Sweep(Table):
         table_name = "eventctl_sweep"
 
 
+class StoreRow(Table):
+    """Which store this is: one row with a random id."""
+
+    id = peewee.IntegerField(primary_key=True)
+    identity = peewee.TextField()
+
+    class Meta:
+        table_name = "eventctl_store"
+
+
 class Schema(Table):
     """The migrations that were applied."""
 
@@ -227,7 +237,7 @@ class Schema(Table):
 
 TABLES = (
     *(Event, Delivery, Attempt, NoticeRow, IncidentRow, Member, NotificationRow),
-    *(Outbox, Breaker, Pause, Sweep, Schema),
+    *(Outbox, Breaker, Pause, Sweep, StoreRow, Schema),
 )
 
 UNUSED = ("eventctl_copy",)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database, Transact
 
 T = TypeVar("T")
 
-_BESIDE = ("-wal", "-shm")
+BESIDE = ("-wal", "-shm")
 """What the names of the files end with that an emit leaves beside the store's for the sweep."""
 
 
@@ -53,13 +54,29 @@ class SqliteDatabase(Database):
     def _check_file(self) -> None:
         file = str(self.store.sqlite)
         if not os.path.exists(file):
-            wal = f"{os.path.realpath(file)}-wal"
+            file = os.path.realpath(file)
+            wal = f"{file}-wal"
             if os.path.exists(wal) and os.path.getsize(wal):
                 # SQLite would begin a new file, and throw away what nobody has moved into the old.
                 raise StoreError(
-                    f"the store ({file}) is gone, and its newest events are in {wal} still: move"
-                    " the file back beside that one, or both to where the file is now"
+                    f"the store ({self.store.sqlite}) is gone, and its newest events are in"
+                    f" {wal} still: move the file back beside that one, or both to where the file"
+                    " is now"
                 )
+            self._make_file(Path(file))
+
+    def _make_file(self, file: Path) -> None:
+        """Make the file, private to its owner and [store] group.
+
+        SQLite gives what it makes beside the file the rights of the file. By itself it would
+        make one that every user can read.
+        """
+        from eventctl.format.files import whole_file  # lazy: an emit need not load it
+
+        # What keeps it from being made, SQLite says in its own words.
+        with suppress(OSError), whole_file(file, 0o600, new=True) as made:
+            if self.store.group:
+                _share(made.fileno(), self.store.group)
 
     def _begin(self, cursor: Any) -> None:
         if not self.is_embedded or not self._begin_at_once(cursor):
@@ -115,7 +132,7 @@ class SqliteDatabase(Database):
 
             # They lie beside the file, and not beside a link to it.
             file = os.path.realpath(str(self.store.sqlite))
-            if closed := closed_to_us(Path(f"{file}{end}") for end in _BESIDE):
+            if closed := closed_to_us(Path(f"{file}{end}") for end in BESIDE):
                 return (
                     f"cannot be opened: {closed}; where users share the store, its folder has to"
                     f" have mode 2770 and their group ({error})"
@@ -168,6 +185,15 @@ class SqliteDatabase(Database):
         self.read("VACUUM")
         # What VACUUM has written lies in the WAL file until then.
         self.read("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _share(fd: int, group: str) -> None:
+    import grp  # lazy: few stores have a group
+
+    # Where there is no such group, or this user is not in it, doctor says so.
+    with suppress(KeyError, PermissionError):
+        os.fchown(fd, -1, grp.getgrnam(group).gr_gid)
+        os.fchmod(fd, 0o660)
 
 
 def _text(data: bytes) -> str | bytes:

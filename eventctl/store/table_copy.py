@@ -45,8 +45,10 @@ def _spec(model: Any) -> TableSpec:
     return TableSpec(model._meta.table_name, columns, keys, numbered)
 
 
-TABLES = tuple(_spec(model) for model in schema.TABLES if model is not schema.Schema)
-"""All that makes up a store, but for the migrations, which each store has of its own."""
+_OWN = (schema.Schema, schema.StoreRow)
+
+TABLES = tuple(_spec(model) for model in schema.TABLES if model not in _OWN)
+"""All that makes up a store, but for what each one's migrations have put there."""
 
 
 class Snapshot:

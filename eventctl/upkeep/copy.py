@@ -121,6 +121,7 @@ class StoreCopy:
     def run(self, progress: Progress) -> None:
         """Copy all rows. Raises UsageError where the target does not take one of them."""
         migrations.prepare(self._target)
+        migrations.set_identity(self._target, migrations.identity(self._source))
         for table, result in zip(table_copy.TABLES, self.tables, strict=True):
             for page in self._snapshot.pages(table):
                 self._note_damaged(table, page)

@@ -28,7 +28,7 @@ CONFIGURATION = CHECKOUT / "docs" / "configuration.md"
 PAGES = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
 
 KEYS = {
-    "At the top": {"pythonpath", "redact"},
+    "At the top": {"pythonpath", "env_file", "redact"},
     # `url` is a file or a server, which the records keep apart.
     "[store]": set(Store._fields) - {"sqlite", "mysql"} | {"url"},
     "[sweep]": set(SweepConfig._fields),

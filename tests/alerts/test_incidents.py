@@ -317,7 +317,7 @@ def test_what_was_set_aside_is_over_when_it_is_gone(project: Project, post: Post
     write(project, post)
     sweep(project)
     project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('nothing', '[]')")
-    spool = project.folder / ("events.db.state" if not project.server else "eventctl.state")
+    spool = project.folder / "events.state"
     (spool / "spool").mkdir(exist_ok=True)
     (spool / "spool" / "x.json").write_text("{")
     sweep(project, 1)

@@ -79,7 +79,7 @@ def behind_a_breaker(project: Project) -> None:
 
 
 def spooled(project: Project, seconds_ago: int, folder: str = "") -> None:
-    path = project.folder / "events.db.state" / "spool" / folder / "a.json"
+    path = project.folder / "events.state" / "spool" / folder / "a.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{"name": "bought"}')
     at = time.time() - seconds_ago
@@ -116,7 +116,7 @@ STATES: dict[str, tuple[Callable[[Project], None], str, str]] = {
 
 @sqlite_only
 def test_each_state_by_its_own(well: Project) -> None:
-    spool = well.folder / "events.db.state" / "spool"
+    spool = well.folder / "events.state" / "spool"
     for state, (bring_about, wanted, words) in STATES.items():
         for table in ("event", "delivery", "outbox", "breaker"):
             well.execute(f"DELETE FROM eventctl_{table}")

@@ -24,13 +24,13 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
     assert config.pythonpath == (path.parent,)
     assert config.store.sqlite == path.parent / "events.db"
     assert config.store.mysql is None
-    assert config.store.state == path.parent / "events.db.state"
+    assert config.store.state == path.parent / "events.state"
     assert (config.store.timeout, config.store.max_args, config.store.ssl) == (
         30.0,
         1_000_000,
         "preferred",
     )
-    assert config.sweep.lock == path.parent / "events.db.state" / "sweep.lock"
+    assert config.sweep.lock == path.parent / "events.state" / "sweep.lock"
     assert (config.sweep.jobs, config.sweep.group_commit, config.sweep.breaker) == (1, 0.02, 5)
     assert config.report == Report()
     assert config.events == {}
@@ -156,7 +156,8 @@ def test_sqlite_urls(tmp_path, url, file):
     path = write(tmp_path, f'[store]\nurl = "{url}"')
     store = load(path).store
     assert store.sqlite == path.parent / file
-    assert store.state == path.parent / f"{file}.state"
+    beside = "events" if "/" not in file else file
+    assert store.state == path.parent / f"{beside}.state"
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_mysql_urls(tmp_path, url, parts):
     path = write(tmp_path, f'[store]\nurl = "{url}"', mode=0o600)
     store = load(path).store
     assert (store.sqlite, store.mysql) == (None, parts)
-    assert store.state == path.parent / "eventctl.state"
+    assert store.state == path.parent / "events.state"
 
 
 def test_smtp_urls():
@@ -319,3 +320,25 @@ def test_a_relative_path_is_relative_to_the_file(places, tmp_path, monkeypatch):
 
 def test_the_last_place_is_etc():
     assert PLACES[-1] == "/etc/eventctl/events.toml"
+
+
+@pytest.mark.parametrize("url", ["sqlite:///events.db", "mysql://db1/shop"])
+def test_two_files_in_one_folder_have_a_state_folder_each(tmp_path, url):
+    text = f'[store]\nurl = "{url}"'
+    first, second = write(tmp_path, text), tmp_path / "staging.toml"
+    second.write_text(text)
+    second.chmod(0o644)
+    states = [load(path).store.state for path in (first, second)]
+    assert states == [tmp_path / "events.state", tmp_path / "staging.state"]
+
+
+@pytest.mark.parametrize(
+    ("url", "former"),
+    [("sqlite:///events.db", "events.db.state"), ("mysql://db1/shop", "eventctl.state")],
+)
+def test_a_state_folder_of_an_older_eventctl_is_used_on(tmp_path, url, former):
+    path = write(tmp_path, f'[store]\nurl = "{url}"')
+    (tmp_path / former).mkdir()
+    assert load(path).store.state == tmp_path / former
+    (tmp_path / "events.state").mkdir()
+    assert load(path).store.state == tmp_path / "events.state"

@@ -99,7 +99,7 @@ def test_what_is_no_whole_or_no_good_sweep_does_not_call(shop: Project, monitor:
 
 def test_a_sweep_that_steps_aside_does_not_call(shop: Project, monitor: Listener) -> None:
     first = shop.start("sweep", "--for", "60s", env=SET)
-    lock = shop.folder / "events.db.state" / "sweep.lock"
+    lock = shop.folder / "events.state" / "sweep.lock"
     from tests.support.wait import wait_until
 
     wait_until(lambda: lock.exists() and lock.read_text().strip(), what="the first sweep's lock")
@@ -138,7 +138,7 @@ def test_nobody_there_is_reported(project: Project) -> None:
     write_project(project, f"http://127.0.0.1:{needs.free_port()}{SECRET}")
     assert "ping: Connection refused; " in sweep(project)
     write_project(project, f"http://no-such-host.invalid{SECRET}")
-    (project.folder / "events.db.state" / "ping.said").unlink()
+    (project.folder / "events.state" / "ping.said").unlink()
     sent = sweep(project)
     assert "ping: " in sent
     assert "invalid" not in sent

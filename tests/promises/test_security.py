@@ -149,7 +149,7 @@ def test_a_group_of_ones_own_is_no_concern(tmp_path: Path, monkeypatch: pytest.M
 def test_root_imports_nothing_from_a_spool_that_others_may_write_to(shop: Project) -> None:
     needs.root("to be refused as root")
     shop.run("emit", "--defer", "-q", "purchased")
-    spool = shop.folder / ("events.db.state" if shop.server is None else "eventctl.state") / "spool"
+    spool = shop.folder / "events.state" / "spool"
     spool.mkdir(parents=True, exist_ok=True)
     (spool / "x.json").write_text('{"name": "purchased"}')
     spool.chmod(0o777)
@@ -198,7 +198,7 @@ def test_who_is_not_root_imports_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_is_no_plain_file_in_the_spool_is_set_aside(shop: Project) -> None:
     secret = shop.folder / "secret.json"
     secret.write_text('{"name": "purchased", "args": ["of another user"]}')
-    spool = shop.folder / "events.db.state" / "spool"
+    spool = shop.folder / "events.state" / "spool"
     spool.mkdir(parents=True)
     os.mkfifo(spool / "fifo.json")
     (spool / "link.json").symlink_to(secret)
@@ -221,7 +221,7 @@ def test_what_is_no_plain_file_in_the_spool_is_set_aside(shop: Project) -> None:
 def test_no_link_in_the_state_folder_is_followed(shop: Project) -> None:
     victim = shop.folder / "victim"
     victim.write_text("precious")
-    state = shop.folder / "events.db.state"
+    state = shop.folder / "events.state"
     state.mkdir()
     for name in ("boot", "sweep.lock", "exposed.said"):
         (state / name).symlink_to(victim)
@@ -298,7 +298,7 @@ def test_a_password_is_in_no_argument_list_no_output_no_file_and_no_table(
     assert str(project.config) in seen or "eventctl" in seen
     for table in ("event", "delivery", "attempt", "notice", "sweep"):
         said.append(repr(project.rows(f"SELECT * FROM eventctl_{table}")))
-    for path in (project.folder / "eventctl.state").rglob("*"):
+    for path in (project.folder / "events.state").rglob("*"):
         if path.is_file():
             said.append(path.read_text(errors="replace"))
     assert PASSWORD not in "".join(said) + seen
@@ -419,11 +419,7 @@ def hostile(project: Project) -> tuple[Project, Mailbox]:
         project.folder / "echo",
         "#!/bin/sh\nprintf '\\033[31m\\007\\r'; cat; printf '\\302\\233\\377\\n'; exit 1\n",
     )
-    spool = (
-        project.folder
-        / ("events.db.state" if project.server is None else "eventctl.state")
-        / "spool"
-    )
+    spool = project.folder / "events.state" / "spool"
     spool.mkdir(parents=True)
     project.run("list")  # makes the tables
     batch = []
@@ -547,7 +543,7 @@ def test_a_handler_that_was_written_into_a_row_is_held(shop: Project) -> None:
 
 
 def test_no_door_takes_a_handler(shop: Project) -> None:
-    spool = shop.folder / ("events.db.state" if shop.server is None else "eventctl.state") / "spool"
+    spool = shop.folder / "events.state" / "spool"
     spool.mkdir(parents=True)
     event = {"name": "purchased", "args": ["touch pwned"]}
     more: list[dict[str, Any]] = [

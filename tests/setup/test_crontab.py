@@ -192,6 +192,33 @@ def test_what_a_job_of_crons_would_lack(project: Project, cron: Cron, tmp_path: 
     }
 
 
+SLACK = TOML + '[[alerts]]\nslack = "${SLACK_WEBHOOK_URL}"\n'
+
+
+@pytest.mark.parametrize("name", ["SLACK_WEBHOOK_URL", "SMTP_PASSWORD"])
+def test_a_secret_is_in_a_file_and_not_in_the_crontab(
+    project: Project, cron: Cron, name: str
+) -> None:
+    project.write(SLACK, HANDLERS)
+    secrets = project.folder / "eventctl.env"
+    secrets.write_text("SLACK_WEBHOOK_URL=https://hooks.slack.com/s3cret\n")
+    secrets.chmod(0o600)
+    done = crontab(project, cron, "--install")
+    assert "SLACK_WEBHOOK_URL" not in done.stderr
+    stage = cron.stage(project.folder)
+    alone = listed(cron) or b""
+    assert "cron" not in {
+        each.check for each in doctor(project, wrapper=stage) if each.level != "ok"
+    }
+    install(cron, f"{name}=https://hooks.slack.com/s3cret\n".encode() + alone)
+    line = only(doctor(project, wrapper=stage), "cron", name, "cron writes that into each of its")
+    assert line.level == "warning"
+    assert f"move it into {secrets}" in (line.fix or "")
+    assert "s3cret" not in str(line)
+    install(cron, alone.replace(b"*  /", f"*  {name}=s3cret /".encode()))
+    only(doctor(project, wrapper=stage), "cron", name)
+
+
 def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     project: Project, cron: Cron
 ) -> None:

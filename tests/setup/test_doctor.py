@@ -113,7 +113,7 @@ def test_a_sweep_that_is_long_ago_and_one_that_runs(project: Project) -> None:
 def test_what_lies_in_the_spool(project: Project) -> None:
     write(project)
     project.run("sweep")
-    spool = project.folder / "events.db.state" / "spool"
+    spool = project.folder / "events.state" / "spool"
     for name in ("old.json", "held/a.json", "held/b.json", "damaged/c.json", ".draft.json"):
         (spool / name).parent.mkdir(parents=True, exist_ok=True)
         (spool / name).write_text("{}")
@@ -132,7 +132,7 @@ def test_what_lies_in_the_spool(project: Project) -> None:
 def test_the_state_folders_rights(project: Project) -> None:
     write(project)
     project.run("sweep")
-    folder = project.folder / "events.db.state"
+    folder = project.folder / "events.state"
     folder.chmod(0o755)
     line = only(doctor(project, check=None), "state", "has mode 755, not 700")
     assert line[0] == "warning"
@@ -153,7 +153,7 @@ def test_another_users_state_folder(project: Project) -> None:
     needs.root("a state folder of another user")
     write(project)
     project.run("sweep")
-    os.chown(project.folder / "events.db.state", 1, 1)
+    os.chown(project.folder / "events.state", 1, 1)
     line = only(doctor(project), "state", "belongs to daemon", "daemon cannot read")
     assert line.fix == "run eventctl as daemon, doctor too"
 

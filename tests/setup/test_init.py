@@ -187,9 +187,11 @@ def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> N
     assert project.server
     url = project.url.replace(":s3cret@", ":${DB_PASSWORD}@")
     done = project.run("init", "new", "--yes", "--store", url)
-    assert "DB_PASSWORD is not set; set DB_PASSWORD where eventctl runs, in cron too" in done.stderr
-    env = {"DB_PASSWORD": "s3cret"}
-    project.run("--config", "new/events.toml", "emit", "purchased", "a", "1", env=env)
+    secrets = project.folder / "new" / "eventctl.env"
+    assert f"DB_PASSWORD is not set; write DB_PASSWORD=… into {secrets}" in done.stderr
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
+    secrets.write_text(secrets.read_text().replace("# DB_PASSWORD=", "DB_PASSWORD=s3cret"))
+    project.run("--config", "new/events.toml", "emit", "purchased", "a", "1")
     assert project.value("SELECT status FROM eventctl_event") == 2
     # One that is written out is for nobody else to read.
     project.run("init", "open", "--yes", "--store", project.url)

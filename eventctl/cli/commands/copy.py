@@ -41,7 +41,7 @@ _POLL = 0.2
     metavar="URL",
     required=True,
     help="The target, in the format of [store] url: mysql://… or sqlite:///…; ${NAME} is taken"
-    " from the environment.",
+    " from the environment, or from eventctl.env.",
 )
 @click.option(
     "--read-default-file",
@@ -96,7 +96,10 @@ def command(
       eventctl copy --to mysql://db1/shop --read-default-file ~/.my.cnf --wait 5m
     """
     config = context.config
-    store = read_target(url, config.store, config.folder, read_default_file, ssl, ssl_ca)
+    store = read_target(
+        *(url, config.store, config.folder, read_default_file, ssl, ssl_ca),
+        variables=config.env_file,
+    )
     until = time.monotonic() + wait
     with (
         _no_sweep(config, until),

@@ -15,7 +15,6 @@ from eventctl import config as configuration
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
 from eventctl.config.model import Config
-from eventctl.config.variables import variables
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
 from eventctl.format.address import parse_address
@@ -194,11 +193,11 @@ def _check_mailto(mailto: str | None) -> None:
 
 def _warn_of_variables(config: Config, there: bytes) -> None:
     """Say what events.toml takes from an environment that cron's jobs have not got."""
-    missing = crontab.unset(variables(config.path), there)
+    missing = crontab.unset(config, there)
     if missing:
         complain(
             f"events.toml takes {', '.join(missing)} from the environment, and cron jobs do"
-            f" not have it: add a line such as {missing[0]}=… above these (crontab -e)"
+            f" not have it: write {missing[0]}=… into {config.env_file.file}, mode 600"
         )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from eventctl.config.model import Config
 from eventctl.errors import EventctlError
-from eventctl.setup.doctor import cron, files, handlers, mail, spool, store
+from eventctl.setup.doctor import cron, files, handlers, mail, releases, spool, store
 from eventctl.setup.doctor.config import read_config
 from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, problem
 
@@ -20,6 +20,7 @@ _CHECKS: tuple[tuple[str, Callable[[Config, Seen], Findings]], ...] = (
     ("handlers", handlers.check_handlers),
     ("store", store.check_store),
     ("state", files.check_state_folder),
+    ("state", releases.check_releases),
     ("disk", files.check_disks),
     ("spool", spool.check_spool),
     ("cron", cron.check_crontabs),

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from eventctl import config as configuration
+from eventctl.config import env_file
 from eventctl.config.model import Config
 from eventctl.config.permissions import user_name
+from eventctl.config.variables import EnvFileError
 from eventctl.errors import ConfigError
 from eventctl.setup.doctor.findings import Finding, count, ok, problem, warning
 
@@ -43,6 +45,7 @@ def _cautions(config: Config) -> Iterator[Finding]:
     for line in configuration.concerns(config.path):
         wrong, _, fix = line.partition("; ")
         yield warning("config", wrong, fix)
+    yield from _env_file(config)
     if not config.events:
         yield warning("config", "it has no event", 'add one to [events]: purchased = ["…"]')
     used = {name for event in config.events.values() for name in event.handlers}
@@ -52,3 +55,21 @@ def _cautions(config: Config) -> Iterator[Finding]:
             f"no event uses {', '.join(unused)}",
             "add it to an event in [events], or remove it from [handlers]",
         )
+
+
+def _env_file(config: Config) -> Iterator[Finding]:
+    """Check the file of variables, also where no variable has been looked up in it."""
+    file = config.env_file.file
+    try:
+        status = file.stat()
+    except FileNotFoundError:
+        return
+    if wrong := env_file.exposed(file, status):
+        yield problem("config", *wrong)
+        return
+    try:
+        config.env_file.in_file("")
+    except EnvFileError as error:
+        yield problem("config", error.wrong, error.fix)
+    else:
+        yield ok("config", f"{file} holds variables, and is private")

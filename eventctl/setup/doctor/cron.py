@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from eventctl.config.loader import PLACES
 from eventctl.config.model import Config
-from eventctl.config.variables import variables
+from eventctl.config.variables import secrets
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
@@ -27,6 +27,9 @@ _SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = Path("/etc/cron.d")
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
+_SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
+"""The names of variables that hold secrets, though events.toml has not got them."""
+
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
 
@@ -131,10 +134,23 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
             "its MAILTO is empty: cron discards the sweep's report",
             "add an address (crontab -e), or set mail_to in [report]",
         )
-    if missing := crontab.unset(variables(config.path), line.content):
+    if missing := crontab.unset(config, line.content):
         yield warning(
             "cron",
             f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
             " not have it",
-            f"add {missing[0]}=… above the line (crontab -e)",
+            f"write {missing[0]}=… into {config.env_file.file}, a file of mode 600",
         )
+    if found := _secrets_in(line, secrets(config.path)):
+        yield warning(
+            "cron",
+            f"{line.crontab} has {', '.join(found)}, and cron writes that into each of its mails",
+            f"move it into {config.env_file.file}, a file of mode 600; what handlers take from"
+            " the environment, into a file that they read",
+        )
+
+
+def _secrets_in(line: Line, names: set[str]) -> list[str]:
+    """Return the names of the secrets that a crontab sets, above the line or in it."""
+    there = [*line.settings, *(word.partition("=")[0] for word in line.words if "=" in word)]
+    return sorted({name for name in there if name in names or _SECRET.search(name)})

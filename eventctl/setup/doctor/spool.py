@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from eventctl.config.model import Config
@@ -47,12 +47,8 @@ def check_spool(config: Config, seen: Seen) -> Findings:
 
 def _files(folder: Path) -> tuple[int, float]:
     """Return how many files a folder has, and since when the oldest one is there."""
-    try:
-        found = [
-            entry.stat(follow_symlinks=False).st_mtime
-            for entry in os.scandir(folder)
-            if entry.name.endswith(".json") and not entry.name.startswith(".")
-        ]
-    except FileNotFoundError:
-        return 0, 0.0
+    found = []
+    for entry in spool.files(folder):
+        with suppress(FileNotFoundError):
+            found.append(entry.stat(follow_symlinks=False).st_mtime)
     return len(found), min(found, default=0.0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import grp
 import os
+import shlex
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 
-from eventctl.setup.doctor.findings import Findings, ok, problem, spell
+from eventctl.setup.doctor.findings import Findings, ok, problem, spell, warning
 from eventctl.store.database import Database
+from eventctl.store.sqlite import BESIDE
 
 _PATIENCE = 3.0
 """Seconds that the check of the whole file may take."""
@@ -40,8 +43,27 @@ def check_file(opened: Database) -> Findings:
     if mode != "wal":
         text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
         yield problem("store", text, "move it to a local disk, or use MySQL")
+    yield from _readers(opened)
     yield from _sharing(opened)
     yield from _wholeness(opened)
+
+
+def _readers(opened: Database) -> Findings:
+    """Check that nobody but the owner and [store] group can read what events are about."""
+    assert opened.store.sqlite is not None
+    file = opened.store.sqlite.resolve()
+    wanted = 0o660 if opened.store.group else 0o600
+    exposed = []
+    for path in (file, *(file.with_name(f"{file.name}{end}") for end in BESIDE)):
+        with suppress(FileNotFoundError):
+            if stat.S_IMODE(path.stat().st_mode) & ~wanted & 0o077:
+                exposed.append(path)
+    if exposed:
+        yield warning(
+            "store",
+            f"others can read {', '.join(path.name for path in exposed)}, and so all args",
+            f"chmod {wanted:o} {' '.join(shlex.quote(str(path)) for path in exposed)}",
+        )
 
 
 def _sharing(opened: Database) -> Findings:

@@ -1,0 +1,93 @@
+"""`eventctl.env`: the file of secrets that `${NAME}` is looked up in.
+
+    # KEY=VALUE, as in systemd's EnvironmentFile and Docker's --env-file
+    DB_PASSWORD=s3cret
+    SLACK_WEBHOOK_URL="https://hooks.slack.com/services/…"
+
+A line that begins with # or ; is a comment. Quotes around a whole value are taken off, and in
+double quotes a backslash stands before a quote, a backslash, a $ or a backtick. No other
+character means anything: nothing is expanded, and nothing is run.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+
+from eventctl.config import permissions
+from eventctl.config.variables import EnvFileError
+from eventctl.errors import ConfigError
+
+_ESCAPED = re.compile(r'\\(["\\$`])')
+
+
+def read(path: Path, *, required: bool) -> dict[str, str]:
+    """Return the variables of the file at `path`; none where it is missing and not `required`.
+
+    Raises:
+        EnvFileError: it cannot be read, others can read it, or a line is no KEY=VALUE. Its
+            text holds nothing of the file: that may be a secret.
+    """
+    try:
+        # Not a FIFO, at which we would wait.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no plain file")
+            _refuse_exposed(path, status)
+            content = file.read()
+    except FileNotFoundError:
+        if required:
+            raise EnvFileError(f"{path} is missing", "write it, or take env_file out") from None
+        return {}
+    except (OSError, ValueError) as error:
+        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        wrong = f"{path} cannot be read ({said})"
+        user = permissions.user_name(os.geteuid())
+        raise EnvFileError(wrong, f"let the user {user} read it: chgrp, and chmod 640") from None
+    return _parsed(path, content)
+
+
+def exposed(path: Path, status: os.stat_result) -> tuple[str, str] | None:
+    """Return what is wrong with a file's rights, and how to fix it; None where it is private."""
+    if status.st_mode & 0o007:
+        return f"{path} holds secrets, and others can read or write it", f"chmod o-rwx {path}"
+    return None
+
+
+def _refuse_exposed(path: Path, status: os.stat_result) -> None:
+    if found := exposed(path, status):
+        raise EnvFileError(*found)
+    try:
+        permissions.check(path, status)
+    except ConfigError as error:
+        wrong, _, fix = error.mistakes[0].partition("; ")
+        raise EnvFileError(wrong, fix) from None
+
+
+def _parsed(path: Path, content: bytes) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+        try:
+            line = raw.decode().strip()
+        except UnicodeDecodeError:
+            raise EnvFileError(f"line {number} of {path} is not UTF-8", "save it as such") from None
+        if not line or line[0] in "#;":
+            continue
+        name, equals, value = line.partition("=")
+        name, value = name.rstrip(), value.lstrip()
+        if not (equals and name.isascii() and name.isidentifier()) or "\0" in value:
+            wrong = f"line {number} of {path} is not KEY=VALUE"
+            raise EnvFileError(wrong, 'write it so, without "export"')
+        found[name] = _unquoted(value)
+    return found
+
+
+def _unquoted(value: str) -> str:
+    quote = value[:1]
+    if len(value) < 2 or quote not in ("'", '"') or not value.endswith(quote):
+        return value
+    return _ESCAPED.sub(r"\1", value[1:-1]) if quote == '"' else value[1:-1]

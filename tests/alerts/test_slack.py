@@ -124,7 +124,7 @@ def test_a_summary_is_a_list_of_some_and_the_number_of_the_others() -> None:
     lines = [run["text"] for run in _runs_of(listed)]
     assert len(lines) == 21
     assert lines[-1] == "and 280 others"
-    assert runs(commands)[1].endswith("list --status failed")
+    assert runs(commands)[1].endswith("events.toml alerts")
 
 
 def _runs_of(block: Any) -> Iterator[Any]:

@@ -44,6 +44,7 @@ lint: .venv/.tests
 	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not in shape; run: make format'; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python scripts/check_imports.py
+	@$(BIN)/python scripts/check_words.py
 
 format: .venv/.tests
 	@$(BIN)/ruff check --quiet --fix --exit-zero .

@@ -4,23 +4,26 @@
     eventctl.emit("purchased", "user A", 5000)
 
 and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`,
-`raise eventctl.RetryLater("10m")`. Each name is loaded when it is first used.
+`raise eventctl.RetryLater("10m")`. What they need is loaded when it is first used, but for the
+exceptions: `except eventctl.EventctlError` works where the host lets no more files be opened.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from eventctl.errors import (
+    ConfigError,
+    Discard,
+    EventctlError,
+    RetryLater,
+    StalledWarning,
+    StoreUnavailable,
+    UsageError,
+)
+
 if TYPE_CHECKING:
     from eventctl.api import emit
-    from eventctl.errors import (
-        ConfigError,
-        Discard,
-        EventctlError,
-        RetryLater,
-        StalledWarning,
-        UsageError,
-    )
     from eventctl.workers.handlers import Current, current
 
 __version__ = "0.1.0"
@@ -32,6 +35,7 @@ __all__ = [
     "EventctlError",
     "RetryLater",
     "StalledWarning",
+    "StoreUnavailable",
     "UsageError",
     "current",
     "emit",
@@ -41,10 +45,13 @@ _HOMES = {"emit": "api", "current": "workers.handlers", "Current": "workers.hand
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'eventctl' has no attribute {name!r}")
-    from importlib import import_module  # lazy: loaded when it is used
+    try:
+        from importlib import import_module  # lazy: loaded when it is used
 
-    value: object = getattr(import_module(f"eventctl.{_HOMES.get(name, 'errors')}"), name)
+        value: object = getattr(import_module(f"eventctl.{_HOMES[name]}"), name)
+    except (OSError, ImportError) as error:
+        raise StoreUnavailable(f"eventctl.{name} cannot be loaded: {error}") from error
     globals()[name] = value
     return value

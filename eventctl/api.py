@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from eventctl.config import parse_duration
 from eventctl.config.model import Config
 from eventctl.errors import (
     ConfigError,
-    EventctlError,
     StalledWarning,
     StoreUnavailable,
     UsageError,
@@ -25,17 +24,9 @@ from eventctl.run import emit as emitter
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
+from eventctl.store.forks import ProcessLock
 
-_lock = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    global _lock
-    _lock = threading.Lock()  # a thread that is not there any more may have held it
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-
+_lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 _looked_at: dict[str, float] = {}
@@ -51,6 +42,7 @@ def emit(
     key: str | None = None,
     delay: float | str | None = None,
     connection: Any = None,
+    paramstyle: str | None = None,
     run: bool = False,
     config: str | os.PathLike[str] | None = None,
 ) -> int | None:
@@ -61,11 +53,13 @@ def emit(
     fresh process. The same `key` again gives the same id, and runs nothing twice.
 
     events.toml is found as the command finds it, or named by `config`. The store's
-    connection stays open; it is safe in threads and after a fork.
+    connection stays open; it is safe in threads and after a fork, also one in C.
 
     With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django
     or peewee), the event is a part of the caller's own transaction: it is there if that
-    is committed, and None is returned, since it has no id before the next sweep.
+    is committed, and None is returned, since it has no id before the next sweep. How its
+    driver writes placeholders is found by asking it; `paramstyle` says so where that fails,
+    in the words of DB-API: "qmark", "numeric", "format" or "pyformat".
 
     Where the store can't be reached, the event goes into the spool, the next sweep
     records it, and None is returned.
@@ -73,9 +67,11 @@ def emit(
     If no sweep has ended for [sweep] stalled, it warns of that (StalledWarning), once an
     hour on each host.
 
-    Raises UsageError where the event or its args cannot be recorded, ConfigError where
+    Raises UsageError where the event or its args cannot be recorded, or a transaction of
+    this thread, without `connection`, holds SQLite's lock, ConfigError where
     events.toml cannot be used, and StoreUnavailable where not even the spool can be
-    written.
+    written, or the host refuses what it takes to read events.toml: all of them are
+    EventctlErrors, and the event is not recorded.
     """
     if run and delay is not None:
         raise UsageError("delay leaves the handlers to the sweep: run cannot go with it")
@@ -84,6 +80,8 @@ def emit(
             "the caller's transaction is not committed yet: neither run nor"
             " delay can go with connection"
         )
+    if paramstyle is not None and connection is None:
+        raise UsageError("paramstyle says how connection writes placeholders, and there is none")
     try:
         seconds = 0.0 if delay is None else parse_duration(delay)
     except (TypeError, ValueError) as error:
@@ -91,24 +89,30 @@ def emit(
     text = validation.encode(list(args))
     try:
         settings = _settings(config)
-    except ConfigError as error:
-        if connection is not None or error.state is None:
+        event = validation.accept(settings, name, text, key)
+    except UsageError:
+        raise
+    except Exception as error:
+        if isinstance(error, ConfigError) and (connection is not None or error.state is None):
             raise
+        if connection is not None:
+            raise _not_recorded(error) from error
         _keep(config, None, validation.unchecked(name, text, key), error, seconds)
         return None
-    event = validation.accept(settings, name, text, key)
     if connection is not None:
-        outbox.put(connection, event)
+        outbox.put(connection, event, paramstyle)
         return None
     if run and (event_id := _run(settings, event)):
         return event_id
     try:
         store = _store(settings)
         recorded = events.record(store, event, seconds)
+    except UsageError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         _keep(settings.path, settings, event, error, seconds)
         return None
-    with contextlib.suppress(OSError):  # the event is recorded: a warning must not undo that
+    with contextlib.suppress(Exception):  # the event is recorded: a warning must not undo that
         _warn_if_stalled(settings, store)
     return recorded.id
 
@@ -126,12 +130,13 @@ def _keep(
 
         path = configuration.find(None if config is None else os.fspath(config))
         keep(settings, path, event, error, delay)
-    except EventctlError:
-        raise
     except Exception as unspooled:
-        raise StoreUnavailable(
-            f"{emitter.reason(error)}; {emitter.reason(unspooled)}: the event is not recorded"
-        ) from unspooled
+        raise _not_recorded(error, unspooled) from unspooled
+
+
+def _not_recorded(*errors: Exception) -> StoreUnavailable:
+    reasons = dict.fromkeys(emitter.reason(error) for error in errors)
+    return StoreUnavailable(f"{'; '.join(reasons)}: the event is not recorded")
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
@@ -148,6 +153,7 @@ def _store(settings: Config) -> Database:
     with _lock:
         if path not in _stores:
             _stores[path] = open_store(settings)
+            _stores[path].is_embedded = True
         return _stores[path]
 
 
@@ -172,11 +178,10 @@ def _run(settings: Config, event: NewEvent) -> int | None:
     Returns the event's id; None where the process said none. It may have recorded the event
     all the same, which is no harm: to record it again by its key gives the same id.
     """
-    import subprocess  # lazy: few calls need it
-    import sys
-
     argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
     try:
+        import subprocess  # lazy: few calls need it
+
         done = subprocess.run(
             [*argv, f"--key={event.key}", "--json=-", "--", event.name],
             input=event.args.encode(),

@@ -17,7 +17,7 @@ EXIT_CONFIG = 78
 
 
 class EventctlError(Exception):
-    """Base of all; its text is one line that names what is wrong and how to mend it."""
+    """Base of all; its text is one line that names what is wrong and how to fix it."""
 
     exit_code = EXIT_FAILED
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Keep the event that comes in on stdin, as a file of its own: run twice, it is there once.
+# Write the event on stdin to a file named by its id: running twice leaves one file.
 set -eu
 
 folder="${SHOP_STATE:-$(dirname "$0")/shop-state}/audit"

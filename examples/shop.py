@@ -1,8 +1,8 @@
-"""The shop's handlers. Each may run twice for one event, and its effect is there once.
+"""The shop's handlers. Each may run twice for one event; its effect happens only once.
 
-They leave what they do as files in the folder $SHOP_STATE (`shop-state` beside this file
-by default), where a real shop would call its services. While a file `lottery-is-down` or
-`carrier-is-down` lies in that folder, that service answers nobody.
+They write their effects as files to the folder $SHOP_STATE (by default `shop-state` next to
+this file). A real shop would call its services instead. While a file `lottery-is-down` or
+`carrier-is-down` exists in that folder, that service does not answer.
 """
 
 import json
@@ -14,14 +14,14 @@ import eventctl
 
 
 def give_coupon(user: str, amount: int | str) -> None:
-    """Give the user a coupon of 5 % of what was bought."""
+    """Give the user a coupon worth 5 % of the purchase."""
     _once("coupons", {"user": user, "worth": _amount(amount) * 5 // 100})
 
 
 def lottery(user: str, amount: int | str) -> None:
-    """Draw for the user, with one lot for each 1,000 spent.
+    """Draw one lot for the user for each 1,000 spent.
 
-    The event's key is the seed: drawn a second time, the event has the same luck.
+    The event's key is the seed: a second draw for the same event has the same result.
     """
     _ask("lottery")
     lots = _amount(amount) // 1000
@@ -31,22 +31,22 @@ def lottery(user: str, amount: int | str) -> None:
 
 
 def welcome(user: str) -> None:
-    """Put a welcoming mail for the user into the outgoing box."""
+    """Send the user a welcome mail."""
     _once("mails", {"to": user, "subject": f"Welcome, {user}"})
 
 
 def ship_label(user: str, order: str) -> None:
-    """Have the carrier print a label, with which the user sends the order back."""
+    """Let the carrier print a label for the user's return."""
     _ask("carrier")
     _once("labels", {"user": user, "order": order})
 
 
 def _amount(amount: int | str) -> int:
-    """Return what was spent; a command line gives every argument as text."""
+    """Return the amount spent; args from a command line are text."""
     try:
         return int(amount)
     except ValueError:
-        raise eventctl.Discard(f"{amount!r} is no amount, and never will be") from None
+        raise eventctl.Discard(f"{amount!r} is not an amount") from None
 
 
 def _ask(service: str) -> None:
@@ -55,7 +55,7 @@ def _ask(service: str) -> None:
 
 
 def _once(folder: str, effect: dict[str, object]) -> None:
-    """Write an effect down under its event's id, whole, and only if it isn't there yet."""
+    """Write an effect to a file named by its event's id, atomically, unless it exists."""
     event = eventctl.current()
     file = _state() / folder / f"{event.id}.json"
     if file.exists():

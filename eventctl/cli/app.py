@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from importlib import import_module
@@ -21,37 +20,54 @@ _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
 
 COMMANDS: dict[str, dict[str, str]] = {
     "Emit and sweep": {
-        "emit": "Record the event NAME with its ARGs, then run its handlers.",
-        "sweep": "Run what is due: what was deferred, failed, or left behind.",
+        "emit": "Record an event, then run its handlers.",
+        "sweep": "Run all deliveries that are due; for cron.",
     },
     "Inspect": {
-        "list": "List events, the newest first, with what is left to do for each.",
-        "show": "Show one event: its deliveries, each attempt, and why it failed.",
-        "alerts": "List what is wrong, and who was notified of it.",
-        "stats": "Show counts, failures, latency and MTTR, by event and by handler.",
-        "check": "Tell a monitor whether all is well, in one line.",
+        "list": "List events and their open deliveries, newest first.",
+        "show": "Show one event with its deliveries, attempts and errors.",
+        "alerts": "List incidents, and who was notified of them.",
+        "stats": "Show counts, failures, latency and time to recovery.",
+        "check": "Report the overall state in one line, for monitors.",
     },
     "Fix": {
-        "replay": "Re-open failed deliveries, so that the next sweep runs them again.",
-        "cancel": "Give deliveries up, so that no sweep runs them again.",
-        "pause": "Stop running a handler or an event; list what is paused.",
-        "resume": "Run a handler or an event again that was paused.",
-        "ack": "Acknowledge incidents: be silent about them until they end.",
-        "rehearse": "Run a handler again, to see that this does no harm.",
+        "replay": "Run failed deliveries again with the next sweep.",
+        "cancel": "Stop retrying deliveries.",
+        "pause": "Pause a handler or an event; list the paused ones.",
+        "resume": "Resume a paused handler or event.",
+        "ack": "Acknowledge incidents, and mute them until they end.",
+        "rehearse": "Test that a handler can safely run twice.",
     },
     "Maintain": {
-        "prune": "Delete old events that are over, with their deliveries and attempts.",
-        "copy": "Copy the whole store into an empty one, such as from SQLite to MySQL.",
+        "prune": "Delete old events, and archive them first if asked.",
+        "copy": "Copy the whole store to another database.",
     },
     "Set up": {
-        "init": "Write a first events.toml, and a handler that works.",
-        "crontab": "Print the crontab lines that sweep, or install them.",
-        "doctor": "Say what is wrong, and how to fix it.",
-        "completion": "Print what has SHELL complete commands, options, names and ids.",
+        "init": "Write a starter events.toml and a working handler.",
+        "crontab": "Print or install the crontab lines for the sweep.",
+        "doctor": "Report what is wrong, and how to fix it.",
+        "completion": "Print the completion script for a shell.",
     },
 }
-"""The commands, by what a person is doing, each with its help in one line: to list them loads
+"""The commands by task, each with its help in one line, so that listing them imports
 none of them. Each is `command` in the file of its name."""
+
+
+_ELSEWHERE = {
+    "retry": "replay",
+    "requeue": "replay",
+    "status": "list, or eventctl stats",
+    "logs": "show",
+    "inspect": "show",
+    "dead": "list --status failed",
+    "failed": "list --status failed",
+    "publish": "emit",
+    "send": "emit",
+    "run": "sweep",
+    "worker": "sweep",
+    "purge": "prune",
+}
+"""What other tools call our commands."""
 
 
 class Commands(click.Group):
@@ -77,8 +93,10 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.list_commands(ctx):
-            hint = did_you_mean(name, self.list_commands(ctx)) or "see eventctl --help"
-            ctx.fail(f"No such command {name!r}: {hint}")
+            hint = did_you_mean(name, self.list_commands(ctx))
+            if meant := _ELSEWHERE.get(name):
+                hint = f"use eventctl {meant}"
+            ctx.fail(f"no such command {name!r}: {hint or 'see eventctl --help'}")
         return super().resolve_command(ctx, args)
 
 
@@ -87,16 +105,16 @@ class Commands(click.Group):
     "--config",
     metavar="FILE",
     type=click.Path(),
-    help="The events.toml to use. Without it: $EVENTCTL_CONFIG, ./events.toml,"
+    help="The events.toml to use. Default: $EVENTCTL_CONFIG, ./events.toml,"
     " ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
 )
 @click.version_option(package_name="eventctl", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, config: str | None) -> None:
-    """Record events, run their handlers, and retry what did not finish.
+    """Record events, run their handlers, and retry failed ones.
 
-    An emitter names the event; events.toml names its handlers. Each event is recorded in
-    the database before anything runs, and a sweep from cron retries what failed.
+    An emitter names an event; events.toml names its handlers. Each event is recorded in the
+    database before any handler runs, and a sweep from cron retries failed deliveries.
     """
     needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_RECORD
     ctx.obj = Context(config, needs)
@@ -113,14 +131,25 @@ def main(arguments: list[str]) -> int:
         return code if isinstance(code, int) else EXIT_DONE
     except click.exceptions.Exit as ended:
         return ended.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(f"{error.format_message()}\n")
+        return error.exit_code
     except click.ClickException as error:
-        shown = io.StringIO()
-        error.show(shown)
-        sys.stderr.write(printable(shown.getvalue(), lines=True))  # it quotes what was typed
-        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.info_name == "emit":
-            complain("to pass it as an ARG, put -- before the ARGs")
+        complain(_one_line(error))
         return error.exit_code
     except SystemExit:
         return EXIT_DONE  # click's own answer to a reader that has gone
     except click.Abort:
         raise KeyboardInterrupt from None
+
+
+def _one_line(error: click.ClickException) -> str:
+    """Return what is wrong with a command line, and where its help is."""
+    words = printable(" ".join(error.format_message().split())).rstrip(".")
+    words = words[:1].lower() + words[1:]
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if not context:
+        return words
+    if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
+        words += "; to pass it as an ARG, put -- before the ARGs"
+    return words if "--help" in words else f"{words} (see {context.command_path} --help)"

@@ -106,14 +106,14 @@ def emit(
 ) -> int:
     """Emit one event; return the exit code."""
     if json_args is not None and args:
-        raise UsageError("args are given as ARGs or by --json, not both")
+        raise UsageError("give the args as ARGs or with --json, not both")
     if (defer or delay is not None) and (detach or strict):
         raise UsageError(
             "--defer and --delay leave the handlers to the sweep:"
-            " --detach and --strict cannot go with them"
+            " --detach and --strict cannot be used with them"
         )
     if detach and strict:
-        raise UsageError("--detach does not wait for the handlers: --strict cannot go with it")
+        raise UsageError("--detach does not wait for the handlers: --strict cannot be used with it")
     if json_args == "-":
         json_args = _stdin()
     hint = """; in a shell: --json '["user A", 5000]'"""
@@ -132,10 +132,13 @@ def emit(
         if not runs:
             emission.on_recorded(run.defer(config, event, later))
         elif detach:
-            run.detach(config, event, emission.on_recorded, complain)
-        elif signal := run.emit(config, event, emission.on_recorded, emission.on_result, complain):
+            run.detach(config, event, emission.on_recorded, emission.warn)
+        elif signal := run.emit(
+            config, event, emission.on_recorded, emission.on_result, emission.warn
+        ):
             return 128 + signal
-        words = run.stalled(config)
+        # Where the store or the host has just failed, nobody waits for it once more.
+        words = "" if emission.warned else run.stalled(config)
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         if emission.id is None:
             return _keep(context, config, event, error, later)
@@ -169,6 +172,7 @@ class _Emission:
         self._runs = runs
         self.id: int | None = None
         self.failed = False
+        self.warned = False
 
     def on_recorded(self, recorded: Recorded) -> None:
         self.id = recorded.id
@@ -182,8 +186,12 @@ class _Emission:
             except BrokenPipeError:
                 print_no_more()
             except OutputError as error:
-                complain(f"{error}; event {recorded.id} is recorded all the same")
+                complain(f"{error}; event {recorded.id} is recorded")
                 print_no_more()
+
+    def warn(self, line: str) -> None:
+        self.warned = True
+        complain(line)
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.SUCCEEDED:

@@ -107,32 +107,32 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             multiple=True,
             callback=_statuses,
             shell_complete=completion.statuses,
-            help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
-            " May be given more than once, as --event and --handler.",
+help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
+" May be repeated, like --event and --handler.",
         ),
         click.option(
             "--event", "events", metavar="NAME", multiple=True, callback=names,
             shell_complete=completion.events,
-            help="Only events of this name.",
+            help="Only events with this name.",
         ),
         click.option(
             "--handler", "handlers", metavar="NAME", multiple=True, callback=names,
             shell_complete=completion.handlers,
-            help="Only events that have a delivery to this handler.",
+            help="Only events with a delivery to this handler.",
         ),
         click.option(
             "--since", metavar="WHEN", callback=moment,
-            help="Only events from then on: a duration back from now (2h, 1h30m, 7d), or a date"
-            " and time (2026-11-23, 2026-11-23T01:11+09:00), UTC unless it says otherwise.",
+            help="Only events since then: a time before now (2h, 1h30m, 7d), or a date and"
+            " time (2026-11-23, 2026-11-23T01:11+09:00), in UTC by default.",
         ),
         click.option(
             "--until", metavar="WHEN", callback=moment,
-            help="Only events before then, written in the same way.",
+            help="Only events before then, in the same format.",
         ),
         click.option(
             "--incident", metavar="ID", default="", shell_complete=completion.incidents,
-            help="Only what is a part of this incident: ID is in each message and in eventctl"
-            " alerts; its first letters will do.",
+            help="Only the deliveries of this incident. ID is in each message and in eventctl"
+            " alerts; its first letters are enough.",
         ),
         click.option(
             "--limit", type=click.IntRange(min=0), metavar="N", default=limit, help=limit_help,

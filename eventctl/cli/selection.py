@@ -1,4 +1,4 @@
-"""What the commands that mend share: which deliveries are meant, and whether that is meant."""
+"""What replay and cancel share: which deliveries are selected, and the confirmation."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit:
     others = [name for name, value in chosen.items() if value and name != "handlers"]
     if ids and (others or limit):
         raise UsageError(
-            f"{command} takes ids or filters, not both; with ids only --handler narrows down"
-            " further"
+            f"{command} takes ids or filters, not both; with ids, only --handler may be added"
         )
     if not (ids or others or chosen["handlers"]):
         raise UsageError(
-            f"{command} needs to know what: give ids, or filters such as --status failed"
+            f"{command} requires ids, or filters such as --status failed"
             f" --since 2h; --dry-run shows what would {_DOES[command]}"
         )
 
@@ -68,7 +67,7 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
 
 def _of_incident(wanted: Selection, incident: Incident) -> Selection:
     if wanted.handlers:
-        raise UsageError("an incident is about one handler: --handler cannot go with --incident")
+        raise UsageError("--handler cannot be used with --incident")
     if is_down(incident):
         return replace(wanted, **behind(incident))
     # What is late is the event as a whole. An event has no two deliveries to one handler.
@@ -105,12 +104,12 @@ def find_incident(database: Database, typed: str) -> Incident:
     """Return the incident with this id, or whose id alone begins with it. Raises UsageError."""
     from eventctl.store.queries import incidents  # lazy: few runs need it
 
-    seen = "see which there are: eventctl alerts --all"
+    seen = "to list them: eventctl alerts --all"
     if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
         raise UsageError(f"{typed!r} is not the id of an incident, such as 513925c9e4; {seen}")
     found = incidents.by_key(database, typed)
     if len(found) > 1:
-        raise UsageError(f"more than one incident begins with {typed!r}: type more of its id")
+        raise UsageError(f"more than one incident begins with {typed!r}: type more of the id")
     if not found:
         raise UsageError(f"no incident has the id {typed!r}; {seen}")
     return found[0]
@@ -133,7 +132,7 @@ def both(rows: Sequence[PlanRow]) -> str:
 
 def moved_on(missed: int) -> str:
     """Return in words that some were not any more as they had been planned."""
-    return f" ({deliveries(missed)} had moved on meanwhile)" if missed else ""
+    return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
@@ -143,7 +142,7 @@ def left_alone(rows: Sequence[PlanRow]) -> str:
 
 
 def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
-    """Tell of the events that were named and have nothing to do it with, and why."""
+    """Name the given events that have no delivery for this, and say why."""
     active = {row.delivery.event_id for row in rows if row.acts}
     idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
     for row in rows:
@@ -166,7 +165,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
 
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
-    """Tell what is paused of these deliveries, each by its event's and its handler's name."""
+    """Name what is paused among these deliveries, given as event and handler names."""
     from eventctl.store.queries import operations  # lazy: few runs need it
 
     pauses = operations.Pauses(database)
@@ -188,13 +187,13 @@ def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
 
 
 def confirmed(yes: bool, verb: str, what: str, lines: Sequence[str]) -> bool:
-    """Ask whether to do it with all that `lines` tell of, and return the answer."""
+    """Show `lines`, ask whether to go on, and return the answer."""
     if yes:
         return True
     if not sys.stdin.isatty():
         raise UsageError(
-            f"this would {verb} {what}, and there is no terminal to ask on: look with --dry-run,"
-            " then say --yes"
+            f"this would {verb} {what}, and stdin is not a terminal: check with --dry-run,"
+            " then use --yes"
         )
     for line in lines:
         complain(line)

@@ -7,7 +7,7 @@ import os
 from eventctl.config.model import Config
 from eventctl.intake import repair, spool
 from eventctl.intake.spool import Spooled
-from eventctl.intake.validation import NotAnEvent, accept, check
+from eventctl.intake.validation import NotAnEvent, accept, as_text, check
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events
@@ -108,7 +108,7 @@ def _import_rows(tx: Transaction, config: Config, after: int) -> tuple[int, int,
 
 
 def _event(config: Config, row: Row) -> NewEvent:
-    _, key, name, args, created_at, _ = row
+    _, key, name, args, created_at, _ = map(as_text, row)
     if not all(isinstance(text, str) for text in (name, args, key or "")):
         part = "name" if not isinstance(name, str) else "key" if isinstance(args, str) else "args"
         raise NotAnEvent(part, "it is not UTF-8 text")

@@ -8,34 +8,76 @@ from __future__ import annotations
 
 from typing import Any
 
+from eventctl.errors import UsageError
 from eventctl.models import NewEvent
 
-_INSERT = "INSERT INTO eventctl_outbox (`key`, name, args) VALUES ({0}, {0}, {0})"
+_INSERT = "INSERT INTO eventctl_outbox (`key`, name, args) VALUES ({0}, {1}, {2})"
+
+_MARKS = {
+    "qmark": ("?", "?", "?"),
+    "numeric": (":1", ":2", ":3"),
+    "format": ("%s", "%s", "%s"),
+    "pyformat": ("%s", "%s", "%s"),
+}
+"""The placeholders of each DB-API paramstyle that takes values in order."""
+
+_STYLES = {"sqlite3": "qmark", "_sqlite3": "qmark", "MySQLdb": "format", "pymysql": "format"}
+"""Of a class's package: what need not be asked for."""
 
 
-def put(connection: Any, event: NewEvent) -> None:
+def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None:
     """Add an event to the outbox over a connection to the store's database.
 
-    `connection` is a DB-API connection (sqlite3, PyMySQL, mysqlclient), or SQLAlchemy's
-    Connection or Session, a Django connection, or a peewee Database. Raises what it raises.
+    `connection` is a DB-API connection, also one in a tracer's or a pool's wrapper, or
+    SQLAlchemy's Connection or Session, a Django connection, or a peewee Database. `paramstyle`
+    is what its driver's is; without it, the connection is asked. Raises what it raises, and
+    UsageError where no placeholders are known for it.
     """
+    if paramstyle is not None and paramstyle not in _MARKS:
+        raise UsageError(f"paramstyle is one of {', '.join(_MARKS)}, not {paramstyle!r}")
     values = (event.key, event.name, event.args)
     if hasattr(connection, "get_bind"):  # SQLAlchemy's Session
         connection = connection.connection()
     if hasattr(connection, "exec_driver_sql"):  # SQLAlchemy's Connection
-        mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-        connection.exec_driver_sql(_INSERT.format(mark), values)
+        style = paramstyle or ("qmark" if connection.dialect.paramstyle == "qmark" else "format")
+        connection.exec_driver_sql(_INSERT.format(*_MARKS[style]), values)
     elif hasattr(connection, "execute_sql"):  # peewee
-        connection.execute_sql(_INSERT.format(connection.param), values)
+        marks = _MARKS[paramstyle] if paramstyle else (connection.param,) * 3
+        connection.execute_sql(_INSERT.format(*marks), values)
     else:
-        cursor = connection.cursor()
+        marks = _MARKS[paramstyle or _known_style(connection) or _asked_style(connection)]
+        _execute(connection, _INSERT.format(*marks), values)
+
+
+def _execute(connection: Any, sql: str, values: tuple[str, ...], *, fetch: bool = False) -> None:
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql, values)
+        if fetch:
+            cursor.fetchall()
+    finally:
+        cursor.close()
+
+
+def _known_style(connection: Any) -> str | None:
+    if hasattr(connection, "in_atomic_block"):
+        return "format"  # Django's, whatever the driver below it
+    # Of the object, not of type(): wrapt's proxies have the class of what they wrap.
+    packages = (base.__module__.partition(".")[0] for base in connection.__class__.__mro__)
+    return next((_STYLES[package] for package in packages if package in _STYLES), None)
+
+
+def _asked_style(connection: Any) -> str:
+    """Ask by a query that reads no table, and so changes nothing of a transaction."""
+    errors = []
+    for style in ("qmark", "format"):
         try:
-            cursor.execute(_INSERT.format(_mark(connection)), values)
-        finally:
-            cursor.close()
-
-
-def _mark(connection: Any) -> str:
-    # Of the drivers only sqlite3 writes "?"; Django's wrapper around it writes "%s".
-    bases = {base.__module__ for base in type(connection).__mro__}
-    return "?" if "sqlite3" in bases or "_sqlite3" in bases else "%s"
+            _execute(connection, f"SELECT {_MARKS[style][0]}", ("",), fetch=True)
+        except Exception as error:  # noqa: BLE001 - each driver has its own errors
+            errors.append(str(error) or type(error).__name__)
+        else:
+            return style
+    raise UsageError(
+        f"{type(connection).__name__} takes neither ? nor %s ({'; '.join(errors)}): name the"
+        " driver's paramstyle, as in emit(…, connection=…, paramstyle='numeric')"
+    )

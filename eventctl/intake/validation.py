@@ -8,11 +8,13 @@ from typing import Any
 
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
-from eventctl.format.text import json_text
+from eventctl.format.text import json_text, shorten
 from eventctl.models import NewEvent
 from eventctl.store.events import new_key
 
 LONGEST_KEY = 191
+
+_INFINITY = float("inf")
 
 
 class NotAnEvent(UsageError):
@@ -88,8 +90,28 @@ def encode(args: Sequence[Any] | dict[str, Any]) -> str:
         raise UsageError(f"the args cannot be written as JSON: {error}") from error
 
 
+def as_text(value: Any) -> Any:
+    """Return bytes that are UTF-8 as text, and anything else as it is.
+
+    SQLite keeps what a program bound as a BLOB, such as Node's Buffer, whatever the column's type.
+    """
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value
+    return value
+
+
 def _no_number(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _float(text: str) -> float:
+    # Read as infinity it would be written as Infinity, which is no JSON.
+    if abs(number := float(text)) == _INFINITY:
+        raise ValueError(f"{shorten(text, 40)} is larger than any number that a program reads")
+    return number
 
 
 def check(text: str, hint: str = "") -> str:
@@ -98,7 +120,7 @@ def check(text: str, hint: str = "") -> str:
     Raises NotAnEvent, with `hint` where the text is not JSON.
     """
     try:
-        args = json.loads(text, parse_constant=_no_number)
+        args = json.loads(text, parse_constant=_no_number, parse_float=_float)
         text.encode()
     except (ValueError, RecursionError) as error:
         raise NotAnEvent("args", f"the args are not JSON ({error}){hint}") from error

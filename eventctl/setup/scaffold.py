@@ -22,7 +22,7 @@ HANDLERS = "handlers.py"
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What `init` has to know. `mail_to` and `smtp` may be empty."""
+    """The answers that `init` requires. `mail_to` and `smtp` may be empty."""
 
     store: str = "sqlite:///events.db"
     event: str = "purchased"
@@ -97,7 +97,7 @@ def _create(path: Path, text: str, mode: int) -> None:
 
 def _taken(path: Path) -> UsageError:
     return UsageError(
-        f"{path} is there already, and init writes over nothing: name another folder, or move"
+        f"{path} already exists, and init does not overwrite it: choose another folder, or move"
         " that file away"
     )
 
@@ -160,9 +160,9 @@ def handlers(answers: Answers) -> str:
 
 
 _TOML = """\
-# What happens, and who reacts to it. Every key: docs/configuration.md of eventctl.
-# Relative paths are relative to this file's folder. ${{NAME}} in a string is taken from the
-# environment. Durations are "30s", "5m", "2h" or "7d".
+# The events, and the handlers that react to them. For every key, see eventctl's
+# docs/configuration.md. Relative paths are relative to this file's folder. ${{NAME}} in a string
+# is replaced by the environment variable. Write durations as "30s", "5m", "2h" or "7d".
 
 # Where Python looks for the modules of the handlers below.
 pythonpath = ["."]
@@ -189,23 +189,23 @@ retry = {{ attempts = 8, delay = "1m", factor = 3, max_delay = "12h", jitter = 0
 """
 
 _SQLITE = """\
-# One SQLite file beside this one. Locks and the spool lie in events.db.state beside it.
+# One SQLite file next to this one. Locks and the spool are in events.db.state next to it.
 """
 _SQLITE_MORE = """\
-# On several hosts, or inside a database that is there already:
+# For several hosts, or to use an existing database:
 # url = "mysql://shop:${DB_PASSWORD}@db1.example.com/shop"
 """
 _MYSQL = """\
-# The tables, all named eventctl_…, are made by the first command.
+# The first command creates the tables, all named eventctl_….
 """
 _MYSQL_MORE = """\
-# Locks and the spool lie in eventctl.state beside this file, on a local disk.
-# User and password may be in an option file, [client], mode 600:
+# Locks and the spool are in eventctl.state next to this file, on a local disk.
+# Or put user and password into the [client] section of an option file of mode 600:
 # read_default_file = "~/.my.cnf"
 """
 
 _PRINTED = """\
-# What needs a person is printed by the sweep, and cron mails it. To have it sent by SMTP:
+# The sweep prints its reports, and cron mails them. To send them by SMTP:
 # [report]
 # mail_to = ["ops@example.com"]
 # mail_from = "eventctl@example.com"
@@ -216,7 +216,7 @@ _HANDLERS = '''\
 """The handlers that events.toml names. Returning is success, and an exception is a failure.
 
 A handler may run twice for one event: its process can be killed after the work and before
-the result is written. So it looks first whether its work is done.
+the result is written. So it first checks whether its work is already done.
 """
 
 import json

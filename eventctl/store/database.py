@@ -4,23 +4,24 @@
 once, with `?` for each parameter, and run inside `Database.transaction`, which begins,
 commits, and runs the whole again where other writers made it fail.
 
-No connection is open across a fork: SQLite's locks and a MySQL session belong to one
-process. A connection is closed before each fork and opened again when needed.
+No connection is used across a fork: SQLite's locks and a MySQL session belong to one
+process. A connection is closed before each fork of Python's, and opened again when needed;
+a process that C code has forked (uWSGI's workers) drops the one that it finds.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
 import time
-import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.store.forks import ProcessLock, watch
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -128,13 +129,16 @@ class Database(ABC):
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.lock = threading.RLock()
+        self.lock = ProcessLock()
         self._connection: Any = None
+        self._connected_by = 0
         self._was_connected = False
         self.was_cut = False
         """Whether the connection was lost at least once: a commit whose answer was lost
         with it may have claimed what nobody here knows of."""
-        _databases.add(self)
+        self.is_embedded = False
+        """Whether it is used inside of another program, whose transactions may be in the way."""
+        watch(self)
 
     def __enter__(self) -> Database:
         return self
@@ -145,14 +149,27 @@ class Database(ABC):
     @property
     def connection(self) -> Any:
         """The DB-API connection, in autocommit mode; connects where there is none."""
+        self._drop_inherited()
         if self._connection is None:
             self._connection = self._connect()
+            self._connected_by = os.getpid()
             self._was_connected = True
         return self._connection
+
+    def _drop_inherited(self) -> None:
+        # In a child that C code has forked, the connection is still its parent's.
+        if self._connection is None or self._connected_by == os.getpid():
+            return
+        connection = self._connection
+        self._detach(connection)
+        self._connection = None
+        with suppress(self.driver.Error, OSError):
+            connection.close()
 
     def close(self) -> None:
         """Close the connection, if there is one. The next use opens another."""
         with self.lock:
+            self._drop_inherited()
             connection, self._connection = self._connection, None
             if connection is not None:
                 try:
@@ -265,7 +282,7 @@ class Database(ABC):
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
         cursor = self.connection.cursor()
-        cursor.execute(self.begin)
+        self._begin(cursor)
         try:
             result = work(Transaction(self, cursor))
             cursor.execute("COMMIT")
@@ -275,6 +292,9 @@ class Database(ABC):
             raise
         finally:
             cursor.close()
+
+    def _begin(self, cursor: Any) -> None:
+        cursor.execute(self.begin)
 
     def _roll_back(self, cursor: Any) -> None:
         try:
@@ -320,31 +340,9 @@ class Database(ABC):
         """Connect to another host the next time, where there are several."""
         return
 
+    def _detach(self, connection: Any) -> None:
+        """Have what closes a connection not end that of the process which opened it."""
+        return
+
     @abstractmethod
     def _connect(self) -> Any: ...
-
-
-_databases: weakref.WeakSet[Database] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    for database in list(_databases):
-        database.lock.acquire()
-        database.close()
-
-
-def _after_fork() -> None:
-    for database in list(_databases):
-        database.lock.release()
-
-
-def _after_fork_in_child() -> None:
-    for database in list(_databases):
-        database.lock = threading.RLock()
-
-
-os.register_at_fork(
-    before=_before_fork,
-    after_in_parent=_after_fork,
-    after_in_child=_after_fork_in_child,
-)

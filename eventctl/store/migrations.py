@@ -18,6 +18,7 @@ _WORDS = {
         "where_due": " WHERE due_at IS NOT NULL",
         "where_reason": " WHERE reason IS NOT NULL",
         "now": "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER))",
+        "widen_outbox": "SELECT 1",  # TEXT has no width
     },
     "mysql": {
         "id": "BIGINT AUTO_INCREMENT PRIMARY KEY",
@@ -27,6 +28,8 @@ _WORDS = {
         "where_due": "",
         "where_reason": "",
         "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
+        "widen_outbox": "ALTER TABLE eventctl_outbox MODIFY `key` LONGTEXT,"
+        " MODIFY name LONGTEXT NOT NULL",
     },
 }
 
@@ -199,8 +202,11 @@ _DROPPED_WRITES = (
     "ALTER TABLE eventctl_sweep ADD COLUMN dropped_writes INTEGER NOT NULL DEFAULT 0",
 )
 
+# A key that is too long is held whole: a server that is not strict would cut it to another one.
+_WHOLE_KEYS = ("{widen_outbox}",)
+
 STEPS: tuple[tuple[str, ...], ...] = (
-    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES),
+    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS),
 )
 
 VERSION = len(STEPS)

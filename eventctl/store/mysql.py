@@ -21,6 +21,7 @@ from eventctl.store.database import (
     Database,
     Transaction,
 )
+from eventctl.store.forks import detach
 
 T = TypeVar("T")
 
@@ -111,6 +112,13 @@ class MySQLDatabase(Database):
             connection.close()
             raise
         return connection
+
+    def _detach(self, connection: Any) -> None:
+        # Both drivers say goodbye as they close, and the server would end the parent's session.
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        with suppress(self.driver.Error):  # mysqlclient's, where it is closed
+            if socket is not None:
+                detach(socket.fileno())
 
     def next_id(self, table: str) -> int:
         ((known, there),) = self.read(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
-from eventctl.errors import StoreError
+from eventctl.errors import StoreError, UsageError
 from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database, Transaction
 
 T = TypeVar("T")
@@ -60,6 +60,34 @@ class SqliteDatabase(Database):
                     f"the store ({file}) is gone, and its newest events are in {wal} still: move"
                     " the file back beside that one, or both to where the file is now"
                 )
+
+    def _begin(self, cursor: Any) -> None:
+        if not self.is_embedded or not self._begin_at_once(cursor):
+            super()._begin(cursor)
+
+    def _begin_at_once(self, cursor: Any) -> bool:
+        """Begin a transaction if nobody is in the way; return whether it has begun.
+
+        Raises UsageError where this thread would wait for a transaction of its own.
+        """
+        (wait,) = cursor.execute("PRAGMA busy_timeout").fetchone()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute(self.begin)
+        except self.driver.Error as error:
+            if self.classify(error) != BUSY:
+                raise
+            from eventctl.store.own_lock import is_held_by_this_thread  # lazy: few calls need it
+
+            if is_held_by_this_thread(self.describe()):
+                raise UsageError(
+                    f"a transaction of this thread holds the lock of the store ({self.describe()}):"
+                    " emit with connection=, as a part of it, or after its end"
+                ) from error
+            return False
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {wait}")
+        return True
 
     def translate(self, sql: str) -> str:
         return sql

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -203,13 +204,28 @@ def _start_command(
     # A file in memory, not a pipe: a command that reads nothing can't block us.
     stdin = os.memfd_create("event")
     try:
-        os.write(stdin, json.dumps(event).encode())
+        os.write(stdin, _as_json(event, {"args", "data"}, delivery.args).encode())
         os.lseek(stdin, 0, os.SEEK_SET)
         return os.posix_spawnp(
             command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
         )
     finally:
         os.close(stdin)
+
+
+def _as_json(fields: dict[str, Any], raw: set[str], text: str) -> str:
+    """Return fields as JSON on one line in ASCII; those named in `raw` have the JSON `text`.
+
+    It is kept to the letter: a number that is read and written again loses digits.
+    """
+    # Line ends are between values only, and other letters in strings only.
+    text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
+    text = text.replace("\r", " ").replace("\n", " ")
+    members = (
+        f"{json.dumps(name)}: {text if name in raw else json.dumps(value)}"
+        for name, value in fields.items()
+    )
+    return f"{{{', '.join(members)}}}"
 
 
 @cache

@@ -313,6 +313,109 @@ def test_a_mistake_does_not_spoil_the_next_emit(project: Project) -> None:
     assert found == [1, 2]
 
 
+@pytest.mark.parametrize("loaded", ["", "eventctl.emit", "eventctl.emit('purchased')"])
+def test_a_host_that_lets_no_file_be_opened(project: Project, loaded: str) -> None:
+    """It says that the event is not recorded, whatever it had loaded; later it goes on."""
+    project.write(TOML, HANDLERS)
+    found = python(
+        project,
+        f"""
+        import resource
+        {loaded}
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if "(" in {loaded!r}:        # its connection is open: the store takes it
+            eventctl.emit.__globals__["_stores"].popitem()[1].close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        said = []
+        for _ in range(2):
+            try:
+                eventctl.emit("purchased", key="k")
+            except eventctl.EventctlError as error:
+                said.append([error.exit_code, str(error)])
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        print(json.dumps([said, eventctl.emit("purchased", key="k")]))
+        """,
+    )
+    # Where events.toml itself cannot be read it is a ConfigError, as ever.
+    assert [code for code, _ in found[0]] == [78 if loaded == "eventctl.emit" else 74] * 2
+    assert all("Too many open files" in words for _, words in found[0])
+    assert project.rows("SELECT id FROM eventctl_event WHERE `key` = 'k'") == [(found[1],)]
+
+
+IN_C = """
+        import ctypes, os
+        libc = ctypes.PyDLL(None)            # its fork runs none of Python's hooks
+        libc.fork.restype = ctypes.c_int
+"""
+
+
+def test_emits_of_parent_and_children_after_a_fork_in_c(project: Project) -> None:
+    """Each id is that of the event; nobody's session is ended by another process."""
+    project.write(TOML, HANDLERS)
+    found = python(
+        project,
+        IN_C
+        + """
+        def some(who):
+            return [[eventctl.emit("purchased", who, n), who, n] for n in range(20)]
+        ids = some("before")
+        pipes = []
+        for child in range(4):
+            reading, writing = os.pipe()
+            pid = libc.fork()
+            if pid == 0:
+                os.write(writing, json.dumps(some(child)).encode())
+                os.close(writing)
+                raise SystemExit           # as a program ends: it closes what is open
+            os.close(writing)
+            pipes.append((pid, reading))
+        ids += some("parent")
+        codes = []
+        for pid, reading in pipes:
+            with open(reading) as pipe:
+                ids += json.load(pipe)
+            codes.append(os.waitpid(pid, 0)[1])
+        ids += some("after")
+        print(json.dumps([codes, ids]))
+        """,
+    )
+    codes, ids = found
+    assert codes == [0, 0, 0, 0]
+    stored = project.rows("SELECT id, args FROM eventctl_event ORDER BY id")
+    assert {event: json.loads(args) for event, args in stored} == {id: rest for id, *rest in ids}
+    assert len(ids) == len(stored) == 20 * 7
+
+
+def test_a_fork_in_c_while_another_thread_holds_the_locks(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    code = python(
+        project,
+        IN_C
+        + """
+        import signal, threading
+        eventctl.emit("purchased", "before")
+        inside = eventctl.emit.__globals__
+        held, over = threading.Event(), threading.Event()
+        def hold():
+            with inside["_lock"], next(iter(inside["_stores"].values())).lock:
+                held.set()
+                over.wait()
+        threading.Thread(target=hold).start()
+        held.wait()
+        pid = libc.fork()
+        if pid == 0:
+            signal.alarm(20)
+            eventctl.emit("purchased", "child")
+            os._exit(0)
+        code = os.waitpid(pid, 0)[1]
+        over.set()
+        print(code)
+        """,
+    )
+    assert code == 0
+    assert count(project, "event") == 2
+
+
 @sqlite_only
 def test_it_imports_no_click_and_nothing_heavy(project: Project) -> None:
     project.write(TOML, HANDLERS)
@@ -325,6 +428,6 @@ def test_it_imports_no_click_and_nothing_heavy(project: Project) -> None:
         print(json.dumps([before, sorted(sys.modules)]))
         """,
     )
-    assert modules[0] == ["eventctl"]
+    assert modules[0] == ["eventctl", "eventctl.errors"]
     heavy = {"click", "peewee", "rich", "logging", "asyncio", "ssl", "subprocess", "tempfile"}
     assert not heavy & set(modules[1])

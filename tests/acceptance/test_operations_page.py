@@ -1,4 +1,4 @@
-"""What docs/mending.md has its readers type does what it says there."""
+"""What docs/fixing.md has its readers type does what it says there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.checkout import CHECKOUT
 from tests.support.shell import comparable, type_in
 
-PAGE = CHECKOUT / "docs" / "mending.md"
+PAGE = CHECKOUT / "docs" / "fixing.md"
 
 _PAIR = re.compile(r"^```sh\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 
@@ -16,7 +16,7 @@ _PAIR = re.compile(r"^```sh\n(.*?)^```$(?:\n\n^```text\n(.*?)^```$)?", re.MULTIL
 def same(line: str) -> str:
     """Return a line without what differs from run to run."""
     line = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "WHEN", line)
-    return comparable(line.replace("/home/you/", "/").replace("mending/", "shop/"))
+    return comparable(line.replace("/home/you/", "/").replace("fixing/", "shop/"))
 
 
 def test_it_works_as_typed(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_ten_minutes(person: tuple[Person, Cron], tmp_path: Path) -> None:
     reader, cron = person
     init, fail, install, look, ask = blocks("Ten minutes", "sh")
     failed, resolved, well = blocks("Ten minutes", "text")
-    assert "What to type next" in reader.types(init)
+    assert "Next steps" in reader.types(init)
     toml = tmp_path / "home" / "shop" / "events.toml"
     # A reader waits for a minute, and a test for a second.
     toml.write_text(toml.read_text().replace('delay = "1m"', 'delay = "1s"'))

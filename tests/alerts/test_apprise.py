@@ -38,7 +38,7 @@ def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert sent["message"].startswith("ConnectionRefusedError: [Errno 111] Connection refused\n")
     assert "Events: 42, 57, 91" in sent["message"]
     prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
-    assert f"\nLook:\n{prog} show 42\n" in sent["message"]
+    assert f"\nShow it:\n{prog} show 42\n" in sent["message"]
     assert f"\n{prog} replay --incident 0f3c9a7b12de4481\n" in sent["message"]
     assert sent["message"].endswith(f"\n{prog} ack 0f3c9a7b12de4481")
 

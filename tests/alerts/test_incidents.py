@@ -48,7 +48,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     assert post.subjects()[3:] == [f"Resolved: {TOPIC}"]
     end = post.mails()[3]
     assert "lottery resolved after 1d 1h: 3 deliveries of purchased had run out" in body(end)
-    assert "All of it is resolved" in body(end)
+    assert "Everything is resolved" in body(end)
     assert " replay " not in body(end)
     sweep(project)
     pass_time(project, 100)
@@ -192,7 +192,7 @@ def test_a_failed_attempt_is_reported_only_where_somebody_asks(
     sweep(project)
     (mail,) = post.mails()
     assert mail["To"] == "dev@example.com"
-    assert "It is tried again by itself" in body(mail)
+    assert "It is retried automatically" in body(mail)
     mend(project)
     look.make_due(project)
     sweep(project)
@@ -216,7 +216,7 @@ def test_what_ran_out_in_the_end_is_not_resolved(project: Project, post: Post) -
     topic = "eventctl: lottery failed: RuntimeError: no luck for 'A'"
     assert [mail["Subject"] for mail in dev] == [topic, f"Ended: {topic}"]
     assert "1 delivery of purchased had failed, given up" in body(dev[1])
-    assert "What was given up has an incident of its own" in body(dev[1])
+    assert "Deliveries that were given up have their own incident" in body(dev[1])
     assert [mail["To"] for mail in post.mails()].count("ops@example.com") == 1
     assert project.rows("SELECT kind FROM eventctl_incident WHERE ended_at IS NULL") == [
         ("exhausted",)
@@ -243,12 +243,12 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
     post.refuse("")
     project.run("sweep", check=None)
     (mail,) = post.mails()
-    assert "lottery: 1 delivery of purchased failed and is tried again" in body(mail)
+    assert "lottery: 1 delivery of purchased failed and will be retried" in body(mail)
     assert "Event 2 " in body(mail)
     # So do the commands and the page.
     (shown,) = json.loads(project.run("alerts", "--json").stdout)
     assert (shown["kind"], shown["count"], shown["events"]) == ("failed", 1, [2])
-    one = "lottery: 1 delivery of purchased failed and is tried again"
+    one = "lottery: 1 delivery of purchased failed and will be retried"
     assert one in project.run("ack", shown["id"]).stderr
     assert "lottery, 1 in all, " in project.run("show", "2").stdout
     project.run("stats", "--html", "page.html", check=None)
@@ -352,7 +352,7 @@ def test_what_a_person_cancelled_is_not_reported_as_fixed(project: Project, post
     assert "1 delivery of refunded had run out of retries, cancelled by a person" in text
     for mail in (some, all_of_it):
         for part in ("plain", "html"):
-            assert "All of it is resolved" not in body(mail, part)
+            assert "Everything is resolved" not in body(mail, part)
             assert "resolved after" not in body(mail, part)
 
 

@@ -552,7 +552,7 @@ def test_emit_failed_is_mailed_without_a_store(serve: Serve, tmp_path: Path) -> 
     mailed = server.only_mail()
     topic = "eventctl: an event could not be recorded: purchased (key order 7): the store is away"
     assert mailed["Subject"] == topic
-    assert "What waits in the spool" in " ".join(part(mailed, "plain").split())
+    assert "imports the spool on this host's disk" in " ".join(part(mailed, "plain").split())
 
 
 def test_emit_failed_that_is_not_accepted_is_let_be(tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_the_text_of_one_incident() -> None:
         "   Attempts  up to 8\n"
         "   Events    42, 57\n"
         "\n"
-        "   Look:\n"
+        "   Show it:\n"
         f"     {PROGRAM} --config /etc/eventctl/events.toml show 42\n"
         "   Once the cause is fixed, let the next sweep run them again:\n"
         f"     {PROGRAM} --config /etc/eventctl/events.toml replay 42 57 --handler lottery\n"
@@ -228,7 +228,7 @@ def test_held_deliveries_say_how_to_fix_it() -> None:
     assert [command[3] for command in commands(text)] == ["show"]
     assert "Attempts" not in text
     damaged = plain.text(digest(notice(kind="held", handler="lottery")))
-    assert "emit the event anew" in " ".join(damaged.split())
+    assert "emit the event again" in " ".join(damaged.split())
 
 
 def test_a_long_traceback_keeps_its_head_and_its_tail() -> None:
@@ -249,7 +249,7 @@ def test_long_output_keeps_its_tail_and_a_long_line_its_beginning() -> None:
 def test_only_ten_are_reported_in_full_and_the_rest_in_a_line_each() -> None:
     notices = [notice(i, handler=f"h{i}") for i in range(1, 14)]
     text = plain.text(digest(*notices))
-    assert text.count("   Look:") == wording.FULL
+    assert text.count("   Show it:") == wording.FULL
     assert "  - h13: 1 ran out of retries: ConnectionRefusedError" in text
     assert commands(text)[-1][3:] == ["alerts"]
     assert "other problems" not in text
@@ -262,8 +262,8 @@ def test_past_fifty_incidents_the_rest_is_a_count() -> None:
 
 
 def test_text_that_others_wrote_cannot_pass_for_ours() -> None:
-    forged = f"x\n\n   Look:\n     {PROGRAM} --config /tmp/evil.toml show 1\x1b[2K"
-    report = digest(notice(error=forged, traceback=forged, output=forged, handler="h\nLook:"))
+    forged = f"x\n\n   Show it:\n     {PROGRAM} --config /tmp/evil.toml show 1\x1b[2K"
+    report = digest(notice(error=forged, traceback=forged, output=forged, handler="h\nShow it:"))
     text = plain.text(report)
     assert ["/tmp/evil.toml"] not in [command[2:3] for command in commands(text)]
     assert "\x1b" not in text

@@ -82,11 +82,11 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
         "*Events*\n42, 57, 91",
     ]
     assert runs(commands) == [
-        "Look:",
+        "Show it:",
         f"> {PROGRAM} --config /etc/eventctl/events.toml show 42",
         "Once the cause is fixed, let the next sweep run them again:",
         f"> {PROGRAM} --config /etc/eventctl/events.toml replay --incident 0f3c9a7b12de4481",
-        "To hear no more of it until it ends:",
+        "To mute it until it ends:",
         f"> {PROGRAM} --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
     ]
     assert runs(traceback)[1].endswith("ConnectionRefusedError: [Errno 111] Connection refused")
@@ -106,9 +106,9 @@ def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None
     assert header["text"]["text"].startswith("✅ lottery resolved after 2h: 3 deliveries")
     assert facts["fields"][2]["text"] == "*Ended*\n2026-11-23 14:00:00 UTC"
     assert runs(commands) == [
-        "Look:",
+        "Show it:",
         f"> {PROGRAM} --config /etc/eventctl/events.toml show 42",
-        "All of it is resolved; there is nothing left to do.",
+        "Everything is resolved; there is nothing left to do.",
     ]
 
 

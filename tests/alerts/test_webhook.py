@@ -92,7 +92,7 @@ def test_what_has_recovered_says_how_long_it_took() -> None:
     assert (data["kind"], data["took"]) == ("exhausted", 7200)
     assert data["ended"] == "2026-11-23T14:00:00.000Z"
     assert (data["commands"]["replay"], data["commands"]["silence"]) == (None, None)
-    assert data["advice"].startswith("All of it is resolved")
+    assert data["advice"].startswith("Everything is resolved")
     assert data["title"].startswith("lottery resolved after 2h: 3 deliveries of purchased")
 
 

@@ -60,7 +60,7 @@ def test_what_waits_is_held_or_failed_is_given_up(shop: Project) -> None:
     ]
     assert stands(shop) == BEFORE
     done = shop.run("cancel", "1", check=2)
-    assert "would cancel 3 deliveries of 1 event, and there is no terminal" in done.stderr
+    assert "would cancel 3 deliveries of 1 event, and stdin is not a terminal" in done.stderr
     done = shop.run("cancel", "1", "--yes")
     assert done.stderr == "eventctl: cancelled 3 deliveries\n"
     assert stands(shop) == {"ok": ("done", None)} | dict.fromkeys(
@@ -108,7 +108,7 @@ def test_what_is_running_is_left_alone_and_named(shop: Project) -> None:
     fire.wait_for_held(shop, 1)
     done = shop.run("cancel", "--status", "emitted", "--yes", check=1)
     assert "hold of hold 2: running, left alone" in done.stderr
-    assert "once it has ended, cancel again" in done.stderr
+    assert "run this again after they have ended" in done.stderr
     done = shop.run("cancel", "2", check=1)
     assert done.stderr.splitlines()[0] == "eventctl: hold of hold 2: running, left alone"
     done = shop.run("cancel", "1", "2", "--yes", check=1)
@@ -127,12 +127,12 @@ def test_of_many_that_are_running_the_first_are_named(project: Project) -> None:
     project.execute("UPDATE eventctl_delivery SET state = 'running', claim = 'a.b.c'")
     said = project.run("cancel", "--event", "ok", "--yes", check=1).stderr.splitlines()
     assert [line for line in said if "running, left alone" in line] == said[:10]
-    assert said[10] == "eventctl: and 2 more that are running, and were left alone"
+    assert said[10] == "eventctl: and 2 more that are running, and were not cancelled"
 
 
 @sqlite_only
 def test_filters_and_bad_usage(shop: Project) -> None:
-    assert "cancel needs to know what" in shop.run("cancel", "--yes", check=2).stderr
+    assert "cancel requires ids, or filters" in shop.run("cancel", "--yes", check=2).stderr
     assert "ids or filters, not both" in shop.run("cancel", "1", "--limit", "1", check=2).stderr
     assert "no event has the id or key '9'" in shop.run("cancel", "9", check=2).stderr
     assert "nothing to cancel" in shop.run("cancel", "--event", "ok").stderr
@@ -187,6 +187,6 @@ def test_what_is_claimed_in_the_same_instant_is_left_alone(project: Project) -> 
     claimer.close()
     _, err = cancel.communicate(timeout=30)
     assert cancel.returncode == 1
-    assert err == "eventctl: cancelled 0 deliveries (1 delivery had moved on meanwhile)\n"
+    assert err == "eventctl: cancelled 0 deliveries (1 delivery had changed in the meantime)\n"
     assert stands(project) == {"ok": ("running", None)}
     assert look.status(project) == 0

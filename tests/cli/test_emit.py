@@ -93,6 +93,24 @@ def test_json_args_are_typed(project: Project, text: str, seen: list[object]) ->
     assert project.value("SELECT args FROM eventctl_event") == text
 
 
+@pytest.mark.parametrize(
+    "number", ["1e400", "-1e400", "NaN", "Infinity", "-Infinity", "01", "9" * 5000]
+)
+@sqlite_only
+def test_a_number_that_is_none_in_json_is_refused(project: Project, number: str) -> None:
+    project.write(TOML, HANDLERS)
+    for text in (f"[{number}]", f'{{"n": [1, {number}]}}'):
+        done = project.run("emit", "purchased", "--json", text, check=2)
+        assert (done.stdout, done.stderr.count("\n")) == ("", 1)
+        assert "the args are not JSON" in done.stderr
+        assert len(done.stderr) < 250
+    line = json.dumps({"name": "purchased", "args": ["N"]}).replace('"N"', number) + "\n"
+    done = project.run("emit", "--batch", "-", input=line, check=2)
+    assert done.stderr.count("\n") == 1
+    project.run("sweep")
+    assert count(project, "event") == 0
+
+
 def test_json_is_kept_to_the_letter_and_may_come_from_stdin(project: Project) -> None:
     project.write(TOML, HANDLERS)
     text = '{ "user":"Ä\\u0000",\n  "n": 1.50, "emoji": "😀" }\n'
@@ -200,11 +218,11 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["emit"], "which event"),
+        (["emit"], "NAME is missing"),
         (["emit", "purchased", "a", "--json", "[]"], "not both"),
-        (["emit", "--defer", "--detach", "purchased"], "cannot go with"),
-        (["emit", "--delay", "1m", "--strict", "purchased"], "cannot go with"),
-        (["emit", "--detach", "--strict", "purchased"], "--strict cannot go with"),
+        (["emit", "--defer", "--detach", "purchased"], "cannot be used with"),
+        (["emit", "--delay", "1m", "--strict", "purchased"], "cannot be used with"),
+        (["emit", "--detach", "--strict", "purchased"], "--strict cannot be used with"),
         (["emit", "--delay", "soon", "purchased"], "is not a duration"),
         (["emit", "--key", "", "purchased"], "a key has 1 to 191 characters"),
         (["emit", "--key", "x" * 192, "purchased"], "a key has 1 to 191 characters"),
@@ -212,8 +230,8 @@ def test_detach_returns_at_once_and_the_handlers_run_on(project: Project) -> Non
         (["emit", "--key", "\udcff", "purchased"], "printable"),
         (["emit", "--key", "order 7 ", "purchased"], "no space at either end"),
         (["emit", "--key", " order 7", "purchased"], "no space at either end"),
-        (["emit", "--batch", "-", "purchased"], "--batch cannot go with NAME"),
-        (["emit", "--nonsense"], "No such option"),
+        (["emit", "--batch", "-", "purchased"], "--batch cannot be used with NAME"),
+        (["emit", "--nonsense"], "no such option"),
     ],
 )
 @sqlite_only

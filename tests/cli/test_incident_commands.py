@@ -139,7 +139,7 @@ def test_what_waits_behind_an_outage_is_listed_and_shown(project: Project, outag
     assert [event["id"] for event in shown["events"]] == [7, 6, 5, 4, 3, 2, 1]
     silent = project.run("ack", outage).stderr
     assert "lottery: 7 deliveries wait" in silent
-    assert "silent until it ends" in silent
+    assert "muted until it ends" in silent
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run",), ("--yes",), ("--now", "--yes")])
@@ -176,7 +176,7 @@ def test_nothing_waits_behind_an_outage_that_is_over(project: Project, outage: s
         done = project.run(*command, "--incident", outage)
         assert done.stderr.endswith(over), command
         assert len(done.stderr.splitlines()) == 1
-    assert "has ended" in project.run("ack", outage, check=2).stderr
+    assert "has already ended" in project.run("ack", outage, check=2).stderr
     assert "lottery: 7 deliveries waited\n" in project.run("show", "--incident", outage).stdout
     assert json.loads(project.run("list", "--incident", outage, "--format", "json").stdout) == []
     assert json.loads(project.run("show", "--incident", outage, "--json").stdout)["events"] == []
@@ -217,9 +217,9 @@ def test_an_event_that_is_late_is_replayed_as_a_whole(project: Project, post: Po
         (("replay", "--incident", "abc"), "is not the id of an incident"),
         (("list", "--incident", "abcdef"), "no incident has the id 'abcdef'"),
         (("replay", "1", "--incident", "KEY"), "ids or filters, not both"),
-        (("cancel", "--incident", "KEY", "--handler", "audit"), "--handler cannot go with"),
-        (("show",), "show takes the id of an event, or --incident"),
-        (("show", "1", "--incident", "KEY"), "show takes the id of an event, or --incident"),
+        (("cancel", "--incident", "KEY", "--handler", "audit"), "--handler cannot be used with"),
+        (("show",), "show requires the id of an event, or --incident"),
+        (("show", "1", "--incident", "KEY"), "show requires the id of an event, or --incident"),
     ],
 )
 def test_bad_usage(project: Project, key: str, args: tuple[str, ...], said: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.applications import DRIVERS, PREAMBLE, applications
-from tests.support.databases import mariadb_only
+from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.mariadb import PASSWORD, USER
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Finished, Project
@@ -90,7 +90,7 @@ def test_applications_with_a_transaction_of_their_own(project: Project) -> None:
             rows = project.rows("SELECT args FROM eventctl_outbox ORDER BY id")
             assert [json.loads(args) for (args,) in rows] == [[name] for name in names]
             assert project.value("SELECT COUNT(*) FROM app_order") == len(names)
-    assert len(names) == (10 if project.server else 6)
+    assert len(names) == (16 if project.server else 9)
     assert project.run("sweep").stdout == ""
     assert [json.loads(note) for note in look.notes(project)] == [[name] for name in names]
     assert look.count(project, "outbox") == 0
@@ -108,7 +108,8 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
             """
             cursor = app.cursor()
             cursor.execute("INSERT INTO app_order VALUES (1)")
-            for options in ({"name": "purchsed"}, {"run": True}, {"delay": 5}, {"key": ""}):
+            wrong = {"name": "purchsed"}, {"run": True}, {"delay": 5}, {"key": ""}
+            for options in (*wrong, {"paramstyle": "question"}):
                 try:
                     eventctl.emit(options.pop("name", "purchased"), connection=app, **options)
                 except eventctl.UsageError as error:
@@ -119,11 +120,123 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
         ),
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 5
     assert "did you mean 'purchased'?" in done.stdout
     assert project.value("SELECT COUNT(*) FROM app_order") == 1
     project.run("sweep")
     assert look.notes(project) == ['["A"]']
+
+
+IN_TRANSACTION = {
+    "sqlite3": """
+import sqlite3
+closed = sqlite3.connect("events.db")
+closed.close()
+app = sqlite3.connect("events.db")
+app.execute("INSERT INTO app_order VALUES (1)")
+""",
+    "sqlalchemy": """
+from sqlalchemy import create_engine, text
+app = create_engine("sqlite:///events.db").connect()
+app.execute(text("INSERT INTO app_order VALUES (1)"))
+""",
+    "django": """
+import django
+from django.conf import settings
+settings.configure(
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "events.db"}}
+)
+django.setup()
+from django.db import connection as app, transaction
+block = transaction.atomic()
+block.__enter__()
+app.cursor().execute("INSERT INTO app_order VALUES (1)")
+""",
+}
+
+OTHER_THREAD = """
+import threading
+over = threading.Event()
+threading.Thread(target=over.wait, daemon=True).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "threads"),
+    [("sqlite3", ""), ("sqlalchemy", ""), ("django", ""), ("sqlite3", "s"), ("django", "s")],
+)
+@sqlite_only
+def test_an_emit_beside_its_own_transaction_is_named_at_once(
+    project: Project, kind: str, threads: str
+) -> None:
+    """It would wait for a lock that its own thread can't give back in the meantime."""
+    prepare(project)
+    done = run(
+        project,
+        (OTHER_THREAD if threads else "")
+        + IN_TRANSACTION[kind]
+        + textwrap.dedent(
+            """
+            import time
+            begun = time.monotonic()
+            try:
+                eventctl.emit("purchased", "beside")
+            except eventctl.UsageError as error:
+                print(error)
+            print(time.monotonic() - begun)
+            emit(app)
+            block.__exit__(None, None, None) if "block" in globals() else app.commit()
+            print(eventctl.emit("purchased", "after"))
+            """
+        ),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    words, took, after = done.stdout.splitlines()
+    assert "a transaction of this thread holds the lock of the store" in words
+    assert "connection=" in words
+    assert float(took) < 10  # [store] timeout has 30 s
+    assert after == "1"
+    assert project.value("SELECT COUNT(*) FROM app_order") == 1
+    project.run("sweep")
+    assert sorted(look.notes(project)) == ['["A"]', '["after"]']
+
+
+@sqlite_only
+def test_an_emit_waits_for_the_transaction_of_another_thread(project: Project) -> None:
+    prepare(project)
+    done = run(
+        project,
+        textwrap.dedent(
+            """
+            import sqlite3, threading, time
+            eventctl.emit("purchased", "before")
+            held, waits = threading.Event(), threading.Event()
+            def order():
+                app = sqlite3.connect("events.db")
+                app.execute("INSERT INTO app_order VALUES (1)")
+                held.set()
+                waits.wait()
+                app.commit()
+                app.close()
+            from eventctl.store import own_lock
+            ask = own_lock.is_held_by_this_thread
+            def asked(file):            # it has met the lock now
+                answer = ask(file)
+                waits.set()
+                return answer
+            own_lock.is_held_by_this_thread = asked
+            thread = threading.Thread(target=order)
+            thread.start()
+            held.wait()
+            print(eventctl.emit("purchased", "waited"))
+            assert waits.is_set()
+            thread.join()
+            """
+        ),
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "2\n")
+    project.run("sweep")
+    assert look.notes(project) == ['["before"]', '["waited"]']
 
 
 @mariadb_only
@@ -175,10 +288,11 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
     "large": ({"args": json.dumps(["x" * 1_000_000])}, "max_args"),
     "key": ({"key": " 7"}, "no space at either end"),
     "control": ({"key": "a\nb"}, "printable characters only"),
+    "long key": ({"key": "k" * 192}, "a key has 1 to 191 characters, not 192"),
+    "long name": ({"name": "n" * 200}, "no event 'nnn"),
 }
 
 BAD_ON_SQLITE: dict[str, tuple[dict[str, object], str]] = {
-    "long key": ({"key": "k" * 192}, "a key has 1 to 191 characters, not 192"),
     "bytes": ({"args": b"\xff"}, "it is not UTF-8 text"),
     "time": ({"created_at": "yesterday"}, "its created_at is no number of milliseconds"),
 }
@@ -274,6 +388,37 @@ def test_a_given_key_makes_it_idempotent(project: Project) -> None:
     assert len({key for key, _ in keys}) == 2 + 4
     assert project.run("emit", "--key", "order 2", "purchased").stdout == f"{events[1][0]}\n"
     fire.assert_all_processed(project, 6)
+
+
+def test_keys_that_differ_late_are_never_one_event(project: Project) -> None:
+    """Also where a program has turned the server's strictness off, as much of old PHP does."""
+    prepare(project)
+    lenient = "SET SESSION sql_mode = '';" if project.server else ""
+    keys = ["k" * 191 + end for end in ("", "a", "b", " ")] + ["ü" * 70_000]
+    rows = ", ".join(f"('{key}', 'purchased', '[]')" for key in keys)
+    for _ in range(2):
+        insert = f"INSERT INTO eventctl_outbox (`key`, name, args) VALUES {rows};"
+        done = sql_shell(project, lenient + insert)
+        assert (done.returncode, done.stderr) == (0, "")
+    project.run("sweep", check=1)
+    assert [key for (key,) in project.rows("SELECT `key` FROM eventctl_event")] == ["k" * 191]
+    held = project.rows("SELECT `key`, held FROM eventctl_outbox ORDER BY id")
+    assert [key for key, _ in held] == keys[1:] * 2
+    assert all("a key has 1 to 191 characters" in words for _, words in held)
+
+
+@sqlite_only
+def test_text_in_a_blob_is_text(project: Project) -> None:
+    """As Node's Buffer and Ruby's strings of bytes are bound."""
+    prepare(project)
+    args = json.dumps(["Ä 😀"], ensure_ascii=False)
+    add(project, name=b"purchased", args=args.encode(), key="schlüssel".encode())
+    add(project, args=args, key="schlüssel")
+    assert project.run("sweep").stdout == ""
+    assert project.rows("SELECT `key`, name, args FROM eventctl_event") == [
+        ("schlüssel", "purchased", args)
+    ]
+    assert look.count(project, "outbox") == 0
 
 
 @mariadb_only

@@ -32,7 +32,7 @@ def test_a_batch_is_not_spooled_and_says_that_nothing_is_recorded(project: Proje
         done = project.run("emit", "--batch", "-", input=batch(3), check=74)
     assert done.stdout == ""
     assert done.stderr.startswith("eventctl: the store (")
-    assert "nothing of it is recorded" in done.stderr
+    assert "nothing was recorded" in done.stderr
     assert done.stderr.count("\n") == 1
     assert spooled(project) == []
     assert project.run("emit", "--batch", "-", input=batch(3)).stdout == "1\n2\n3\n"

@@ -88,10 +88,10 @@ def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:
     key = key_of(project, "lottery")
     project.run("ack", key, "--for", "2h")
     shown = sections(project)["Open incidents"]
-    assert re.search(r"acknowledged: silent until 2[-0-9]+ [0-9:]+ UTC", shown)
+    assert re.search(r"acknowledged: muted until 2[-0-9]+ [0-9:]+ UTC", shown)
     assert f"ack {key} --undo" in shown
     project.run("ack", key)
-    assert "acknowledged: silent until it ends" in sections(project)["Open incidents"]
+    assert "acknowledged: muted until it ends" in sections(project)["Open incidents"]
     # A channel that events.toml has no more is not waited for.
     project.execute("UPDATE eventctl_telling SET error = 'it is down'")
     write(project, post)
@@ -100,7 +100,7 @@ def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:
     assert shown.count("it is down") == 1
     project.execute("UPDATE eventctl_telling SET told = NULL, told_at = NULL")
     shown = sections(project)["Open incidents"]
-    assert "report: not notified: it is silent; last try: it is down" in shown
+    assert "report: not notified: acknowledged; last try: it is down" in shown
     assert "<boss>" not in shown
 
 
@@ -133,7 +133,7 @@ def test_what_has_ended_is_told_as_past(project: Project, post: Post) -> None:
         ("outage", "lottery: 1 delivery waited"),
         ("late", "lottery: 1 event was late"),
         ("held", "lottery: 1 delivery of purchased was held"),
-        ("failed", "lottery: 1 delivery of purchased failed and was tried again"),
+        ("failed", "lottery: 1 delivery of purchased failed and was retried"),
     ):
         project.execute("UPDATE eventctl_incident SET kind = ?, ended_at = last_at", kind)
         project.execute("UPDATE eventctl_incident SET open_as = NULL")

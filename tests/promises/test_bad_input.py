@@ -315,7 +315,7 @@ def test_a_word_that_is_no_duration(project: Project, arguments: tuple[str, ...]
 def test_unknown_commands(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert "did you mean 'sweep'?" in project.run("sweeep", check=2).stderr
-    assert "No such command" in project.run("xyz", check=2).stderr
+    assert "no such command" in project.run("xyz", check=2).stderr
 
 
 def test_a_store_that_refuses_or_is_not_there(project: Project) -> None:

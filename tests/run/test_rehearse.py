@@ -192,7 +192,7 @@ def test_what_fails_is_not_run_again(shop: Project) -> None:
 @sqlite_only
 def test_what_ends_too_soon_to_be_killed_is_said_to(shop: Project) -> None:
     done = shop.run("rehearse", "later", "2", "--kill", "10s", "--yes", check=1)
-    assert "later ended before it could be killed: say when, as in --kill 5ms" in done.stderr
+    assert "later ended before it could be killed: give a time, as in --kill 5ms" in done.stderr
     assert done.stdout.count("succeeded") == 2
 
 
@@ -202,7 +202,7 @@ def test_it_asks_and_says_that_it_is_for_real(shop: Project) -> None:
     assert "this would run good for purchased 1 2 times, for real" in done.stderr
     code, shown = on_terminal(shop, "rehearse", "bad", "1", "--kill", typed="n\n")
     assert code == 1
-    assert "what it does is done for real" in shown
+    assert "its effects are real" in shown
     assert "Run bad for purchased 1 3 times?" in shown
     code, shown = on_terminal(shop, "rehearse", "book", "2", typed="y\n")
     assert code == 0

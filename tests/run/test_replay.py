@@ -195,15 +195,15 @@ def test_an_event_with_nothing_failed_says_so(shop: Project) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        ((), "needs to know what"),
-        (("--yes", "--include-done"), "needs to know what"),
-        (("--limit", "3"), "needs to know what"),
+        ((), "replay requires ids, or filters"),
+        (("--yes", "--include-done"), "replay requires ids, or filters"),
+        (("--limit", "3"), "replay requires ids, or filters"),
         (("99",), "no event has the id or key '99'"),
         (("1", "order X"), "no event has the id or key 'order X'"),
         (("1", "--status", "failed"), "ids or filters, not both"),
         (("1", "--limit", "1"), "ids or filters, not both"),
         (("--since", "soon"), "neither a duration"),
-        (("1", "-v"), "-v shows what --now runs"),
+        (("1", "-v"), "-v requires --now"),
     ],
 )
 def test_bad_usage_is_one_error_and_changes_nothing(

@@ -168,7 +168,10 @@ def test_the_whole_way_with_a_strange_path(project: Project, cron: Cron, tmp_pat
         lines = doctor(strange, wrapper=cron.stage(strange.folder), check=0)
         assert [line for line in lines if line.level != "ok"] == []
         texts = [line.text for line in lines if line.check == "cron"]
-        assert texts == ["a line sweeps this file, in this user's crontab", "the cron daemon runs"]
+        assert texts == [
+            "a line in this user's crontab runs the sweep",
+            "the cron daemon is running",
+        ]
         mails = [mail for mail in cron.mails() if "100%" in str(mail["Subject"])]
         assert mails == []
     finally:
@@ -197,7 +200,7 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     install(cron, b'MAILTO=""\n' + job.encode())
     lines = doctor(project, wrapper=cron.stage(project.folder), check=1)
     gone, thrown = (line for line in lines if line.check == "cron" and line.level == "problem")
-    assert "program /opt/gone/eventctl is not there" in gone.text
+    assert "program /opt/gone/eventctl does not exist" in gone.text
     assert f"eventctl --config {project.config} crontab --install" in (gone.fix or "")
     assert "MAILTO is empty" in thrown.text
 
@@ -209,13 +212,13 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
         (["--every", "30s"], "--for 55s"),
         (["--every", "soon"], '--every: "soon" is not a duration'),
         (["--for", "60s"], "must be over before the next sweep"),
-        (["--mailto", ""], "throw every report away"),
+        (["--mailto", ""], "discards every report"),
         (["--mailto", "a\nb"], "--mailto"),
         (["--mailto", "ops at example"], "'ops at example' is not a mail address"),
         (["--mailto", "a@b, Ops <c@d>"], "'Ops <c@d>' is not a mail address"),
-        (["--install", "--remove"], "cannot go together"),
-        (["--dry-run"], "goes with --install or --remove"),
-        (["--remove", "--mailto", "x@y"], "cannot go with it"),
+        (["--install", "--remove"], "cannot be used together"),
+        (["--dry-run"], "requires --install or --remove"),
+        (["--remove", "--mailto", "x@y"], "cannot be used with it"),
     ],
 )
 def test_what_cannot_be_asked_for(project: Project, options: list[str], words: str) -> None:
@@ -265,5 +268,7 @@ def test_without_a_crontab_program(project: Project) -> None:
             r"eventctl: there is no crontab program here: install cron .*\n", done.stderr
         )
     assert "sweep" in project.run("crontab", env=env).stdout
-    line = only(doctor(project, env=env, check=1), "cron", "in vain: there is no crontab program")
+    line = only(
+        doctor(project, env=env, check=1), "cron", "not readable: there is no crontab program"
+    )
     assert line.level == "problem"

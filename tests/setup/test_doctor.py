@@ -28,7 +28,7 @@ def test_a_project_in_which_all_is_well(project: Project) -> None:
     assert texts["handlers"] == "2 handlers can be run"
     assert texts["rights"] == "SELECT, INSERT, UPDATE and DELETE on every table"
     assert "agree" in texts["clock"]
-    assert re.match(r"the last one ended \d+m?s ago", texts["sweep"])
+    assert re.match(r"the last sweep ended \d+m?s ago", texts["sweep"])
     assert ("MariaDB" if project.server else "SQLite") in "".join(
         line.text for line in lines if line.check == "store"
     )
@@ -100,7 +100,7 @@ def test_a_sweep_that_is_long_ago_and_one_that_runs(project: Project) -> None:
         file.write("\ndef slow():\n    import time\n    time.sleep(60)\n")
     project.run("sweep")
     project.execute("UPDATE eventctl_sweep SET ended_at = ended_at - 7200000")
-    line = only(doctor(project, check=1), "sweep", "the last one ended 2h", "ago, on ")
+    line = only(doctor(project, check=1), "sweep", "the last sweep ended 2h", "ago, on ")
     assert line.level == "problem"
     project.run("emit", "--defer", "wait")
     project.start("sweep")
@@ -139,13 +139,13 @@ def test_the_state_folders_rights(project: Project) -> None:
     subprocess.run(["sh", "-c", line.fix or ""], check=True)
     assert "state" not in bad(doctor(project))
     write(project, store='group = "no-such-group"')
-    only(doctor(project), "state", "names no-such-group, and there is no such group")
+    only(doctor(project), "state", "names no-such-group, which does not exist")
     write(project, store='group = "daemon"')
-    line = only(doctor(project), "state", "and [store] group is daemon")
+    line = only(doctor(project), "state", "but [store] group is daemon")
     assert (line.fix or "").startswith("chgrp -R daemon ")
     write(project, store='state = "/proc/nowhere/state"')
     if os.geteuid() != 0:
-        only(doctor(project), "state", "this user may not make it")
+        only(doctor(project), "state", "this user may not create it")
 
 
 @sqlite_only
@@ -167,7 +167,7 @@ def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
     stage = f'mount -t tmpfs -o size={size},nr_inodes=50 tmpfs disk; exec "$@"'
     lines = doctor(project, wrapper=("unshare", "--mount", "sh", "-c", stage, "sh"))
     inodes, room = (line for line in lines if line.check == "disk" and line.level != "ok")
-    assert "more files can be made where the state folder lies" in inodes.text
+    assert "more files can be created on the disk of the state folder" in inodes.text
     assert inodes.level == "problem"
     assert "MB are free for the state folder" in room.text
     assert room.level == level
@@ -203,7 +203,7 @@ def test_mail_without_its_program(project: Project) -> None:
 @sqlite_only
 def test_a_handler_that_no_event_expects(project: Project) -> None:
     write(project, handlers='idle = "handlers:draw"')
-    line = only(doctor(project), "config", "no event expects idle")
+    line = only(doctor(project), "config", "no event uses idle")
     assert line.level == "warning"
 
 
@@ -225,7 +225,7 @@ def test_a_terminal_that_has_few_letters(project: Project) -> None:
     write(project, handlers='"歓迎" = "handlers:draw"')
     done = project.run("doctor", env={"PYTHONIOENCODING": "latin-1"}, check=None)
     assert done.stderr == ""
-    assert "no event expects \\u6b53\\u8fce" in done.stdout
+    assert "no event uses \\u6b53\\u8fce" in done.stdout
 
 
 @sqlite_only

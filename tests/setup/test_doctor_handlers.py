@@ -17,10 +17,10 @@ HANDLER_FAULTS = {
     "missing": ("", "missing_module:run", "No module named 'missing_module'", "pythonpath"),
     "inner": ("import no_such_lib", "m:run", "no_such_lib'", "pip install"),
     "name": ("def other(): pass", "m:run", "has no attribute 'run'", "fix the name"),
-    "syntax": ("def run(:", "m:run", "SyntaxError", "see it with: PYTHONPATH="),
-    "raises": ("x = 1\n1 / 0", "m:run", "ZeroDivisionError: division by zero", "see it with"),
+    "syntax": ("def run(:", "m:run", "SyntaxError", "try it with: PYTHONPATH="),
+    "raises": ("x = 1\n1 / 0", "m:run", "ZeroDivisionError: division by zero", "try it with"),
     "value": ("run = 3", "m:run", "m:run is not callable", "fix the name"),
-    "exit": ("import sys; sys.exit(4)", "m:run", "SystemExit: 4", "see it with"),
+    "exit": ("import sys; sys.exit(4)", "m:run", "SystemExit: 4", "try it with"),
     "_exit": ("import os; os._exit(4)", "m:run", "ended the process (exit code 4)", "only define"),
     "crash": (
         "import ctypes; ctypes.string_at(0)", "m:run", "killed the process (SIGSEGV)", "only define"
@@ -49,7 +49,7 @@ def test_handlers_that_cannot_be_imported_each_in_its_own_way(project: Project) 
         assert fix in (line.fix or "")
         if name == "raises":
             assert f"({project.folder}/m_raises.py:2)" in line.text
-            command = (line.fix or "").removeprefix("see it with: ")
+            command = (line.fix or "").removeprefix("try it with: ")
             seen = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20)
             assert words in seen.stderr
 
@@ -88,10 +88,10 @@ def _is_zombie(pid: str) -> bool:
 @pytest.mark.parametrize(
     ("command", "words", "fix", "level"),
     [
-        ("./gone.sh", "there is no program", "fix the path", "problem"),
+        ("./gone.sh", "gone.sh does not exist", "fix the path", "problem"),
         ("./events.toml", "is not executable", "chmod +x", "problem"),
         ("no-such-tool", "no program no-such-tool is on PATH", "install it", "problem"),
-        ("only-here", "and cron looks in /usr/bin:/bin only", "whole path", "warning"),
+        ("only-here", "and cron looks in /usr/bin:/bin only", "absolute path", "warning"),
     ],
 )
 def test_a_command_that_cannot_be_started(

@@ -73,7 +73,9 @@ def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
     project.write(TOML, HANDLERS)
     text = project.config.read_text().replace("sqlite:///events.db", "sqlite:///gone/events.db")
     project.config.write_text(text)
-    line = only(doctor(project, check=1), "store", f"there is no folder {project.folder}/gone")
+    line = only(
+        doctor(project, check=1), "store", f"the folder {project.folder}/gone does not exist"
+    )
     assert line.fix == f"mkdir -p {project.folder}/gone"
 
 

@@ -22,7 +22,7 @@ NAMES = ("events.toml", "handlers.py")
 
 def next_steps(shown: str) -> list[str]:
     """Return the commands that init says to type next."""
-    _, _, steps = shown.partition("What to type next:\n")
+    _, _, steps = shown.partition("Next steps:\n")
     return [line.partition("   # ")[0].strip() for line in steps.splitlines()]
 
 
@@ -98,7 +98,9 @@ def test_it_writes_over_nothing(project: Project, name: str, kind: str) -> None:
         there.symlink_to("nowhere")
     before = sorted(project.folder.iterdir())
     done = project.run("init", "--yes", check=2)
-    assert done.stderr.startswith(f"eventctl: {there} is there already, and init writes over")
+    assert done.stderr.startswith(
+        f"eventctl: {there} already exists, and init does not overwrite it"
+    )
     assert done.stdout == ""
     assert {*project.folder.iterdir()} - {project.folder / "home"} == {*before}
 
@@ -135,13 +137,13 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "stdin is no terminal to ask on: say --yes"),
+        ([], "stdin is not a terminal: use --yes"),
         (["--yes", "--store", "mysq://x"], "store.url: is neither sqlite:/// nor mysql://"),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it one"),
         (["--yes", "--handler", "a\nb"], "has a control character"),
         (["--yes", "--mail-to", "a,,b"], "is not a mail address"),
-        (["--yes", "--smtp", "smtp://host"], "name both"),
+        (["--yes", "--smtp", "smtp://host"], "requires --mail-to"),
         (["events.toml/x", "--yes"], "Not a directory"),
     ],
 )
@@ -173,7 +175,7 @@ def test_a_folder_that_others_may_write_to(project: Project) -> None:
 @sqlite_only
 def test_config_names_no_folder_and_a_variable_is_respected(project: Project) -> None:
     done = project.run("--config", "x.toml", "init", "--yes", check=2)
-    assert "leave out --config" in done.stderr
+    assert "without --config" in done.stderr
     (project.folder / "other.toml").write_text("")
     env = {"EVENTCTL_CONFIG": str(project.folder / "other.toml")}
     steps = next_steps(project.run("init", "new", "--yes", env=env).stdout)

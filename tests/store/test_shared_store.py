@@ -47,7 +47,7 @@ def shared() -> Iterator[Project]:
 def test_what_one_user_leaves_beside_the_store_is_not_closed_to_the_others(
     shared: Project,
 ) -> None:
-    line = only(doctor(shared, check=1), "store", "does not hand the group staff on")
+    line = only(doctor(shared, check=1), "store", "do not get the group staff")
     shared.run("emit", "--defer", "purchased", "1", wrapper=user("games"))
     refused = shared.run("sweep", wrapper=user("daemon"), check=74).stderr
     assert "cannot be opened: events.db-wal belongs to games, and this user may not" in refused
@@ -68,7 +68,7 @@ def test_who_may_only_read_the_store_is_reported_so_once(shared: Project) -> Non
     (shared.folder / "shop" / "events.db").chmod(0o644)
     shared.run("emit", "--defer", "purchased", "1")
     done = shared.run("doctor", wrapper=user("games"), check=1)
-    assert done.stdout.count("this user may read the file, and not write it") == 1
+    assert done.stdout.count("this user may read the file, but not write it") == 1
     assert "GRANT" not in done.stdout
 
 

@@ -15,8 +15,8 @@ import eventctl
 PORT, DATABASE, NAME, ORDER = sys.argv[1:]
 MYSQL = {{"host": "127.0.0.1", "user": {USER!r}, "password": {PASSWORD!r}}}
 
-def emit(connection):
-    found = eventctl.emit("purchased", NAME, connection=connection)
+def emit(connection, **options):
+    found = eventctl.emit("purchased", NAME, connection=connection, **options)
     assert found is None, found
 """
 
@@ -52,6 +52,29 @@ app.commit() if END == "commit" else app.rollback()
 app.close()
 """
 
+TRACED_DBAPI = """
+class Traced:                        # as a tracer's proxy: it has all that it wraps
+    def __init__(self, wrapped):
+        self.wrapped = wrapped
+    def __getattr__(self, name):
+        return getattr(self.wrapped, name)
+
+cursor = app.cursor()
+cursor.execute(f"INSERT INTO app_order VALUES ({ORDER})")
+emit(Traced(app))
+app.commit() if END == "commit" else app.rollback()
+app.close()
+"""
+
+GIVEN_DBAPI = """
+cursor = app.cursor()
+cursor.execute(f"INSERT INTO app_order VALUES ({ORDER})")
+style = sys.modules[app.__class__.__module__.partition(".")[0]].paramstyle
+emit(app, paramstyle=style)
+app.commit() if END == "commit" else app.rollback()
+app.close()
+"""
+
 ENGINES = {
     "sqlite": "sqlite:///events.db",
     "pymysql": f"mysql+pymysql://{USER}:{PASSWORD}@127.0.0.1:{{PORT}}/{{DATABASE}}",
@@ -65,6 +88,18 @@ with engine.connect() as app:
     app.execute(text(f"INSERT INTO app_order VALUES ({ORDER})"))
     emit(app)
     app.commit() if END == "commit" else app.rollback()
+engine.dispose()
+"""
+
+SQLALCHEMY_RAW = """
+from sqlalchemy import create_engine
+engine = create_engine(f"URL")
+app = engine.raw_connection()
+cursor = app.cursor()
+cursor.execute(f"INSERT INTO app_order VALUES ({ORDER})")
+emit(app)
+app.commit() if END == "commit" else app.rollback()
+app.close()
 engine.dispose()
 """
 
@@ -131,9 +166,12 @@ def applications() -> Iterator[tuple[str, str, str]]:
     for name, (database, connect) in DRIVERS.items():
         yield f"{name}", database, connect + DBAPI
         yield f"{name}-plain", database, connect + PLAIN_DBAPI
+        yield f"{name}-traced", database, connect + TRACED_DBAPI
+        yield f"{name}-given", database, connect + GIVEN_DBAPI
     for name, url in ENGINES.items():
         database = "sqlite" if name == "sqlite" else "mariadb"
         yield f"sqlalchemy-{name}", database, SQLALCHEMY_CONNECTION.replace("URL", url)
+        yield f"sqlalchemy-raw-{name}", database, SQLALCHEMY_RAW.replace("URL", url)
         yield f"sqlalchemy-session-{name}", database, SQLALCHEMY_SESSION.replace("URL", url)
     for database, peewee in (
         ("sqlite", "peewee.SqliteDatabase('events.db')"),

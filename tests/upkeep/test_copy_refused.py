@@ -55,7 +55,7 @@ def test_what_runs_has_to_end_first(project: Project, tmp_path: Path) -> None:
     assert emit.stdout.readline() == "1\n"
     assert project.value(running) == 2
     done = copy(project, target, check=2)
-    assert "2 deliveries are running, on this host or another: say --wait 5m" in done.stderr
+    assert "2 deliveries are running, on this host or another: use --wait 5m" in done.stderr
     waiting = project.start("copy", "--to", url(target), "--wait", "30s")
     (project.folder / "go").touch()
     assert waiting.wait(30) == 0

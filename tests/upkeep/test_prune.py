@@ -36,12 +36,12 @@ def test_what_is_old_and_over_goes_with_all_that_belongs_to_it(project: Project)
     )
     done = project.run("prune", "--older-than", "90d", "--dry-run")
     assert "would delete 127 events, created from" in done.stderr
-    assert "1 event as old, failed, would stay" in done.stderr
+    assert "1 event of that age failed and will stay" in done.stderr
     assert count(project, "event") == 133
     done = project.run("prune", "--older-than", "90d")
     assert done.stdout == ""
     assert done.stderr.startswith("eventctl: deleted 127 events created before ")
-    assert "2 events changed meanwhile or had still to be reported, and stayed" in done.stderr
+    assert "2 events changed in the meantime or were not yet reported, and stayed" in done.stderr
     # Failed; with a delivery that is pending, whatever the status says; still to be told.
     assert ids(project) == [2, 3, 7, 131, 132, 133]
     assert ids(project, "delivery") == [3, 4, 5, 6, 13, 14, *range(261, 267)]
@@ -91,7 +91,7 @@ def test_sweeps_and_orphans_go_too(project: Project) -> None:
     done = project.run("prune", "--older-than", "90d", "--dry-run")
     assert "would delete 2 rows whose event or delivery is gone" in done.stderr
     done = project.run("prune", "--older-than", "90d")
-    assert "1 old sweep; 3 rows that belonged to nothing" in done.stderr
+    assert "1 old sweep; 3 rows without an event" in done.stderr
     assert ids(project, "sweep") == [2]
     assert ids(project, "delivery") == [1, 2, 4, 5, 6, 8]  # 4 runs: it is left alone
     assert ids(project, "attempt", "delivery_id") == [1, 2, 4, 5, 6, 8]
@@ -114,7 +114,7 @@ def test_many_are_asked_for(project: Project) -> None:
     past.write(project)
     past.record(project, 1001)
     done = project.run("prune", "--older-than", "90d", check=2)
-    assert "would delete 1,001 events, and there is no terminal to ask on" in done.stderr
+    assert "would delete 1,001 events, and stdin is not a terminal" in done.stderr
     code, shown = on_terminal(project, "prune", "--older-than", "90d", typed="n\n")
     assert (code, count(project, "event")) == (1, 1001)
     assert "Delete 1,001 events, created from 20" in plain(shown)
@@ -131,7 +131,7 @@ def test_vacuum_gives_the_room_back(project: Project) -> None:
     before = (project.folder / "events.db").stat().st_size
     assert before > 2_000_000
     done = project.run("prune", "--older-than", "90d", "--vacuum")
-    assert "nobody else can write to it for as long" in done.stderr
+    assert "nobody else can write to it meanwhile" in done.stderr
     assert (project.folder / "events.db").stat().st_size < before / 10
 
 

@@ -58,6 +58,22 @@ def test_a_command_is_given_the_event(project: Project) -> None:
     assert (project.folder / "argv").read_text() == "a b|$HOME;|2\n"
 
 
+@pytest.mark.parametrize("form", ["", ', format = "cloudevents"'])
+def test_numbers_reach_a_command_to_the_letter(project: Project, form: str) -> None:
+    """It is one line of ASCII all the same, as programs that read line by line expect."""
+    script(project.folder / "draw.sh", "#!/bin/sh\ncat >stdin\n")
+    project.write(f'{HEAD}draw = {{ command = ["./draw.sh"]{form} }}')
+    args = '[12345678901234567.123456,\r\n 1.10, 1E2, -0, 98765432109876543210987, "Ä 😀 \\n"]'
+    project.run("emit", "--json", args, "user.signed_up")
+    stdin = (project.folder / "stdin").read_text()
+    assert '[12345678901234567.123456,   1.10, 1E2, -0, 98765432109876543210987, "' in stdin
+    assert "\n" not in stdin
+    assert stdin.isascii()
+    event = json.loads(stdin)
+    assert event["data" if form else "args"] == json.loads(args)
+    assert status(project) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "state", "reason", "charged", "error"),
     [

@@ -80,10 +80,10 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     facts = "<br>".join(f"{label}: {_data(value)}" for label, value in wording.facts(incident))
     yield f'<p style="{_LINE}">{facts}</p>'
     if show := wording.show_command(digest, incident):
-        yield from _command("Look:", show)
+        yield from _command("Show it:", show)
     yield from _command(advice, command)
     if silence := wording.ack_command(digest, incident):
-        yield from _command("To hear no more of it until it ends:", silence)
+        yield from _command("To mute it until it ends:", silence)
     yield from _quoted("First traceback:", excerpts.traceback(incident))
     yield from _quoted(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
@@ -116,7 +116,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield f'<p style="{_LINE}">{_data(uncounted)}</p>'
     if brief:
-        yield from _command("All open incidents:", wording.alerts_command(digest))
+        yield from _command("List all open incidents:", wording.alerts_command(digest))
 
 
 def _data(text: str) -> str:

@@ -29,6 +29,7 @@ def _top(digest: Digest) -> str:
 
 
 def _incident(digest: Digest, number: int, incident: Incident) -> str:
+    show = wording.show_command(digest, incident)
     advice, command = wording.next_step(digest, incident)
     lines = [
         "-" * _WIDTH,
@@ -41,13 +42,13 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
             for line in _wrap(f"{label:<9} {value}", indent="   ", hanging=" " * 13)
         ),
         "",
-        *(["   Look:", f"     {show}"] if (show := wording.show_command(digest, incident)) else []),
+        *(["   Show it:", f"     {show}"] if show else []),
         *_wrap(advice, indent="   "),
     ]
     if command:
         lines.append(f"     {command}")
     if silence := wording.ack_command(digest, incident):
-        lines += ["   To hear no more of it until it ends:", f"     {silence}"]
+        lines += ["   To mute it until it ends:", f"     {silence}"]
     lines += _quoted("First traceback:", excerpts.traceback(incident))
     lines += _quoted(excerpts.output_title(incident), excerpts.output(incident))
     return "\n".join(lines)
@@ -68,7 +69,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield "\n".join(_wrap(uncounted))
     if brief:
-        yield f"All open incidents:\n     {wording.alerts_command(digest)}"
+        yield f"List all open incidents:\n     {wording.alerts_command(digest)}"
 
 
 def _wrap(line: str, *, indent: str = "", hanging: str | None = None) -> list[str]:

@@ -27,8 +27,8 @@ def _not_notified(sent: Notification, incident: Incident, now: int) -> str:
     if not incident.is_open:
         return "not notified"
     if sent.due_at is None:
-        return "not notified: it does not ask for this kind any more"
-    return "not notified: it is silent" if incident.is_silent(now) else "not notified yet"
+        return "not notified: it no longer asks for this kind"
+    return "not notified: acknowledged" if incident.is_silent(now) else "not notified yet"
 
 
 def refusal(sent: Notification) -> str:
@@ -42,4 +42,4 @@ def silence(incident: Incident, now: int, until: Callable[[int], str]) -> str:
         return ""
     is_for_ever = incident.silent_until >= FOR_EVER
     left = "until it ends" if is_for_ever else until(incident.silent_until)
-    return f"acknowledged: silent {left}"
+    return f"acknowledged: muted {left}"

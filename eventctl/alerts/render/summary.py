@@ -17,7 +17,7 @@ _SEVERITIES = {
 _GRAVEST = ("critical", "warning", "info", "ended", "resolved")
 _LINE_WIDTH = 200
 
-SILENCE = "To hear no more of it until it ends:"
+SILENCE = "To mute it until it ends:"
 
 
 def severity(incident: Incident) -> str:
@@ -58,12 +58,12 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
     Of a summary it is how to see them all.
     """
     if len(digest.incidents) != 1:
-        return [("All open incidents:", wording.alerts_command(digest))]
+        return [("List all open incidents:", wording.alerts_command(digest))]
     (incident,) = digest.incidents
     show, ack = wording.show_command(digest, incident), wording.ack_command(digest, incident)
     advice, command = wording.next_step(digest, incident)
     return [
-        *([("Look:", show)] if show else []),
+        *([("Show it:", show)] if show else []),
         (advice, command or ""),
         *([(SILENCE, ack)] if ack else []),
     ]

@@ -32,7 +32,7 @@ _ENDED = {  # for one delivery, and for more
     "held": ("is held", "are held"),
     "set aside": ("was set aside", "were set aside"),
     "late": ("is late", "are late"),
-    "failed": ("failed and is tried again", "failed and are tried again"),
+    "failed": ("failed and will be retried", "failed and will be retried"),
     "emit-failed": ("could not be recorded", "could not be recorded"),
     "test": ("is a test", "are tests"),
 }
@@ -40,7 +40,7 @@ _WAS = {  # the same of what is over, where it says how things are
     "outage": ("waited", "waited"),
     "held": ("was held", "were held"),
     "late": ("was late", "were late"),
-    "failed": ("failed and was tried again", "failed and were tried again"),
+    "failed": ("failed and was retried", "failed and were retried"),
 }
 _HAD = {
     "exhausted": "had run out of retries",
@@ -60,28 +60,30 @@ _TOPIC = {
     "late": "{} is late",
     "failed": "{} failed",
     "emit-failed": "an event could not be recorded",
-    "test": "a test",
+    "test": "test message",
 }
 _LEFT_SO = {
-    "resolved": "All of it is resolved",
-    "ended": "What was cancelled can be replayed",
+    "resolved": "Everything is resolved",
+    "ended": "Cancelled deliveries can be replayed",
 }
 WITH_FIX = ("held", "set aside")
 """Kinds whose output says how to fix one of them: see `repair`."""
 _ADVICE = {
-    "outage": "They are retried by themselves once it answers: there is nothing to replay.",
-    "failed": "It is tried again by itself; there is nothing to do yet.",
-    "test": "Nothing has failed, and there is nothing to do: somebody ran eventctl alerts test.",
-    "late": "It has not been given up: see what fails, waits or is paused.",
-    "set aside": "Fix it where the line above says; the next sweep checks again.",
-    "emit-failed": "What waits in the spool, on the disk of this host, is recorded by the first"
-    " sweep that reaches the store, which notifies you. What could not be spooled either is on"
-    " its emitter's stderr, as JSON: emit it again.",
+    "outage": "They are retried automatically once it works again: there is nothing to replay.",
+    "failed": "It is retried automatically; there is nothing to do yet.",
+    "test": "Somebody ran eventctl alerts test; there is nothing to do.",
+    "late": "It has not been given up: look for failing, waiting or paused handlers.",
+    "set aside": "Fix it as described above; the next sweep checks again.",
+    "emit-failed": "The first sweep that reaches the store imports the spool on this host's disk,"
+    " and notifies you. An event that could not be spooled either is on the emitter's stderr, as"
+    " JSON: emit it again.",
 }
 
 
 def subject(digest: Digest) -> str:
     """Return the subject line, such as "eventctl: 3 deliveries ran out of … on HOST"."""
+    if all(incident.kind == "test" for incident in digest.incidents):
+        return f"eventctl: test message on {name(digest.host)}"
     handlers = list(dict.fromkeys(incident.handler for incident in digest.incidents))
     return f"eventctl: {totals(digest)} ({listed(handlers)}) on {name(digest.host)}"
 
@@ -114,6 +116,8 @@ def over(incident: Incident) -> str:
 
 def headline(incident: Incident) -> str:
     """Return what happened to one incident, as in "lottery: 2 deliveries of purchased …"."""
+    if incident.kind == "test":
+        return "Test message from eventctl"
     if incident.kind == OUTAGE:
         return _outage(incident)
     found = incident if incident.has_events else replace(incident, names=())
@@ -290,9 +294,9 @@ def resume_command(digest: Digest, kind: str, name: str) -> str | None:
 def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     """Return what to do about an incident, and the command that does it, if one does."""
     if not incident.is_open and incident.kind == OUTAGE:
-        return "What still waits is run by the next sweeps; there is nothing left to do.", None
+        return "The next sweeps run the remaining deliveries; there is nothing left to do.", None
     if incident.given_up:
-        return "What was given up has an incident of its own, unless a person cancelled it.", None
+        return "Deliveries that were given up have their own incident, unless cancelled.", None
     if not incident.is_open:
         return f"{_LEFT_SO[over(incident)]}; there is nothing left to do.", None
     if incident.kind in WITH_FIX and (found := repair.steps(incident.output)):
@@ -305,7 +309,7 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
     if incident.handler in digest.handlers:
         return (
             "The args are not JSON, so no retry can help: "
-            "emit the event anew with the args that were meant.",
+            "emit the event again with the right args.",
             None,
         )
     where = printable(str(digest.path))

@@ -1,4 +1,4 @@
-"""`eventctl ack`: I know of it, be silent."""
+"""`eventctl ack`: acknowledge incidents."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     "time",
     metavar="TIME",
     type=Duration(minimum=0.001),
-    help="Only for this time, such as 2h; without it until it ends.",
+    help="Only for this long, such as 2h. Default: until the incident ends.",
 )
-@click.option("--undo", is_flag=True, help="Notify of it again, as if it was not acknowledged.")
+@click.option("--undo", is_flag=True, help="Undo the acknowledgement: notify again.")
 @click.pass_obj
 def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bool) -> None:
-    """Acknowledge incidents: be silent about them until they end.
+    """Acknowledge incidents, and mute them until they end.
 
-    ID is in each message and in `eventctl alerts`; its first letters will do. The channels are
-    notified of its end all the same.
+    ID is in each message and in `eventctl alerts`; its first letters are enough. The channels
+    are still notified when an acknowledged incident ends.
 
     \b
     Examples:
@@ -46,14 +46,14 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
       eventctl ack 5139 --undo
     """
     if undo and time is not None:
-        raise UsageError("--undo ends the silence: --for cannot go with it")
+        raise UsageError("--undo and --for cannot be used together")
     milliseconds = 0 if undo else None if time is None else int(time * 1000)
 
     with context.open() as database:
         found = [_find(database, each) for each in ids]
         for incident in found:
             if not incidents.silence(database, incident.id, milliseconds):
-                raise UsageError(f"the incident {incident.key} has ended meanwhile")
+                raise UsageError(f"the incident {incident.key} has ended in the meantime")
             about = wording.happened(incident)
             complain(f"{incident.key} ({about}): {_said(time, undo)}")
 
@@ -61,11 +61,11 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
 def _find(database: Database, typed: str) -> Incident:
     found = selection.find_incident(database, typed)
     if not found.is_open:
-        raise UsageError(f"the incident {found.key} has ended: there is nothing to silence")
+        raise UsageError(f"the incident {found.key} has already ended")
     return found
 
 
 def _said(time: float | None, undo: bool) -> str:
     if undo:
         return "the channels are notified of it again"
-    return "silent until it ends" if time is None else f"silent for {span(round(time * 1000))}"
+    return "muted until it ends" if time is None else f"muted for {span(round(time * 1000))}"

@@ -34,7 +34,7 @@ _LATEST = 50
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "with_ended", is_flag=True, help="The ended ones, too, after the open ones.")
+@click.option("--all", "with_ended", is_flag=True, help="Also list ended incidents, last.")
 @click.option(
     "--kind",
     "kinds",
@@ -42,7 +42,7 @@ _LATEST = 50
     metavar="KIND",
     multiple=True,
     help="Only this kind: outage, exhausted, discarded, failed, held, 'set aside', late or"
-    " emit-failed. May be given more than once, as --handler.",
+    " emit-failed. May be repeated, like --handler.",
 )
 @click.option(
     "--handler",
@@ -58,9 +58,9 @@ _LATEST = 50
     type=click.IntRange(min=0),
     metavar="N",
     default=_LATEST,
-    help=f"At most so many ended ones; 0: all.  [default: {_LATEST}]",
+    help=f"At most this many ended incidents; 0: all.  [default: {_LATEST}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -71,14 +71,14 @@ def command(
     limit: int,
     as_json: bool,
 ) -> int:
-    """List what is wrong, and who was notified of it.
+    """List incidents, and who was notified of them.
 
-    An incident is all that failed in one handler for one cause, from the first failure until
-    all of it is resolved. Without options the open ones are listed, the newest first. In
-    a pipe one incident is one line: id, state, kind, handler, since, until, count, error,
-    who was notified, with tabs between them.
+    Failures of one handler with one cause form one incident, from the first failure until
+    all of them are resolved. Without options, the open incidents are listed, newest first.
+    In a pipe, each line is one incident: id, state, kind, handler, since, until, count,
+    error, and who was notified, separated by tabs.
 
-    `eventctl alerts test` sends a sample through each channel.
+    `eventctl alerts test` sends a test message through each channel.
 
     \b
     Examples:
@@ -217,11 +217,11 @@ def _notified(sent: Notification, incident: Incident, now: int, channels: set[st
 @click.argument("wanted", metavar="[NAME]...", nargs=-1)
 @click.pass_obj
 def test(context: Context, wanted: tuple[str, ...]) -> int:
-    """Send a marked sample through each channel.
+    """Send a test message through each channel.
 
-    Or through those with these NAMEs. It says what came back for each, and exits with 1 if
-    one did not accept it. A channel is named by `name` in its [[alerts]], or by its own
-    word; "report" is that of [report].
+    With NAMEs, only through those channels. Prints the result for each channel, and exits
+    with 1 if one did not accept the message. A channel's name is the `name` in its
+    [[alerts]], or else its type, such as slack; [report] is "report".
 
     \b
     Examples:
@@ -245,7 +245,7 @@ def _chosen(channels: Sequence[Alert], wanted: Sequence[str]) -> list[Alert]:
 
 
 def _try(context: Context, channel: Alert) -> bool:
-    """Send the sample through one channel, say what came back, return whether it was accepted."""
+    """Send a test message through one channel, print the result, return whether it was accepted."""
     begin = time.monotonic()
     try:
         warnings = channels.send(channel, sample(context.config))

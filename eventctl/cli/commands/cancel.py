@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
-@filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
-@click.option("--dry-run", is_flag=True, help="Show what would be cancelled, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
+@filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
+@click.option("--dry-run", is_flag=True, help="Show what would be cancelled; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.pass_obj
 def command(
     context: Context,
@@ -36,14 +36,14 @@ def command(
     limit: int,
     **chosen: Any,
 ) -> int:
-    """Give deliveries up, so that no sweep runs them again.
+    """Stop retrying deliveries.
 
     Name events by their ids or keys, or select them with the same filters as in
-    list. Of these events, what waits, is held or has failed becomes failed, with
-    the reason cancelled, and nobody is notified. What is running goes on: cancel
-    again once it has ended. With --handler only deliveries to that handler are
-    cancelled. Where it is more than one delivery, cancel asks first. What is
-    cancelled can be re-opened by replay.
+    list. Their waiting, held and failed deliveries become failed, with the reason
+    cancelled, and nobody is notified. Running deliveries continue: cancel them
+    after they have ended. With --handler, only deliveries to that handler are
+    cancelled. cancel asks for confirmation if there is more than one delivery.
+    A cancelled delivery can be re-opened with replay.
 
     \b
     Examples:
@@ -68,7 +68,7 @@ def command(
             _tell_running(running)
             if not ids and not running:
                 why = selection.why_none(database, chosen["incident"])
-                otherwise = ": no delivery that matches waits, is held or has failed"
+                otherwise = ": no matching delivery is waiting, held or failed"
                 complain(f"nothing to cancel{why or otherwise}")
             return EXIT_FAILED if running else EXIT_DONE
         if not selection.agreed(to_do, yes, "cancel"):
@@ -89,9 +89,9 @@ def _show(context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow]) -
 
 
 def _tell_running(running: Sequence[PlanRow]) -> None:
-    selection.tell_rows(running, "are running, and were left alone")
+    selection.tell_rows(running, "are running, and were not cancelled")
     if running:
-        complain("to cancel what is running: once it has ended, cancel again")
+        complain("to cancel running deliveries, run this again after they have ended")
 
 
 def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:

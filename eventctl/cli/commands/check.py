@@ -21,7 +21,7 @@ _MEANS = {
     "outages": ("N", "more handlers than this are down"),
     "sweep": ("TIME", "the last sweep ended longer ago than this"),
     "due": ("TIME", "a delivery has been due for longer than this"),
-    "backlog": ("N", "more deliveries than this are left to do"),
+    "backlog": ("N", "more deliveries than this are open"),
     "failed": ("N", "more deliveries than this have failed and need a person"),
     "held": ("N", "more deliveries, outbox rows and spool files than this are held"),
     "spool": ("TIME", "a file has been in this host's spool for longer than this"),
@@ -43,7 +43,7 @@ class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in ever
             return None
         if value.isascii() and value.isdigit() and len(value) < 16:
             return int(value)
-        self.fail(f"{value!r} is no whole number; write one, or off", param, ctx)
+        self.fail(f"{value!r} is not a whole number; write a number, or off", param, ctx)
 
 
 _TYPES = {"TIME": Duration(off=None), "N": _Number()}
@@ -83,18 +83,18 @@ def _written(limit: float | None, metavar: str) -> str:
     "--prometheus",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write metrics for node_exporter's textfile collector to FILE (….prom), say nothing,"
+    help="Write metrics for node_exporter's textfile collector to FILE (….prom), print nothing,"
     " and exit with 0.",
 )
 @_limits
 @click.pass_obj
 def command(context: Context, /, prometheus: Path | None, **given: float | None) -> int:
-    """Tell a monitor whether all is well, in one line.
+    """Report the overall state in one line, for monitors.
 
-    The line and the exit code are those of Nagios plugins, which Icinga and others
-    understand: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (a mistake in events.toml or in
-    the options). A store that cannot be reached is CRITICAL. A limit that is `off`
-    never calls anybody.
+    The line and the exit code follow the Nagios plugin format, which Icinga and others
+    also read: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN (a mistake in events.toml or in
+    the options). A store that cannot be reached is CRITICAL. Set a limit to `off` to
+    disable it.
 
     \b
     Examples:

@@ -12,7 +12,7 @@ from eventctl.cli.context import Context
 _INSTALL = {
     "bash": 'In ~/.bashrc:  eval "$(eventctl completion bash)"',
     "zsh": 'In ~/.zshrc, below compinit:  eval "$(eventctl completion zsh)"',
-    "fish": "To have it:  eventctl completion fish >~/.config/fish/completions/eventctl.fish",
+    "fish": "To install it:  eventctl completion fish >~/.config/fish/completions/eventctl.fish",
 }
 
 
@@ -20,10 +20,11 @@ _INSTALL = {
 @click.argument("shell", type=click.Choice(list(_INSTALL)), metavar="SHELL")
 @click.pass_obj
 def command(context: Context, /, shell: str) -> None:
-    """Print what has SHELL complete commands, options, names and ids.
+    """Print the completion script for a shell.
 
-    SHELL is bash, zsh or fish. Names of events and handlers come from events.toml,
-    ids from the store: the newest ones, those that failed first.
+    SHELL is bash, zsh or fish. The script completes commands, options, names and ids.
+    Names of events and handlers come from events.toml. Ids come from the store: the
+    newest ones, failed events first.
 
     \b
     Examples:

@@ -40,19 +40,19 @@ _POLL = 0.2
     "url",
     metavar="URL",
     required=True,
-    help="The target, written as [store] url: mysql://… or sqlite:///…; ${NAME} in it is taken"
+    help="The target, in the format of [store] url: mysql://… or sqlite:///…; ${NAME} is taken"
     " from the environment.",
 )
 @click.option(
     "--read-default-file",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="MySQL: an option file with user and password of the target.",
+    help="MySQL: an option file with the target's user and password.",
 )
 @click.option(
     "--ssl",
     type=click.Choice(["preferred", "required", "verify"]),
-    help="MySQL: as [store] ssl, of the target.",
+    help="MySQL: the target's TLS mode, like [store] ssl.",
 )
 @click.option(
     "--ssl-ca",
@@ -65,9 +65,9 @@ _POLL = 0.2
     metavar="TIME",
     type=DURATION,
     default="0s",
-    help="Wait so long, such as 5m, for what is running to end.",
+    help="Wait this long, such as 5m, for running deliveries to end.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be copied, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @click.pass_obj
 def command(
     context: Context,
@@ -78,17 +78,17 @@ def command(
     wait: float,
     dry_run: bool,
 ) -> int:
-    """Copy the whole store into an empty one, such as from SQLite to MySQL.
+    """Copy the whole store to another database.
 
-    All tables are copied, under the same ids, as they were at one moment. At the end the
-    target is read back, and its counts and checksums are compared. A target that has rows
-    is refused: a copy that broke off is not resumed, so empty the target and start again.
-    This store is never changed. Exits with 1 if the two differ, or if this store has
-    changed since the copy began.
+    For example, from SQLite to MySQL. All tables are copied in one consistent snapshot,
+    with the same ids. Then the target is read back, and its counts and checksums are
+    compared. The target must be empty: an interrupted copy is not resumed, so empty the
+    target and start again. This store is never changed. Exits with 1 if the two differ, or
+    if this store has changed since the copy began.
 
-    No sweep may run on this host, and no delivery may be running. Pause cron and stop
-    what emits, copy, then change [store] url, and start both again. docs/keeping.md has
-    it step by step.
+    No sweep may run on this host, and no delivery may be running. Pause cron and stop the
+    emitters, copy, change [store] url, and start both again. See docs/keeping.md for
+    each step.
 
     \b
     Examples:
@@ -126,7 +126,7 @@ def _no_sweep(config: Config, until: float) -> Iterator[None]:
         while not lock.acquire(time.time()):
             if time.monotonic() > until:
                 raise UsageError(
-                    "a sweep is running on this host: pause cron, or say --wait 5m, and nothing"
+                    "a sweep is running on this host: pause cron, or use --wait 5m to wait; nothing"
                     " is copied until it has ended"
                 )
             time.sleep(_POLL)
@@ -141,7 +141,7 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
         if time.monotonic() > until:
             what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
             raise UsageError(
-                f"{what} running, on this host or another: say --wait 5m, and nothing is copied"
+                f"{what} running, on this host or another: use --wait 5m to wait; nothing is copied"
                 " until they have ended; what a dead process has left, a sweep takes back"
             )
         snapshot.database.close()

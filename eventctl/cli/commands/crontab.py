@@ -25,9 +25,9 @@ from eventctl.setup import crontab
 
 
 @click.command()
-@click.option("--install", is_flag=True, help="Put the lines into this user's crontab.")
-@click.option("--remove", is_flag=True, help="Take them out of it.")
-@click.option("--dry-run", is_flag=True, help="With these two: show the change, and make none.")
+@click.option("--install", is_flag=True, help="Add the lines to this user's crontab.")
+@click.option("--remove", is_flag=True, help="Remove them from it.")
+@click.option("--dry-run", is_flag=True, help="Show what --install or --remove would change.")
 @click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
 @click.option(
     "--every",
@@ -42,7 +42,7 @@ from eventctl.setup import crontab
     "repeat_for",
     metavar="TIME",
     type=DURATION,
-    help="Have each sweep go on, once a second, until this time, such as 55s, is over.",
+    help="Let each sweep repeat every second for this long, such as 55s.",
 )
 @click.pass_obj
 def command(
@@ -55,12 +55,11 @@ def command(
     every: float,
     repeat_for: float | None,
 ) -> None:
-    """Print the crontab lines that sweep, or install them.
+    """Print or install the crontab lines for the sweep.
 
-    All paths in them are absolute. --install adds them to your crontab as a block of
-    their own, or puts them in the place of the block that is there for the same
-    events.toml. All other lines stay as they are. Run it as the user that the sweep
-    should run as.
+    All paths in the lines are absolute. --install adds them to your crontab as a
+    separate block, or replaces the existing block for the same events.toml. No other
+    line is changed. Run it as the user that runs the sweep.
 
     \b
     Examples:
@@ -70,13 +69,13 @@ def command(
       eventctl crontab --remove
     """
     if install and remove:
-        raise UsageError("--install and --remove cannot go together")
+        raise UsageError("--install and --remove cannot be used together")
     if dry_run and not (install or remove):
-        raise UsageError("--dry-run goes with --install or --remove; without them nothing changes")
+        raise UsageError("--dry-run requires --install or --remove")
     if remove:
         if mailto is not None or every != 60 or repeat_for is not None:
-            raise UsageError("--remove takes the whole block out: --mailto, --every and --for"
-                             " cannot go with it")  # fmt: skip
+            raise UsageError("--remove removes the whole block: --mailto, --every and --for"
+" cannot be used with it")  # fmt: skip
         _remove(_path(), dry_run)
         return
     config = context.config
@@ -112,7 +111,7 @@ def _remove(path: Path, dry_run: bool) -> None:
 
 def _change(old: bytes, new: bytes, dry_run: bool, done: str) -> None:
     if new == old:
-        complain("the crontab is so already; nothing was changed")
+        complain("the crontab is up to date; nothing was changed")
     elif dry_run:
         sys.stdout.write(_difference(old, new))
     else:
@@ -180,7 +179,7 @@ def _check_mailto(mailto: str | None) -> None:
     if mailto is None:
         return
     if not mailto.strip():
-        raise UsageError("--mailto: with an empty address cron would throw every report away")
+        raise UsageError("--mailto: with an empty address, cron discards every report")
     for address in mailto.split(","):
         try:
             has_name = bool(parse_address(address.strip())[0])
@@ -198,8 +197,8 @@ def _warn_of_variables(config: Config, there: bytes) -> None:
     missing = crontab.unset(variables(config.path), there)
     if missing:
         complain(
-            f"events.toml takes {', '.join(missing)} from the environment, and a job of cron's"
-            f" has not got it: add a line such as {missing[0]}=… above these (crontab -e)"
+            f"events.toml takes {', '.join(missing)} from the environment, and cron jobs do"
+            f" not have it: add a line such as {missing[0]}=… above these (crontab -e)"
         )
 
 

@@ -23,20 +23,20 @@ _COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
 
 @click.command()
-@click.option("--strict", is_flag=True, help="Exit with 1 for a warning, too.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for a warning as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
 def command(context: Context, /, strict: bool, as_json: bool) -> int:
-    """Say what is wrong, and how to fix it.
+    """Report what is wrong, and how to fix it.
 
-    It checks all that events have to pass through: events.toml, the import of each
-    handler (in a child process), the store with its rights and settings, clocks,
-    folders, disks, the spool, cron, the last sweep, the mail server, and what channels
-    have not accepted. Nothing is changed, and nothing is sent. Run it as the user that
-    sweeps.
+    doctor checks everything that events pass through: events.toml, the import of each
+    handler (in a child process), the store with its privileges and settings, clocks,
+    folders, disks, the spool, cron, the last sweep, the mail server, and messages that
+    channels have not accepted. It changes nothing and sends nothing. Run it as the user
+    that runs the sweep.
 
-    It exits with 0 if there is no problem, 1 if there is one, and 78 if events.toml
-    cannot be used. A warning alone is no problem, unless --strict makes it one.
+    Exits with 0 if there is no problem, 1 if there is one, and 78 if events.toml
+    cannot be used. With --strict, a warning counts as a problem.
 
     \b
     Examples:

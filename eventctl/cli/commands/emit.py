@@ -14,29 +14,27 @@ from eventctl.errors import UsageError
 @click.argument("name", required=False, shell_complete=completion.events)
 @click.argument("args", nargs=-1, metavar="[ARG]...")
 @click.option(
-    "--json", "json_args", metavar="JSON", help="The args as a JSON list or object; - is stdin."
+    "--json", "json_args", metavar="JSON", help="The args as a JSON list or object; - reads stdin."
 )
 @click.option(
-    "--key", help="Idempotency key: the same key again gives the same id, and runs nothing."
+    "--key", help="Idempotency key: a repeat with the same key prints the same id and runs nothing."
 )
 @click.option("--defer", is_flag=True, help="Record only: the next sweep runs the handlers.")
 @click.option(
     "--detach", is_flag=True, help="Record and return; run the handlers in the background."
 )
 @click.option(
-    "--delay", metavar="TIME", help="Record only, to be run after this time, such as 10m."
+    "--delay", metavar="TIME", help="Record only; run the handlers after this time, such as 10m."
 )
 @click.option(
     "--batch",
     metavar="FILE",
     type=click.Path(allow_dash=True),
-    help='Record many, from JSON Lines such as {"name": "purchased", "args": [1]}, or'
-    " CloudEvents; - is stdin.",
+    help='Record many events from JSON Lines such as {"name": "purchased", "args": [1]}, or'
+    " CloudEvents; - reads stdin.",
 )
 @click.option("--strict", is_flag=True, help="Exit with 1 if a handler failed.")
-@click.option(
-    "-q", "--quiet", is_flag=True, help="Print neither the id nor what became of the handlers."
-)
+@click.option("-q", "--quiet", is_flag=True, help="Do not print the id or the handlers' results.")
 @click.pass_obj
 def command(
     context: Context,
@@ -51,11 +49,11 @@ def command(
     strict: bool,
     quiet: bool,
 ) -> int:
-    """Record the event NAME with its ARGs, then run its handlers.
+    """Record an event, then run its handlers.
 
-    ARGs are strings, taken to the letter; --json is for typed ones. The event's id is
-    printed as soon as it is recorded. What fails is run again by the sweep, and does not
-    fail this command: it exits with 0 once the event is recorded.
+    ARGs are strings, taken literally; use --json for typed values. The event's id is
+    printed as soon as it is recorded. If a handler fails, the sweep retries it, and emit
+    still exits with 0, because the event is recorded.
 
     \b
     Examples:
@@ -77,7 +75,7 @@ def command(
 
         return emit_batch(context.config, batch, seconds(delay), quiet)
     if name is None:
-        raise UsageError("which event? eventctl emit NAME [ARG]... (see eventctl emit --help)")
+        raise UsageError("NAME is missing: eventctl emit NAME [ARG]... (see eventctl emit --help)")
     return emit(
         context,
         name,
@@ -96,4 +94,4 @@ def _refuse(option: str, **others: object) -> None:
     for name, value in others.items():
         if value:
             shown = {"name": "NAME", "args": "ARGs", "json_args": "--json"}.get(name, f"--{name}")
-            raise UsageError(f"{option} cannot go with {shown}")
+            raise UsageError(f"{option} cannot be used with {shown}")

@@ -42,7 +42,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
             words = emitter.stalled(config, database)
     except Exception as error:  # noqa: BLE001 - whatever was refused, what is recorded is said
         if done == len(events):
-            complain(f"{emitter.reason(error)}; all events are recorded all the same")
+            complain(f"{emitter.reason(error)}; all events are recorded")
             return EXIT_DONE
         # A batch is a file that is still there: it needs no spool, but the truth.
         complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
@@ -54,9 +54,9 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
 
 def _what_is_recorded(done: int, total: int, opened: bool) -> str:
     if not opened:
-        return "nothing of it is recorded: run it again"
+        return "nothing was recorded: run it again"
     if not done:
-        return "some of it may be recorded: run it again; lines with a key are recorded once"
+        return "some events may be recorded: run it again; lines with a key are recorded once"
     return (
         f"the first {done:,} of its {total:,} events are recorded, and of the next {BULK:,} some"
         " may be recorded: run the rest again; lines with a key are recorded once"
@@ -70,7 +70,7 @@ def _print_ids(recorded: Sequence[Recorded]) -> None:
     except BrokenPipeError:
         print_no_more()
     except OutputError as error:
-        complain(f"{error}; the events are recorded all the same")
+        complain(f"{error}; the events are recorded")
         print_no_more()
 
 
@@ -83,7 +83,7 @@ def _read(config: Config, file: str) -> Iterator[NewEvent]:
                         yield _event(config, line)
                     except UsageError as error:
                         raise UsageError(
-                            f"{file}, line {number}: {error}; nothing of it is recorded"
+                            f"{file}, line {number}: {error}; nothing was recorded"
                         ) from error
     except OSError as error:
         raise UsageError(f"--batch: {file} cannot be read: {error.strerror}") from error

@@ -26,7 +26,7 @@ _QUESTIONS = {
     "event": "The first event's name",
     "handler": "The handler that reacts to it",
     "mail_to": "Who is notified when retries run out (an address; empty: cron mails it)",
-    "smtp": "By which mail server, such as smtp://user@host:587 (empty: /usr/sbin/sendmail)",
+    "smtp": "The mail server, such as smtp://user@host:587 (empty: /usr/sbin/sendmail)",
 }
 
 
@@ -36,7 +36,7 @@ class InitError(EventctlError):
 
 @click.command()
 @click.argument("folder", default=".", metavar="[FOLDER]", type=click.Path(file_okay=False))
-@click.option("-y", "--yes", is_flag=True, help="Ask nothing: defaults for what no option says.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask; use defaults for missing options.")
 @click.option("--store", metavar="URL", help=f"The store.  [default: {_USUAL.store}]")
 @click.option("--event", metavar="NAME", help=f"An event.  [default: {_USUAL.event}]")
 @click.option("--handler", metavar="NAME", help=f"Its handler.  [default: {_USUAL.handler}]")
@@ -44,10 +44,11 @@ class InitError(EventctlError):
 @click.option("--smtp", metavar="URL", help="The mail server, with --mail-to.")
 @click.pass_obj
 def command(context: Context, /, folder: str, yes: bool, **options: str | None) -> None:
-    """Write a first events.toml, and a handler that works.
+    """Write a starter events.toml and a working handler.
 
-    FOLDER is this one if you name none; it is made if it is not there. init asks for
-    what no option says, never writes over a file, and says what to type next.
+    FOLDER is the current folder by default, and is created if it does not exist. init
+    asks for everything that no option sets, never overwrites a file, and prints the
+    next steps.
 
     \b
     Examples:
@@ -56,19 +57,19 @@ def command(context: Context, /, folder: str, yes: bool, **options: str | None) 
       eventctl init --yes --store 'mysql://shop:${DB_PASSWORD}@db1/shop'
     """
     if click.get_current_context().find_root().params.get("config"):
-        raise UsageError("init writes FOLDER/events.toml: name the folder, and leave out --config")
+        raise UsageError("init writes FOLDER/events.toml: name the folder, without --config")
     place = invocation.tidy(Path(folder).expanduser())
     scaffold.refuse_taken(place)
     said = {name: value for name, value in options.items() if value is not None}
     answers = replace(_USUAL, **said)
     if answers.smtp and not answers.mail_to and (yes or "mail_to" in said):
-        raise UsageError("--smtp says by which server, and --mail-to to whom: name both")
+        raise UsageError("--smtp requires --mail-to")
     _refuse(scaffold.mistakes(answers, place))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
-                "stdin is no terminal to ask on: say --yes, and options such as --store for"
-                " what should not be the default"
+                "stdin is not a terminal: use --yes, and options such as --store for"
+                " everything that should not have its default"
             )
         answers = _ask(place, answers, said)
     _write(place, answers)
@@ -128,15 +129,15 @@ def _next(place: Path, answers: Answers) -> Iterator[str]:
     if os.environ.get("EVENTCTL_CONFIG"):
         # It would go before the file that is found in the folder.
         program += f" --config {shlex.quote(str(place / scaffold.TOML))}"
-    yield "What to type next:"
+    yield "Next steps:"
     if place != Path.cwd():
         yield f"  cd {shlex.quote(str(place))}"
     steps = (
         (f"emit {shlex.quote(answers.event)} 'user A' 5000", "record an event, run its handler"),
-        ("list", "see what became of it"),
-        ("sweep", "run again what failed: silent if there is nothing to do"),
-        ("crontab --install", "have cron do that each minute"),
-        ("doctor", "see whether all is well"),
+        ("list", "see the result"),
+        ("sweep", "retry failed deliveries: silent if there are none"),
+        ("crontab --install", "let cron do that every minute"),
+        ("doctor", "check that all is well"),
     )
     widest = max(len(words) for words, _ in steps)
     for words, comment in steps:

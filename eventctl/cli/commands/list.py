@@ -42,29 +42,29 @@ _NARROW = 100
 """Columns of a terminal below which the year is left out."""
 
 _LEAST_ARGS = 12
-"""Columns that args must have to be worth showing."""
+"""Columns that args require to be worth showing."""
 
 _WIDEST_NAME = 24
 
 
 @click.command()
-@filters(limit=50, limit_help="At most so many events; 0: all.  [default: 50]")
+@filters(limit=50, limit_help="At most this many events; 0: all.  [default: 50]")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
-    help="Without it: a table on a terminal, text in a pipe.",
+    help="Default: a table on a terminal, text in a pipe.",
 )
 @click.pass_obj
 def command(context: Context, /, form: str | None, limit: int, **chosen: Any) -> None:
-    """List events, the newest first, with what is left to do for each.
+    """List events and their open deliveries, newest first.
 
-    Text has one event on a line and no header: id, when (UTC), name, status,
-    handlers done/expected, args, with tabs between them and control characters
-    escaped. JSON has all of an event and its deliveries; args that are not JSON
-    are null there, and their text is in argsRaw. A cell of CSV that a spreadsheet
-    would take for a formula begins with an apostrophe. CloudEvents are version 1.0,
-    one on a line, as emit --batch reads them.
+    The text format has one event per line and no header: id, time (UTC), name, status,
+    handlers done/expected, and args, separated by tabs, with control characters
+    escaped. JSON has every field of an event and its deliveries; args that are not JSON
+    are null, and their text is in argsRaw. In CSV, a cell that a spreadsheet
+    would read as a formula begins with an apostrophe. CloudEvents are version 1.0,
+    one per line, as emit --batch reads them.
 
     \b
     Examples:

@@ -40,7 +40,7 @@ def kind_of(
     is known by this name, or two things are and no option says which is meant.
     """
     if handler and event:
-        raise UsageError(f"{name!r} is one of the two: say --handler or --event, not both")
+        raise UsageError(f"{name!r} is a handler or an event: use --handler or --event, not both")
     wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
     found = []
     if paused:
@@ -56,15 +56,15 @@ def kind_of(
         words = " or ".join(wanted)
         raise UsageError(f"no {words} {name!r}, neither in {context.config.path} nor in the store")
     if len(found) > 1:
-        raise UsageError(f"{name!r} is a handler and an event: say --handler or --event")
+        raise UsageError(f"{name!r} is both a handler and an event: use --handler or --event")
     return found[0]
 
 
 @click.command()
 @click.argument("name", required=False, callback=lambda c, p, v: v and a_name(c, p, v))
 @which
-@click.option("--why", metavar="TEXT", help="Why, for who wonders what keeps it from running.")
-@click.option("--json", "as_json", is_flag=True, help="List what is paused as JSON.")
+@click.option("--why", metavar="TEXT", help="The reason, shown wherever the pause is.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list of pauses as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -75,13 +75,13 @@ def command(
     why: str | None,
     as_json: bool,
 ) -> int:
-    """Stop running a handler or an event; list what is paused.
+    """Pause a handler or an event; list the paused ones.
 
-    NAME is a handler, or an event, which stands for all of its handlers. Events are
-    recorded as ever, and the deliveries wait and lose no attempts: neither sweep nor
-    emit nor replay --now runs them, until eventctl resume NAME. What runs already
-    goes on, and deadlines are not put off.
-    Without NAME, pause lists what is paused: kind, name, since when (UTC), and why.
+    NAME is a handler, or an event, which means all of its handlers. Events are still
+    recorded. Their deliveries wait and lose no attempts: sweep, emit and
+    replay --now do not run them until eventctl resume NAME. Deliveries that are already
+    running continue, and deadlines are not extended.
+    Without NAME, list what is paused: kind, name, since when (UTC), and why.
 
     \b
     Examples:
@@ -91,11 +91,11 @@ def command(
     """
     if name is None:
         if handler or event or why is not None:
-            raise UsageError("pause what? eventctl pause NAME (see eventctl pause --help)")
+            raise UsageError("NAME is missing: eventctl pause NAME (see eventctl pause --help)")
         with context.open() as database:
             return _list(context, database, as_json)
     if as_json:
-        raise UsageError("--json lists what is paused: it cannot go with NAME")
+        raise UsageError("--json lists what is paused: it cannot be used with NAME")
     _check(why)
     with context.open() as database:
         kind = kind_of(context, database, name, handler, event, paused=False)
@@ -103,14 +103,16 @@ def command(
         left = operations.unfinished(database, kind, name)
     shown = printable(name)
     if not new:
-        complain(f"the {kind} {shown} was paused already" + ("; it has a new why" if why else ""))
+        complain(
+            f"the {kind} {shown} is already paused" + ("; the reason was changed" if why else "")
+        )
         return EXIT_DONE
     waiting, running = left.get("pending", 0), left.get("running", 0)
     said = f"the {kind} {shown} is paused: {waiting:,} of its deliveries wait"
     if running:
-        said += f"; {running:,} that run already go on"
+        said += f"; {running:,} already running will finish"
     complain(said)
-    complain(f"to run it again: {context.prog} resume {shlex.quote(shown)}")
+    complain(f"to resume it: {context.prog} resume {shlex.quote(shown)}")
     return EXIT_DONE
 
 
@@ -120,7 +122,7 @@ def _check(why: str | None) -> None:
     except UnicodeEncodeError:
         raise UsageError("--why is not UTF-8 text") from None
     if why is not None and len(why) > _LONGEST_WHY:
-        raise UsageError(f"--why has {_LONGEST_WHY:,} characters at the most, not {len(why):,}")
+        raise UsageError(f"--why may have at most {_LONGEST_WHY:,} characters, not {len(why):,}")
 
 
 def _list(context: Context, database: Database, as_json: bool) -> int:

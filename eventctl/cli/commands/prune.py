@@ -49,20 +49,20 @@ _READ_AT_ONCE = 50
     metavar="TIME",
     type=DURATION,
     required=True,
-    help="Events that were created longer ago than this, such as 90d.",
+    help="Delete events created longer ago than this, such as 90d.",
 )
-@click.option("--failed", is_flag=True, help="Events that have failed, too.")
+@click.option("--failed", is_flag=True, help="Also delete failed events.")
 @click.option(
     "--archive",
     metavar="FOLDER",
     type=click.Path(path_type=Path),
-    help="First write them to a new file in this folder: JSON Lines, compressed by gzip.",
+    help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most so many, the oldest.")
-@click.option("--dry-run", is_flag=True, help="Show how many there are, and delete nothing.")
-@click.option("--vacuum", is_flag=True, help="SQLite: give the room back to the disk, too.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing where all went well; for cron.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N events, the oldest.")
+@click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
+@click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success; for cron.")
 @click.pass_obj
 def command(
     context: Context,
@@ -75,20 +75,20 @@ def command(
     yes: bool,
     quiet: bool,
 ) -> int:
-    """Delete old events that are over, with their deliveries and attempts.
+    """Delete old events, and archive them first if asked.
 
-    An event is deleted that was created before that time and is processed; with
-    --failed also one that has failed. Never one that is still pending or running, or
-    of which a person is still to be notified. It goes in small steps with pauses, so that
-    nobody waits for it, and may be interrupted at any time. The history of sweeps that
-    is as old, and rows that belong to no event any more, are deleted with it.
+    Deletes processed events created before that time, with their deliveries and attempts;
+    with --failed, failed events as well. Never deletes an event that is pending or
+    running, or that still needs a notification. prune works in small steps with pauses, so
+    that it blocks nobody, and can be interrupted at any time. It also deletes sweep history
+    of the same age, and rows that no longer belong to an event.
 
-    With --archive the events are written to a new file in that folder, whose name has
-    the time (one for each 100,000 events), and nothing is deleted before its file is
-    complete and on the disk. It holds args and errors whole, whatever `redact` says, and
-    has mode 0600.
+    With --archive, the events are first written to new files in that folder, named by
+    the time (one for each 100,000 events). Nothing is deleted before its file is complete
+    and on the disk. The files have mode 0600 and contain args and errors in full,
+    regardless of `redact`.
 
-    Where it is more than a thousand events, prune asks first.
+    prune asks for confirmation if there are more than a thousand events.
 
     \b
     Examples:
@@ -170,8 +170,8 @@ def _agreed(number: int, there: Sum, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UsageError(
-            f"this would delete {selection.events(number)}, and there is no terminal to ask on:"
-            " look with --dry-run, then say --yes"
+            f"this would delete {selection.events(number)}, and stdin is not a terminal:"
+            " check with --dry-run, then use --yes"
         )
     return click.confirm(f"Delete {selection.events(number)}{_span(there)}?", err=True)
 
@@ -189,7 +189,9 @@ def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
         complain(f"would delete {orphans:,} rows whose event or delivery is gone")
     kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
     if kept:
-        complain(f"{selection.events(kept)} as old, failed, would stay; --failed deletes them, too")
+        complain(
+            f"{selection.events(kept)} of that age failed and will stay; --failed deletes them"
+        )
 
 
 def _span(there: Sum) -> str:
@@ -204,11 +206,11 @@ def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
         left = selection.events(done.left)
-        line += f"; {left} changed meanwhile or had still to be reported, and stayed"
+        line += f"; {left} changed in the meantime or were not yet reported, and stayed"
     if done.sweeps:
         line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:
-        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} that belonged to nothing"
+        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} without an event"
     return line
 
 
@@ -218,19 +220,19 @@ def _check_room(context: Context, database: Database, quiet: bool) -> None:
     path = context.config.store.sqlite
     if room is None or path is None:
         raise UsageError(
-            "--vacuum is for SQLite: MySQL uses the room of what was deleted again, and OPTIMIZE"
+            "--vacuum is for SQLite: MySQL reuses the space of deleted rows, and OPTIMIZE"
             " TABLE gives it back"
         )
     need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(path.parent)).free
     if free < need:
         raise UsageError(
-            f"--vacuum writes the store anew, for which it may need {_size(need)}, and"
-            f" {path.parent} has {_size(free)} free: leave it out"
+            f"--vacuum rewrites the store, for which it may need {_size(need)}, and"
+            f" {path.parent} has {_size(free)} free: run without it"
         )
     if not quiet:
         complain(
-            f"--vacuum writes the store ({_size(room[0])}) anew at the end; nobody else can write"
-            " to it for as long, and emit waits"
+            f"--vacuum rewrites the store ({_size(room[0])}) at the end; nobody else can write"
+            " to it meanwhile, and emit waits"
         )
 
 

@@ -53,9 +53,9 @@ class _KillTime(Duration):
     is_flag=False,
     flag_value=_HALF,
     type=_KillTime(0.001, **{_HALF: 0.0}),
-    help="Run it, then kill it half-way (or AFTER a time, such as 500ms), then run it again.",
+    help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.pass_obj
 def command(
     context: Context,
@@ -66,11 +66,11 @@ def command(
     kill: float | None,
     yes: bool,
 ) -> int:
-    """Run a handler again, to see that this does no harm.
+    """Test that a handler can safely run twice.
 
-    HANDLER is run for real, for the event with this ID or key: what it does is done
-    again. The store is left as it is: the delivery stands as it stood, and no attempt is
-    counted. Only what a transactional handler writes to the store is rolled back.
+    HANDLER is run for the event with this ID or key, and its effects are real: what it
+    does is done again. The store does not change: the delivery keeps its state, and no
+    attempt is counted. A transactional handler's writes to the store are rolled back.
     Exits with 1 if a run fails.
 
     \b
@@ -106,9 +106,7 @@ def _find(context: Context, handler: str, event: str) -> EventView:
         found = events.find(database, event)
         pauses = operations.Pauses(database)
     if found is None:
-        raise UsageError(
-            f"no event has the id or key {event!r}; see which there are: {context.prog} list"
-        )
+        raise UsageError(f"no event has the id or key {event!r}; to list them: {context.prog} list")
     for delivery in pauses.mark(found).deliveries:
         if delivery.handler != handler:
             continue
@@ -131,13 +129,12 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
         return True
     if not sys.stdin.isatty():
         raise UsageError(
-            f"this would run {what} {often}, for real, and there is no terminal to ask on:"
-            " say --yes"
+            f"this would run {what} {often}, for real, and stdin is not a terminal: use --yes"
         )
     if context.config.handlers[handler].transactional:
         complain("it is transactional: what it writes to the store is rolled back")
     else:
-        complain("what it does is done for real: mails are sent, and money is moved")
+        complain("its effects are real: mails are sent, and money is moved")
     return click.confirm(f"Run {what} {often}?", err=True)
 
 
@@ -198,7 +195,7 @@ class _Play:
                 return False
             after = result.took / 2000
         complain(
-            f"{printable(self._handler)} ended before it could be killed: say when, as in"
+            f"{printable(self._handler)} ended before it could be killed: give a time, as in"
             " --kill 5ms"
         )
         self._failed = True

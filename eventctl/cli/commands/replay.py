@@ -35,27 +35,25 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
 
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
-@filters(limit=0, limit_help="At most so many events, the newest.  [default: 0, which is all]")
-@click.option("--include-done", is_flag=True, help="Run again what is done, too.")
+@filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
+@click.option("--include-done", is_flag=True, help="Also run deliveries that are done.")
 @click.option(
     "--backfill",
     metavar="HANDLER",
     shell_complete=completion.handlers,
-    help="Give this handler the events that it lacks.",
+    help="Add past events to this new handler.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would run, and change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask, whatever their number.")
-@click.option("--now", is_flag=True, help="Run them at once, not with the next sweep.")
+@click.option("--dry-run", is_flag=True, help="Show what would run; change nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option("--now", is_flag=True, help="Run them now, not with the next sweep.")
 @click.option(
     "--rate",
     "interval",
     metavar="N/s",
     callback=_interval,
-    help="Run so many a second at the most, or a minute (N/m), or an hour (N/h).",
+    help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
-@click.option(
-    "-v", "--verbose", is_flag=True, help="With --now: show each end, and what is written, live."
-)
+@click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
 @click.pass_obj
 def command(
     context: Context,
@@ -71,17 +69,17 @@ def command(
     limit: int,
     **chosen: Any,
 ) -> int:
-    """Re-open failed deliveries, so that the next sweep runs them again.
+    """Run failed deliveries again with the next sweep.
 
     Name events by their ids or keys, or select them with the same filters as in
-    list. Of these events, what failed or is held gets all of its attempts anew;
-    what is done is not run a second time, what is running or still has retries is
-    left alone. With --handler only deliveries to that handler are re-opened.
-    With --incident it is what failed of that incident, and was not cancelled by a
-    person. Where it is more than one delivery, replay asks first.
+    list. Their failed and held deliveries are re-opened with a full set of attempts.
+    Deliveries that are done, are running, or still have retries are not touched.
+    With --handler, only deliveries to that handler are re-opened. With --incident,
+    only the failed deliveries of that incident that nobody has cancelled. replay
+    asks for confirmation if there is more than one delivery.
 
-    With --backfill a new handler is given the past events: each that events.toml
-    maps to it by now, and that has no delivery to it.
+    --backfill adds deliveries to a new handler for past events: for each event that
+    events.toml now maps to it and that has no delivery to it.
 
     \b
     Examples:
@@ -93,12 +91,12 @@ def command(
       eventctl replay --backfill audit --since 30d --dry-run
     """
     if verbose and not now:
-        raise UsageError("-v shows what --now runs: without it, the sweep runs them")
+        raise UsageError("-v requires --now: without it, the sweep runs the deliveries")
     if backfill is not None:
         if include_done or chosen["handlers"]:
             raise UsageError(
                 "--backfill names its handler, and adds what is missing:"
-                " --handler and --include-done cannot go with it"
+                " --handler and --include-done cannot be used with it"
             )
         from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
 
@@ -146,7 +144,7 @@ def _selected(
 def _why_none(database: Database, incident: str) -> str:
     if incident and selection.is_down(found := selection.find_incident(database, incident)):
         return f": what waits for {printable(found.handler)} is retried by itself once it answers"
-    otherwise = ": no delivery that matches has failed or is held"
+    otherwise = ": no matching delivery has failed or is held"
     return selection.why_none(database, incident) or otherwise
 
 
@@ -160,7 +158,7 @@ def _show(
 
 
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
-    """Tell what will not come of it: handlers that are gone, that fail, or that are paused."""
+    """Warn of deliveries that will not run: their handler is gone, failing or paused."""
     counts = Counter(row.delivery.handler for row in to_run)
     for handler in sorted(set(counts) - set(context.config.handlers)):
         complain(

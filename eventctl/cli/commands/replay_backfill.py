@@ -128,7 +128,7 @@ class Backfill:
     def run(self, yes: bool, now: bool, interval: float, verbose: bool) -> int:
         """Add them, once it is agreed; run them at once with `now`. Returns the exit code."""
         if not self._ids:
-            complain(f"nothing to add: no event that matches lacks a delivery to {self._handler}")
+            complain(f"nothing to add: every matching event has a delivery to {self._handler}")
             return EXIT_DONE
         lines = [f"{share.count:,} of {printable(name)}" for name, share in self._shares.items()]
         self._warn()
@@ -137,7 +137,7 @@ class Backfill:
             return EXIT_FAILED
         added = self._add(interval)
         missed = len(self._ids) - len(added)
-        meanwhile = f" ({missed:,} were there by then)" if missed else ""
+        meanwhile = f" ({missed:,} already existed by then)" if missed else ""
         complain(
             f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
         )

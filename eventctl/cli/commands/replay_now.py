@@ -1,4 +1,4 @@
-"""`replay --now`: run what was re-opened or added at once, and tell what became of it."""
+"""`replay --now`: run re-opened or added deliveries at once, and report the results."""
 
 from __future__ import annotations
 

@@ -19,9 +19,9 @@ from eventctl.store.queries import operations
 @which
 @click.pass_obj
 def command(context: Context, /, name: str, handler: bool, event: bool) -> int:
-    """Run a handler or an event again that was paused.
+    """Resume a paused handler or event.
 
-    The next sweep runs what has waited, as many at a time as it always does.
+    The next sweep runs the deliveries that waited, at its usual pace.
 
     \b
     Example:

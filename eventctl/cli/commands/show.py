@@ -61,13 +61,13 @@ _SHOWN_LINES = 200
     help="Show this incident instead.",
     shell_complete=completion.incidents,
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, with the whole history.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole history.")
 @click.pass_obj
 def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
-    """Show one event: its deliveries, each attempt, and why it failed.
+    """Show one event with its deliveries, attempts and errors.
 
-    ID is the number that emit has printed, or the event's key. Below all that went
-    wrong stands what to do about it. With --incident it is an incident as in
+    ID is the number that emit printed, or the event's key. Each failure is followed
+    by what to do about it. With --incident, show an incident as in
     `eventctl alerts`, with its first events.
 
     \b
@@ -77,7 +77,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     if bool(event) == bool(incident):
-        raise UsageError("show takes the id of an event, or --incident and the id of an incident")
+        raise UsageError("show requires the id of an event, or --incident and an incident's id")
     if incident:
         show_incident.show(context, incident, as_json=as_json)
         return
@@ -86,7 +86,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         found = events.find(database, event)
         if found is None:
             raise UsageError(
-                f"no event has the id or key {event!r}; see which there are: {context.prog} list"
+                f"no event has the id or key {event!r}; to list them: {context.prog} list"
             )
         history = events.attempts(database, [delivery.id for delivery in found.deliveries])
         redaction = Redaction(context.config.redact)
@@ -195,7 +195,7 @@ class _Page:
             else:
                 said.append("due: the next sweep runs it")
         elif delivery.state == State.RUNNING and delivery.due_at is not None:
-            said.append(f"for {ago(delivery.due_at, self._now).removeprefix('in ')} at the most")
+            said.append(f"for at most {ago(delivery.due_at, self._now).removeprefix('in ')}")
         return "".join(f", {part}" for part in said)
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
@@ -277,7 +277,7 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
             )
         else:
             yield Text(
-                "The args are not JSON, so no retry can help: emit the event anew with the args"
-                " that were meant."
+                "The args are not JSON, so no retry can help: emit the event again with the"
+                " right args."
             )
             return

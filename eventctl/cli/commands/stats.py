@@ -1,4 +1,4 @@
-"""`eventctl stats`: how much, how fast, how often it fails, and how soon it is mended."""
+"""`eventctl stats`: counts, failures, latency and time to recovery."""
 
 from __future__ import annotations
 
@@ -43,17 +43,16 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> Momen
     default="7d",
     show_default=True,
     callback=_since,
-    help="Only events that were created from then on: a duration back from now (2h, 1h30m, 7d),"
-    " a date and time (2026-11-23, 2026-11-23T01:11+09:00), UTC unless it says otherwise,"
-    " or all.",
+    help="Only events created since then: a time before now (2h, 1h30m, 7d), a date and"
+    " time (2026-11-23, 2026-11-23T01:11+09:00), in UTC by default, or all.",
 )
 @click.option(
     "--until",
     metavar="WHEN",
     callback=moment,
-    help="Only events that were created before then, written in the same way.",
+    help="Only events created before then, in the same format.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; spans of time are in seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; durations are in seconds.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -64,18 +63,18 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> Momen
 def command(
     context: Context, since: Moment | None, until: Moment | None, as_json: bool, html: Path | None
 ) -> int:
-    """Show counts, failures, latency and MTTR, by event and by handler.
+    """Show counts, failures, latency and time to recovery.
 
-    They are about the events created within a window of time, and what has become of
-    them since. fail% is the share of attempts that failed. p50 and p95 are latencies:
-    from when an event was created until its last delivery was done, and of handlers
-    until that delivery was. MTTR is the mean time from a delivery's first failure until
-    it was done. left is pending and running; open is emitted and timeout.
+    The figures cover the events created in a time window, by event and by handler. fail%
+    is the share of attempts that failed. p50 and p95 are latencies: the time from an
+    event's creation until its last delivery was done; for a handler, until its own
+    delivery was done. MTTR is the mean time from a delivery's first failure until
+    it was done. left counts pending and running; open counts emitted and timeout.
 
-    Text in a pipe has one name on a line, with tabs: event or handler, the name, the
-    four counts (emitted, timeout, processed, failed; of handlers done, pending,
-    running, failed), attempts, failed attempts, p50, p95, MTTR in seconds; then two lines
-    with the backlog and its oldest one's wait, and the last sweep's age.
+    In a pipe, each line has one name, separated by tabs: event or handler, the name, the
+    four counts (emitted, timeout, processed, failed; for handlers done, pending,
+    running, failed), attempts, failed attempts, and p50, p95 and MTTR in seconds. Two more
+    lines have the backlog with the wait of its oldest delivery, and the last sweep's age.
 
     \b
     Examples:
@@ -84,7 +83,7 @@ def command(
       eventctl stats --html /var/www/intranet/eventctl.html
     """
     if as_json and html:
-        raise UsageError("--json and --html write two different things: choose one")
+        raise UsageError("--json and --html cannot be used together")
 
     with context.open() as database:
         seen = health.measure(context.config, database)
@@ -114,7 +113,7 @@ def _window(
     begin = since(now) if since else statistics.first_event(database)
     begin = end - 1 if begin is None else begin
     if begin >= end:
-        raise UsageError("--since is not before --until: no event can be between them")
+        raise UsageError("--since must be before --until")
     return Window.of(begin, end, most)
 
 
@@ -210,4 +209,4 @@ def _say_why(prog: str, since: Moment | None) -> None:
     if since is None:
         complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")
     else:
-        complain("no event was created in this time; --since all looks at every one")
+        complain("no event was created in this time; --since all includes every event")

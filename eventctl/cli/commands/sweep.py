@@ -1,4 +1,4 @@
-"""eventctl sweep: run what is due, retry what failed, and tell a person."""
+"""`eventctl sweep`: run what is due, retry failures, and notify a person."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from eventctl.run.sweep_pass import Options
 
 @click.command()
 @click.option(
-    "--jobs", type=click.IntRange(1), help="How many handlers run at once. [default: [sweep] jobs]"
+    "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
-@click.option("--limit", type=click.IntRange(1), help="Run this many deliveries at the most.")
+@click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
 @click.option(
     "--max-time",
     metavar="TIME",
     type=DURATION,
-    help="Start nothing more after this time, such as 50s.",
+    help="Start no delivery after this time, such as 50s.",
 )
 @click.option(
     "--for",
     "repeat_for",
     metavar="TIME",
     type=DURATION,
-    help="Sweep again each second until this time, such as 55s, is over.",
+    help="Repeat the sweep every second for this long, such as 55s.",
 )
 @click.option(
     "--event",
@@ -49,10 +49,8 @@ from eventctl.run.sweep_pass import Options
     shell_complete=completion.handlers,
     help="Only deliveries of this handler.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what is due, and run nothing.")
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Tell of each attempt, with the handler's output."
-)
+@click.option("--dry-run", is_flag=True, help="Show what is due; run nothing.")
+@click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
 @click.pass_obj
 def command(
     context: Context,
@@ -65,11 +63,13 @@ def command(
     dry_run: bool,
     verbose: bool,
 ) -> int:
-    """Run what is due: what was deferred, failed, or left behind.
+    """Run all deliveries that are due; for cron.
 
-    Made for cron: it prints nothing and exits with 0 where there is nothing to report.
-    Every channel of [report] and [[alerts]] is notified of a delivery that ran out of
-    retries, and the exit code is 1. While another sweep runs on this host, it steps aside.
+    A delivery is due when it was deferred, has failed and its retry time has come, or was
+    left by a process that died. The sweep prints nothing and exits with 0 if there is nothing
+    to report. When a delivery runs out of retries, the sweep notifies every channel of
+    [report] and [[alerts]], and exits with 1. If another sweep is running on this host, it
+    does nothing.
 
     \b
     Examples:

@@ -133,6 +133,6 @@ def pause_line(pause: PauseView, now: int) -> Text:
     why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
     return Text.assemble(
         (printable(pause.name), "bold"),
-        f" is paused{why}: for {span(now - pause.paused_at)} this {printable(pause.kind)}'s"
-        f" deliveries have been waiting for eventctl resume {shlex.quote(printable(pause.name))}",
+        f" paused {span(now - pause.paused_at)} ago{why}; resume with: eventctl resume"
+        f" {shlex.quote(printable(pause.name))}",
     )

@@ -30,12 +30,12 @@ def current(problems: Problems, now: int) -> Iterator[str]:
     if others.incidents:
         yield "<section><h2>In no incident</h2>"
         yield (
-            '<p class="soft">What has just failed becomes a part of an incident with the next'
-            " sweep, and the channels are notified then.</p>"
+            '<p class="soft">The next sweep adds new failures to an incident, and notifies the'
+            " channels.</p>"
         )
         for incident in others.incidents[: wording.FULL]:
             yield from _card(problems, others, incident, now)
-        yield from _rest(others, "All that failed:", wording.list_command(others))
+        yield from _rest(others, "List all failures:", wording.list_command(others))
         yield "</section>"
 
 
@@ -55,12 +55,12 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         lines = [*([data(silence)] if silence else []), *_recipients(problems, incident, now)]
         yield f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>"
     if show := wording.show_command(digest, incident):
-        yield from _command("Look:", show)
+        yield from _command("Show it:", show)
     yield from _command(*wording.next_step(digest, incident))
     if silence:
-        yield from _command("To hear of it again:", wording.undo_ack_command(digest, incident))
+        yield from _command("To unmute it:", wording.undo_ack_command(digest, incident))
     elif ack := wording.ack_command(digest, incident):
-        yield from _command("To hear no more of it until it ends:", ack)
+        yield from _command("To mute it until it ends:", ack)
     yield "</div>"
 
 
@@ -123,7 +123,7 @@ def waiting(problems: Problems, health: Health) -> Iterator[str]:
                 " its deliveries wait, and lose no attempts</p>"
             )
             if resume := wording.resume_command(problems.open, pause.kind, pause.name):
-                yield from _command("To run it again:", resume)
+                yield from _command("To resume it:", resume)
             yield "</div>"
         yield "</section>"
 

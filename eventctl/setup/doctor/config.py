@@ -49,6 +49,6 @@ def _cautions(config: Config) -> Iterator[Finding]:
     if unused := [name for name in config.handlers if name not in used]:
         yield warning(
             "config",
-            f"no event expects {', '.join(unused)}",
-            "add it to an event of [events], or take it out of [handlers]",
+            f"no event uses {', '.join(unused)}",
+            "add it to an event in [events], or remove it from [handlers]",
         )

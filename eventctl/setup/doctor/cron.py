@@ -47,7 +47,7 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
     try:
         crontabs[places] = crontab.read()
     except crontab.CrontabError as error:
-        places += f", in vain: {error}"
+        places += f" (not readable: {error})"
     crontabs |= _system_crontabs()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
     found = [line for line in lines if _is_for(line, config.path)]
@@ -58,9 +58,9 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
             yield from _check_line(line, config, install)
         yield from check_daemon(seen)
     elif seen.swept_ago is not None and seen.swept_ago < _RECENT:
-        yield ok("cron", f"no line for this file in {places}; but something sweeps")
+        yield ok("cron", f"no line for this file in {places}, but sweeps run")
     else:
-        text = f"no line sweeps this file (looked at {places}): what fails is not retried"
+        text = f"no line sweeps this file (checked {places}): failures are not retried"
         yield problem("cron", text, install)
 
 
@@ -73,9 +73,9 @@ def check_daemon(seen: Seen) -> Findings:
         except OSError:
             continue  # it has ended
     if names.intersection(_DAEMONS):
-        yield ok("cron", "the cron daemon runs")
+        yield ok("cron", "the cron daemon is running")
     elif seen.swept_ago is None or seen.swept_ago > _RECENT:
-        yield problem("cron", "no cron daemon runs here", "start it: systemctl enable --now cron")
+        yield problem("cron", "no cron daemon is running", "start it: systemctl enable --now cron")
 
 
 def _system_crontabs() -> dict[str, bytes]:
@@ -121,15 +121,15 @@ def _is_for(line: Line, path: Path) -> bool:
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
-    yield ok("cron", f"a line sweeps this file, in {line.crontab}")
+    yield ok("cron", f"a line in {line.crontab} runs the sweep")
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
-        yield problem("cron", f"its program {program} is not there", install)
+        yield problem("cron", f"its program {program} does not exist", install)
     if line.settings.get("MAILTO") == "" and not config.report.mail_to:
         yield problem(
             "cron",
-            "its MAILTO is empty: cron throws the sweep's report away",
-            "put an address there (crontab -e), or set mail_to in [report]",
+            "its MAILTO is empty: cron discards the sweep's report",
+            "add an address (crontab -e), or set mail_to in [report]",
         )
     if missing := crontab.unset(variables(config.path), line.content):
         yield warning(

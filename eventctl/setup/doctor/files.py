@@ -28,21 +28,21 @@ def check_state_folder(config: Config, seen: Seen) -> Findings:
     if group is not None and _group_id(group) is None:
         yield problem(
             "state",
-            f"[store] group names {group}, and there is no such group",
-            f"make it, with the users that emit and sweep in it: addgroup {group}",
+            f"[store] group names {group}, which does not exist",
+            f"create it, and add the users that emit and sweep: addgroup {group}",
         )
     elif folder.is_dir():
         yield from _rights(folder, folder.stat(), group)
     elif folder.exists():
-        yield problem("state", f"{folder} is no folder", "move it away, or set [store] state")
+        yield problem("state", f"{folder} is not a folder", "move it away, or set [store] state")
     elif not os.access(above := _existing(folder), os.W_OK | os.X_OK, effective_ids=True):
         yield problem(
             "state",
-            f"{folder} is not there, and this user may not make it",
-            f"give this user the right to write to {above}, or set [store] state",
+            f"{folder} does not exist, and this user may not create it",
+            f"give this user write access to {above}, or set [store] state",
         )
     else:
-        yield ok("state", f"{folder} is not there yet: the first emit or sweep makes it")
+        yield ok("state", f"{folder} does not exist yet: the first emit or sweep creates it")
 
 
 def _group_id(name: str) -> int | None:
@@ -57,19 +57,19 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
     wanted = 0o2770 if group else 0o700
     if group and status.st_gid != _group_id(group):
         theirs = group_name(status.st_gid)
-        text = f"{folder} belongs to the group {theirs}, and [store] group is {group}"
+        text = f"{folder} belongs to the group {theirs}, but [store] group is {group}"
         yield problem("state", text, f"chgrp -R {group} {folder}")
     elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        share = "let both share it: set [store] group"
+        share = "share it between both users with [store] group"
         if group:
             share = f"add this user to the group: adduser {user_name(os.geteuid())} {group}"
-        text = f"{folder} belongs to {owner}, and this user may not use it"
+        text = f"{folder} belongs to {owner}, and this user has no access"
         yield problem("state", text, f"run eventctl as {owner}, or {share}")
     elif mode != wanted:
         text = f"{folder} has mode {mode:o}, not {wanted:o}"
         yield warning("state", text, f"chmod {wanted:o} {folder}")
     elif status.st_uid != os.geteuid() and not group:
-        text = f"{folder} belongs to {owner}: what this user makes there {owner} cannot read"
+        text = f"{folder} belongs to {owner}, who cannot read the files that this user creates"
         yield warning("state", text, f"run eventctl as {owner}, doctor too")
     else:
         yield ok("state", f"{folder} belongs to {owner}, mode {mode:o}")
@@ -103,12 +103,12 @@ def _room(names: str, folder: Path) -> Findings:
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
         make = problem if inodes < _HARDLY_ANY else warning
-        text = f"{inodes:,} more files can be made where {names} lies"
+        text = f"{inodes:,} more files can be created on the disk of {names}"
         yield make("disk", text, f"remove small files: df -i {folder}")
     text = f"{free / _MEGABYTE:,.0f} MB are free for {names}"
     if free < _LITTLE:
         make = problem if free < _NEXT_TO_NOTHING else warning
-        yield make("disk", text, f"make room where {folder} lies: df -h {folder}")
+        yield make("disk", text, f"free some space: df -h {folder}")
     elif inodes >= _FEW:
         yield ok("disk", text)
 

@@ -21,7 +21,7 @@ from eventctl.workers.handlers import NOT_RUN, signal_name
 PATIENCE = 10.0
 """Seconds that the import of one module may take."""
 
-_NO_YIELD = "let it do its work without yield, or call the generator from a plain function"
+_NO_YIELD = "write it without yield, or call the generator from a plain function"
 
 _ALTOGETHER = 60.0
 """Seconds that all of them may take; after that, each has one."""
@@ -52,7 +52,7 @@ def _modules(config: Config) -> Findings:
                 yield problem(
                     "handlers",
                     f"{handler.name}: importing {module} {died}",
-                    "let it only define things when it is imported; see it with:"
+                    "a module must only define things when it is imported; try it with:"
                     f" {_try(config, module)}",
                 )
             elif answers[call][0]:
@@ -92,10 +92,10 @@ def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str
 
 def _fix(config: Config, module: str, missing: str | None) -> str:
     if missing is None:
-        return f"see it with: {_try(config, module)}"
+        return f"try it with: {_try(config, module)}"
     if missing and (module == missing or module.startswith(f"{missing}.")):
         folders = ", ".join(map(str, config.pythonpath))
-        return f"put its folder into pythonpath (it is {folders}), or fix the name in [handlers]"
+        return f"add its folder to pythonpath (now {folders}), or fix the name in [handlers]"
     if missing:
         return f"install it: {sys.executable} -m pip install … (the package that has {missing})"
     return "fix the name in [handlers], or define it there"
@@ -116,7 +116,7 @@ def _command(name: str, program: str) -> Findings:
     found = shutil.which(program)
     if "/" in program:
         if not Path(program).is_file():
-            text, fix = f"there is no program {program}", "put it there, or fix the path"
+            text, fix = f"the program {program} does not exist", "install it, or fix the path"
             yield problem("handlers", f"{name}: {text}", fix)
         elif not os.access(program, os.X_OK):
             text = f"{name}: {program} is not executable"
@@ -125,12 +125,12 @@ def _command(name: str, program: str) -> Findings:
         yield problem(
             "handlers",
             f"{name}: no program {program} is on PATH",
-            f"install it, or write its whole path into [handlers] {name}",
+            f"install it, or write its absolute path in [handlers] {name}",
         )
     elif not shutil.which(program, path=crontab.PATH):
         yield warning(
             "handlers",
             f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",
-            f"write the whole path into [handlers] {name}, or install the crontab line anew:"
+            f"write the absolute path in [handlers] {name}, or reinstall the crontab line:"
             " eventctl crontab adds the folder",
         )

@@ -26,13 +26,13 @@ def check_mail(config: Config, seen: Seen) -> Findings:
         if report.print and not (others or _is_program(SENDMAIL)):
             yield problem(
                 "mail",
-                f"[report] has no mail_to, and there is no {SENDMAIL} by which cron could mail"
+                f"[report] has no mail_to, and cron requires {SENDMAIL}, which is missing, to mail"
                 " what the sweep prints: nobody would be notified",
                 "set mail_to and smtp in [report], or install a mail server (apt-get install"
                 " msmtp-mta)",
             )
         elif report.print and _is_program(SENDMAIL):
-            yield ok("mail", f"the sweep prints its report, and cron mails it by {SENDMAIL}")
+            yield ok("mail", f"the sweep prints its report, and cron mails it with {SENDMAIL}")
         return
     people = ", ".join(report.mail_to)
     if report.smtp:
@@ -49,7 +49,7 @@ def check_mail(config: Config, seen: Seen) -> Findings:
     else:
         yield problem(
             "mail",
-            f"there is no program {report.sendmail} to mail by",
+            f"the program {report.sendmail}, which sends the mail, does not exist",
             "install a mail server (apt-get install msmtp-mta), or set smtp in [report]",
         )
 

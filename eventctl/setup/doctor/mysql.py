@@ -31,7 +31,7 @@ def check_server(opened: Database) -> Findings:
 
 def judge(settings: Mapping[str, str], max_args: int) -> Findings:
     """Say what is wrong with a server's settings. `max_args` is in bytes."""
-    everywhere = "and in the server's file"
+    everywhere = "and in the server's configuration file"
     flush = settings.get(_FLUSH, "1")
     if flush not in ("1", "3"):  # 3 is MariaDB's, and flushes as well
         text = f"{_FLUSH} is {flush}: a power cut loses what emit has just confirmed"

@@ -17,10 +17,10 @@ _LONG = 300.0
 _PLACES = (
     ("", "they wait for a sweep", "a sweep imports them once the store is reachable:"
      " eventctl sweep -v"),
-    (spool.HELD, "events that events.toml has not got",
-     "add them to [events] and a sweep imports them, or take the files away"),
-    (spool.DAMAGED, "they are no events",
-     "repair each, and move it back one folder up; or take it away"),
+    (spool.HELD, "their events are not in events.toml",
+     "add them to [events] for the next sweep, or remove the files"),
+    (spool.DAMAGED, "they are not events",
+     "fix each one and move it up one folder, or remove it"),
 )  # fmt: skip
 """Folders, what their files are, and what can be done about them."""
 
@@ -42,7 +42,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
         elif files:
             yield ok("spool", text)
     if not waits:
-        yield ok("spool", "nothing waits in it")
+        yield ok("spool", "it is empty")
 
 
 def _files(folder: Path) -> tuple[int, float]:

@@ -19,13 +19,13 @@ def check_place(file: Path) -> Findings:
     """Check the place of a file that is not there yet."""
     folder = file.parent
     if not folder.is_dir():
-        yield problem("store", f"there is no folder {folder}", f"mkdir -p {folder}")
+        yield problem("store", f"the folder {folder} does not exist", f"mkdir -p {folder}")
     elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        text = f"{file} is not there, and this user may not write to {folder}"
-        fix = "give this user the right, or name another place with [store] url"
+        text = f"{file} does not exist, and this user may not write to {folder}"
+        fix = "give this user write access, or choose another place with [store] url"
         yield problem("store", text, fix)
     else:
-        yield ok("store", f"{file} is not there yet: the first command makes it")
+        yield ok("store", f"{file} does not exist yet: the first command creates it")
 
 
 def check_file(opened: Database) -> Findings:
@@ -59,8 +59,8 @@ def _sharing(opened: Database) -> Findings:
     if is_shared and not (folder.st_gid == wanted and folder.st_mode & stat.S_ISGID):
         yield problem(
             "store",
-            f"{file.parent} does not hand the group {group} on: what one user leaves in"
-            f" {file.name}-wal is closed to the others",
+            f"new files in {file.parent} do not get the group {group}: if one user creates"
+            f" {file.name}-wal, the others cannot use it",
             f"chgrp {group} {file.parent} {file}*; chmod 2770 {file.parent}",
         )
 
@@ -75,7 +75,9 @@ def _wholeness(opened: Database) -> Findings:
         if time.monotonic() <= until:
             yield problem("store", str(opened.translated(error)), "restore it from a backup")
         else:
-            text = f"no damage within {spell(_PATIENCE)}; it is too large for more"
+            text = (
+                f"no damage found within {spell(_PATIENCE)}; the file is too large for a full check"
+            )
             yield ok("store", text)
         return
     except opened.driver.DatabaseError as error:
@@ -83,10 +85,10 @@ def _wholeness(opened: Database) -> Findings:
     finally:
         connection.set_progress_handler(None, 0)
     if found == ["ok"]:
-        yield ok("store", "it is whole (quick_check)")
+        yield ok("store", "no damage found (quick_check)")
     else:
         yield problem(
             "store",
             f"it is damaged: {'; '.join(found)}",
-            "restore it from a backup, or save what there is: sqlite3 events.db .recover",
+            "restore it from a backup, or recover the data: sqlite3 events.db .recover",
         )

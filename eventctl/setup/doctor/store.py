@@ -76,17 +76,17 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
 def _schema(version: int) -> Finding:
     known = migrations.VERSION
     if version > known:
-        text = f"it is of version {version}, newer than the {known} that this eventctl knows"
+        text = f"the schema has version {version}, newer than version {known} of this eventctl"
         return problem("schema", text, "upgrade eventctl on this host")
     if version == 0:
-        return ok("schema", "there are no tables yet: the first command makes them")
+        return ok("schema", "there are no tables yet: the first command creates them")
     if version < known:
         return warning(
             "schema",
-            f"it is of version {version}, and this eventctl makes {known} of it",
-            "the next command does so by itself; hosts with an older eventctl refuse it then",
+            f"the schema has version {version}, and this eventctl uses version {known}",
+            "the next command upgrades it; hosts with an older eventctl then refuse it",
         )
-    return ok("schema", f"it is of version {version}, as this eventctl wants it")
+    return ok("schema", f"the schema has version {version}, as this eventctl requires")
 
 
 class _Undo(Exception):
@@ -119,9 +119,9 @@ def _rights(opened: Database) -> Findings:
     if refused and opened.store.sqlite:
         yield problem(
             "rights",
-            f"this user may read the file, and not write it ({said})",
-            f"run eventctl as the owner of {opened.describe()}, or let both share it: see several"
-            " users in docs/setup.md",
+            f"this user may read the file, but not write it ({said})",
+            f"run eventctl as the owner of {opened.describe()}, or share it: see Several"
+            " users, one group in docs/setup.md",
         )
         return
     for table, rights in refused.items():
@@ -167,12 +167,12 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
         yield ok("sweep", running)
         return
     if seen.swept_ago is None:
-        yield warning("sweep", "none has ended yet", "try one: eventctl sweep -v")
+        yield warning("sweep", "no sweep has ended yet", "run one: eventctl sweep -v")
         return
     usual = median([new[0] - old[0] for new, old in pairwise(found)] or [0]) / 1000
-    text = f"the last one ended {spell(seen.swept_ago)} ago, on {found[0][1]}"
+    text = f"the last sweep ended {spell(seen.swept_ago)} ago, on {found[0][1]}"
     if seen.swept_ago > max(_LATE, 3 * usual):
-        yield problem("sweep", text, "see what cron says: grep CRON /var/log/syslog, or journalctl")
+        yield problem("sweep", text, "check cron's log: grep CRON /var/log/syslog, or journalctl")
     else:
         yield ok("sweep", text)
 
@@ -189,7 +189,7 @@ def _running(lock: Path) -> str:
         since = float(lock.read_text(encoding="ascii")) if held else 0.0
     except (OSError, ValueError):
         return ""
-    return f"one is running, since {spell(max(0.0, time.time() - since))}" if held else ""
+    return f"a sweep has been running for {spell(max(0.0, time.time() - since))}" if held else ""
 
 
 def _incidents(opened: Database) -> Findings:
@@ -197,11 +197,13 @@ def _incidents(opened: Database) -> Findings:
     counts = statistics.open_incidents(opened)
     if outages := counts.get(OUTAGE, 0):
         text = f"{count(outages, 'handler')} down: their deliveries wait"
-        yield problem("incidents", text, "see which, and why: eventctl alerts")
+        yield problem("incidents", text, "list them: eventctl alerts")
     if not counts:
-        yield ok("incidents", "none is open")
+        yield ok("incidents", "no incident is open")
     if others := sum(counts.values()) - outages:
-        yield problem("incidents", f"{count(others, 'incident')} open", "see them: eventctl alerts")
+        yield problem(
+            "incidents", f"{count(others, 'incident')} open", "list them: eventctl alerts"
+        )
 
 
 def _alerts(config: Config, opened: Database) -> Findings:
@@ -216,7 +218,7 @@ def _alerts(config: Config, opened: Database) -> Findings:
             f"{name} has not accepted {count(each.count, 'alert')} for"
             f" {spell((now - each.since) / 1000)}: {printable(each.error or '')}",
             f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
-            " sends what waits",
+            " sends the waiting alerts",
         )
     if channels and not refused:
-        yield ok("alerts", f"{count(len(channels), 'channel')}: all accepted what was sent")
+        yield ok("alerts", f"{count(len(channels), 'channel')}: all messages were accepted")

@@ -1,0 +1,96 @@
+"""Refuse words that make help, messages and docs hard to read; see docs/glossary.md.
+
+Checks README.md, CHANGELOG.md, docs/, the two example files, and every string of eventctl/ that
+a person may see. Prints one line for each word found, and exits with 1 if there is one.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+REFUSED = {
+    r"told": "notified",
+    r"untold": "not accepted",
+    r"mend(?:s|ed|ing)?": "fix",
+    r"whoever": "anybody who",
+    r"tender": "fragile",
+    r"(?:has|have|had) to be": "must be",
+    r"stands": "is",
+    r"(?:is|are) owed": "is due",
+    r"(?:make|makes|made) good": "resolve",
+    r"fails? in one way": "have one cause",
+    r"all the same": "still",
+    r"will do": "is enough",
+}
+"""Patterns, each with the plain word to use instead. Upper or lower case does not matter."""
+
+EXCEPTIONS = {
+    ("CHANGELOG.md", "mending"): "the former name of docs/fixing.md",
+    ("eventctl/store/migrations.py", "told"): "a column of eventctl_telling",
+    ("eventctl/store/notifications.py", "told"): "a column of eventctl_telling",
+    ("eventctl/store/schema.py", "told"): "a column of eventctl_telling",
+}
+"""Words that may stay: file and word as found, with the reason."""
+
+PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/*.md")
+
+_PATTERN = re.compile(rf"\b(?:{'|'.join(REFUSED)})\b", re.IGNORECASE)
+_COMMANDS = "cli/commands"
+"""The folder whose docstrings are help texts; other docstrings are for readers of the code."""
+
+
+def main() -> int:
+    """Check the whole checkout; return the exit code."""
+    found = list(check(ROOT))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+def check(root: Path) -> Iterator[str]:
+    """Yield a line for each refused word below a folder: file, line, word and what to write."""
+    for pattern in PAGES:
+        for page in sorted(root.glob(pattern)):
+            lines = page.read_text(encoding="utf-8").splitlines()
+            yield from _refused(page.relative_to(root), enumerate(lines, start=1))
+    for module in sorted((root / "eventctl").rglob("*.py")):
+        yield from _refused(module.relative_to(root), _strings(module))
+
+
+def _refused(path: Path, texts: Iterator[tuple[int, str]]) -> Iterator[str]:
+    for number, text in texts:
+        for match in _PATTERN.finditer(text):
+            if (path.as_posix(), match[0].lower()) not in EXCEPTIONS:
+                yield f"{path}:{number}: {match[0]!r}: write {_plain(match[0])!r} or rephrase"
+
+
+def _plain(word: str) -> str:
+    return next(
+        plain for pattern, plain in REFUSED.items() if re.fullmatch(pattern, word, re.IGNORECASE)
+    )
+
+
+def _strings(module: Path) -> Iterator[tuple[int, str]]:
+    """Yield the string literals of a module with their lines, words on one line each."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    skipped = set() if _COMMANDS in module.as_posix() else set(_docstrings(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+            yield node.lineno, " ".join(node.value.split())
+
+
+def _docstrings(tree: ast.Module) -> Iterator[ast.expr]:
+    """Yield the strings that stand alone: docstrings, also those of constants and fields."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            yield node.value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

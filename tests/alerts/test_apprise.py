@@ -58,7 +58,7 @@ def test_a_summary_lists_some_and_counts_the_others() -> None:
     assert len([line for line in lines if line.startswith("- h")]) == 20
     assert "- and 10 others" in lines
     assert "others" not in apprise.text(many(20))
-    assert lines[-1].endswith("list --status failed")
+    assert lines[-1].endswith("events.toml alerts")
 
 
 def test_text_of_others_is_data(receiver: Receiver) -> None:

@@ -251,7 +251,7 @@ def test_only_ten_are_reported_in_full_and_the_rest_in_a_line_each() -> None:
     text = plain.text(digest(*notices))
     assert text.count("   Show it:") == wording.FULL
     assert "  - h13: 1 ran out of retries: ConnectionRefusedError" in text
-    assert commands(text)[-1][3:] == ["list", "--status", "failed"]
+    assert commands(text)[-1][3:] == ["alerts"]
     assert "other problems" not in text
 
 

@@ -115,7 +115,8 @@ def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None
 def test_what_needs_no_command_has_no_empty_block() -> None:
     for odd in (one(kind="emit-failed", events=(0, 0, 0)), sample()):
         assert len(runs(checked(slack.message(odd))[3])) == 1
-    assert checked(slack.message(sample()))[0]["text"]["text"].startswith("🔵 test: ")
+    header = checked(slack.message(sample()))[0]["text"]["text"]
+    assert header.startswith("🔵 Test message from eventctl")
 
 
 def test_a_summary_is_a_list_of_some_and_the_number_of_the_others() -> None:
@@ -124,7 +125,7 @@ def test_a_summary_is_a_list_of_some_and_the_number_of_the_others() -> None:
     lines = [run["text"] for run in _runs_of(listed)]
     assert len(lines) == 21
     assert lines[-1] == "and 280 others"
-    assert runs(commands)[1].endswith("list --status failed")
+    assert runs(commands)[1].endswith("events.toml alerts")
 
 
 def _runs_of(block: Any) -> Iterator[Any]:

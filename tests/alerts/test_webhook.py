@@ -112,7 +112,7 @@ def test_a_summary_is_small_however_many_it_tells() -> None:
     assert json.kind(sent) == "incident.summary"
     assert (len(data["incidents"]), data["incidentsLeftOut"]) == (40, 4960)
     assert data["title"] == "5,000 more incidents on web1: 5,000 open"
-    assert data["commands"]["look"].endswith("list --status failed")
+    assert data["commands"]["look"].endswith("events.toml alerts")
     assert len(json.body(sent)) < 40_000
 
 

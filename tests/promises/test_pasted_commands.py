@@ -40,6 +40,7 @@ returned = ["audit"]
 signed = ["welcome"]
 left = ["LEFT"]
 read = { handlers = ["count"], deadline = "1ms" }
+moved = ["one", "two", "three", "four"]
 
 [handlers]
 lottery = "handlers:fail"
@@ -47,6 +48,10 @@ count = "handlers:fail"
 welcome = "handlers:discard"
 LEFT = "handlers:fail"
 audit = { call = "handlers:fail", retry = { attempts = 1 } }
+one = { call = "handlers:fail", retry = { attempts = 1 } }
+two = { call = "handlers:fail", retry = { attempts = 1 } }
+three = { call = "handlers:fail", retry = { attempts = 1 } }
+four = { call = "handlers:fail", retry = { attempts = 1 } }
 
 [report]
 smtp = "SMTP"
@@ -159,7 +164,7 @@ def something_of_each_kind(shop: Shop) -> None:
     project = shop.project
     shop.configure("farewell")
     project.run("sweep", check=0)
-    names = ["bought"] * 12 + ["returned", "returned", "signed", "left", "read"]
+    names = ["bought"] * 12 + ["returned", "returned", "signed", "left", "read", "moved"]
     lines = "".join(json.dumps({"name": name, "args": [1]}) + "\n" for name in names)
     project.run("emit", "-q", "--defer", "--batch", "-", input=lines)
     project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchsed', '[]')")
@@ -198,6 +203,11 @@ def pasted(home: Path, command: str) -> tuple[int, str]:
         os.close(ours)
 
 
+def verb(command: str) -> str:
+    """Return which command of eventctl it is: the word after --config and its path."""
+    return shlex.split(command)[len(shlex.split(PROGRAM)) + 2]
+
+
 @sqlite_only
 def test_every_command_that_is_printed_runs(shop: Shop, tmp_path: Path) -> None:
     something_of_each_kind(shop)
@@ -211,18 +221,23 @@ def test_every_command_that_is_printed_runs(shop: Shop, tmp_path: Path) -> None:
         "page": shop.on_page(),
     }
     (home := tmp_path / "home of cron's user").mkdir()
-    said: dict[str, str] = {}
+    printed: set[str] = set()
     for place, found in places.items():
         commands = {each for each in found if each.startswith(PROGRAM)}
-        others = {each for each in found if not _NO_PROGRAM.match(each)} - commands
-        assert others == set(), place
-        verbs = {shlex.split(each)[6] for each in commands}
-        assert {"show", "ack", "replay"} <= verbs, place
-        # What changes something comes last, so that each finds what its message is about.
-        for command in sorted(commands - said.keys(), key=lambda each: " ack " in each):
-            code, said[command] = pasted(home, command)
-            assert code == 0, (place, command, said[command])
-            assert said[command].strip(), (place, command)
+        assert [
+            each for each in found if each not in commands and not _NO_PROGRAM.match(each)
+        ] == []
+        verbs = set(map(verb, commands))
+        # Where there are too many of them, how to see them all.
+        rest = {"Slack": {"alerts"}, "JSON": {"alerts"}, "page": {"alerts", "resume"}}.get(place)
+        assert {"show", "ack", "replay"} | (rest or set()) <= verbs, place
+        printed |= commands
+    said: dict[str, str] = {}
+    # What changes something comes last, so that each finds what its message is about.
+    for command in sorted(printed, key=lambda each: verb(each) in ("replay", "ack", "resume")):
+        code, said[command] = pasted(home, command)
+        assert code == 0, (command, said[command])
+        assert said[command].strip(), command
     shown = [output for command, output in said.items() if " show " in command]
     assert len(shown) >= 6
     assert any(" --incident " in command for command in said if " show " in command)

@@ -58,7 +58,7 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
     Of a summary it is how to see them all.
     """
     if len(digest.incidents) != 1:
-        return [("List all failures:", wording.list_command(digest))]
+        return [("List all open incidents:", wording.alerts_command(digest))]
     (incident,) = digest.incidents
     show, ack = wording.show_command(digest, incident), wording.ack_command(digest, incident)
     advice, command = wording.next_step(digest, incident)

@@ -115,7 +115,7 @@ def test_what_has_recovered_says_how_long_it_took_and_asks_for_nothing() -> None
 def test_what_needs_no_command_has_no_empty_block() -> None:
     for odd in (one(kind="emit-failed", events=(0, 0, 0)), sample()):
         assert len(runs(checked(slack.message(odd))[3])) == 1
-    assert checked(slack.message(sample()))[0]["text"]["text"].startswith("🔵 test: ")
+    assert checked(slack.message(sample()))[0]["text"]["text"].startswith("🔵 Test message")
 
 
 def test_a_summary_is_a_list_of_some_and_the_number_of_the_others() -> None:

@@ -251,5 +251,5 @@ def test_what_is_in_no_spool_has_one_name_for_ever(project: Project, hook: Recei
     one, two = messages(hook)
     assert one["data"]["id"] == two["data"]["id"]
     assert "cannot be written" in one["data"]["error"]
-    assert "on its emitter's stderr" in one["data"]["advice"]
+    assert "on the emitter's stderr" in one["data"]["advice"]
     assert not kept(project).exists()

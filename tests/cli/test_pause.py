@@ -167,7 +167,7 @@ def test_names_are_known_and_distinguished(shop: Project) -> None:
     assert "not both" in shop.run("pause", "ok", "--handler", "--event", check=2).stderr
     assert "NAME is missing" in shop.run("pause", "--why", "x", check=2).stderr
     assert "cannot be used with NAME" in shop.run("pause", "audit", "--json", check=2).stderr
-    assert "at the most" in shop.run("pause", "audit", "--why", "x" * 1001, check=2).stderr
+    assert "at most" in shop.run("pause", "audit", "--why", "x" * 1001, check=2).stderr
     # What the store alone knows can be paused, too, and twice is once.
     fire.defer(shop, "refunded")
     fire.write(shop, {"ok": '"handlers:ok"'})

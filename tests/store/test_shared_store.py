@@ -53,7 +53,7 @@ def test_what_one_user_leaves_beside_the_store_is_not_closed_to_the_others(
     assert "cannot be opened: events.db-wal belongs to games, and this user may not" in refused
     assert "its folder has to have mode 2770 and their group" in refused
     subprocess.run(["sh", "-c", line.fix or ""], check=True)
-    assert [each for each in doctor(shared) if "hand the group" in each.text] == []
+    assert [each for each in doctor(shared) if "do not get the group" in each.text] == []
     for turn in (2, 3):
         shared.run("emit", "--defer", "purchased", str(turn), wrapper=user("games"))
         shared.run("list", wrapper=user("daemon"))

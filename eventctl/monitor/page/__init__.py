@@ -68,7 +68,7 @@ def _head(title: str, health: Health, tally: Tally) -> Iterator[str]:
     window = tally.window
     yield f"<header><h1>{data(title)}</h1>"
     yield (
-        f'<p class="soft">As of {second(health.now)} UTC. Numbers are about the events created'
+        f'<p class="soft">As of {second(health.now)} UTC. Numbers cover the events created'
         f" from {minute(window.since)} to {minute(window.until)} UTC.</p></header>"
     )
 
@@ -115,7 +115,7 @@ def _incidents(health: Health) -> str:
 
 def _foot(problems: Problems) -> Iterator[str]:
     yield (
-        '<footer><p class="soft">p50 and p95: within this time half, or 95 of 100, were done,'
-        " from when the event was created. MTTR, mean time to recovery: from a delivery's first"
-        f" failure until it was done. Configuration: {data(str(problems.open.path))}</p></footer>"
+        '<footer><p class="soft">p50 and p95: half, or 95 of 100, were done within this time of'
+        " the event's creation. MTTR: mean time to recovery, from a delivery's first failure"
+        f" until it was done. Configuration: {data(str(problems.open.path))}</p></footer>"
     )

@@ -49,7 +49,7 @@ def over_time(tally: Tally) -> Iterator[str]:
         return
     yield '<figure class="over-time"><ul class="legend" aria-hidden="true">'
     yield from (f'<li><i class="{css}"></i>{legend}</li>' for css, (legend, _) in _LAYERS.items())
-    yield f'</ul><p class="soft">at the most {max(heights):,} in {span(window.step)}</p>'
+    yield f'</ul><p class="soft">peak: {max(heights):,} in {span(window.step)}</p>'
     yield bars(layers, f"Events over time, {sum(heights):,} in all", words)
     yield f'<ol class="axis" aria-hidden="true">{"".join(_ticks(tally))}</ol>'
     yield "<details><summary>As a table</summary>"

@@ -227,6 +227,9 @@ class SweepPasses:
                 ),
             )
             self._held += claimed.held
+            if turn is None:
+                # The clock may be set back: what fails from here on is due after it all the same.
+                self._cutoff = claimed.cutoff
             if self._left is not None:
                 self._left -= len(claimed.deliveries)
             if claimed.deliveries or not claimed.more or self._interruption.signal:

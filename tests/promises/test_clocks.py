@@ -272,3 +272,19 @@ def test_summer_time_begins_and_ends_where_mariadb_lives(
         assert project.value("SELECT created_at FROM eventctl_outbox") == (change - 30) * 1000
     finally:
         project.close()
+
+
+@sqlite_only
+def test_a_pass_survives_a_clock_that_is_set_back(project: Project, tmp_path: Path) -> None:
+    """No attempt comes sooner than the policy says, whatever becomes of the clock."""
+    fire.write(project, HANDLERS, code=CODE)
+    time = Clock(tmp_path / "clock")
+    fire.defer(project, "hold", "fail", "fail", "ok")
+    gate = Gate(project.folder / "gate")
+    sweep = project.start("sweep", "--jobs", "1", env=time.environment)
+    with gate.somebody_waits():
+        time.set(-HOUR)
+    assert sweep.communicate(timeout=30) == ("", "")
+    found = fire.deliveries(project)
+    assert found[2, "fail"] == ("pending", 1)
+    assert found[3, "fail"][1] <= 1

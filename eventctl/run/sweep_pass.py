@@ -19,8 +19,9 @@ from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, s
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, rescue, sweep_log
+from eventctl.store import claims, clocks, rescue, sweep_log
 from eventctl.store.claims import Ask
+from eventctl.store.clocks import Far
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
 from eventctl.store.rescue import Lost, Running
@@ -141,6 +142,7 @@ class SweepPasses:
     def _pass(self, until: float) -> None:
         imported = import_spool(self._config, self._database, self._state)
         import_outbox(self._config, self._database)
+        self._correct_clocks()
         self._rescue()
         # What fails from here on is due later than this: it is not run twice in a pass.
         self._cutoff = claims.now(self._database)
@@ -150,6 +152,20 @@ class SweepPasses:
         self._dispatch.run(self._claim, until)
         self._breakers.write()
         self._notify(imported)
+
+    def _correct_clocks(self) -> None:
+        """Make due what only a clock that was wrong has made wait."""
+        now = claims.now(self._database)
+        clocks.correct_deliveries(self._database, now, self._leases, self._longest_wait)
+        clocks.correct_notices(self._database, now)
+
+    def _longest_wait(self, far: Far) -> int:
+        policy = self._policy(far.name, far.handler)
+        return retry_policy.longest_wait(policy, far.attempts, far.waited)
+
+    def _policy(self, name: str, handler: str) -> Retry:
+        known = handler in self._config.handlers
+        return self._config.retry_of(name, handler) if known else Retry()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, its handlers in turn
@@ -283,8 +299,7 @@ class SweepPasses:
         return max(claimed_at, dead.seen_at(running.claim) or 0)
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        known = running.handler in self._config.handlers
-        policy = self._config.retry_of(running.name, running.handler) if known else Retry()
+        policy = self._policy(running.name, running.handler)
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
         return verdict._replace(notify=self._notifies_failed and started)
 

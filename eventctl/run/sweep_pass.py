@@ -28,6 +28,11 @@ from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
 
 _RESCUED_AT_ONCE = 500
+_LONGEST_PRUNE = 20.0
+"""Seconds for which a sweep deletes at the most what [store] keep has outlived,"""
+_PRUNED_BY = 50.0
+"""and from its start to the end of that: well before cron starts the next one."""
+
 _PASS = 1.0
 """Seconds from the start of one pass to that of the next, with `--for`."""
 
@@ -118,7 +123,7 @@ class SweepPasses:
                     break
                 if self._done.is_good:
                     self._on_pass()
-            self._keep()
+            self._keep(time.monotonic() - begin)
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held
@@ -315,9 +320,18 @@ class SweepPasses:
             self._introduced = True
         self._notifier.run()
 
-    def _keep(self) -> None:
-        """Delete what [store] keep no longer keeps, now that all else is done."""
+    def _keep(self, elapsed: float) -> None:
+        """Delete what [store] keep no longer keeps, now that all else is done, for as long as
+        there is time: this sweep has taken `elapsed` seconds.
+        """
         if self._config.store.keep is not None and not self._interruption.signal:
             from eventctl.upkeep import prune  # lazy: an emit need not load it
 
-            prune.keep_to_limit(self._config, self._database, self._state)
+            seconds = min(_LONGEST_PRUNE, _PRUNED_BY - elapsed, self._options.max_time - elapsed)
+            prune.keep_to_limit(
+                self._config,
+                self._database,
+                self._state,
+                seconds,
+                lambda: bool(self._interruption.signal),
+            )

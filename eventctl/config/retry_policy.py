@@ -12,6 +12,9 @@ HOLD = 50_000
 """After how many milliseconds a held delivery is looked at again, and a probe that failed can be
 the next one: with the next minute's sweep."""
 
+_PACED = 366 * 24 * 3600 * 1000
+"""Milliseconds: what is replayed with --interval, and has no attempt counted, waits less."""
+
 
 def backoff(policy: Retry, attempt: int, chance: float) -> int:
     """Return the delay after the `attempt`-th failure (from 1), in milliseconds.
@@ -25,6 +28,16 @@ def backoff(policy: Retry, attempt: int, chance: float) -> int:
     except OverflowError:
         delay = policy.max_delay
     return int(delay * (1 + policy.jitter * (2 * chance - 1)) * 1000)
+
+
+def longest_wait(policy: Retry, attempts: int, waited: int) -> int:
+    """Return the longest that a delivery may wait for its next attempt, in milliseconds.
+
+    `attempts` were counted, and RetryLater has made it wait `waited` milliseconds so far.
+    """
+    if not attempts and not waited:
+        return _PACED
+    return max(HOLD, waited, backoff(policy, attempts, 1.0) if attempts else 0)
 
 
 def judge(result: Result, policy: Retry, chance: float) -> Verdict:

@@ -58,12 +58,12 @@ class Breakers:
 
     def write(self) -> None:
         """Write to the store what `note` has found: not at once, since it may be locked."""
-        found, self._found = self._found, {}
-        for handler, error in found.items():
+        for handler, error in list(self._found.items()):
             if error is None:
                 breakers.close_breaker(self._database, handler)
             else:
                 breakers.open_breaker(self._database, handler, error)
+            del self._found[handler]  # not before: the store may be away
 
     def note(self, result: Result) -> bool:
         """Take note of how an attempt ended; True if this has opened the breaker."""

@@ -12,7 +12,7 @@ from types import FrameType, TracebackType
 
 from eventctl.config import retry_policy
 from eventctl.config.model import Config
-from eventctl.errors import WorkerError
+from eventctl.errors import StoreError, StoreUnavailable, WorkerError
 from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.state.claimer import Claimer
@@ -31,6 +31,13 @@ handlers came than those that it was claimed after, and others are to have their
 
 _QUICK_BATCH = 0.5
 """Seconds: a claim that took less to run is followed by one of twice the size."""
+
+_GLANCE = 2.0
+"""Seconds that one try at the store takes at the most while handlers run: their time-outs are
+to be kept."""
+
+_AWAY = 0.5
+"""Seconds between two tries at a store that is away."""
 
 _DONE = Verdict(State.DONE)
 
@@ -121,6 +128,9 @@ class Dispatch:
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
+        self._leases = leases(config)
+        self._retry_at = 0.0
+        """When a store that was away is tried again, by the monotonic clock."""
         self._looked_at = time.monotonic()
         self._most_queued = most_queued
         self._submitted_at = self._looked_at
@@ -160,16 +170,27 @@ class Dispatch:
                 quick = now - asked_at < _QUICK_BATCH
                 self._wanted = min(MOST_CLAIMED, self._wanted * 2) if quick else self.pool.jobs
                 asked_at = now
-                dry = not self._submit(claim(self._wanted))
+                dry = not self._ask(claim)
             elif self.pool.busy:
                 self._step()
-            elif dry:
+            else:
                 self.write()
                 self._forget()
-                if not self._submit(claim(self._wanted)):
+                if dry and not self._submit(claim(self._wanted)):
                     return
                 dry = False
         self._stop()
+
+    def _ask(self, claim: Callable[[int], list[Delivery]]) -> bool:
+        """Claim more; False if nothing is due. A store that is away ends no handler."""
+        if not self.pool.busy and not self._ends:
+            return self._submit(claim(self._wanted))
+        try:
+            with self._database.patience(_GLANCE):
+                return self._submit(claim(self._wanted))
+        except (StoreUnavailable, StoreError):
+            self._retry_at = time.monotonic() + _AWAY
+            return True
 
     def _submit(self, batch: list[Delivery]) -> bool:
         self.pool.submit(batch)
@@ -178,7 +199,7 @@ class Dispatch:
 
     @property
     def _wants_more(self) -> bool:
-        if self.pool.locks_store:
+        if self.pool.locks_store or time.monotonic() < self._retry_at:
             return False
         # Quick handlers must not wait for the next claim: it is made ahead.
         ahead = self._wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
@@ -187,9 +208,10 @@ class Dispatch:
     def _step(self) -> None:
         """Wait for what happens next, judge it, and write what has waited long enough."""
         group = self._config.sweep.group_commit
-        left = 60.0
+        now = time.monotonic()
+        left = self._retry_at - now if self._retry_at > now else 60.0
         if self._ends and not self.pool.locks_store:
-            left = self._first_end + group - time.monotonic()
+            left = max(self._first_end + group, self._retry_at) - now
         results = self.pool.wait(max(0.0, left), self._interruption.wake)
         if results and not self._ends:
             self._first_end = self._looked_at  # it has ended since then
@@ -232,12 +254,42 @@ class Dispatch:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
     def write(self) -> None:
-        """Write the results that wait for others to be written with, once it is possible."""
-        if self.pool.locks_store:
+        """Write the results that wait for others to be written with, once it is possible.
+
+        While the store is away they are kept: as long as handlers run they are tried again
+        later, and after that it is waited for until the last of their leases has ended.
+        Raises StoreUnavailable or StoreError then.
+        """
+        if self.pool.locks_store or (self.pool.busy and time.monotonic() < self._retry_at):
             return
-        if self._ends:
-            ends, self._ends = self._ends, []
-            self.lost_claims += finish(self._database, ends, self._host)
+        since = time.monotonic()
+        while self._ends:
+            try:
+                with self._database.patience(_GLANCE):
+                    self.lost_claims += finish(self._database, self._ends, self._host)
+                self._ends = []
+            except (StoreUnavailable, StoreError):
+                if not self.pool.busy and self._has_waited_enough(since):
+                    raise
+                self._retry_at = time.monotonic() + _AWAY
+                if self.pool.busy:
+                    return
+                self._interruption.hear()
+                self._interruption.wait(_AWAY)
+        self._retry_at = 0.0
+
+    def _has_waited_enough(self, since: float) -> bool:
+        """Return whether results that wait for the store have no lease any more; whoever
+        interrupts waits for [store] timeout at the most.
+        """
+        if self._interruption.signal:
+            waited = time.monotonic() - since
+            return self._interruption.count > 1 or waited >= self._config.store.timeout
+        last = max(
+            each.start_by - START_WINDOW + self._leases[each.handler] / 1000
+            for each in (result.delivery for result, _ in self._ends)
+        )
+        return time.clock_gettime(time.CLOCK_BOOTTIME) >= last
 
     def _forget(self) -> None:
         """Empty the journal, if all that was started has ended and is in the store."""
@@ -256,7 +308,8 @@ class Dispatch:
             if now >= patience or self._interruption.count > 1:
                 ended = self.pool.kill("it was killed: the process that ran it was stopped")
             else:
-                ended = self.pool.wait(min(60.0, patience - now), self._interruption.wake)
+                longest = _AWAY if self._ends else 60.0
+                ended = self.pool.wait(min(longest, patience - now), self._interruption.wake)
                 self._interruption.hear()
             for result in ended:
                 self.end(result)

@@ -216,6 +216,7 @@ class _Run:
                     token=self._claimer.token(),
                     limit=wanted,
                     cutoff=self._cutoff,
+                    ahead=_SLACK,
                     start_by=start_by(),
                     leases=self._leases,
                     skip=(*(() if handler else self.breakers.open), *paused.handlers),

@@ -19,14 +19,20 @@ from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, s
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, rescue, sweep_log
+from eventctl.store import claims, clocks, rescue, sweep_log
 from eventctl.store.claims import Ask
+from eventctl.store.clocks import Far
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
 from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
 
 _RESCUED_AT_ONCE = 500
+_LONGEST_PRUNE = 20.0
+"""Seconds for which a sweep deletes at the most what [store] keep has outlived,"""
+_PRUNED_BY = 50.0
+"""and from its start to the end of that: well before cron starts the next one."""
+
 _PASS = 1.0
 """Seconds from the start of one pass to that of the next, with `--for`."""
 
@@ -117,7 +123,7 @@ class SweepPasses:
                     break
                 if self._done.is_good:
                     self._on_pass()
-            self._keep()
+            self._keep(time.monotonic() - begin)
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held
@@ -141,6 +147,7 @@ class SweepPasses:
     def _pass(self, until: float) -> None:
         imported = import_spool(self._config, self._database, self._state)
         import_outbox(self._config, self._database)
+        self._correct_clocks()
         self._rescue()
         # What fails from here on is due later than this: it is not run twice in a pass.
         self._cutoff = claims.now(self._database)
@@ -150,6 +157,20 @@ class SweepPasses:
         self._dispatch.run(self._claim, until)
         self._breakers.write()
         self._notify(imported)
+
+    def _correct_clocks(self) -> None:
+        """Make due what only a clock that was wrong has made wait."""
+        now = claims.now(self._database)
+        clocks.correct_deliveries(self._database, now, self._leases, self._longest_wait)
+        clocks.correct_notices(self._database, now)
+
+    def _longest_wait(self, far: Far) -> int:
+        policy = self._policy(far.name, far.handler)
+        return retry_policy.longest_wait(policy, far.attempts, far.waited)
+
+    def _policy(self, name: str, handler: str) -> Retry:
+        known = handler in self._config.handlers
+        return self._config.retry_of(name, handler) if known else Retry()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, its handlers in turn
@@ -227,6 +248,9 @@ class SweepPasses:
                 ),
             )
             self._held += claimed.held
+            if turn is None:
+                # The clock may be set back: what fails from here on is due after it all the same.
+                self._cutoff = claimed.cutoff
             if self._left is not None:
                 self._left -= len(claimed.deliveries)
             if claimed.deliveries or not claimed.more or self._interruption.signal:
@@ -280,8 +304,7 @@ class SweepPasses:
         return max(claimed_at, dead.seen_at(running.claim) or 0)
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        known = running.handler in self._config.handlers
-        policy = self._config.retry_of(running.name, running.handler) if known else Retry()
+        policy = self._policy(running.name, running.handler)
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
         return verdict._replace(notify=self._notifies_failed and started)
 
@@ -297,9 +320,18 @@ class SweepPasses:
             self._introduced = True
         self._notifier.run()
 
-    def _keep(self) -> None:
-        """Delete what [store] keep no longer keeps, now that all else is done."""
+    def _keep(self, elapsed: float) -> None:
+        """Delete what [store] keep no longer keeps, now that all else is done, for as long as
+        there is time: this sweep has taken `elapsed` seconds.
+        """
         if self._config.store.keep is not None and not self._interruption.signal:
             from eventctl.upkeep import prune  # lazy: an emit need not load it
 
-            prune.keep_to_limit(self._config, self._database, self._state)
+            seconds = min(_LONGEST_PRUNE, _PRUNED_BY - elapsed, self._options.max_time - elapsed)
+            prune.keep_to_limit(
+                self._config,
+                self._database,
+                self._state,
+                seconds,
+                lambda: bool(self._interruption.signal),
+            )

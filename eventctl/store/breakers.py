@@ -34,7 +34,7 @@ def open_breaker(database: Database, handler: str, error: str) -> None:
         tx.execute(
             "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
             " VALUES (?, ?, ?, ?)",
-            (handler, row[0] if row else moment, moment, error),
+            (handler, min(row[0], moment) if row else moment, moment, error),
         )
 
     database.transaction(work)

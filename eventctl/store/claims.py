@@ -57,14 +57,20 @@ class Ask(NamedTuple):
     """When the first was due, in milliseconds since 1970: nothing before it is looked at."""
     untouched: bool = False
     """Whether only those are wanted that nobody has claimed since they were recorded."""
+    ahead: int = 0
+    """By how many milliseconds `cutoff` may be after now. Past that it is from before a clock
+    was set back, and what is due by now counts."""
 
 
 class Claimed(NamedTuple):
-    """What a claim gave. `more` says whether others may still be due."""
+    """What a claim gave. `more` says whether others may still be due; `cutoff` is what it went
+    by, in milliseconds since 1970.
+    """
 
     deliveries: list[Delivery]
     held: int
     more: bool
+    cutoff: int
 
 
 def now(database: Database) -> int:
@@ -91,6 +97,8 @@ def claim(database: Database, ask: Ask) -> Claimed:
 
 
 def _claim(tx: Transaction, ask: Ask) -> Claimed:
+    moment = tx.now()
+    ask = ask._replace(cutoff=min(ask.cutoff, moment + ask.ahead))
     if tx.alone:
         rows = _due(tx, ask)
         more = bool(rows)
@@ -98,7 +106,6 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
         rows, more = _due_and_locked(tx, ask)
     known: list[Row] = []
     held = 0
-    moment = tx.now()
     for row in rows:
         if problem := _problem(row, ask.leases):
             held += _hold(tx, row, *problem, moment)
@@ -118,7 +125,7 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
                 *group,
             ],
         )
-    return Claimed([_delivery(row, ask) for row in known], held, more)
+    return Claimed([_delivery(row, ask) for row in known], held, more, ask.cutoff)
 
 
 _COLUMNS = (

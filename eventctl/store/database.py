@@ -15,8 +15,8 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
@@ -129,6 +129,8 @@ class Database(ABC):
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.waits = store.timeout
+        """For how many seconds other writers, or a server that restarts, are waited for."""
         self.lock = ProcessLock()
         self._connection: Any = None
         self._connected_by = 0
@@ -177,6 +179,15 @@ class Database(ABC):
                 except self.driver.Error as error:
                     if self.classify(error) == FAULT:
                         raise
+
+    @contextmanager
+    def patience(self, seconds: float) -> Iterator[None]:
+        """Wait in this block no longer than this, and never longer than [store] timeout."""
+        before, self.waits = self.waits, min(seconds, self.store.timeout)
+        try:
+            yield
+        finally:
+            self.waits = before
 
     def transaction(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one write transaction and return what it returned.
@@ -252,7 +263,7 @@ class Database(ABC):
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for another reason than others' work."""
         with self.lock:
-            deadline = time.monotonic() + self.store.timeout
+            deadline = time.monotonic() + self.waits
             tries = 0
             while True:
                 try:

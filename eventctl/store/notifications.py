@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
+from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 from eventctl.store.incident_members import report
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
@@ -42,7 +43,7 @@ def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -
 
     All that there is to say about how often people are notified is here.
     """
-    sent_at = sent.sent_at or 0
+    sent_at = min(sent.sent_at or 0, now)  # a clock was ahead
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
@@ -162,14 +163,20 @@ def lease(
     silent or not; what of it is not due has a `due_at` of None.
     """
     now = tx.now()
+    # Nothing waits for longer, unless a clock was wrong.
+    latest = now + int(max(channel.again_after, channel.repeat) * 1000) + SLACK
+    tx.execute(
+        "UPDATE eventctl_telling SET due_at = ? WHERE channel = ? AND due_at > ?",
+        (now, channel.name, latest),
+    )
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
         " FROM eventctl_telling t JOIN eventctl_incident i ON i.id = t.incident_id"
         " WHERE t.channel = ? AND t.due_at <= ?"
-        " AND (t.leased_until IS NULL OR t.leased_until <= ?)"
+        " AND (t.leased_until IS NULL OR t.leased_until <= ? OR t.leased_until > ?)"
         " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
-        (channel.name, now, now, now, MOST),
+        (channel.name, now, now, now + LEASE + SLACK, now, MOST),
     )
     sent = {row[1]: Notification(*row) for row in rows}
     if all_open:

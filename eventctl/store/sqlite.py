@@ -32,13 +32,23 @@ class SqliteDatabase(Database):
         import sqlite3  # lazy: an emit need not load it
 
         self.driver = sqlite3
+        self._busy_for = store.timeout
         super().__init__(store)
+
+    @property
+    def connection(self) -> Any:
+        connection = super().connection
+        if self._busy_for != self.waits:
+            self._busy_for = self.waits
+            connection.execute(f"PRAGMA busy_timeout = {int(self.waits * 1000)}")
+        return connection
 
     def _connect(self) -> Any:
         self._check_file()
+        self._busy_for = self.waits
         connection = self.driver.connect(
             self.store.sqlite,
-            timeout=self.store.timeout,
+            timeout=self.waits,
             isolation_level=None,
             check_same_thread=False,
         )

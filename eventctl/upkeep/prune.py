@@ -33,12 +33,10 @@ _ARCHIVED_AT_ONCE = 100_000
 _SHORT = 0.05
 """Seconds that a transaction should take at the most."""
 
-_IN_A_SWEEP = 1000
-"""How many events one sweep deletes at the most,"""
 _LOOKED_AT_IN_A_SWEEP = 5000
-"""and how many it looks at,"""
+"""How many events one sweep looks at that it does not delete,"""
 _SECONDS_IN_A_SWEEP = 1.0
-"""and for how long."""
+"""and for how long it deletes at the least where its time is over."""
 
 _WALK = 3_600_000
 """Milliseconds after which sweeps look again at what they have passed over."""
@@ -151,24 +149,30 @@ def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) 
             pruned.orphans += len(ids)
 
 
-def keep_to_limit(config: Config, database: Database, state: StateFolder) -> int:
-    """Delete what has outlived [store] keep, as much as a sweep has time for; return how
-    many events that were.
+def keep_to_limit(
+    config: Config,
+    database: Database,
+    state: StateFolder,
+    seconds: float = 0.0,
+    stops: Callable[[], bool] = lambda: False,
+) -> int:
+    """Delete what has outlived [store] keep, for as many seconds as a sweep has time, or until
+    it `stops`; return how many events that were.
     """
     if config.store.keep is None:
         return 0
-    until = time.monotonic() + _SECONDS_IN_A_SWEEP
+    until = time.monotonic() + max(_SECONDS_IN_A_SWEEP, seconds)
     now = claims.now(database)
     wanted = Wanted(now - int(config.store.keep * 1000))
     walk = before = _Walk.read(state, now)
     pruned, throttle, looked_at = Pruned(), Throttle(), 0
-    while pruned.events < _IN_A_SWEEP and looked_at < _LOOKED_AT_IN_A_SWEEP:
-        most = min(throttle.size, _IN_A_SWEEP - pruned.events)
-        found = pruning.scan(database, wanted, walk.place, most)
+    while looked_at < _LOOKED_AT_IN_A_SWEEP and not stops():
+        found = pruning.scan(database, wanted, walk.place, throttle.size)
         if not found:
             break
-        walk, looked_at = replace(walk, place=found[-1].place), looked_at + len(found)
+        walk = replace(walk, place=found[-1].place)
         batch = [old for old in found if old.status in wanted.statuses]
+        looked_at += len(found) - len(batch)
         pause = _delete(database, wanted, batch, pruned, throttle)
         if time.monotonic() + pause > until:
             break

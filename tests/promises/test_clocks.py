@@ -162,18 +162,47 @@ def test_a_sweep_goes_on_finding_work_after_the_clock_was_set(
     fire.assert_all_processed(project, 1)
 
 
+YEARS = 5 * 365 * 24 * HOUR
+
+
 @sqlite_only
-def test_what_waits_is_run_once_a_clock_that_was_set_back_has_come_there(project: Project) -> None:
+@pytest.mark.parametrize("ahead", [2 * HOUR, YEARS])
+def test_a_clock_that_was_ahead_for_a_minute_delays_nothing(project: Project, ahead: int) -> None:
+    """What was emitted, retried and notified of then is due once the clock is right."""
     fire.write(project, HANDLERS, code=CODE)
-    ahead = clock(HOUR)
-    project.run("emit", "-q", "--defer", "fail", env=ahead)
-    project.run("sweep", env=ahead)
-    project.run("emit", "-q", "--defer", "ok")
+    later = clock(ahead)
+    project.run("emit", "-q", "--defer", "fail", env=later)
+    project.run("sweep", env=later)
+    project.run("emit", "-q", "--defer", "ok", env=later)
     project.run("sweep")
-    # What is new does not wait behind it, and it is not forgotten.
-    assert fire.by_handler(project) == {"ok": ("done", 1), "fail": ("pending", 1)}
-    project.run("sweep", env=clock(HOUR + 120))
+    assert fire.by_handler(project) == {"ok": ("done", 1), "fail": ("pending", 2)}
+    # Its retries follow the policy again: not due before a minute is over.
+    project.run("sweep")
     assert fire.by_handler(project)["fail"] == ("pending", 2)
+
+
+@sqlite_only
+def test_a_delay_counts_from_when_the_clock_is_right(project: Project) -> None:
+    fire.write(project, HANDLERS, code=CODE)
+    project.run("emit", "-q", "--delay", "2h", "ok", env=clock(YEARS))
+    project.run("emit", "-q", "--delay", "900d", "fail")
+    for _ in range(2):
+        project.run("sweep")
+        assert fire.by_handler(project) == {"ok": ("pending", 0), "fail": ("pending", 0)}
+    project.run("sweep", env=clock(2 * HOUR + 60))
+    assert fire.by_handler(project) == {"ok": ("done", 1), "fail": ("pending", 0)}
+
+
+@sqlite_only
+def test_new_failures_are_notified_after_a_clock_was_ahead(project: Project) -> None:
+    fire.write(project, {"fail": '{ call = "handlers:fail", retry = { attempts = 1 } }'}, code=CODE)
+    later = clock(YEARS)
+    project.run("emit", "-q", "--defer", "fail", env=later)
+    assert "ran out of retries" in project.run("sweep", env=later, check=1).stdout
+    project.run("emit", "-q", "--defer", "fail")
+    project.run("sweep", check=None)
+    soon = clock(2 * HOUR)
+    assert "ran out of retries" in project.run("sweep", env=soon, check=1).stdout
 
 
 # Europe/Berlin jumps from 02:00 to 03:00, and from 03:00 to 02:00, at these instants.
@@ -272,3 +301,19 @@ def test_summer_time_begins_and_ends_where_mariadb_lives(
         assert project.value("SELECT created_at FROM eventctl_outbox") == (change - 30) * 1000
     finally:
         project.close()
+
+
+@sqlite_only
+def test_a_pass_survives_a_clock_that_is_set_back(project: Project, tmp_path: Path) -> None:
+    """No attempt comes sooner than the policy says, whatever becomes of the clock."""
+    fire.write(project, HANDLERS, code=CODE)
+    time = Clock(tmp_path / "clock")
+    fire.defer(project, "hold", "fail", "fail", "ok")
+    gate = Gate(project.folder / "gate")
+    sweep = project.start("sweep", "--jobs", "1", env=time.environment)
+    with gate.somebody_waits():
+        time.set(-HOUR)
+    assert sweep.communicate(timeout=30) == ("", "")
+    found = fire.deliveries(project)
+    assert found[2, "fail"] == ("pending", 1)
+    assert found[3, "fail"][1] <= 1

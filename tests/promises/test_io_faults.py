@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -238,11 +239,48 @@ def test_the_disk_is_full(
     run(project, disk, "sweep")
     fill(project, disk, truth, *how)
     assert bool(truth.given_back) == (state == "disk/state")
-    done = run(project, disk, "sweep", check=None)
-    load.assert_civil(done)
-    assert done.returncode in (0, 74)
+    sweep = project.start("--config", str(project.config), "sweep", wrapper=disk.inside)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        sweep.wait(6)  # it ends, or has results that wait for the disk
     disk.remount("size=8m")
+    out, err = sweep.communicate(timeout=30)
+    load.assert_civil(Finished(sweep.args, sweep.returncode, out, err))
+    assert sweep.returncode in (0, 74)
     assert_all_is_well_again(project, disk, truth)
+
+
+KILLER = """
+
+def kills_its_sweep(*args):
+    with (HERE / "starts").open("a") as file:
+        file.write("x")
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(60)
+"""
+
+
+def test_attempts_are_counted_when_the_state_folder_has_no_space(
+    project: Project, disk: SmallDisk
+) -> None:
+    toml = (
+        "[defaults]\nretry = { attempts = 2, delay = '1ms' }\n"
+        "[events]\nkill = ['kill']\n[handlers]\nkill = 'handlers:kills_its_sweep'\n"
+    )
+    project.write(toml, fire.HANDLERS + KILLER, store='state = "disk/state"')
+    run(project, disk, "sweep")
+    run(project, disk, "emit", "-q", "--defer", "kill")
+    full = f"dd if=/dev/zero of={project.folder}/disk/full bs=4k"
+    subprocess.run([*disk.inside, "sh", "-c", full], capture_output=True, check=False)
+    for _ in range(4):
+        run(project, disk, "sweep", check=None)
+    starts = project.folder / "starts"
+    started = len(starts.read_text()) if starts.exists() else 0
+    assert started == project.value("SELECT attempts FROM eventctl_delivery")
+    disk.remount("size=8m")
+    for _ in range(4):
+        run(project, disk, "sweep", check=None)
+    assert len(starts.read_text()) == 2
+    assert project.value("SELECT attempts FROM eventctl_delivery") == 2
 
 
 @pytest.mark.parametrize("state", ["disk/state", "state"], ids=["same disk", "other disk"])

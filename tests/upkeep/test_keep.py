@@ -65,17 +65,11 @@ def test_without_keep_all_is_kept(project: Project) -> None:
     assert count(project, "event") == 2
 
 
-def test_a_sweep_stays_quick_and_the_next_ones_do_the_rest(
-    project: Project,
-) -> None:
+def test_a_sweep_deletes_for_as_long_as_it_has_time(project: Project) -> None:
     past.write(project, KEEP)
-    past.record(project, 1100)
-    done = project.run("sweep")
-    assert done.stderr == ""
-    left = count(project, "event")
-    assert 100 <= left < 1100
-    for _ in range(20):
-        project.run("sweep")
+    past.record(project, 2500)
+    for _ in range(3):  # on a busy machine one may not do
+        assert project.run("sweep").stderr == ""
         if not count(project, "event"):
             return past.nothing_left(project)
     raise AssertionError(f"{count(project, 'event')} are still there")

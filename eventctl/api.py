@@ -17,6 +17,7 @@ from eventctl.errors import (
     EventctlError,
     StalledWarning,
     StoreUnavailable,
+    TooLarge,
     UsageError,
 )
 from eventctl.intake import outbox, validation
@@ -105,6 +106,8 @@ def emit(
     try:
         store = _store(settings)
         recorded = events.record(store, event, seconds)
+    except TooLarge:
+        raise  # it would be held in the spool for good
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         _keep(settings.path, settings, event, error, seconds)
         return None

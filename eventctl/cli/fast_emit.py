@@ -21,6 +21,7 @@ from eventctl.errors import (
     EXIT_NOT_RECORDED,
     ConfigError,
     OutputError,
+    TooLarge,
     UsageError,
 )
 from eventctl.format.messages import complain, is_ready, last_words
@@ -136,6 +137,8 @@ def emit(
         elif signal := run.emit(config, event, emission.on_recorded, emission.on_result, complain):
             return 128 + signal
         words = run.stalled(config)
+    except TooLarge:
+        raise  # it would be held in the spool for good
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         if emission.id is None:
             return _keep(context, config, event, error, later)

@@ -54,6 +54,7 @@ class MySQLDatabase(Database):
     def __init__(self, store: Store) -> None:
         self.driver = load_driver()
         self._host = 0
+        self._largest_statement = 0
         # Above the time-outs of locks, so that these answer first.
         self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
@@ -72,12 +73,19 @@ class MySQLDatabase(Database):
         assert error is not None
         raise error
 
+    def largest_statement(self, cursor: Any) -> float:
+        if not self._largest_statement:
+            cursor.execute("SELECT @@max_allowed_packet")
+            self._largest_statement = int(cursor.fetchone()[0])
+        return self._largest_statement
+
     def pass_over(self) -> None:
         assert self.store.mysql is not None
         self._host = (self._host + 1) % len(self.store.mysql.hosts)
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
+        self._largest_statement = 0  # of this session, and another server may have another
         try:
             connection = self.driver.connect(
                 host=host,

@@ -27,8 +27,12 @@ _PLACES = (
 
 def check_spool(config: Config, seen: Seen) -> Findings:
     """Count the files, and say who else may write there."""
-    if wrong := spool.exposed(StateFolder(config.store.state, config.store.group)):
+    state = StateFolder(config.store.state, config.store.group)
+    if wrong := spool.exposed(state):
         text, _, fix = wrong.partition(": ")
+        yield problem("spool", text, fix)
+    if stuck := spool.stuck(state):
+        text, _, fix = stuck.rpartition(": ")
         yield problem("spool", text, fix)
     waits = False
     for name, what, fix in _PLACES:
@@ -53,6 +57,6 @@ def _files(folder: Path) -> tuple[int, float]:
             for entry in os.scandir(folder)
             if entry.name.endswith(".json") and not entry.name.startswith(".")
         ]
-    except FileNotFoundError:
-        return 0, 0.0
+    except (FileNotFoundError, PermissionError):
+        return 0, 0.0  # `stuck` names what we may not see
     return len(found), min(found, default=0.0)

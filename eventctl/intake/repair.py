@@ -83,7 +83,10 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
 
 def _larger(config: Config, error: NotAnEvent) -> Step:
     if error.part == "packet":
-        return "To take it as it is, in the server's option file:", f"max_allowed_packet = {error.size}"
+        return (
+            "To take it as it is, in the server's option file:",
+            f"max_allowed_packet = {error.size}",
+        )
     path = printable(str(config.path))
     return f"To take it as it is, in [store] of {path}:", f"max_args = {error.size}"
 

@@ -167,10 +167,11 @@ def _file_name(key: str) -> str:
 
 def exposed(state: StateFolder) -> str:
     """Return one line if others than [store] group may write to the spool, else ""."""
-    for parts in ((), (FOLDER,), (FOLDER, HELD)):
-        if who := state.writers(*parts):
-            folder = state.path.joinpath(*parts)
-            return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
+    with suppress(PermissionError):  # `stuck` names what we may not see
+        for parts in ((), (FOLDER,), (FOLDER, HELD)):
+            if who := state.writers(*parts):
+                folder = state.path.joinpath(*parts)
+                return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
     return ""
 
 

@@ -66,7 +66,9 @@ def test_larger_than_the_servers_packet(small_packets: Project, text: str) -> No
     project.run("sweep")
     assert project.server
     for words in (("--defer",), ()):
-        done = project.run("emit", *words, "purchased", "--json", "-", input=json.dumps([text]), check=2)
+        done = project.run(
+            "emit", *words, "purchased", "--json", "-", input=json.dumps([text]), check=2
+        )
         assert done.stdout == ""
         assert done.stderr.count("\n") == 1
         assert f"max_allowed_packet = {PACKET}" in done.stderr
@@ -225,7 +227,9 @@ def test_impossible_times_in_the_outbox(project: Project, spool: Path) -> None:
 def test_held_rows_that_are_large_are_not_read_again(project: Project, spool: Path) -> None:
     project.execute("CREATE TABLE large AS SELECT '[\"' || hex(zeroblob(5000000)) || '\"]' AS args")
     for _ in range(20):
-        project.execute("INSERT INTO eventctl_outbox (name, args) SELECT 'purchased', args FROM large")
+        project.execute(
+            "INSERT INTO eventctl_outbox (name, args) SELECT 'purchased', args FROM large"
+        )
     project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchased', '[\"A\"]')")
     limited = ("bash", "-c", 'ulimit -v 500000; exec "$@"', "bash")
     sent = project.run("sweep", check=1, wrapper=limited)

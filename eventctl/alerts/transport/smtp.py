@@ -79,7 +79,11 @@ class _Smtp(smtplib.SMTP):
             if self.file is None:
                 self.file = _Lines(self.sock.makefile("rb"))
             self.file.left = _LONGEST_REPLY
-        return super().getreply()
+        try:
+            return super().getreply()
+        except ValueError:
+            self.close()  # it would go on for as long as we listen
+            raise
 
 
 class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):

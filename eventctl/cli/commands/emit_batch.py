@@ -40,7 +40,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
                 if not quiet:
                     _print_ids(recorded)
             words = emitter.stalled(config, database)
-    except Exception as error:  # noqa: BLE001 - whatever was refused, what is recorded is said
+    except Exception as error:
         if done == len(events):
             complain(f"{emitter.reason(error)}; all events are recorded all the same")
             return EXIT_DONE

@@ -28,6 +28,14 @@ class UsageError(EventctlError):
     exit_code = EXIT_USAGE
 
 
+class TooLarge(UsageError):
+    """The store's server takes no statement of `size` bytes: this can never be stored there."""
+
+    def __init__(self, text: str, size: int) -> None:
+        super().__init__(text)
+        self.size = size
+
+
 class ConfigError(EventctlError):
     """events.toml cannot be used. `mistakes` has one line for each mistake in it."""
 

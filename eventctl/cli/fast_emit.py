@@ -21,6 +21,7 @@ from eventctl.errors import (
     EXIT_NOT_RECORDED,
     ConfigError,
     OutputError,
+    TooLarge,
     UsageError,
 )
 from eventctl.format.messages import complain, is_ready, last_words
@@ -139,6 +140,8 @@ def emit(
             return 128 + signal
         # Where the store or the host has just failed, nobody waits for it once more.
         words = "" if emission.warned else run.stalled(config)
+    except TooLarge:
+        raise  # it would be held in the spool for good
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         if emission.id is None:
             return _keep(context, config, event, error, later)

@@ -90,15 +90,19 @@ def _check_alike(target: Path, text: str) -> None:
 
 def closed_to_us(paths: Iterable[Path]) -> str:
     """Return which of these files is there and not for this user to write, in words, or ""."""
-    import pwd  # lazy: few texts need it
-
     for path in paths:
         with suppress(OSError):
             owner = path.stat().st_uid
             if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
-                try:
-                    name = pwd.getpwuid(owner).pw_name
-                except KeyError:
-                    name = str(owner)
-                return f"{path.name} belongs to {name}, and this user may not write it"
+                return f"{path.name} belongs to {user_name(owner)}, and this user may not write it"
     return ""
+
+
+def user_name(uid: int) -> str:
+    """Return a user's name, or the number where it has none."""
+    import pwd  # lazy: few texts need it
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

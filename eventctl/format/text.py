@@ -66,6 +66,19 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
+def fit(text: str, size: int = 65_000) -> str:
+    """Return `text` in `size` bytes of UTF-8 at the most, an ellipsis for what is cut off.
+
+    The default is what a TEXT column of MySQL takes.
+    """
+    if 4 * len(text) <= size:
+        return text
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= size:
+        return text
+    return f"{data[: size - 3].decode('utf-8', 'ignore')}…"
+
+
 def shorten(text: str, width: int) -> str:
     """Return `text` in `width` characters at the most, an ellipsis for what is cut off."""
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config
+from eventctl.errors import TooLarge
 from eventctl.format.messages import complain
+from eventctl.format.text import printable, shorten
 from eventctl.intake import repair, spool
 from eventctl.intake.spool import Spooled
-from eventctl.intake.validation import NotAnEvent, accept, as_text, check
+from eventctl.intake.validation import NotAnEvent, accept, as_text, check, check_size
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database, Row, Transaction, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
@@ -19,7 +24,17 @@ from eventctl.store.incident_members import OUTBOX
 _AN_HOUR = 3600.0
 
 _ROWS = 500
-"""How many rows of the outbox one transaction turns into events."""
+"""How many rows of the outbox one transaction turns into events at the most."""
+_BYTES = 8_000_000
+"""Bytes of args that it reads at the most, if it is more than one row."""
+_LARGEST_REST = 10_000
+"""Bytes of a row besides its args, more than which no event has."""
+
+_SIZES = (
+    "SELECT id, held, SUBSTR(name, 1, 200), LENGTH(args),"
+    " LENGTH(name) + LENGTH(COALESCE(`key`, '')) + LENGTH(created_at)"
+    " FROM eventctl_outbox WHERE id > ? ORDER BY id LIMIT ?"
+)
 
 
 def import_spool(config: Config, database: Database, state: StateFolder) -> int:
@@ -35,18 +50,12 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
     if not _is_ours(database, state):
         return 0
     new = 0
-    for spooled in spool.read(state):
-        if spooled.problem:
-            damage = NotAnEvent("file", spooled.problem)
-            _set_aside(config, database, state, spooled, spool.DAMAGED, damage)
-            continue
+    for spooled in spool.read(state, config.store.max_args):
         try:
-            event = accept(config, spooled.name, spooled.args, spooled.key)
+            new += _import_file(config, database, spooled)
         except NotAnEvent as error:
-            _set_aside(config, database, state, spooled, spool.HELD, error)
-            continue
-        new += _record(database, event, spooled)
-        spool.remove(spooled)
+            where = spool.DAMAGED if error.part in ("file", "kind") else spool.HELD
+            _set_aside(config, database, state, spooled, where, error)
     return new
 
 
@@ -69,9 +78,31 @@ def _is_ours(database: Database, state: StateFolder) -> bool:
     return False
 
 
-def _record(database: Database, event: NewEvent, spooled: Spooled) -> bool:
+def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
+    """Record what a file says, and remove it; return whether it is new. Raises NotAnEvent."""
+    if spooled.problem:
+        raise NotAnEvent(spooled.part, spooled.problem, spooled.size)
+    event = accept(config, spooled.name, spooled.args, spooled.key)
     due_in = int(spooled.delay * 1000)
-    return database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in))
+
+    def record(_: Sequence[Spooled]) -> bool:
+        return database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in))
+
+    (new,) = do_each([spooled], record, _refuse)
+    spool.remove(spooled)
+    return new
+
+
+def _refuse(_: object, error: Exception) -> NoReturn:
+    raise _refused(error) from error
+
+
+def _refused(error: Exception) -> NotAnEvent:
+    """Return why the store takes something in no case."""
+    if isinstance(error, TooLarge):
+        return NotAnEvent("packet", str(error), error.size)
+    said = shorten(printable(str(error.args[-1] if error.args else error)), 150)
+    return NotAnEvent("store", f"the store refuses it ({type(error).__name__}: {said})")
 
 
 def _set_aside(
@@ -94,27 +125,69 @@ def import_outbox(config: Config, database: Database) -> int:
     """Turn the outbox's rows into events, the oldest first; return how many were new.
 
     A row goes in the transaction that records its event. What can't be an event stays,
-    held and named, and blocks nothing; each sweep looks at it again.
+    held and named, and blocks nothing; each sweep looks at it again, and reads it only
+    where it is not too large.
     """
     new = after = 0
     while True:
-        count, last, found = _import_after(config, database, after)
-        new += count
-        if found < _ROWS:
+        found = [_Waiting(*row) for row in database.read(_SIZES, (after, _ROWS))]
+        for batch in _batches(config, database, found):
+            new += sum(
+                do_each(
+                    batch,
+                    lambda waiting: _import_rows(config, database, waiting),
+                    lambda waiting, error: _hold(config, database, waiting, _refused(error)),
+                )
+            )
+        if len(found) < _ROWS:
             return new
-        after = last
+        after = found[-1].id
 
 
-def _import_after(config: Config, database: Database, after: int) -> tuple[int, int, int]:
-    return database.transaction(lambda tx: _import_rows(tx, config, after))
+class _Waiting(NamedTuple):
+    """A row that is not read yet: the begin of its name, and bytes of its args and the rest."""
+
+    id: int
+    held: str | None
+    name: object
+    args_size: int | None
+    size: int | None
 
 
-def _import_rows(tx: Transaction, config: Config, after: int) -> tuple[int, int, int]:
-    """Import up to _ROWS rows; return how many were new, the last id, how many were seen."""
+def _batches(
+    config: Config, database: Database, found: Sequence[_Waiting]
+) -> Iterator[list[_Waiting]]:
+    """Yield rows to be imported together; hold those that are too large to be read."""
+    batch: list[_Waiting] = []
+    size = 0
+    for waiting in found:
+        args_size, rest = waiting.args_size or 0, waiting.size or 0
+        try:
+            check_size(config, str(waiting.name), args_size)
+            if rest > _LARGEST_REST:
+                raise NotAnEvent("store", f"its name, key and time have {rest:,} bytes")
+        except NotAnEvent as error:
+            _hold(config, database, waiting, error)
+            continue
+        if batch and size + args_size > _BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(waiting)
+        size += args_size
+    yield batch
+
+
+def _import_rows(config: Config, database: Database, waiting: Sequence[_Waiting]) -> int:
+    ids = [each.id for each in waiting]
+    return database.transaction(lambda tx: _import_ids(tx, config, ids))
+
+
+def _import_ids(tx: Transaction, config: Config, ids: Sequence[int]) -> int:
+    """Import these rows, but for those that another sweep imports; return how many are new."""
     rows = tx.rows(
         "SELECT id, `key`, name, args, created_at, held FROM eventctl_outbox"
-        f" WHERE id > ? ORDER BY id LIMIT ?{tx.lock}",
-        (after, _ROWS),
+        f" WHERE id IN ({marks(ids)}) ORDER BY id{tx.lock}",
+        ids,
     )
     imported: list[int] = []
     new = 0
@@ -122,13 +195,14 @@ def _import_rows(tx: Transaction, config: Config, after: int) -> tuple[int, int,
         try:
             event = _event(config, row)
         except NotAnEvent as error:
-            _hold_row(tx, config, row, error)
+            row_id, _, name, args, _, held = row
+            _hold_row(tx, config, row_id, name, args, held, error)
         else:
             new += _insert(tx, event, row[4])
             imported.append(row[0])
     if imported:
         tx.execute(f"DELETE FROM eventctl_outbox WHERE id IN ({marks(imported)})", imported)
-    return new, rows[-1][0] if rows else after, len(rows)
+    return new
 
 
 def _event(config: Config, row: Row) -> NewEvent:
@@ -138,17 +212,38 @@ def _event(config: Config, row: Row) -> NewEvent:
         raise NotAnEvent(part, "it is not UTF-8 text")
     if not isinstance(created_at, int):
         raise NotAnEvent("created_at", "its created_at is no number of milliseconds")
+    if created_at < 0:
+        raise NotAnEvent("created_at", "its created_at is before 1970")
     # NULL and "" both leave the key to us.
     return accept(config, name, check(args), key or None)
 
 
-def _hold_row(tx: Transaction, config: Config, row: Row, error: NotAnEvent) -> None:
-    row_id, _, name, args, _, held = row
-    wrong = str(error)
-    if held != wrong[:255]:
-        tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong[:255], row_id))
+def _hold(config: Config, database: Database, waiting: _Waiting, error: NotAnEvent) -> int:
+    """Hold a row that is not read; return how many events are new, which is none."""
+    if waiting.held != _held(error):
+        row = (waiting.id, waiting.name, "", waiting.held)
+        database.transaction(lambda tx: _hold_row(tx, config, *row, error))
+    return 0
+
+
+def _hold_row(
+    tx: Transaction,
+    config: Config,
+    row_id: int,
+    name: object,
+    args: object,
+    held: str | None,
+    error: NotAnEvent,
+) -> None:
+    wrong = _held(error)
+    if held != wrong:
+        tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong, row_id))
         what = repair.outbox_row(config, row_id, name, args, error)
         add_warning(tx, "set aside", OUTBOX, what, OUTBOX)
+
+
+def _held(error: NotAnEvent) -> str:
+    return str(error)[:255]
 
 
 def _insert(tx: Transaction, event: NewEvent, created_at: int, due_in: int = 0) -> bool:

@@ -13,6 +13,7 @@ then what to do. A command has a line of its own, indented, and runs as it is.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import time
@@ -21,6 +22,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from eventctl.config.model import Config
+from eventctl.format.files import user_name
 from eventctl.format.redact import MASK, Redaction
 from eventctl.format.text import nearest, printable, shorten
 from eventctl.intake.validation import NotAnEvent
@@ -28,6 +30,7 @@ from eventctl.models import Reason
 from eventctl.store.notices import Entry
 
 _LONGEST = 300
+_LIMITS = ("size", "packet")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 Step = tuple[str, str]
@@ -60,8 +63,10 @@ def outbox_row(config: Config, row_id: int, name: object, args: object, error: N
 
 
 def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEvent) -> list[Step]:
-    if error.part == "size":
+    if error.part in _LIMITS:
         return [_larger(config, error)]
+    if error.part == "store":
+        return []
     fixes: dict[str, Step] = {
         "args": ("with the args that were meant in place of []", "args = '[]'"),
         "key": ("which gives it a new key", "`key` = NULL"),
@@ -77,6 +82,11 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
 
 
 def _larger(config: Config, error: NotAnEvent) -> Step:
+    if error.part == "packet":
+        return (
+            "To take it as it is, in the server's option file:",
+            f"max_allowed_packet = {error.size}",
+        )
     path = printable(str(config.path))
     return f"To take it as it is, in [store] of {path}:", f"max_args = {error.size}"
 
@@ -95,18 +105,22 @@ def spool_file(
     edit = f"${{EDITOR:-vi}} {file}"
     if error.part == "file":  # in `damaged`, where no sweep looks again
         fixes = [("To fix it, and have the next sweep import it:", f"{edit} && mv {file} {spool}/")]
+    elif error.part == "kind":
+        fixes = [("To see what it is:", f"ls -ld {file}")]
+    elif error.part == "rights":
+        us = user_name(os.geteuid())
+        fixes = [("To have the next sweep import it, as root:", f"chown {us} {file}")]
     else:
         fixes = [("To fix it; the next sweep looks at it again:", edit)]
     if error.part == "name":
         fixes.append(_unknown(config, name))
-    elif error.part == "size":
+    elif error.part in _LIMITS:
         fixes.insert(0, _larger(config, error))
     shown = _entry(config, name, args)
-    return _text(
-        f"{printable(str(path))}: {error}",
-        {"content": shown["args"]} if error.part == "file" else shown,
-        [*fixes, ("To drop it:", f"rm {file}")],
-    )
+    if not name:  # it was not read, or is no event
+        shown = {"content": shown["args"]} if args else {}
+    drop = f"rm -r {file}" if error.part == "kind" else f"rm {file}"
+    return _text(f"{printable(str(path))}: {error}", shown, [*fixes, ("To drop it:", drop)])
 
 
 def held_delivery(config: Config, entry: Entry) -> str:

@@ -12,13 +12,16 @@ left out, and a `delay`, in seconds, may be there.
 
 The name need not end with .json. Names that begin with a dot, or end with .tmp, .part or ~,
 are drafts: they have a day to be finished.
+
+Only a fault of the file sets it aside. What the host refuses while a file is read leaves it
+where it is, for the next sweep; so does a folder from which this user may remove nothing.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
+import shlex
 import stat
 import time
 from collections.abc import Iterator
@@ -27,9 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.config.units import parse_duration
-from eventctl.errors import StoreUnavailable
-from eventctl.format.files import sync_folder
-from eventctl.format.text import json_text
+from eventctl.errors import StateUnavailable, StoreUnavailable
+from eventctl.format.files import sync_folder, user_name
+from eventctl.format.text import json_text, printable
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
 
@@ -43,8 +46,10 @@ _DRAFTS = (".tmp", ".part", "~")
 _A_DAY = 24 * 3600
 _SHOWN = 300
 
-_PASSING = (errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN)
-"""Errors that say nothing of a file: the same call may succeed later."""
+_BESIDE_ARGS = 65_536
+"""Bytes of a file that its name, key and delay may take, besides the args."""
+_LONGEST_ESCAPE = 6
+"""Bytes that JSON may take for one of the args: "\\u0041"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,19 @@ class Spooled:
     problem: str = ""
     delay: float = 0.0
     """Seconds from then, before which it is not to be run."""
+    part: str = "file"
+    """What of it is wrong, as `NotAnEvent` has it, where there is a problem."""
+    size: int = 0
+    """Bytes of a file that is too large to be read."""
+
+
+class _Unfit(Exception):
+    """A file whose content cannot be read as an event's: `part`, what is wrong, its size."""
+
+    def __init__(self, part: str, text: str, size: int = 0) -> None:
+        super().__init__(text)
+        self.part = part
+        self.size = size
 
 
 def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
@@ -73,11 +91,11 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     name, key = json.dumps(event.name), json.dumps(event.key)
     # The args are JSON text already, kept to the letter.
     later = f', "delay": {delay:g}' if delay else ""
-    body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'
+    body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'.encode()
     try:
         folder = state.folder(FOLDER)
         draft = folder / f".{os.urandom(6).hex()}{_DRAFT}"
-        while (new := _written(state, draft, _targets(folder, event.key), body.encode())) is None:
+        while (new := _written(state, draft, _targets(folder, event.key), body, event.key)) is None:
             continue  # a sweep took our draft for a dead process's: write it again
         path, is_ours = new
         try:
@@ -103,7 +121,7 @@ def _targets(folder: Path, key: str) -> Iterator[Path]:
 
 
 def _written(
-    state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes
+    state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes, key: str
 ) -> tuple[Path, bool] | None:
     """Write a draft, and give it the first of `targets` that is free.
 
@@ -123,7 +141,7 @@ def _written(
             try:
                 os.link(draft, target)
             except FileExistsError:
-                if _key_in(target) != _key_in(draft):
+                if _key_in(target, len(body)) != key:
                     continue
                 return target, False
             except FileNotFoundError:
@@ -136,11 +154,12 @@ def _written(
     return None
 
 
-def _key_in(path: Path) -> str:
+def _key_in(path: Path, size: int) -> str | None:
+    """Return the key in a file, None where it cannot be read; `size` is that of one like it."""
     try:
-        return _parse(path).key
-    except FileNotFoundError:
-        return ""
+        return _parse(path, _LONGEST_ESCAPE * size + _BESIDE_ARGS).key
+    except OSError:
+        return None
 
 
 def _file_name(key: str) -> str:
@@ -153,39 +172,83 @@ def _file_name(key: str) -> str:
 
 def exposed(state: StateFolder) -> str:
     """Return one line if others than [store] group may write to the spool, else ""."""
-    for parts in ((), (FOLDER,), (FOLDER, HELD)):
-        if who := state.writers(*parts):
-            folder = state.path.joinpath(*parts)
-            return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
+    with suppress(PermissionError):  # `stuck` names what we may not see
+        for parts in ((), (FOLDER,), (FOLDER, HELD)):
+            if who := state.writers(*parts):
+                folder = state.path.joinpath(*parts)
+                return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
     return ""
 
 
-def read(state: StateFolder) -> Iterator[Spooled]:
-    """Yield what is in the spool, the oldest first, what is held included.
-
-    Drafts of processes that died are removed: they were never acknowledged.
-    """
-    folder = state.path / FOLDER
-    found = []
-    for place in (folder, folder / HELD):
+def stuck(state: StateFolder) -> str:
+    """Return one line if something in the spool is not for this user to import, else ""."""
+    for folder in (state.path / FOLDER, state.path / FOLDER / HELD):
         try:
-            entries = list(os.scandir(place))
+            entries = [entry for entry in os.scandir(folder) if _is_spooled(entry)]
+            left = next((entry for entry in entries if not _may_move(entry)), None)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            return f"{folder} cannot be read ({error.strerror}): {_give_us(folder)}"
+        if left:
+            what = printable(left.path)
+            return f"{what} is passed over, for this user may not remove it: {_give_us(folder)}"
+    return ""
+
+
+def _give_us(folder: Path) -> str:
+    return f"as root, chown -R {user_name(os.geteuid())} {shlex.quote(str(folder))}"
+
+
+def read(state: StateFolder, max_args: int) -> Iterator[Spooled]:
+    """Yield what is in the spool, the oldest first, what is held included.
+
+    A file that is too large for an event with `max_args` bytes of args is not read. Drafts of
+    processes that died are removed: they were never acknowledged.
+    """
+    largest = _LONGEST_ESCAPE * max_args + _BESIDE_ARGS
+    for path in _files(state):
+        try:
+            yield _parse(path, largest)
+        except (OSError, ImportError):
+            # Another sweep was faster, or the host refuses the file, or code that reads it:
+            # the next sweep reads it.
+            continue
+
+
+def _files(state: StateFolder) -> list[Path]:
+    """Return the files that this user may import, the oldest first."""
+    found = []
+    for place in (state.path / FOLDER, state.path / FOLDER / HELD):
+        try:
+            entries = list(os.scandir(place))
+        except OSError:
+            continue  # none there, or not for us: `stuck` names it
         for entry in entries:
             if entry.name.startswith("."):
                 _remove_dead_draft(state, Path(entry.path))
             elif _is_spooled(entry):
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # another sweep was faster
                     status = entry.stat(follow_symlinks=False)
-                    found.append((status.st_mtime_ns, Path(entry.path)))
-    for _, path in sorted(found):
-        try:
-            yield _parse(path)
-        except OSError as error:
-            if error.errno not in _PASSING and not isinstance(error, FileNotFoundError):
-                raise
-            # Another sweep was faster, or the host refuses it now: the next one reads it.
+                    if _may_move(entry):
+                        found.append((status.st_mtime_ns, Path(entry.path)))
+    return [path for _, path in sorted(found)]
+
+
+def _may_move(entry: os.DirEntry[str]) -> bool:
+    """Return whether this user may take a file out of its folder, once it is an event.
+
+    What stays would be an event once more, when the first one is pruned.
+    """
+    folder = os.path.dirname(entry.path)
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        return False
+    us, there = os.geteuid(), os.stat(folder)
+    status = entry.stat(follow_symlinks=False)
+    if there.st_mode & stat.S_ISVTX and us not in (0, there.st_uid, status.st_uid):
+        return False
+    # A folder that is moved has another "..", and is written for it.
+    return not stat.S_ISDIR(status.st_mode) or os.access(entry.path, os.W_OK, effective_ids=True)
 
 
 def waiting(state: StateFolder) -> int:
@@ -203,7 +266,7 @@ def files(folder: Path) -> list[os.DirEntry[str]]:
     """Return the files in one folder of the spool, without drafts."""
     try:
         return [entry for entry in os.scandir(folder) if _is_spooled(entry)]
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):
         return []
 
 
@@ -232,53 +295,72 @@ def _remove_dead_draft(state: StateFolder, path: Path) -> None:
         if not path.name.endswith(_DRAFT) and time.time() - path.stat().st_mtime < _A_DAY:
             return
         fd = state.open(path, os.O_RDWR)
-    except OSError:
+    except (OSError, StateUnavailable):
         return  # gone meanwhile, or another user's: not ours to remove
     try:
-        if try_lock(fd) and is_at(fd, path):
-            path.unlink()
+        with suppress(OSError):  # a folder, or one in which others may remove nothing
+            if try_lock(fd) and is_at(fd, path):
+                path.unlink()
     finally:
         os.close(fd)
 
 
-def _parse(path: Path) -> Spooled:
+def _parse(path: Path, largest: int) -> Spooled:
+    """Return what a file says. Raises OSError where the host refuses it for now."""
     try:
-        status, data = _content(path)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        if error.errno in _PASSING:
-            raise
-        return Spooled(path, "", "", "", 0, f"it cannot be read ({error.strerror})")
+        status, data = _content(path, largest)
+    except _Unfit as error:
+        return Spooled(path, "", "", "", 0, str(error), part=error.part, size=error.size)
     created_at = status.st_mtime_ns // 1_000_000
     try:
-        fields = json.loads(data)
-        if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
-            raise ValueError("it is no object of name, args, key and delay")
-        name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
-        delay = parse_duration(fields.get("delay", 0))
-        text = json_text(args)
-        if not isinstance(name, str) or not name:
-            raise ValueError("its name is no text")
-        if not isinstance(args, list | dict):
-            raise ValueError("its args are neither a list nor an object")
-        if key is not None and not isinstance(key, str):
-            raise ValueError("its key is no text")
+        name, args, key, delay = _fields(data)
     except (ValueError, TypeError, RecursionError) as error:
         text = data[:_SHOWN].decode("utf-8", "backslashreplace")
         return Spooled(path, "", text, "", created_at, f"it is no event: {error}")
     key = key or _key_of(path.name, status, data)
-    return Spooled(path, name, text, key, created_at, delay=delay)
+    return Spooled(path, name, args, key, created_at, delay=delay)
 
 
-def _content(path: Path) -> tuple[os.stat_result, bytes]:
-    # Not a FIFO, at which we would wait, nor a link, to what its writer may not read.
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _fields(data: bytes) -> tuple[str, str, str | None, float]:
+    """Return name, args as JSON text, key, and delay in seconds, out of a file's content."""
+    fields = json.loads(data)
+    if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
+        raise ValueError("it is no object of name, args, key and delay")
+    name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
+    delay = parse_duration(fields.get("delay", 0))
+    text = json_text(args)
+    if not isinstance(name, str) or not name:
+        raise ValueError("its name is no text")
+    if not isinstance(args, list | dict):
+        raise ValueError("its args are neither a list nor an object")
+    if key is not None and not isinstance(key, str):
+        raise ValueError("its key is no text")
+    return name, text, key, delay
+
+
+def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
+    """Return a file's status and content, of which it is known that we may and should read it."""
+    _check_plain(path.lstat())
+    try:
+        # Not a FIFO, at which we would wait, nor a link, to what its writer may not read.
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except PermissionError as error:
+        if os.access(path, os.R_OK, effective_ids=True):
+            raise  # refused this once
+        owner = user_name(path.lstat().st_uid)
+        raise _Unfit("rights", f"it belongs to {owner}, and this user may not read it") from error
     with open(fd, "rb") as file:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "it is no plain file")
-        return status, file.read()
+        _check_plain(status)
+        if status.st_size > largest:
+            text = f"it has {status.st_size:,} bytes, more than [store] max_args allows an event"
+            raise _Unfit("size", text, status.st_size)
+        return status, file.read(status.st_size)
+
+
+def _check_plain(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise _Unfit("kind", "it is no plain file")
 
 
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
@@ -286,7 +368,7 @@ def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
     # file of the same name and content must not.
     from hashlib import sha256  # lazy: few keys need it
 
-    identity = f"{name} {status.st_ino} {status.st_mtime_ns} ".encode()
+    identity = os.fsencode(f"{name} {status.st_ino} {status.st_mtime_ns} ")
     return f"spool-{sha256(identity + data).hexdigest()[:40]}"
 
 
@@ -301,15 +383,17 @@ def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None
     if spooled.path.parent == folder:
         return None
     target = folder / spooled.path.name
-    while target.exists():
-        target = folder / f"{spooled.path.stem}-{os.urandom(4).hex()}.json"
+    while os.path.lexists(target):
+        target = folder / f"{spooled.path.stem[:50]}-{os.urandom(4).hex()}.json"
     return target
 
 
 def anything_aside(state: StateFolder) -> bool:
     """Return whether anything lies in HELD or DAMAGED."""
     folders = (state.path / FOLDER / where for where in (HELD, DAMAGED))
-    return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
+    with suppress(PermissionError):  # what we may not see is not ours
+        return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
+    return False
 
 
 def move_aside(spooled: Spooled, target: Path) -> None:

@@ -19,7 +19,9 @@ _INFINITY = float("inf")
 
 class NotAnEvent(UsageError):
     """Something cannot become an event. `part` is what of it is wrong: "name", "args", "size"
-    (of the args, which is `size` in bytes), "key", "created_at", or the "file" as a whole.
+    (of the args, or of a file, which is `size` in bytes), "packet" (the server takes none of
+    `size` bytes), "key", "created_at", the "file" as a whole, its "kind" or its "rights", or
+    "store", which refuses it.
     """
 
     def __init__(self, part: str, text: str, size: int = 0) -> None:
@@ -42,14 +44,7 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
         raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
     if name not in config.events:
         raise NotAnEvent("name", _unknown(config, name))
-    size = len(args if args.isascii() else args.encode("utf-8", "surrogatepass"))
-    if size > config.store.max_args:
-        raise NotAnEvent(
-            "size",
-            f"the args of {name} have {size:,} bytes, and [store] max_args allows"
-            f" {config.store.max_args:,}: pass a reference to the data, or raise max_args",
-            size,
-        )
+    check_size(config, name, len(args if args.isascii() else args.encode("utf-8", "surrogatepass")))
     if key is not None:
         _check_key(key)
     known = config.events[name]
@@ -57,6 +52,17 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     if key is None:
         return NewEvent(name, args, new_key(), known.handlers, deadline, has_new_key=True)
     return NewEvent(name, args, key, known.handlers, deadline)
+
+
+def check_size(config: Config, name: str, size: int) -> None:
+    """Raise NotAnEvent where the args of an event, of `size` bytes, are too large."""
+    if size > config.store.max_args:
+        raise NotAnEvent(
+            "size",
+            f"the args of {name} have {size:,} bytes, and [store] max_args allows"
+            f" {config.store.max_args:,}: pass a reference to the data, or raise max_args",
+            size,
+        )
 
 
 def unchecked(name: str, args: str, key: str | None = None) -> NewEvent:

@@ -144,6 +144,8 @@ class _Sweep:
             is_root = os.geteuid() == 0
             until = "; until then root imports nothing from the spool" if is_root else ""
             self._complain("exposed", _AN_HOUR if is_root else _A_DAY, f"{wrong}{until}")
+        if stuck := spool.stuck(self._state):
+            self._complain("stuck", _AN_HOUR, stuck)
 
     def _step_aside(self, lock: SweepLock) -> SweepResult:
         """Leave the work to the sweep that runs; name one that takes far too long."""

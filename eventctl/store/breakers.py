@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eventctl.format.text import fit
 from eventctl.models import State
 from eventctl.store.database import Database, Transaction, marks
 
@@ -34,7 +35,7 @@ def open_breaker(database: Database, handler: str, error: str) -> None:
         tx.execute(
             "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
             " VALUES (?, ?, ?, ?)",
-            (handler, min(row[0], moment) if row else moment, moment, error),
+            (handler, min(row[0], moment) if row else moment, moment, fit(error)),
         )
 
     database.transaction(work)

@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
-from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.errors import StoreError, StoreUnavailable, TooLarge
 from eventctl.store.forks import ProcessLock, watch
 
 T = TypeVar("T")
@@ -90,9 +90,39 @@ class Transaction:
         """
         self._cursor.executemany(self._database.translate(sql), list(rows))
 
+    def check_fits(self, what: str, values: Sequence[Any]) -> None:
+        """Raise TooLarge where the server takes no statement with these values.
+
+        A server hangs up on one that is too long, and seems to be gone. `what` is in the words
+        of the error. The server is only asked for its limit where it matters.
+        """
+        texts = [value for value in values if isinstance(value, str)]
+        if 4 * sum(map(len, texts)) + _BESIDE_VALUES <= _ALWAYS_FITS:
+            return
+        size = sum(map(_size, texts)) + _BESIDE_VALUES
+        most = self._database.largest_statement(self._cursor)
+        if size > most:
+            raise TooLarge(
+                f"{what} takes {size:,} bytes in a statement, and the store's server has"
+                f" max_allowed_packet = {most}: pass a reference to the data, or raise it there",
+                size,
+            )
+
     def now(self) -> int:
         """Return the database's own time, in milliseconds since 1970, UTC."""
         return int(self.rows(f"SELECT {self._database.now}")[0][0])
+
+
+_ALWAYS_FITS = 16_384
+"""Bytes of a statement that every server takes which anybody runs."""
+_BESIDE_VALUES = 2048
+"""Bytes of a statement that are not its large values."""
+_ESCAPED = re.compile("[\0\n\r\x1a\"'\\\\]")
+"""What drivers write with a backslash before it."""
+
+
+def _size(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass")) + len(_ESCAPED.findall(text))
 
 
 def text_of(value: str | bytes) -> str:
@@ -247,6 +277,10 @@ class Database(ABC):
         where a server sees to that.
         """
         return None
+
+    def largest_statement(self, cursor: Any) -> float:
+        """Return how many bytes a statement may have at the most."""
+        return float("inf")
 
     @abstractmethod
     def next_id(self, table: str) -> int:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eventctl.format.text import fit
 from eventctl.models import Outcome, State
 from eventctl.store.database import Transaction, marks
+
+_LONG_TEXT = 100_000
+"""Bytes of a traceback or an output that are kept."""
 
 
 def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
@@ -46,7 +50,7 @@ def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str
     tx.execute(
         "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (kind, subject, error, place, moment, moment),
+        (kind, subject, fit(error), place, moment, moment),
     )
 
 
@@ -84,5 +88,8 @@ def add_attempt(
         "INSERT INTO eventctl_attempt"
         " (delivery_id, number, outcome, ended_at, took, host, error, traceback, output)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (delivery_id, number, str(outcome), ended_at, took, host, error, traceback, output),
+        (
+            *(delivery_id, number, str(outcome), ended_at, took, host[:255]),
+            *(fit(error), fit(traceback, _LONG_TEXT), fit(output, _LONG_TEXT)),
+        ),
     )

@@ -105,6 +105,7 @@ def insert(
     """
     expected = _expected(event.expected)
     row = (event.key, event.name, event.args, expected, int(Status.EMITTED), created_at)
+    tx.check_fits(f"an event {event.name}", row)
     try:
         event_id = tx.insert(_EVENT, row)
     except tx.IntegrityError:
@@ -166,6 +167,8 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     ordered = list(fresh.values())
     emitted = int(Status.EMITTED)
     rows = [(e.key, e.name, e.args, _expected(e.expected), emitted, now) for e in ordered]
+    for row in rows:
+        tx.check_fits(f"an event {row[1]}", row)
     try:
         tx.insert_many(_EVENT, rows)
     except tx.IntegrityError as error:

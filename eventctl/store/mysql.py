@@ -35,6 +35,8 @@ GONE_CODES = frozenset({
     *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
 })  # fmt: skip
 UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
+ROW_CODES = frozenset({1153, 1301, 1644, 3819, 4025})
+"""A row, and not the store, is at fault: its size, a CHECK or a trigger."""
 REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
 
 
@@ -55,6 +57,7 @@ class MySQLDatabase(Database):
     def __init__(self, store: Store) -> None:
         self.driver = load_driver()
         self._host = 0
+        self._largest_statement = 0
         # Above the time-outs of locks, so that these answer first.
         self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
@@ -73,12 +76,19 @@ class MySQLDatabase(Database):
         assert error is not None
         raise error
 
+    def largest_statement(self, cursor: Any) -> float:
+        if not self._largest_statement:
+            cursor.execute("SELECT @@max_allowed_packet")
+            self._largest_statement = int(cursor.fetchone()[0])
+        return self._largest_statement
+
     def pass_over(self) -> None:
         assert self.store.mysql is not None
         self._host = (self._host + 1) % len(self.store.mysql.hosts)
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
+        self._largest_statement = 0  # of this session, and another server may have another
         try:
             connection = self.driver.connect(
                 host=host,
@@ -183,6 +193,8 @@ class MySQLDatabase(Database):
             return REFUSED
         if code in GONE_CODES or isinstance(error, self.driver.InterfaceError):
             return GONE
+        if code in ROW_CODES:
+            return FAULT
         return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
 
     def explain(self, error: Exception) -> str:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
+from eventctl.format.text import fit
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 from eventctl.store.incident_members import report
@@ -268,7 +269,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
         return
     now = tx.now()
     due = "due_at = CASE WHEN due_at <= ? THEN due_at ELSE ? END"
-    _give_back(tx, token, ids, f"error = ?, {due}", [error, now, now])
+    _give_back(tx, token, ids, f"error = ?, {due}", [fit(error), now, now])
 
 
 def _give_back(

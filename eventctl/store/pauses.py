@@ -9,6 +9,7 @@ import time
 from enum import StrEnum
 from typing import NamedTuple
 
+from eventctl.format.text import fit
 from eventctl.models import NewEvent, State
 from eventctl.store.database import Database, Transaction, TryAgain, marks
 
@@ -91,14 +92,14 @@ def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
             try:
                 tx.execute(
                     "INSERT INTO eventctl_pause (kind, name, paused_at, why) VALUES (?, ?, ?, ?)",
-                    (str(kind), name, tx.now(), why or ""),
+                    (str(kind), name, tx.now(), fit(why or "")),
                 )
             except tx.IntegrityError as error:
                 raise TryAgain("another process pauses the same") from error
         elif why is not None:
             tx.execute(
                 "UPDATE eventctl_pause SET why = ? WHERE kind = ? AND name = ?",
-                (why, str(kind), name),
+                (fit(why), str(kind), name),
             )
         return row is None
 

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from eventctl.format.text import fit
 from eventctl.models import HELD, Delivery, Outcome, Result, State, Verdict
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database, Transaction, marks
 from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
 
 
 def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
-    """Write how attempts ended, all in one transaction; return how many claims were lost.
+    """Write how attempts ended, in one transaction; return how many claims were lost.
 
     A result whose delivery no longer carries its claim is not written: somebody
-    else has taken the delivery, and what it wrote stands.
+    else has taken the delivery, and what it wrote stands. One that the store refuses is
+    written without its texts, and the others are written all the same.
     """
-    return database.transaction(lambda tx: finish_in(tx, ends, host))
+
+    def write(some: Sequence[tuple[Result, Verdict]]) -> int:
+        return database.transaction(lambda tx: finish_in(tx, some, host))
+
+    def write_without_texts(end: tuple[Result, Verdict], error: Exception) -> int:
+        result, verdict = end
+        said = f"what it said cannot be stored ({type(error).__name__})"
+        plain = result._replace(error=said, traceback="", output="")
+        return write([(plain, verdict)])
+
+    return sum(do_each(ends, write, write_without_texts))
 
 
 def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
@@ -95,7 +108,7 @@ def _finish_rough(
             verdict.waited,
             result.took,
             moment if verdict.state == State.DONE else None,
-            result.error or None,
+            fit(result.error) or None,
             delivery.id,
             delivery.claim,
         ),

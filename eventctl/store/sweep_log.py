@@ -22,7 +22,7 @@ def record_sweep(database: Database, host: str, started_at: int, counts: Mapping
         row_id = tx.insert(
             f"INSERT INTO eventctl_sweep (host, started_at, ended_at, {', '.join(COUNTS)})"
             f" VALUES (?, ?, ?{', ?' * len(COUNTS)})",
-            (host, started_at, tx.now(), *(counts.get(name, 0) for name in COUNTS)),
+            (host[:255], started_at, tx.now(), *(counts.get(name, 0) for name in COUNTS)),
         )
         tx.execute("DELETE FROM eventctl_sweep WHERE id <= ?", (row_id - _KEPT,))
 

@@ -429,6 +429,23 @@ def test_a_server_that_trickles_is_bounded_as_a_whole(scripted: Any) -> None:
         done.set()
 
 
+@pytest.mark.parametrize("greeted", [False, True])
+def test_a_reply_without_an_end_is_not_read(scripted: Any, greeted: bool) -> None:
+    def endless(connection: socket.socket) -> None:
+        if greeted:
+            connection.sendall(b"220 hello\r\n")
+        with contextlib.suppress(OSError):
+            while True:
+                connection.sendall(
+                    b"250-and more\r\n" * 1000 if greeted else b"220-more\r\n" * 1000
+                )
+
+    begin = time.monotonic()
+    error = refusal(report(scripted(endless)), total=20, step=5)
+    assert "its reply has more than 65,536 bytes" in error
+    assert time.monotonic() - begin < 10
+
+
 def test_a_connection_cut_in_the_middle_of_the_mail_is_an_error(scripted: Any) -> None:
     def act(connection: socket.socket) -> None:
         connection.sendall(b"220 hello\r\n")

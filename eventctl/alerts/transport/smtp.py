@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from eventctl.alerts.transport.network import OutOfTime, reason, within
 from eventctl.config.model import Report
@@ -21,6 +21,9 @@ from eventctl.errors import ChannelError
 from eventctl.format.text import printable, shorten
 
 T = TypeVar("T")
+
+_LONGEST_REPLY = 65_536
+"""Bytes of one reply, all its lines together, that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,41 @@ class _Server:
         login = f"\0{self.user}\0{self.password}"
         coded = [b64encode(text.encode()).decode() for text in (login, self.password)]
         return [*coded, self.password]
+
+
+class _Lines:
+    """The lines of a server's replies, each reply bounded: smtplib reads one without end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.left = _LONGEST_REPLY
+
+    def readline(self, size: int) -> bytes:
+        line = self._file.readline(size)
+        self.left -= len(line)
+        if self.left < 0:
+            raise ValueError(f"its reply has more than {_LONGEST_REPLY:,} bytes")
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Smtp(smtplib.SMTP):
+    def getreply(self) -> tuple[int, bytes]:
+        if self.sock is not None:
+            if self.file is None:
+                self.file = _Lines(self.sock.makefile("rb"))
+            self.file.left = _LONGEST_REPLY
+        try:
+            return super().getreply()
+        except ValueError:
+            self.close()  # it would go on for as long as we listen
+            raise
+
+
+class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
+    pass
 
 
 def probe(report: Report, *, total: float, step: float) -> str:
@@ -133,8 +171,8 @@ def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
     node = os.uname().nodename
     name = node if "." in node else "[127.0.0.1]"
     if server.tls:
-        return smtplib.SMTP_SSL(server.host, server.port, name, timeout=step, context=_tls(report))
-    return smtplib.SMTP(server.host, server.port, name, timeout=step)
+        return _SmtpOverTls(server.host, server.port, name, timeout=step, context=_tls(report))
+    return _Smtp(server.host, server.port, name, timeout=step)
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from eventctl.cli.fast_emit import print_no_more
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
-from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, OutputError, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, OutputError, TooLarge, UsageError
 from eventctl.format.messages import complain
 from eventctl.intake import cloudevents, validation
 from eventctl.models import NewEvent, Recorded
@@ -40,10 +40,12 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
                 if not quiet:
                     _print_ids(recorded)
             words = emitter.stalled(config, database)
-    except Exception as error:  # noqa: BLE001 - whatever was refused, what is recorded is said
+    except Exception as error:
         if done == len(events):
             complain(f"{emitter.reason(error)}; all events are recorded")
             return EXIT_DONE
+        if isinstance(error, TooLarge) and not done:
+            raise TooLarge(f"{error}; nothing of the file is recorded", error.size) from error
         # A batch is a file that is still there: it needs no spool, but the truth.
         complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
         return EXIT_NOT_RECORDED

@@ -27,8 +27,12 @@ _PLACES = (
 
 def check_spool(config: Config, seen: Seen) -> Findings:
     """Count the files, and say who else may write there."""
-    if wrong := spool.exposed(StateFolder(config.store.state, config.store.group)):
+    state = StateFolder(config.store.state, config.store.group)
+    if wrong := spool.exposed(state):
         text, _, fix = wrong.partition(": ")
+        yield problem("spool", text, fix)
+    if stuck := spool.stuck(state):
+        text, _, fix = stuck.rpartition(": ")
         yield problem("spool", text, fix)
     waits = False
     for name, what, fix in _PLACES:

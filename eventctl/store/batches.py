@@ -1,0 +1,39 @@
+"""Batches are an optimisation, items are the truth: one bad item stops none of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.store.database import MissingTable
+
+Item = TypeVar("Item")
+R = TypeVar("R")
+
+_OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
+"""What says nothing of an item: the store, or the host, refuses each of them now."""
+
+
+def do_each(
+    items: Sequence[Item],
+    batch: Callable[[Sequence[Item]], R],
+    alone: Callable[[Item, Exception], R],
+) -> list[R]:
+    """Do a batch of items; return what `batch` returned, once for each part of it.
+
+    Where it fails for a reason that does not pass, its halves are done, and theirs: what fails
+    by itself is given to `alone`, with its error, and the others are done. Raises what
+    concerns the store as a whole.
+    """
+    if not items:
+        return []
+    try:
+        return [batch(items)]
+    except _OF_ALL:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever an item is, the others go on
+        if len(items) == 1:
+            return [alone(items[0], error)]
+    half = len(items) // 2
+    return [*do_each(items[:half], batch, alone), *do_each(items[half:], batch, alone)]

@@ -98,7 +98,9 @@ def cli(ctx: click.Context, config: str | None) -> None:
     An emitter names the event; events.toml names its handlers. Each event is recorded in
     the database before anything runs, and a sweep from cron retries what failed.
     """
-    needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_RECORD
+    needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_SHOW
+    if ctx.invoked_subcommand == "emit":
+        needs = Needs.TO_RECORD
     ctx.obj = Context(config, needs)
 
 

@@ -116,7 +116,9 @@ def cli(ctx: click.Context, config: str | None) -> None:
     An emitter names an event; events.toml names its handlers. Each event is recorded in the
     database before any handler runs, and a sweep from cron retries failed deliveries.
     """
-    needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_RECORD
+    needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_SHOW
+    if ctx.invoked_subcommand == "emit":
+        needs = Needs.TO_RECORD
     ctx.obj = Context(config, needs)
 
 

@@ -31,8 +31,10 @@ class Needs(IntEnum):
 
     NOTHING = 0
     TO_RECORD = 1
-    """[store], [events], [handlers] and [defaults]."""
-    ALL = 2
+    """[store], [events], [handlers] and [defaults]. No secret is looked up elsewhere."""
+    TO_SHOW = 2
+    """The same parts, and secrets are looked up: what is missing is named."""
+    ALL = 3
 
 
 _REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "purchased.1"]'

@@ -318,7 +318,7 @@ class TableReader:
             return None
         for variable in unset:
             wrong = f"the environment variable {variable} is not set"
-            fix = f"write {variable}=… into {self.variables.file}, a file of mode 600"
+            fix = f"set {variable} in {self.variables.file}, a file of mode 600"
             self.mistake(name, wrong, fix)
         return None if unset else expanded
 

@@ -125,7 +125,7 @@ def test_emit_sweep_and_doctor(project: Project) -> None:
     done = project.run("emit", "purchased")
     assert done.stderr == ""
     done = project.run("sweep", check=78)
-    assert "SLACK_WEBHOOK_URL is not set; write SLACK_WEBHOOK_URL=… into" in done.stderr
+    assert "SLACK_WEBHOOK_URL is not set; set SLACK_WEBHOOK_URL in" in done.stderr
     file = secrets(project.folder, "SLACK_WEBHOOK_URL=https://hooks.slack.com/s3cret", 0o644)
     done = project.run("sweep", check=78)
     assert f"{file} holds secrets, and others can read or write it" in done.stderr

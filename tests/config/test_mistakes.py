@@ -148,7 +148,7 @@ MYSQL = "write mysql://user@host:3306/database"
         (
             "[store]\ngroup = '${NO_SUCH}'",
             "store.group: the environment variable NO_SUCH is not set; "
-            "write NO_SUCH=… into D/eventctl.env, a file of mode 600",
+            "set NO_SUCH in D/eventctl.env, a file of mode 600",
         ),
         (
             "[store]\ngroup = '${NO SUCH}'",

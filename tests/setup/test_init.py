@@ -188,7 +188,7 @@ def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> N
     url = project.url.replace(":s3cret@", ":${DB_PASSWORD}@")
     done = project.run("init", "new", "--yes", "--store", url)
     secrets = project.folder / "new" / "eventctl.env"
-    assert f"DB_PASSWORD is not set; write DB_PASSWORD=… into {secrets}" in done.stderr
+    assert f"DB_PASSWORD is not set; set DB_PASSWORD in {secrets}" in done.stderr
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o600
     secrets.write_text(secrets.read_text().replace("# DB_PASSWORD=", "DB_PASSWORD=s3cret"))
     project.run("--config", "new/events.toml", "emit", "purchased", "a", "1")

@@ -57,7 +57,10 @@ def _left(config: Config) -> Iterator[Path]:
         names.add(f"{config.store.sqlite.name}.state")
     mine = os.path.realpath(state)
     for release, inside in _releases(config.path.parent):
+        current = {link.resolve() for link in _links_near(release)}
         for other in _folders(release.parent):
+            if other in current and other != release:
+                continue  # a project of its own, or another stage
             for name in sorted(names):
                 folder = other / inside / name
                 if folder.is_dir() and os.path.realpath(folder) != mine:
@@ -75,10 +78,13 @@ def _releases(folder: Path) -> Iterator[tuple[Path, Path]]:
             found.add((link.resolve(), folder.relative_to(link)))
     real = folder.resolve()
     for release in (real, *real.parents[:1]):
-        near = (*_links_in(release.parent), *_links_in(release.parent.parent))
-        if any(link.resolve() == release for link in near):
+        if any(link.resolve() == release for link in _links_near(release)):
             found.add((release, real.relative_to(release)))
     yield from sorted(found)
+
+
+def _links_near(release: Path) -> list[Path]:
+    return _links_in(release.parent) + _links_in(release.parent.parent)
 
 
 def _links_in(folder: Path) -> list[Path]:

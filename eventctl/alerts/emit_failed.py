@@ -27,7 +27,7 @@ from eventctl.config import Needs, load
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError, StateUnavailable
 from eventctl.format.signals import restore_signals
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.state.folder import StateFolder
 from eventctl.store.incidents import EMIT_FAILED, new_key
 
@@ -46,7 +46,7 @@ def notify(config: Config, found: Unrecorded, *, spooled: bool = True) -> None:
     state = StateFolder(config.store.state, config.store.group)
     if spooled:
         with suppress(OSError, StateUnavailable), unrecorded.locked(state) as fd:
-            found = _joined(unrecorded.read(fd), found, spool.waiting(state))
+            found = _joined(unrecorded.read(fd), found, spool_folder.waiting(state))
             unrecorded.write(fd, found)
             _send_all(config, found, lambda: unrecorded.write(fd, found))
             return

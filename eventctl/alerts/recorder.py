@@ -12,7 +12,7 @@ from eventctl.alerts import unrecorded
 from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
 from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config.model import Alert, Config
-from eventctl.intake import repair, spool
+from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
@@ -130,7 +130,7 @@ def end_unrecorded(config: Config, database: Database, state: StateFolder, impor
     `imported` is how many events have just come from the spool.
     """
     with unrecorded.locked_if_free(state) as fd:
-        if fd is None or spool.waiting(state):
+        if fd is None or spool_folder.waiting(state):
             return
         if found := unrecorded.read(fd):
             found.count = max(found.count, imported)
@@ -169,7 +169,7 @@ def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
         return not breakers.is_open(tx, place.handler)
     if place.name == incident_members.OUTBOX:
         return not incident_members.any_row_is_held(tx)
-    return place.name == state.name and not spool.anything_aside(state)
+    return place.name == state.name and not spool_folder.anything_aside(state)
 
 
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:

@@ -10,7 +10,7 @@ from eventctl.config.model import Config
 from eventctl.errors import TooLarge
 from eventctl.format.messages import complain
 from eventctl.format.text import printable, shorten
-from eventctl.intake import repair, spool
+from eventctl.intake import repair, spool, spool_folder
 from eventctl.intake.spool import Spooled
 from eventctl.intake.validation import NotAnEvent, accept, as_text, check, check_size
 from eventctl.models import NewEvent
@@ -43,9 +43,9 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
     A file is removed once its event is in the store. Its key makes that safe to do
     twice. What is no event is moved to `damaged`, and what names no event to `held`,
     where each sweep looks again; a person is told of both. Root imports nothing from a
-    spool that others may write to: see `spool.exposed`.
+    spool that others may write to: see `spool_folder.exposed`.
     """
-    if os.geteuid() == 0 and spool.exposed(state):
+    if os.geteuid() == 0 and spool_folder.exposed(state):
         return 0
     if not _is_ours(database, state):
         return 0
@@ -54,7 +54,7 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
         try:
             new += _import_file(config, database, spooled)
         except NotAnEvent as error:
-            where = spool.DAMAGED if error.part in ("file", "kind") else spool.HELD
+            where = spool_folder.DAMAGED if error.part in ("file", "kind") else spool_folder.HELD
             _set_aside(config, database, state, spooled, where, error)
     return new
 
@@ -64,7 +64,7 @@ def _is_ours(database: Database, state: StateFolder) -> bool:
 
     The store is asked where that can matter: where the folder has no store yet, or events.
     """
-    if state.store() and not spool.anything(state):
+    if state.store() and not spool_folder.anything(state):
         return True
     identity = migrations.identity(database)
     if not identity or state.belongs_to(identity):
@@ -115,7 +115,7 @@ def _set_aside(
 ) -> None:
     if target := spool.place_aside(state, spooled, where):
         # Word of it first: who dies in between has it told twice, and not never.
-        folder = state.path / spool.FOLDER
+        folder = state.path / spool_folder.FOLDER
         what = repair.spool_file(config, target, folder, spooled.name, spooled.args, error)
         database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
         spool.move_aside(spooled, target)

@@ -21,29 +21,20 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.config.units import parse_duration
-from eventctl.errors import StateUnavailable, StoreUnavailable
+from eventctl.errors import StoreUnavailable
 from eventctl.format.files import sync_folder, user_name
-from eventctl.format.text import json_text, printable
+from eventctl.format.text import json_text
+from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
 
-FOLDER = "spool"
-HELD = "held"
-DAMAGED = "damaged"
-
-_DRAFT = ".json.tmp"
-_DRAFTS = (".tmp", ".part", "~")
-"""What the names of other programs' drafts end with, where they do not begin with a dot."""
-_A_DAY = 24 * 3600
 _SHOWN = 300
 
 _BESIDE_ARGS = 65_536
@@ -94,7 +85,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'.encode()
     try:
         folder = state.folder(FOLDER)
-        draft = folder / f".{os.urandom(6).hex()}{_DRAFT}"
+        draft = folder / f".{os.urandom(6).hex()}{DRAFT}"
         while (new := _written(state, draft, _targets(folder, event.key), body, event.key)) is None:
             continue  # a sweep took our draft for a dead process's: write it again
         path, is_ours = new
@@ -170,36 +161,6 @@ def _file_name(key: str) -> str:
     return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def exposed(state: StateFolder) -> str:
-    """Return one line if others than [store] group may write to the spool, else ""."""
-    with suppress(PermissionError):  # `stuck` names what we may not see
-        for parts in ((), (FOLDER,), (FOLDER, HELD)):
-            if who := state.writers(*parts):
-                folder = state.path.joinpath(*parts)
-                return f"{who} can write to {folder}, and so emit: chmod go-w {folder}"
-    return ""
-
-
-def stuck(state: StateFolder) -> str:
-    """Return one line if something in the spool is not for this user to import, else ""."""
-    for folder in (state.path / FOLDER, state.path / FOLDER / HELD):
-        try:
-            entries = [entry for entry in os.scandir(folder) if _is_spooled(entry)]
-            left = next((entry for entry in entries if not _may_move(entry)), None)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            return f"{folder} cannot be read ({error.strerror}): {_give_us(folder)}"
-        if left:
-            what = printable(left.path)
-            return f"{what} is passed over, for this user may not remove it: {_give_us(folder)}"
-    return ""
-
-
-def _give_us(folder: Path) -> str:
-    return f"as root, chown -R {user_name(os.geteuid())} {shlex.quote(str(folder))}"
-
-
 def read(state: StateFolder, max_args: int) -> Iterator[Spooled]:
     """Yield what is in the spool, the oldest first, what is held included.
 
@@ -207,102 +168,13 @@ def read(state: StateFolder, max_args: int) -> Iterator[Spooled]:
     processes that died are removed: they were never acknowledged.
     """
     largest = _LONGEST_ESCAPE * max_args + _BESIDE_ARGS
-    for path in _files(state):
+    for path in importable(state):
         try:
             yield _parse(path, largest)
         except (OSError, ImportError):
             # Another sweep was faster, or the host refuses the file, or code that reads it:
             # the next sweep reads it.
             continue
-
-
-def _files(state: StateFolder) -> list[Path]:
-    """Return the files that this user may import, the oldest first."""
-    found = []
-    for place in (state.path / FOLDER, state.path / FOLDER / HELD):
-        try:
-            entries = list(os.scandir(place))
-        except OSError:
-            continue  # none there, or not for us: `stuck` names it
-        for entry in entries:
-            if entry.name.startswith("."):
-                _remove_dead_draft(state, Path(entry.path))
-            elif _is_spooled(entry):
-                with suppress(OSError):  # another sweep was faster
-                    status = entry.stat(follow_symlinks=False)
-                    if _may_move(entry):
-                        found.append((status.st_mtime_ns, Path(entry.path)))
-    return [path for _, path in sorted(found)]
-
-
-def _may_move(entry: os.DirEntry[str]) -> bool:
-    """Return whether this user may take a file out of its folder, once it is an event.
-
-    What stays would be an event once more, when the first one is pruned.
-    """
-    folder = os.path.dirname(entry.path)
-    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        return False
-    us, there = os.geteuid(), os.stat(folder)
-    status = entry.stat(follow_symlinks=False)
-    if there.st_mode & stat.S_ISVTX and us not in (0, there.st_uid, status.st_uid):
-        return False
-    # A folder that is moved has another "..", and is written for it.
-    return not stat.S_ISDIR(status.st_mode) or os.access(entry.path, os.W_OK, effective_ids=True)
-
-
-def waiting(state: StateFolder) -> int:
-    """Return how many files wait to be imported, without what is held or damaged."""
-    return len(files(state.path / FOLDER))
-
-
-def anything(state: StateFolder) -> bool:
-    """Return whether there is a file that the next sweep looks at, what is held included."""
-    folder = state.path / FOLDER
-    return bool(files(folder) or files(folder / HELD))
-
-
-def files(folder: Path) -> list[os.DirEntry[str]]:
-    """Return the files in one folder of the spool, without drafts."""
-    try:
-        return [entry for entry in os.scandir(folder) if _is_spooled(entry)]
-    except (FileNotFoundError, PermissionError):
-        return []
-
-
-def _is_spooled(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is an event, or to be set aside: all but drafts and folders."""
-    name = entry.name
-    if name.startswith(".") or name in (HELD, DAMAGED):
-        return False
-    if name.endswith(".json"):
-        return True
-    if entry.is_dir(follow_symlinks=False):
-        return False
-    return not (name.endswith(_DRAFTS) and _is_young(entry))
-
-
-def _is_young(entry: os.DirEntry[str]) -> bool:
-    try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime < _A_DAY
-    except FileNotFoundError:
-        return True  # it has its name now
-
-
-def _remove_dead_draft(state: StateFolder, path: Path) -> None:
-    # Other programs' drafts have no lock: they have a day to be finished.
-    try:
-        if not path.name.endswith(_DRAFT) and time.time() - path.stat().st_mtime < _A_DAY:
-            return
-        fd = state.open(path, os.O_RDWR)
-    except (OSError, StateUnavailable):
-        return  # gone meanwhile, or another user's: not ours to remove
-    try:
-        with suppress(OSError):  # a folder, or one in which others may remove nothing
-            if try_lock(fd) and is_at(fd, path):
-                path.unlink()
-    finally:
-        os.close(fd)
 
 
 def _parse(path: Path, largest: int) -> Spooled:
@@ -386,14 +258,6 @@ def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None
     while os.path.lexists(target):
         target = folder / f"{spooled.path.stem[:50]}-{os.urandom(4).hex()}.json"
     return target
-
-
-def anything_aside(state: StateFolder) -> bool:
-    """Return whether anything lies in HELD or DAMAGED."""
-    folders = (state.path / FOLDER / where for where in (HELD, DAMAGED))
-    with suppress(PermissionError):  # what we may not see is not ours
-        return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
-    return False
 
 
 def move_aside(spooled: Spooled, target: Path) -> None:

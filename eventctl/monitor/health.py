@@ -9,7 +9,7 @@ from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.store import claims
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind, Paused
@@ -94,10 +94,13 @@ def _names(pauses: list[PauseView]) -> Paused:
 
 
 def _spool(config: Config) -> Waiting:
-    folder = config.store.state / spool.FOLDER
+    folder = config.store.state / spool_folder.FOLDER
     try:
         waiting = _written_at(folder)
-        set_aside = [*_written_at(folder / spool.HELD), *_written_at(folder / spool.DAMAGED)]
+        set_aside = [
+            *_written_at(folder / spool_folder.HELD),
+            *_written_at(folder / spool_folder.DAMAGED),
+        ]
     except OSError as error:
         raise StateUnavailable(
             f"the spool {folder} cannot be read ({error.strerror}): run this as the user who"
@@ -110,7 +113,7 @@ def _spool(config: Config) -> Waiting:
 def _written_at(folder: Path) -> list[float]:
     """Return when each event of a folder was written, in seconds since 1970."""
     found = []
-    for entry in spool.files(folder):
+    for entry in spool_folder.files(folder):
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:

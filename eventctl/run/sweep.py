@@ -21,7 +21,7 @@ from eventctl.errors import (
     StoreUnavailable,
     WorkerError,
 )
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.models import Result, Verdict
 from eventctl.monitor.heartbeat import Heartbeat
 from eventctl.run.dispatch import Interruption
@@ -140,11 +140,11 @@ class _Sweep:
             )
 
     def _complain_of_spool(self) -> None:
-        if wrong := spool.exposed(self._state):
+        if wrong := spool_folder.exposed(self._state):
             is_root = os.geteuid() == 0
             until = "; until then root imports nothing from the spool" if is_root else ""
             self._complain("exposed", _AN_HOUR if is_root else _A_DAY, f"{wrong}{until}")
-        if stuck := spool.stuck(self._state):
+        if stuck := spool_folder.stuck(self._state):
             self._complain("stuck", _AN_HOUR, stuck)
 
     def _step_aside(self, lock: SweepLock) -> SweepResult:

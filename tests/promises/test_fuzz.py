@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from eventctl import cli
 from eventctl.config import Config, load
 from eventctl.errors import ConfigError
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.intake.importer import import_outbox, import_spool
 from eventctl.state.folder import StateFolder
 from eventctl.store.connect import open_store
@@ -186,12 +186,14 @@ def test_any_file_in_the_spool_is_imported_or_set_aside(
     tmp_path: Path, files: dict[str, bytes]
 ) -> None:
     with new_shop(tmp_path) as shop:
-        folder = shop.state.folder(spool.FOLDER)
+        folder = shop.state.folder(spool_folder.FOLDER)
         for number, (name, content) in enumerate(files.items()):
             (folder / f"{number}{name}.json").write_bytes(content)
         new = import_spool(shop.config, shop.database, shop.state)
         aside = [
-            path for where in (spool.HELD, spool.DAMAGED) for path in (folder / where).glob("*")
+            path
+            for where in (spool_folder.HELD, spool_folder.DAMAGED)
+            for path in (folder / where).glob("*")
         ]
         assert not list(folder.glob("*.json"))
         assert new == shop.count("event")

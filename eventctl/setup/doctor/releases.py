@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, problem, warning
 
 _MOST = 1000
@@ -31,10 +31,16 @@ def check_releases(config: Config, seen: Seen) -> Findings:
             " eventctl sweep -v has emptied the spool",
         )
     for folder in _left(config):
-        there = folder / spool.FOLDER
-        files = [entry.path for entry in (*spool.files(there), *spool.files(there / spool.HELD))]
+        there = folder / spool_folder.FOLDER
+        files = [
+            entry.path
+            for entry in (
+                *spool_folder.files(there),
+                *spool_folder.files(there / spool_folder.HELD),
+            )
+        ]
         if files:
-            moved = f"mkdir -p -m 700 {shlex.quote(str(state / spool.FOLDER))} && mv "
+            moved = f"mkdir -p -m 700 {shlex.quote(str(state / spool_folder.FOLDER))} && mv "
             moved += f"{' '.join(map(shlex.quote, files[:20]))} {shlex.quote(str(state))}/spool/"
             text = f"{count(len(files), 'file')} in {there}, of an earlier release: no sweep looks"
             yield problem("state", f"{text} there", moved)

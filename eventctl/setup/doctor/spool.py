@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.intake import spool
+from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
 from eventctl.state.folder import StateFolder
 
@@ -17,9 +17,9 @@ _LONG = 300.0
 _PLACES = (
     ("", "they wait for a sweep", "a sweep imports them once the store is reachable:"
      " eventctl sweep -v"),
-    (spool.HELD, "their events are not in events.toml",
+    (spool_folder.HELD, "their events are not in events.toml",
      "add them to [events] for the next sweep, or remove the files"),
-    (spool.DAMAGED, "they are not events",
+    (spool_folder.DAMAGED, "they are not events",
      "fix each one and move it up one folder, or remove it"),
 )  # fmt: skip
 """Folders, what their files are, and what can be done about them."""
@@ -28,15 +28,15 @@ _PLACES = (
 def check_spool(config: Config, seen: Seen) -> Findings:
     """Count the files, and say who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
-    if wrong := spool.exposed(state):
+    if wrong := spool_folder.exposed(state):
         text, _, fix = wrong.partition(": ")
         yield problem("spool", text, fix)
-    if stuck := spool.stuck(state):
+    if stuck := spool_folder.stuck(state):
         text, _, fix = stuck.rpartition(": ")
         yield problem("spool", text, fix)
     waits = False
     for name, what, fix in _PLACES:
-        folder = config.store.state / spool.FOLDER / name
+        folder = config.store.state / spool_folder.FOLDER / name
         files, oldest = _files(folder)
         waits = waits or files > 0
         age = time.time() - oldest
@@ -52,7 +52,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
 def _files(folder: Path) -> tuple[int, float]:
     """Return how many files a folder has, and since when the oldest one is there."""
     found = []
-    for entry in spool.files(folder):
+    for entry in spool_folder.files(folder):
         with suppress(FileNotFoundError):
             found.append(entry.stat(follow_symlinks=False).st_mtime)
     return len(found), min(found, default=0.0)

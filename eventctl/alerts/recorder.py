@@ -17,9 +17,10 @@ from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
 from eventctl.store.breakers import Outage
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
 from eventctl.store.incidents import EMIT_FAILED, GIVEN_UP, OUTAGE, SET_ASIDE, Incident
+from eventctl.store.transaction import Transaction
 
 _EARLY = 30.0
 """Seconds by which an outage may be noted before its time: the next sweep is a minute away."""

@@ -17,9 +17,10 @@ from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
 from eventctl.store.batches import do_each
-from eventctl.store.database import Database, Row, Transaction, marks
+from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
+from eventctl.store.transaction import Row, Transaction
 
 _AN_HOUR = 3600.0
 

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from eventctl.format.text import fit
 from eventctl.models import State
-from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.database import Database, marks
+from eventctl.store.transaction import Transaction
 
 
 class Outage(NamedTuple):

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventctl.store.database import Transaction, marks
+from eventctl.store.database import marks
+from eventctl.store.transaction import Transaction
 
 EVENT = "eventctl_event"
 DELIVERY = "eventctl_delivery"

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from eventctl.config.retry_policy import HOLD
 from eventctl.models import Delivery, Reason, State
-from eventctl.store.database import Database, Row, Transaction, marks
+from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_notice, lock_events, settle
+from eventctl.store.transaction import Row, Transaction
 
 START_WINDOW = 60.0
 """Seconds after its claim within which a delivery must be started, or is given back."""

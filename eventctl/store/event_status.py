@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from eventctl.format.text import fit
 from eventctl.models import Outcome, State
-from eventctl.store.database import Transaction, marks
+from eventctl.store.database import marks
+from eventctl.store.transaction import Transaction
 
 _LONG_TEXT = 100_000
 """Bytes of a traceback or an output that are kept."""

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 from eventctl.models import Delivery, NewEvent, Recorded, State, Status
-from eventctl.store.database import Database, Transaction, TryAgain, marks
+from eventctl.store.database import Database, TryAgain, marks
+from eventctl.store.transaction import Transaction
 
 _EVENT = (
     "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from eventctl.models import HELD, Notice, Reason, State, Status
-from eventctl.store.database import Database, Transaction, marks, text_of
+from eventctl.store.database import Database, marks, text_of
 from eventctl.store.incidents import (
     EMIT_FAILED,
     FOR_EVER,
@@ -21,6 +21,7 @@ from eventctl.store.incidents import (
     Incident,
     by_ids,
 )
+from eventctl.store.transaction import Transaction
 
 BREAKER = "breaker"
 """The place of the member of an outage."""

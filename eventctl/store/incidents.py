@@ -18,7 +18,8 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from eventctl.models import Reason
-from eventctl.store.database import Database, Row, Transaction, TryAgain, marks, text_of
+from eventctl.store.database import Database, TryAgain, marks, text_of
+from eventctl.store.transaction import Row, Transaction
 
 IDS = 20
 """How many ids of events, and names of them, an incident keeps: the first ones."""

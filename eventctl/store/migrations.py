@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 
 from eventctl.errors import StoreError
-from eventctl.store.database import Database, MissingTable, Transaction, TryAgain
+from eventctl.store.database import Database, MissingTable, TryAgain
+from eventctl.store.transaction import Transaction
 
 _WORDS = {
     "sqlite": {

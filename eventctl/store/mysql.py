@@ -12,16 +12,9 @@ from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
-from eventctl.store.database import (
-    BUSY,
-    FAULT,
-    GONE,
-    REFUSED,
-    UNAVAILABLE,
-    Database,
-    Transaction,
-)
+from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Database
 from eventctl.store.forks import detach
+from eventctl.store.transaction import Transaction
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from eventctl.models import Notice, Status
-from eventctl.store.database import Row, Transaction, marks, text_of
+from eventctl.store.database import marks, text_of
+from eventctl.store.transaction import Row, Transaction
 
 BATCH = 1000
 """How many notices one transaction takes in."""

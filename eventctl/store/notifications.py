@@ -16,9 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from eventctl.config.model import KINDS, Alert
 from eventctl.format.text import fit
 from eventctl.store.clocks import SLACK
-from eventctl.store.database import Database, Transaction, TryAgain, marks
+from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.incident_members import report
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
+from eventctl.store.transaction import Transaction
 
 OPEN, ENDED = "open", "ended"
 

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from eventctl.format.text import fit
 from eventctl.models import NewEvent, State
-from eventctl.store.database import Database, Transaction, TryAgain, marks
+from eventctl.store.database import Database, TryAgain, marks
+from eventctl.store.transaction import Transaction
 
 _AGAIN = 1.0
 """Seconds after which a process that works on looks again."""

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
-from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.database import Database, marks
+from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
 

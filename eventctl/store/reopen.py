@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventctl.models import State
-from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
+from eventctl.store.transaction import Transaction
 
 BATCH = 500
 """How many deliveries one transaction reopens."""

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from eventctl.models import Outcome, State, Verdict
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
 from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
+from eventctl.store.transaction import Transaction
 
 
 class Running(NamedTuple):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from eventctl.format.text import fit
 from eventctl.models import HELD, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.batches import do_each
-from eventctl.store.database import Database, Transaction, marks
+from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
+from eventctl.store.transaction import Transaction
 
 
 def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:

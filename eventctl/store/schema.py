@@ -10,7 +10,8 @@ from typing import Any
 
 import peewee
 
-from eventctl.store.database import Database, Row, text_of
+from eventctl.store.database import Database, text_of
+from eventctl.store.transaction import Row
 
 
 class Table(peewee.Model):

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, UsageError
-from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database, Transaction
+from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database
+from eventctl.store.transaction import Transaction
 
 T = TypeVar("T")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
+from eventctl.store.transaction import Transaction
 
 _KEPT = 20_000
 """How many sweeps are kept: two weeks of one a minute."""

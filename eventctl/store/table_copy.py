@@ -9,7 +9,8 @@ import peewee
 
 from eventctl.errors import StoreUnavailable
 from eventctl.store import schema
-from eventctl.store.database import Database, Row, Transaction, marks, text_of
+from eventctl.store.database import Database, marks, text_of
+from eventctl.store.transaction import Row, Transaction
 
 _FIRST_PAGE, _LARGEST_PAGE = 100, 1000
 """Rows."""

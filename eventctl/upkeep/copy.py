@@ -21,8 +21,9 @@ from typing import Any
 from eventctl.errors import UsageError
 from eventctl.models import State
 from eventctl.store import migrations, schema, table_copy
-from eventctl.store.database import Database, MissingTable, Row, Transaction
+from eventctl.store.database import Database, MissingTable
 from eventctl.store.table_copy import Snapshot, TableSpec
+from eventctl.store.transaction import Row, Transaction
 
 Progress = Callable[[int], None]
 """Called with how many rows were read since the last time."""

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from eventctl.config.model import Config, Handler
 from eventctl.models import REHEARSED, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.connect import database
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
 from eventctl.store.results import finish_in
+from eventctl.store.transaction import Transaction
 from eventctl.workers import handlers
 from eventctl.workers.handlers import End
 

@@ -14,10 +14,11 @@ from eventctl import config
 from eventctl.monitor.page.data import find_problems
 from eventctl.store import claims, migrations
 from eventctl.store.connect import open_store
-from eventctl.store.database import Database, Row
+from eventctl.store.database import Database
 from eventctl.store.pauses import Paused
 from eventctl.store.queries import failures, statistics
 from eventctl.store.queries.aggregate import Window
+from eventctl.store.transaction import Row
 from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.project import Project
 

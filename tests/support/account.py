@@ -121,7 +121,7 @@ def kills(amount, step, whom):
     # those of `add` included; -2 is before all, -1 is when it returns, 0 is after its
     # commit, before anybody is told.
     import eventctl.workers.worker
-    from eventctl.store.database import Transaction
+    from eventctl.store.transaction import Transaction
 
     def die(*args):
         os.kill(os.getpid() if whom == "worker" else os.getppid(), signal.SIGKILL)

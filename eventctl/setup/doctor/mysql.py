@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
+from eventctl.store.transaction import Transaction
 
 _FLUSH = "innodb_flush_log_at_trx_commit"
 _NAMES = (

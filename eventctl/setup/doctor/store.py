@@ -24,9 +24,10 @@ from eventctl.setup.doctor.findings import (
 )
 from eventctl.store import claims, migrations, schema
 from eventctl.store.connect import database
-from eventctl.store.database import Database, Transaction
+from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.queries import statistics
+from eventctl.store.transaction import Transaction
 
 _PATIENCE = 5.0
 """Seconds that the store has for each answer."""

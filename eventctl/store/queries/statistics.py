@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eventctl.models import HELD, Reason, State
-from eventctl.store.database import Database, Row, marks, text_of
+from eventctl.store.database import Database, marks, text_of
 from eventctl.store.pauses import Paused
 from eventctl.store.queries.aggregate import DeliveryRow, EventRow
+from eventctl.store.transaction import Row
 
 PAGE = 1000
 """How many events are read at once."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from eventctl.config.model import KINDS, Alert, Secret
+from eventctl.config.model import KINDS, Alert, Secret, UrlError
 from eventctl.config.urls import is_in_the_clear, parse_http
-from eventctl.config.values import TableReader, UrlError, given, near
+from eventctl.config.values import TableReader, given, near
 from eventctl.config.variables import names_in
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")

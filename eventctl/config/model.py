@@ -59,6 +59,15 @@ class EventConfig(NamedTuple):
     deadline: float | None = None
 
 
+class UrlError(ValueError):
+    """What is wrong with a URL, and how to fix it."""
+
+    def __init__(self, wrong: str, fix: str) -> None:
+        super().__init__(f"{wrong}; {fix}")
+        self.wrong = wrong
+        self.fix = fix
+
+
 class MySQLUrl(NamedTuple):
     """The parts of a `mysql://user:password@host1:port,host2/database` URL."""
 

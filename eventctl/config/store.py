@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from eventctl.config.model import MySQLUrl, Store
-from eventctl.config.values import TableReader, UrlError, given
+from eventctl.config.model import MySQLUrl, Store, UrlError
+from eventctl.config.values import TableReader, given
 from eventctl.config.variables import literal
 
 SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"

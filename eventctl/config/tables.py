@@ -17,9 +17,10 @@ from eventctl.config.model import (
     Report,
     Secret,
     SweepConfig,
+    UrlError,
 )
 from eventctl.config.store import read as read_store
-from eventctl.config.values import Mistakes, TableReader, UrlError, given, near
+from eventctl.config.values import Mistakes, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
 

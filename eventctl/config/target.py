@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 
 from eventctl.config import urls
-from eventctl.config.model import Store
+from eventctl.config.model import Store, UrlError
 from eventctl.config.store import SQLITE_FORM, parse_sqlite
-from eventctl.config.values import UrlError
 from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from eventctl.config.model import MySQLUrl, Secret
-from eventctl.config.values import UrlError
+from eventctl.config.model import MySQLUrl, Secret, UrlError
 
 MYSQL_FORM = "write mysql://user@host:3306/database"
 SMTP_FORM = "write smtp://user@host:587 or smtps://user@host:465"

@@ -32,15 +32,6 @@ class Mistakes:
         self.lines.append(printable(f"{place}: {wrong}; {fix}"))
 
 
-class UrlError(ValueError):
-    """What is wrong with a URL, and how to fix it."""
-
-    def __init__(self, wrong: str, fix: str) -> None:
-        super().__init__(f"{wrong}; {fix}")
-        self.wrong = wrong
-        self.fix = fix
-
-
 class TableReader:
     """Hands out the values of one table, and notes each mistake instead of raising it.
 

@@ -26,6 +26,7 @@ from eventctl.models import Result, Verdict
 from eventctl.monitor.heartbeat import Heartbeat
 from eventctl.run.dispatch import Interruption
 from eventctl.run.sweep_pass import Options, SweepPasses, Swept
+from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import open_store
@@ -104,7 +105,7 @@ class _Sweep:
         if swept.is_good:
             self._heartbeat.ended()
         self._complain_of_channels(swept.notified)
-        self._complain_of_spool()
+        self._complain_of_state()
         code = EXIT_FAILED if swept.notified.incidents or swept.notified.failures else EXIT_DONE
         return SweepResult(128 + swept.interrupted if swept.interrupted else code, swept.counts)
 
@@ -139,13 +140,15 @@ class _Sweep:
                 f"{what} was not accepted, and goes out with the next sweep: {error}",
             )
 
-    def _complain_of_spool(self) -> None:
+    def _complain_of_state(self) -> None:
         if wrong := spool_folder.exposed(self._state):
             is_root = os.geteuid() == 0
             until = "; until then root imports nothing from the spool" if is_root else ""
             self._complain("exposed", _AN_HOUR if is_root else _A_DAY, f"{wrong}{until}")
         if stuck := spool_folder.stuck(self._state):
             self._complain("stuck", _AN_HOUR, stuck)
+        if closed := closed_claims(self._state):
+            self._complain("closed", _AN_HOUR, closed)
 
     def _step_aside(self, lock: SweepLock) -> SweepResult:
         """Leave the work to the sweep that runs; name one that takes far too long."""

@@ -26,6 +26,10 @@ _SPACE = 65_536
 what is claimed at a time."""
 
 
+_NAME = 6
+"""Random bytes of a claimer's name."""
+
+
 class Claimer:
     """One process that claims: its lock, its journal, and the tokens that it makes."""
 
@@ -34,7 +38,7 @@ class Claimer:
         self._size = 0
         folder = state.folder("claims")
         while True:
-            self.name = os.urandom(6).hex()
+            self.name = os.urandom(_NAME).hex()
             self.path = folder / self.name
             self.fd = state.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             # A sweep may take the new file for a dead one's, before it is locked.
@@ -104,8 +108,9 @@ class DeadClaimers:
         self._seen_at: dict[str, int] = {}
         self._left_behind: set[str] = set()
         for name in sorted(os.listdir(state.folder("claims"))):
-            # To open and close our own file would lose its POSIX lock.
-            if name != own.name:
+            # To open and close our own file would lose its POSIX lock. What has another name
+            # is no claimer's.
+            if name != own.name and _is_claimer(name):
                 self._examine(name)
 
     def _examine(self, name: str) -> None:
@@ -113,6 +118,9 @@ class DeadClaimers:
         try:
             fd = self._state.open(path, os.O_RDWR)
         except FileNotFoundError:
+            return
+        except StateUnavailable:
+            self._left_behind.add(name)  # another user's: `closed_claims` names it
             return
         if not try_lock(fd):
             if _claimer_is_dead(fd):
@@ -170,6 +178,27 @@ class DeadClaimers:
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
+
+
+def closed_claims(state: StateFolder) -> str:
+    """Return one line if another user's claimer has a file that this one may not open, else ""."""
+    from eventctl.format.files import closed_to_us  # lazy: an emit need not load it
+
+    folder = state.path / "claims"
+    try:
+        paths = sorted(path for path in folder.iterdir() if _is_claimer(path.name))
+    except OSError:
+        return ""  # there is none, or nothing can be claimed, which has its own line
+    if not (closed := closed_to_us(paths)):
+        return ""
+    return (
+        f"{folder}: {closed}; what it has claimed waits until its lease ends: run eventctl as one"
+        " user, or set [store] group"
+    )
+
+
+def _is_claimer(name: str) -> bool:
+    return len(name) == 2 * _NAME and not set(name) - set("0123456789abcdef")
 
 
 def _parts(claim: str) -> tuple[str, str, str]:

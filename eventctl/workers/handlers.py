@@ -26,7 +26,7 @@ EX_DATAERR = 65
 EX_TEMPFAIL = 75
 
 _LONGEST_ERROR = 1_000
-_LONGEST_TRACEBACK = 16_000
+_LONGEST_REASON = _LONGEST_TRACEBACK = 16_000
 
 
 class Current(NamedTuple):
@@ -122,7 +122,8 @@ def run(
         assert handler.call is not None
         return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
-        return End(Outcome.DISCARDED, clean(str(verdict)) or "discarded by the handler")
+        reason = clean(_text_of(verdict))[:_LONGEST_REASON]
+        return End(Outcome.DISCARDED, reason or "discarded by the handler")
     except RetryLater as verdict:
         return _postponed(verdict)
     except BaseException as error:  # noqa: BLE001 - SystemExit ends the attempt, not the worker
@@ -267,7 +268,7 @@ def _postponed(verdict: RetryLater) -> End:
     try:
         delay = parse_duration(verdict.delay)
     except (TypeError, ValueError) as error:
-        return End(Outcome.FAILED, f"RetryLater: {error}")
+        return End(Outcome.FAILED, clean(f"RetryLater: {error}")[:_LONGEST_ERROR])
     return End(Outcome.POSTPONED, "to be run later, says the handler", delay=float(delay))
 
 
@@ -283,12 +284,15 @@ def signal_name(number: int) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an exception's type and text, cut to a length that a table can show."""
-    name = type(error).__name__
-    try:
-        text = str(error)
-    except Exception as another:  # noqa: BLE001 - the handler's own __str__
-        text = f"(its text cannot be had: {type(another).__name__})"
+    name, text = type(error).__name__, _text_of(error)
     return clean(f"{name}: {text}" if text else name)[:_LONGEST_ERROR]
+
+
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as another:  # noqa: BLE001 - the handler's own __str__
+        return f"(its text cannot be had: {type(another).__name__})"
 
 
 def clean(text: str) -> str:

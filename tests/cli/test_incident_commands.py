@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -234,8 +235,9 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
     project.execute("UPDATE eventctl_notice SET cause = 'x' WHERE delivery_id % 300 = 0")
     project.execute("UPDATE eventctl_notice SET kind = 'failed' WHERE delivery_id % 300 = 1")
     project.execute(
-        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = 9000000000000"
-        " WHERE id % 300 = 1"
+        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = ?"
+        " WHERE id % 300 = 1",
+        int(time.time() * 1000) + 55_000,  # what waits for longer than any policy says is due
     )
     project.run("sweep", check=1)
     if project.server:
@@ -266,8 +268,9 @@ def test_what_waits_behind_an_outage_is_found_by_the_index(project: Project, pos
     many_failed(project, 3000)
     project.execute("DELETE FROM eventctl_notice")
     project.execute(
-        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = 9000000000000"
-        " WHERE id % 300 = 1"
+        "UPDATE eventctl_delivery SET state = 'pending', reason = NULL, due_at = ?"
+        " WHERE id % 300 = 1",
+        int(time.time() * 1000) + 55_000,  # what waits for longer than any policy says is due
     )
     project.execute(
         "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"

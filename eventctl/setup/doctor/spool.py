@@ -9,6 +9,7 @@ from pathlib import Path
 from eventctl.config.model import Config
 from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
 _LONG = 300.0
@@ -34,6 +35,9 @@ def check_spool(config: Config, seen: Seen) -> Findings:
     if stuck := spool_folder.stuck(state):
         text, _, fix = stuck.rpartition(": ")
         yield problem("spool", text, fix)
+    if closed := closed_claims(state):
+        text, _, fix = closed.rpartition(": ")
+        yield problem("state", text, fix)
     waits = False
     for name, what, fix in _PLACES:
         folder = config.store.state / spool_folder.FOLDER / name

@@ -15,6 +15,7 @@ from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Throttle, keep_to_limit
 from tests.support import past
 from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.diagnosis import doctor, only
 from tests.support.look import count
 from tests.support.past import ids
 from tests.support.project import Project
@@ -38,6 +39,20 @@ def test_a_sweep_deletes_what_keep_has_outlived_and_is_silent(project: Project) 
     assert project.value("SELECT status FROM eventctl_event WHERE id = 123") == 2
     assert set(ids(project, "attempt", "delivery_id")) == {5, 6, 7, 8, 241, 242, 243, 244}
     assert ids(project, "sweep") == [3, 4]
+
+
+def test_doctor_says_where_sweeps_do_not_keep_up(project: Project) -> None:
+    past.write(project, KEEP)
+    past.record(project, 20)
+    past.fail(project, 1)
+    found = only(doctor(project, check=None), "keep", "processed events are still there")
+    assert (found.level, found.fix) == (
+        "problem",
+        "delete them now: eventctl prune --older-than 7776000s",
+    )
+    project.run("sweep")
+    levels = [line.level for line in doctor(project, check=None) if line.check == "keep"]
+    assert levels == ["ok"]
 
 
 def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project) -> None:

@@ -22,10 +22,11 @@ from eventctl.setup.doctor.findings import (
     spell,
     warning,
 )
-from eventctl.store import claims, migrations, schema
+from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
+from eventctl.store.pruning import Position, Wanted
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
@@ -34,6 +35,11 @@ _PATIENCE = 5.0
 
 _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
+
+_OVERDUE = 24 * 3600.0
+"""Seconds after which an event should be deleted that [store] keep has outlived,"""
+_MOST_OVERDUE = 1000
+"""and how many old events are looked at for one."""
 
 _LATE = 600.0
 """Seconds after which the last sweep is too long ago, unless they are rare by habit."""
@@ -72,6 +78,7 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
     if version == migrations.VERSION:
         yield from _incidents(opened)
         yield from _alerts(config, opened)
+        yield from _keep(config, opened)
 
 
 def _schema(version: int) -> Finding:
@@ -223,3 +230,21 @@ def _alerts(config: Config, opened: Database) -> Findings:
         )
     if channels and not refused:
         yield ok("alerts", f"{count(len(channels), 'channel')}: all messages were accepted")
+
+
+def _keep(config: Config, opened: Database) -> Findings:
+    """Say whether sweeps keep up with deleting what [store] keep has outlived."""
+    if config.store.keep is None:
+        return
+    overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
+    old = pruning.scan(opened, overdue, Position(), _MOST_OVERDUE)
+    if any(event.status in overdue.statuses for event in old):
+        kept = spell(config.store.keep)
+        yield problem(
+            "keep",
+            f"processed events are still there a day after their {kept} ([store] keep): sweeps"
+            " do not run, or more events come in than they have time to delete",
+            f"delete them now: eventctl prune --older-than {int(config.store.keep)}s",
+        )
+    else:
+        yield ok("keep", "no processed event is a day older than [store] keep")

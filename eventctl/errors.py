@@ -61,6 +61,10 @@ class StoreUnavailable(EventctlError):
     """The store cannot be reached or written now; the same call may succeed later."""
 
     exit_code = EXIT_NOT_RECORDED
+    is_passing = True
+    """Whether it may be over soon: not where the disk fails, or the file is damaged."""
+    needs_person = False
+    """Whether it is over once somebody has freed space or made it writable."""
 
 
 class StateUnavailable(StoreUnavailable):

@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import Any
 
-_LONGEST_NAME = 191
+LONGEST_NAME = 191
 """What a unique index holds of a column of utf8mb4, on every MySQL there is."""
 
 _CALL_FORM = 'write "module:callable", such as "shop.mail:welcome"'
@@ -184,7 +184,7 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
         close = near(text, handlers.made) if shown.startswith('"') else ""
         fix = close or f"add it to [handlers], or {_CALL_FORM}"
         table.mistake(key, f"{shown} is no handler of [handlers]", fix)
-    elif not _is_entry_point(text) or len(text) > _LONGEST_NAME:
+    elif not _is_entry_point(text) or len(text) > LONGEST_NAME:
         table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
     else:
         handlers.add(text, text)
@@ -196,8 +196,8 @@ def _check_name(table: TableReader, name: str) -> None:
     """Note a name that the store cannot keep apart, or that looks like an option."""
     if not name:
         table.mistake(name, "is an empty name", "give it one")
-    elif len(name) > _LONGEST_NAME:
-        table.mistake(name, "has too long a name", f"{_LONGEST_NAME} characters are the most")
+    elif len(name) > LONGEST_NAME:
+        table.mistake(name, "has too long a name", f"{LONGEST_NAME} characters are the most")
     elif any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
         table.mistake(name, "has a control character in its name", "take it out")
     elif name.startswith("-"):

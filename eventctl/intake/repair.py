@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+from eventctl.config.handlers import LONGEST_NAME
 from eventctl.config.model import Config
 from eventctl.format.files import user_name
 from eventctl.format.redact import MASK, Redaction
@@ -75,7 +76,8 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
     if error.part == "name":
         meant = nearest(name, config.events) if isinstance(name, str) else None
         if meant is None:
-            return [_unknown(config, name)] if isinstance(name, str) else []
+            may_be_added = isinstance(name, str) and len(name) <= LONGEST_NAME
+            return [_unknown(config, str(name))] if may_be_added else []
         fixes["name"] = ("if that is the event that was meant", f"name = {_sql(config, meant)}")
     why, change = fixes[error.part]
     return [(f"To fix it, in the database, {why}:", f"UPDATE {table} SET {change}{where}")]

@@ -105,7 +105,11 @@ class Interruption:
 
 
 class Dispatch:
-    """One process's running of deliveries, from a claim to what is written of it."""
+    """One process's running of deliveries, from a claim to what is written of it.
+
+    Results wait for a store that is away until their leases end; once nothing runs, for
+    `most_waited` seconds where only a person can bring it back.
+    """
 
     def __init__(
         self,
@@ -116,6 +120,7 @@ class Dispatch:
         interruption: Interruption,
         on_result: OnResult | None = None,
         most_queued: float = float("inf"),
+        most_waited: float = float("inf"),
     ) -> None:
         self._config = config
         self._database = database
@@ -129,6 +134,7 @@ class Dispatch:
         self._ends: list[tuple[Result, Verdict]] = []
         self._first_end = 0.0
         self._leases = leases(config)
+        self._most_waited = most_waited
         self._retry_at = 0.0
         """When a store that was away is tried again, by the monotonic clock."""
         self._looked_at = time.monotonic()
@@ -268,8 +274,8 @@ class Dispatch:
                 with self._database.patience(_GLANCE):
                     self.lost_claims += finish(self._database, self._ends, self._host)
                 self._ends = []
-            except (StoreUnavailable, StoreError):
-                if not self.pool.busy and self._has_waited_enough(since):
+            except (StoreUnavailable, StoreError) as error:
+                if not self.pool.busy and self._has_waited_enough(since, error):
                     raise
                 self._retry_at = time.monotonic() + _AWAY
                 if self.pool.busy:
@@ -278,12 +284,18 @@ class Dispatch:
                 self._interruption.wait(_AWAY)
         self._retry_at = 0.0
 
-    def _has_waited_enough(self, since: float) -> bool:
-        """Return whether results that wait for the store have no lease any more; whoever
-        interrupts waits for [store] timeout at the most.
+    def _has_waited_enough(self, since: float, error: StoreUnavailable | StoreError) -> bool:
+        """Return whether results that wait for the store have no lease any more, or nobody should
+        wait for as long: a person who interrupts waits for [store] timeout at the most, and what
+        does not pass by itself is only tried again.
         """
+        waited = time.monotonic() - since
+        if isinstance(error, StoreUnavailable):
+            if error.needs_person and waited >= self._most_waited:
+                return True
+            if not error.is_passing and waited >= 2 * _AWAY:
+                return True
         if self._interruption.signal:
-            waited = time.monotonic() - since
             return self._interruption.count > 1 or waited >= self._config.store.timeout
         last = max(
             each.start_by - START_WINDOW + self._leases[each.handler] / 1000

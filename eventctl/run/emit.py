@@ -67,7 +67,7 @@ def emit(
         raise
     try:
         if runner:
-            return runner.run(database, deliveries, on_result)
+            return runner.run(database, deliveries, on_result, config.store.timeout)
     except Exception as error:  # noqa: BLE001 - the event is recorded: the sweep has the rest
         refused = reason(error)
     if refused:
@@ -135,13 +135,23 @@ class _Runner:
         leases, start_by = self._dispatch.leases(self._config), self._dispatch.start_by()
         return events.record_claimed(database, event, self._token, leases, start_by)
 
-    def run(self, database: Database, deliveries: list[Delivery], on_result: OnResult) -> int:
-        """Run the claimed deliveries; return the signal that interrupted it, or 0."""
+    def run(
+        self,
+        database: Database,
+        deliveries: list[Delivery],
+        on_result: OnResult,
+        most_waited: float = float("inf"),
+    ) -> int:
+        """Run the claimed deliveries; return the signal that interrupted it, or 0.
+
+        `most_waited` is in seconds (see `Dispatch`).
+        """
         clean = False
         pool = self._pool
         try:
             dispatch = self._dispatch.Dispatch(
-                self._config, database, self.claimer, pool, self._interruption, on_result
+                *(self._config, database, self.claimer, pool, self._interruption, on_result),
+                most_waited=most_waited,
             )
             if len(deliveries) <= pool.jobs:
                 # Each worker has one, and may end while the result is written.

@@ -274,7 +274,12 @@ class Database(ABC):
     def translated(self, error: Exception) -> Exception:
         """Return the error that callers know, with one line for a person to read."""
         text = f"the store ({self.describe()}) {self.explain(error)}"
-        return StoreError(text) if self.classify(error) == REFUSED else StoreUnavailable(text)
+        kind = self.classify(error)
+        if kind == REFUSED:
+            return StoreError(text)
+        unavailable = StoreUnavailable(text)
+        unavailable.needs_person = kind == UNAVAILABLE
+        return unavailable
 
     @abstractmethod
     def translate(self, sql: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from eventctl.config.model import Store
-from eventctl.errors import StoreError, UsageError
+from eventctl.errors import StoreError, StoreUnavailable, UsageError
 from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database
 from eventctl.store.transaction import Transaction
 
@@ -135,6 +135,14 @@ class SqliteDatabase(Database):
             *(lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB, lite.SQLITE_PERM, lite.SQLITE_AUTH),
         )
         return UNAVAILABLE if code & 0xFF in unavailable else FAULT
+
+    def translated(self, error: Exception) -> Exception:
+        known = super().translated(error)
+        if isinstance(known, StoreUnavailable):
+            primary, lite = getattr(error, "sqlite_errorcode", 0) & 0xFF, self.driver
+            lasting = (lite.SQLITE_IOERR, lite.SQLITE_CORRUPT, lite.SQLITE_NOTADB)
+            known.is_passing = primary not in lasting
+        return known
 
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -239,7 +239,7 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
         "UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id IN (1, 3)"
     )
     project.run("cancel", "4")
-    project.execute("UPDATE eventctl_delivery SET due_at = due_at + 90000 WHERE event_id = 2")
+    project.execute("UPDATE eventctl_delivery SET due_at = due_at + 30000 WHERE event_id = 2")
     post.refuse("")
     project.run("sweep", check=None)
     (mail,) = post.mails()

@@ -85,7 +85,8 @@ def test_a_row_of_the_outbox(project: Project, case: str) -> None:
         sent = project.run("sweep", check=1).stdout
         assert "in a shell" not in sent
         commands = [each for each in printed(sent) if not each.startswith("SELECT")]
-        assert len(commands) == 2
+        # No event can have so long a name: it can only be dropped.
+        assert len(commands) == (1 if case == "long name" else 2)
         apply(project, commands[number])
         assert_ended(project)
         assert look.count(project, "outbox") == 0

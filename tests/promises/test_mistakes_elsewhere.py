@@ -30,12 +30,12 @@ def each_once(mistakes: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 ELSEWHERE = {
-    "slack": ('[[alerts]]\nslack = "${SLACK_WEBHOOK_URL}"\n', "SLACK_WEBHOOK_URL"),
+    "slack": ("[[alerts]]\nslack = 5\n", "slack"),
     "report type": ("[report]\nmail_to = 5\n", "mail_to"),
     "report password": (
         '[report]\nmail_to = ["ops@example.com"]\nsmtp = "smtp://ops@127.0.0.1"\n'
-        'smtp_password = "${SMTP_PASSWORD}"\n',
-        "SMTP_PASSWORD",
+        "smtp_password = 5\n",
+        "smtp_password",
     ),
     "alerts type": ('alerts = "ops@example.com"\n', "alerts"),
     "redact": ("redact = 5\n", "redact"),

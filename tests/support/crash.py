@@ -308,9 +308,14 @@ def _claimers(project: Project) -> set[Path]:
     return set((project.folder / "state" / "claims").glob("*"))
 
 
+def _journal(path: Path) -> list[str]:
+    # What is not written yet of its space is zeros.
+    return path.read_text("ascii").replace("\0", "").splitlines()
+
+
 def _marked(claimers: set[Path]) -> set[int]:
     """Return the deliveries that these have marked as about to be started."""
-    lines = [line for path in claimers for line in path.read_text("ascii").splitlines()]
+    lines = [line for path in claimers for line in _journal(path)]
     return {int(line.split()[1]) for line in lines}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from tests.support.project import Project
 
 
@@ -25,6 +27,7 @@ def tell_of_all(project: Project) -> None:
     """
     for table in ("incident", "member", "telling"):
         project.execute(f"DELETE FROM eventctl_{table}")
+    later = int(time.time() * 1000) + 3_600_000  # what waits longer than any policy says is due
     columns = (
         "`key`, kind, handler, fingerprint, open_as, error, traceback, output, names, event_ids,"
         " count, attempts, opened_at, last_at, ended_at"
@@ -57,5 +60,5 @@ def tell_of_all(project: Project) -> None:
     project.execute(
         "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count, due_at)"
         " SELECT id, 'report', 'open', 1, 1, CASE WHEN open_as IS NULL THEN NULL"
-        " ELSE 9000000000000 END FROM eventctl_incident"
+        f" ELSE {later} END FROM eventctl_incident"
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from contextlib import suppress
 
 from eventctl.errors import StateUnavailable
 from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
@@ -68,8 +69,9 @@ class Claimer:
     def forget(self) -> None:
         """Empty the journal: all that was started has ended, and is in the store."""
         if used := os.lseek(self.fd, 0, os.SEEK_CUR):
-            os.pwrite(self.fd, bytes(used), 0)  # its space is kept
-            os.lseek(self.fd, 0, os.SEEK_SET)
+            with suppress(OSError):  # what stays noted is in the store as well, and harms nothing
+                os.pwrite(self.fd, bytes(used), 0)  # its space is kept
+                os.lseek(self.fd, 0, os.SEEK_SET)
 
     def _make_space(self) -> None:
         used = os.lseek(self.fd, 0, os.SEEK_CUR)

@@ -22,7 +22,9 @@ def due(tx: Transaction) -> tuple[list[int], list[Notice]]:
     what is late and over. A notice has no traceback and no output yet: see `last_words`.
     """
     rows = tx.rows(
-        f"SELECT id FROM eventctl_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?{tx.lock}",
+        # What is due later may be a notice for each event: it must be neither read nor locked.
+        f"SELECT id FROM eventctl_notice {tx.by_index.format('eventctl_notice_due')}"
+        f" WHERE due_at <= ? ORDER BY due_at, id LIMIT ?{tx.lock}",
         (tx.now(), BATCH),
     )
     ids = [row[0] for row in rows]

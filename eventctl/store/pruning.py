@@ -16,6 +16,7 @@ from eventctl.store.database import Database, marks
 from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
+_MEMBER_EVENT = "eventctl_member_event"
 
 
 class Position(NamedTuple):
@@ -139,11 +140,19 @@ def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
         f" WHERE d.event_id IN ({marks(ids)})",
         ids,
     )
-    return unreported + tx.rows(
-        "SELECT m.event_id FROM eventctl_member m JOIN eventctl_incident i ON i.id = m.incident_id"
-        f" WHERE m.event_id IN ({marks(ids)}) AND i.open_as IS NOT NULL",
+    # Not one query with a join: that would begin at the incident, and read all of its members.
+    of_incidents = tx.rows(
+        f"SELECT event_id, incident_id FROM eventctl_member {tx.by_index.format(_MEMBER_EVENT)}"
+        f" WHERE event_id IN ({marks(ids)})",
         ids,
     )
+    incidents = {incident_id for _, incident_id in of_incidents}
+    still_open = tx.rows(
+        f"SELECT id FROM eventctl_incident WHERE id IN ({marks(incidents) or 'NULL'})"
+        " AND open_as IS NOT NULL",
+        list(incidents),
+    )
+    return unreported + [row[:1] for row in of_incidents if row[1:] in still_open]
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:

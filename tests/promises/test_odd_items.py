@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import look, needs
 from tests.support.away import STORE, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -60,7 +60,7 @@ def small_packets(project: Project) -> Iterator[Project]:
         project.server.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("text", ["x" * 70_000, '"\\' * 20_000, "é" * 40_000])
 def test_larger_than_the_servers_packet(small_packets: Project, text: str) -> None:
     project = small_packets

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.transaction import Transaction
 
 _FLUSH = "innodb_flush_log_at_trx_commit"
@@ -25,7 +26,16 @@ def check_server(opened: Database) -> Findings:
         return dict(settings), dict(status)
 
     settings, status = opened.transaction(ask)
-    yield ok("store", f"{opened.describe()}, {settings.get('version', 'version unknown')}")
+    version = settings.get("version", "version unknown")
+    maker = "" if "MariaDB" in version else "MySQL "
+    yield ok("store", f"{opened.describe()}, {maker}{version}")
+    assert isinstance(opened, MySQLDatabase)
+    for host, failure in opened.passed_over.items():
+        text = f"{host} is passed over: {opened.why(failure)}"
+        if opened.is_read_only(failure):
+            yield ok("store", text)
+        else:
+            yield warning("store", text, "fix that, or take it out of [store] url")
     yield from judge(settings, opened.store.max_args)
     yield from judge_cluster(settings, status)
 

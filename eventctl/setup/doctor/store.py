@@ -26,6 +26,7 @@ from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.pruning import Position, Wanted
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
@@ -101,8 +102,14 @@ class _Undo(Exception):
     """Ends a transaction that is not to be committed."""
 
 
+class _ReadOnly(Exception):
+    """The server takes no writes from anybody."""
+
+
 def _rights(opened: Database) -> Findings:
-    """Try each right on each table, in a transaction that is rolled back."""
+    """Try each right on each table, in a transaction that is rolled back. Where the server takes
+    no writes, `check_server` has said so, and there is nothing to try.
+    """
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -112,6 +119,8 @@ def _rights(opened: Database) -> Findings:
             try:
                 tx.execute(statement)
             except opened.driver.Error as error:
+                if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
+                    raise _ReadOnly from error
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
@@ -121,6 +130,8 @@ def _rights(opened: Database) -> Findings:
     except _Undo:
         if not refused:
             yield ok("rights", "SELECT, INSERT, UPDATE and DELETE on every table")
+    except _ReadOnly:
+        return
     except opened.driver.Error as error:
         yield problem("rights", str(opened.translated(error)), "fix that, or run as another user")
         return

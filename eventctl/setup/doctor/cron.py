@@ -1,7 +1,7 @@
 """Cron: is there a line that sweeps this events.toml, and is anybody there to run it?
 
 Best effort: a line can call eventctl through a script, and something else than cron may
-sweep. So where sweeps do run, a line that is not found is no problem.
+sweep. So where sweeps keep time by themselves, a line that is not found is no problem.
 """
 
 from __future__ import annotations
@@ -19,10 +19,7 @@ from eventctl.config.variables import secrets
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
-_RECENT = 300.0
-"""Seconds since the last sweep within which something plainly sweeps."""
-
-_DAEMONS = ("cron", "crond", "fcron", "dcron", "bcron-sched")
+_DAEMONS = {"cron", "crond", "fcron", "dcron", "bcron-sched"}
 _SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = Path("/etc/cron.d")
 
@@ -51,20 +48,22 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
         crontabs[places] = crontab.read()
     except crontab.CrontabError as error:
         places += f" (not readable: {error})"
-    crontabs |= _system_crontabs()
+    for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
+        if path.is_file() and os.access(path, os.R_OK):
+            crontabs[str(path)] = path.read_bytes()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
     found = [line for line in lines if _is_for(line, config.path)]
     install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
+    for line in found:
+        yield from _check_line(line, config, install)
     if found:
-        for line in found:
-            yield from _check_line(line, config, install)
         yield from check_daemon(seen)
-    elif seen.swept_ago is not None and seen.swept_ago < _RECENT:
-        yield ok("cron", f"no line for this file in {places}, but sweeps run")
+    elif seen.regular:
+        yield ok(f"no line for this file in {places}, but sweeps run {seen.regular}")
     else:
         text = f"no line sweeps this file (checked {places}): failures are not retried"
-        yield problem("cron", text, install)
+        yield problem(text, install)
 
 
 def check_daemon(seen: Seen) -> Findings:
@@ -75,20 +74,10 @@ def check_daemon(seen: Seen) -> Findings:
             names.add(process.read_text(encoding="utf-8", errors="replace").strip())
         except OSError:
             continue  # it has ended
-    if names.intersection(_DAEMONS):
-        yield ok("cron", "the cron daemon is running")
-    elif seen.swept_ago is None or seen.swept_ago > _RECENT:
-        yield problem("cron", "no cron daemon is running", "start it: systemctl enable --now cron")
-
-
-def _system_crontabs() -> dict[str, bytes]:
-    found = {}
-    for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
-        try:
-            found[str(path)] = path.read_bytes()
-        except OSError:
-            continue  # not for this user to read, or not there
-    return found
+    if _DAEMONS & names:
+        yield ok("the cron daemon is running")
+    elif not seen.regular:
+        yield problem("no cron daemon is running", "start it: systemctl enable --now cron")
 
 
 def _lines(where: str, content: bytes) -> Iterator[Line]:
@@ -124,29 +113,22 @@ def _is_for(line: Line, path: Path) -> bool:
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
-    yield ok("cron", f"a line in {line.crontab} runs the sweep")
+    yield ok(f"a line in {line.crontab} runs the sweep")
+    private = f"{config.env_file.file}, a file of mode 600"
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
-        yield problem("cron", f"its program {program} does not exist", install)
+        yield problem(f"its program {program} does not exist", install)
     if line.settings.get("MAILTO") == "" and not config.report.mail_to:
-        yield problem(
-            "cron",
-            "its MAILTO is empty: cron discards the sweep's report",
-            "add an address (crontab -e), or set mail_to in [report]",
-        )
+        fix = "add an address (crontab -e), or set mail_to in [report]"
+        yield problem("its MAILTO is empty: cron discards the sweep's report", fix)
     if missing := crontab.unset(config, line.content):
-        yield warning(
-            "cron",
-            f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
-            " not have it",
-            f"write {missing[0]}=… into {config.env_file.file}, a file of mode 600",
-        )
+        text = f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
+        yield warning(f"{text} not have it", f"write {missing[0]}=… into {private}")
     if found := _secrets_in(line, secrets(config.path)):
         yield warning(
-            "cron",
             f"{line.crontab} has {', '.join(found)}, and cron writes that into each of its mails",
-            f"move it into {config.env_file.file}, a file of mode 600; what handlers take from"
-            " the environment, into a file that they read",
+            f"move it into {private}; what handlers take from the environment, into a file that"
+            " they read",
         )
 
 

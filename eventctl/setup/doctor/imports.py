@@ -1,7 +1,7 @@
 """Import handlers in a process of their own: `python -m eventctl.setup.doctor.imports`.
 
-Its arguments are the path of events.toml and entry points. It prints one line of JSON:
-for each entry point the error, its place, and the module that is missing.
+Its arguments are the path of events.toml and entry points. It prints one line of JSON: for
+each entry point that cannot be used, what is wrong and how to fix it.
 """
 
 from __future__ import annotations
@@ -15,25 +15,35 @@ from collections.abc import Callable
 from pathlib import Path
 
 from eventctl.config import load
+from eventctl.config.model import Config
 from eventctl.workers import handlers
 
-Answer = tuple[str, str, str | None]
-"""The error and its place, "" where there is none; the missing module, "" for a missing name
-in one, None for any other error."""
+
+def attempt(config: Config, module: str) -> str:
+    """Return how a person sees the whole error."""
+    path = ":".join(map(str, config.pythonpath))
+    return f"try it with: PYTHONPATH={path} {sys.executable} -c 'import {module}'"
 
 
-def _import(call: str) -> Answer:
+def _look_at(config: Config, call: str) -> tuple[str, str] | None:
+    """Import one; return what is wrong and how to fix it, None where it can be used."""
+    module = call.partition(":")[0]
+    fix = attempt(config, module)
     try:
-        if _yields(handlers.load(call)):
-            return handlers.NOT_RUN, "", None
-    except ModuleNotFoundError as error:
-        return handlers.describe(error), _place(error), error.name or ""
-    except (AttributeError, TypeError) as error:
-        place = _place(error)
-        return handlers.describe(error), place, None if place else ""
+        if not _yields(handlers.load(call)):
+            return None
+        fix = "write it without yield, or call the generator from a plain function"
+        return f"{call} cannot be used: {handlers.NOT_RUN}", fix
     except BaseException as error:  # noqa: BLE001 - SystemExit at import is a finding, too
-        return handlers.describe(error), _place(error), None
-    return "", "", None
+        place, missing = _place(error), getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and missing:
+            fix = f"install it: {sys.executable} -m pip install … (the package that has {missing})"
+            if f"{module}.".startswith(f"{missing}."):
+                folders = ", ".join(map(str, config.pythonpath))
+                fix = f"add its folder to pythonpath (now {folders}), or fix the name in [handlers]"
+        elif isinstance(error, AttributeError | TypeError) and not place:
+            fix = "fix the name in [handlers], or define it there"
+        return f"{call} cannot be used: {handlers.describe(error)}{place}", fix
 
 
 def _yields(function: Callable[..., object]) -> bool:
@@ -47,15 +57,12 @@ def _yields(function: Callable[..., object]) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last step that was a handler's own."""
-    own = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename not in (__file__, handlers.__file__)
-        and not frame.filename.startswith("<")
-        and not frame.filename.endswith("importlib/__init__.py")
-    ]
-    return f"{own[-1].filename}:{own[-1].lineno}" if own else ""
+    """Return file and line of the last step that was a handler's own, in brackets, or ""."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        ours = frame.filename in (__file__, handlers.__file__) or frame.filename.startswith("<")
+        if not ours and not frame.filename.endswith("importlib/__init__.py"):
+            return f" ({frame.filename}:{frame.lineno})"
+    return ""
 
 
 def main() -> None:
@@ -64,8 +71,9 @@ def main() -> None:
     # What a module prints as it is imported goes to stderr: stdout is for the answers.
     answers = os.dup(1)
     os.dup2(2, 1)
-    handlers.settle_in(load(Path(path)))
-    line = json.dumps({call: _import(call) for call in calls}) + "\n"
+    config = load(Path(path))
+    handlers.settle_in(config)
+    line = json.dumps({call: _look_at(config, call) for call in calls}) + "\n"
     with open(answers, "w", encoding="utf-8") as file:
         file.write(line)
     os._exit(0)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import shlex
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 
+from eventctl.setup.doctor.files import group_id
 from eventctl.setup.doctor.findings import Findings, ok, problem, spell, warning
 from eventctl.store.database import Database
 from eventctl.store.sqlite import BESIDE
@@ -22,65 +21,47 @@ def check_place(file: Path) -> Findings:
     """Check the place of a file that is not there yet."""
     folder = file.parent
     if not folder.is_dir():
-        yield problem("store", f"the folder {folder} does not exist", f"mkdir -p {folder}")
+        yield problem(f"the folder {folder} does not exist", f"mkdir -p {folder}")
     elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        text = f"{file} does not exist, and this user may not write to {folder}"
         fix = "give this user write access, or choose another place with [store] url"
-        yield problem("store", text, fix)
+        yield problem(f"{file} does not exist, and this user may not write to {folder}", fix)
     else:
-        yield ok("store", f"{file} does not exist yet: the first command creates it")
+        yield ok(f"{file} does not exist yet: the first command creates it")
 
 
 def check_file(opened: Database) -> Findings:
     """Check a file that could be opened."""
-    connection = opened.connection
-    size = connection.execute(
-        "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
-    ).fetchone()[0]
-    version = connection.execute("SELECT sqlite_version()").fetchone()[0]
-    mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
-    yield ok("store", f"{opened.describe()}, {size / 1e6:.1f} MB, SQLite {version}")
+    assert opened.store.sqlite is not None
+    size, version, mode = opened.connection.execute(
+        "SELECT page_count * page_size, sqlite_version(), journal_mode"
+        " FROM pragma_page_count, pragma_page_size, pragma_journal_mode"
+    ).fetchone()
+    yield ok(f"{opened.describe()}, {size / 1e6:.1f} MB, SQLite {version}")
     if mode != "wal":
         text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
-        yield problem("store", text, "move it to a local disk, or use MySQL")
-    yield from _readers(opened)
-    yield from _sharing(opened)
+        yield problem(text, "move it to a local disk, or use MySQL")
+    # SQLite's other files are beside the file, and not beside a link to it.
+    yield from _access(opened.store.sqlite.resolve(), opened.store.group)
     yield from _wholeness(opened)
 
 
-def _readers(opened: Database) -> Findings:
-    """Check that nobody but the owner and [store] group can read what events are about."""
-    assert opened.store.sqlite is not None
-    file = opened.store.sqlite.resolve()
-    wanted = 0o660 if opened.store.group else 0o600
-    exposed = []
-    for path in (file, *(file.with_name(f"{file.name}{end}") for end in BESIDE)):
-        with suppress(FileNotFoundError):
-            if stat.S_IMODE(path.stat().st_mode) & ~wanted & 0o077:
-                exposed.append(path)
+def _access(file: Path, group: str | None) -> Findings:
+    """Check that its owner and [store] group can read and write it, and nobody else."""
+    wanted = 0o660 if group else 0o600
+    paths = [file, *(file.with_name(f"{file.name}{end}") for end in BESIDE)]
+    exposed = [path for path in paths if path.exists() and path.stat().st_mode & ~wanted & 0o077]
     if exposed:
-        yield warning(
-            "store",
-            f"others can read {', '.join(path.name for path in exposed)}, and so all args",
-            f"chmod {wanted:o} {' '.join(shlex.quote(str(path)) for path in exposed)}",
+        names, quoted = (
+            (path.name for path in exposed),
+            (shlex.quote(str(path)) for path in exposed),
         )
-
-
-def _sharing(opened: Database) -> Findings:
-    """Check that who may write the store may also write what SQLite puts beside it."""
-    file, group = opened.store.sqlite, opened.store.group
-    if file is None or group is None:
-        return
-    try:
-        wanted = grp.getgrnam(group).gr_gid
-    except KeyError:
-        return  # the check of the state folder says so
-    file = file.resolve()  # SQLite's other files are beside it, and not beside a link to it
+        text = f"others can read {', '.join(names)}, and so all args"
+        yield warning(text, f"chmod {wanted:o} {' '.join(quoted)}")
+    number = group_id(group)  # where there is no such group, the check of the state folder says so
     there, folder = file.stat(), file.parent.stat()
-    is_shared = there.st_gid == wanted and there.st_mode & stat.S_IWGRP
-    if is_shared and not (folder.st_gid == wanted and folder.st_mode & stat.S_ISGID):
+    is_shared = there.st_gid == number and there.st_mode & stat.S_IWGRP
+    if is_shared and not (folder.st_gid == number and folder.st_mode & stat.S_ISGID):
         yield problem(
-            "store",
             f"new files in {file.parent} do not get the group {group}: if one user creates"
             f" {file.name}-wal, the others cannot use it",
             f"chgrp {group} {file.parent} {file}*; chmod 2770 {file.parent}",
@@ -93,24 +74,14 @@ def _wholeness(opened: Database) -> Findings:
     connection.set_progress_handler(lambda: time.monotonic() > until, 10_000)
     try:
         found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
-    except opened.driver.OperationalError as error:
-        if time.monotonic() <= until:
-            yield problem("store", str(opened.translated(error)), "restore it from a backup")
-        else:
-            text = (
-                f"no damage found within {spell(_PATIENCE)}; the file is too large for a full check"
-            )
-            yield ok("store", text)
-        return
     except opened.driver.DatabaseError as error:
-        found = [str(error)]
+        found = [str(opened.translated(error))]
     finally:
         connection.set_progress_handler(None, 0)
     if found == ["ok"]:
-        yield ok("store", "no damage found (quick_check)")
+        yield ok("no damage found (quick_check)")
+    elif time.monotonic() > until:
+        yield ok(f"no damage found within {spell(_PATIENCE)}; the file is too large for a check")
     else:
-        yield problem(
-            "store",
-            f"it is damaged: {'; '.join(found)}",
-            "restore it from a backup, or recover the data: sqlite3 events.db .recover",
-        )
+        fix = "restore it from a backup, or recover the data: sqlite3 events.db .recover"
+        yield problem(f"it is damaged: {'; '.join(found)}", fix)

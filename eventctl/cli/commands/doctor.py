@@ -47,7 +47,7 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
       eventctl doctor --json | jq -r '.findings[] | select(.level == "problem") | .fix'
       sudo -u shop eventctl --config /srv/shop/events.toml doctor
     """
-    named = click.get_current_context().find_root().params.get("config")
+    named = context.option
     config, first = doctor.read_config(named)
     found = [*first, *(doctor.examine(config) if config else doctor.without_config())]
     found.sort(key=lambda each: _LEVELS.index(each.level))

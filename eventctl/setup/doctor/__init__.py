@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from eventctl.config.model import Config
-from eventctl.setup.doctor import cron, files, handlers, mail, releases, store
+from eventctl.setup.doctor import cron, files, handlers, releases, store
 from eventctl.setup.doctor.config import read_config
 from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, named
 
@@ -24,7 +24,7 @@ _CHECKS: tuple[tuple[str, str, Callable[[Config, Seen], Findings]], ...] = (
     ("disk", "", files.check_disks),
     ("spool", "it is empty", files.check_spool),
     ("cron", "", cron.check_crontabs),
-    ("mail", "", mail.check_mail),
+    ("mail", "", cron.check_mail),
 )
 """Name, what is said where a check finds nothing, and the check."""
 

@@ -1,4 +1,4 @@
-"""Cron: is there a line that sweeps this events.toml, and is anybody there to run it?
+"""Cron and mail: does something run the sweep, and can it notify a person? Nothing is sent.
 
 Best effort: a line can call eventctl through a script, and something else than cron may
 sweep. So where sweeps keep time by themselves, a line that is not found is no problem.
@@ -13,15 +13,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from eventctl.alerts.transport import smtp
 from eventctl.config.loader import PLACES
 from eventctl.config.model import Config
 from eventctl.config.variables import secrets
+from eventctl.errors import ChannelError
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
 _DAEMONS = {"cron", "crond", "fcron", "dcron", "bcron-sched"}
 _SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = Path("/etc/cron.d")
+
+SENDMAIL = "/usr/sbin/sendmail"
+PATIENCE = 5.0
+"""Seconds for the whole dialogue with the mail server."""
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
@@ -136,3 +142,39 @@ def _secrets_in(line: Line, names: set[str]) -> list[str]:
     """Return the names of the secrets that a crontab sets, above the line or in it."""
     there = [*line.settings, *(word.partition("=")[0] for word in line.words if "=" in word)]
     return sorted({name for name in there if name in names or _SECRET.search(name)})
+
+
+def check_mail(config: Config, seen: Seen) -> Findings:
+    """Check for the sendmail program, or talk to the mail server as far as the password."""
+    report = config.report
+    people = ", ".join(report.mail_to)
+    others = [alert.name for alert in config.alerts if alert.wants("exhausted")]
+    if others:
+        yield ok(f"failed deliveries are reported to {', '.join(others)}")
+    if people and report.smtp:
+        try:
+            how = smtp.probe(report, total=PATIENCE, step=PATIENCE)
+            yield ok(f"to {people} by {how}")
+        except ChannelError as error:
+            text = str(error).replace("the report could not be mailed by", "the mail server", 1)
+            fix = "fix smtp and smtp_password in [report], or the server; reports wait until then"
+            yield problem(text, fix)
+    elif people and _is_program(report.sendmail or SENDMAIL):
+        yield ok(f"to {people} by {report.sendmail}")
+    elif people:
+        fix = "install a mail server (apt-get install msmtp-mta), or set smtp in [report]"
+        text = f"the program {report.sendmail}, which sends the mail, does not exist"
+        yield problem(text, fix)
+    elif report.print and _is_program(SENDMAIL):
+        yield ok(f"the sweep prints its report, and cron mails it with {SENDMAIL}")
+    elif report.print and not others:
+        yield problem(
+            f"[report] has no mail_to, and cron requires {SENDMAIL}, which is missing, to mail"
+            " what the sweep prints: nobody would be notified",
+            "set mail_to and smtp in [report], or install a mail server (apt-get install"
+            " msmtp-mta)",
+        )
+
+
+def _is_program(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.X_OK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +13,7 @@ from statistics import median
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import printable
-from eventctl.setup.doctor import mysql, sqlite
+from eventctl.setup.doctor.database import check_file, check_place, check_server
 from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, spell, warning
 from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
@@ -45,12 +45,12 @@ def check_store(config: Config, seen: Seen) -> Findings:
     """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
     if settings.sqlite and not settings.sqlite.exists():
-        yield from sqlite.check_place(settings.sqlite)
+        yield from check_place(settings.sqlite)
         return
     try:
         with database(settings) as opened:
             version = migrations.version(opened)
-            yield from (sqlite.check_file if settings.sqlite else mysql.check_server)(opened)
+            yield from (check_file if settings.sqlite else check_server)(opened)
             yield from named("schema", "", partial(_schema, version))
             for needs, name, fine, check in _CHECKS:
                 if needs <= version <= migrations.VERSION:
@@ -112,21 +112,16 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
             yield problem(f"no {names} on {table} ({said})", fix)
 
 
-def _trials() -> list[tuple[str, str, str]]:
-    """Return table, right and a statement that needs it and does nothing."""
-    trials = []
+def _trials() -> Iterator[tuple[str, str, str]]:
+    """Yield table, right and a statement that needs it and does nothing."""
     for model in schema.TABLES:
         table = model._meta.table_name
         fields = [f"`{field.column_name}`" for field in model._meta.sorted_fields]
-        columns, last = ", ".join(fields), fields[-1]
-        select = f"SELECT {columns} FROM {table} WHERE 1 = 0"
-        trials += [
-            (table, "SELECT", select),
-            (table, "INSERT", f"INSERT INTO {table} ({columns}) {select}"),
-            (table, "UPDATE", f"UPDATE {table} SET {last} = {last} WHERE 1 = 0"),
-            (table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"),
-        ]
-    return trials
+        select = f"SELECT {', '.join(fields)} FROM {table} WHERE 1 = 0"
+        yield table, "SELECT", select
+        yield table, "INSERT", f"INSERT INTO {table} ({', '.join(fields)}) {select}"
+        yield table, "UPDATE", f"UPDATE {table} SET {fields[-1]} = {fields[-1]} WHERE 1 = 0"
+        yield table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"
 
 
 def _clock(config: Config, opened: Database, seen: Seen) -> Findings:

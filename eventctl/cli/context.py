@@ -21,7 +21,8 @@ class Context:
     """One command line's context; click hands it on as `ctx.obj`."""
 
     def __init__(self, config: str | None, needs: Needs = Needs.TO_RECORD) -> None:
-        self._option = config
+        self.option = config
+        """The value of --config."""
         self._needs = needs
 
     @cached_property
@@ -30,7 +31,7 @@ class Context:
 
         A mistake in a part that is not needed to record events is named, and stops nothing.
         """
-        config = configuration.load(configuration.find(self._option), self._needs)
+        config = configuration.load(configuration.find(self.option), self._needs)
         if config.mistakes:
             first, *others = config.mistakes
             more = f" (and {len(others)} more: see eventctl doctor)" if others else ""
@@ -44,7 +45,7 @@ class Context:
     def path(self) -> Path | None:
         """The path of events.toml; None where there is none."""
         try:
-            return configuration.find(self._option)
+            return configuration.find(self.option)
         except ConfigError:
             return None
 

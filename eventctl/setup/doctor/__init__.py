@@ -1,7 +1,7 @@
-"""What is wrong with a project, and how to fix it. One file for each concern.
+"""Find what is wrong with a project, and how to fix it. One file for each concern.
 
-A check is a function that yields findings. It changes nothing: it makes no table, no
-file, and sends nothing. Nor does it fail: what keeps it from looking is a finding, too.
+A check is a function that yields findings. It changes nothing: it creates no table and no file,
+and sends nothing. It does not raise: an error is a finding, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHECKS: tuple[tuple[str, Callable[[Config, Seen], Findings]], ...] = (
 
 
 def examine(config: Config) -> Findings:
-    """Yield what there is to say of a project, as it is found."""
+    """Yield the findings about a project as they come."""
     seen = Seen()
     for name, check in _CHECKS:
         try:
@@ -42,5 +42,5 @@ def examine(config: Config) -> Findings:
 
 
 def without_config() -> Findings:
-    """Yield what can be said where there is no events.toml to go by."""
+    """Yield the findings that need no events.toml."""
     yield from cron.check_daemon(Seen())

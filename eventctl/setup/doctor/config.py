@@ -1,4 +1,4 @@
-"""events.toml: found, valid, and whose it is."""
+"""events.toml: its place, validity and owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eventctl.setup.doctor.findings import Finding, count, ok, problem, warning
 
 
 def read_config(named: str | None) -> tuple[Config | None, list[Finding]]:
-    """Return the configuration, None where it cannot be used, and what there is to say of it.
+    """Return the configuration, None if it cannot be used, and the findings about it.
 
     `named` is the value of --config.
     """
@@ -58,7 +58,7 @@ def _cautions(config: Config) -> Iterator[Finding]:
 
 
 def _env_file(config: Config) -> Iterator[Finding]:
-    """Check the file of variables, also where no variable has been looked up in it."""
+    """Check the file of variables, even if no variable was looked up in it."""
     file = config.env_file.file
     try:
         status = file.stat()

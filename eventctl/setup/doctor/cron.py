@@ -1,7 +1,7 @@
-"""Cron: is there a line that sweeps this events.toml, and is anybody there to run it?
+"""Cron: is there a line that sweeps this events.toml, and does cron run?
 
-Best effort: a line can call eventctl through a script, and something else than cron may
-sweep. So where sweeps do run, a line that is not found is no problem.
+Best effort: a line can call eventctl through a script, and something other than cron may
+sweep. So if sweeps run, a missing line is not a problem.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
 _RECENT = 300.0
-"""Seconds since the last sweep within which something plainly sweeps."""
+"""If a sweep ended within this many seconds, something sweeps regularly."""
 
 _DAEMONS = ("cron", "crond", "fcron", "dcron", "bcron-sched")
 _SYSTEM = Path("/etc/crontab")
@@ -28,13 +28,13 @@ _SYSTEM_FOLDER = Path("/etc/cron.d")
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
-"""The names of variables that hold secrets, though events.toml has not got them."""
+"""Names of variables that hold secrets, even if events.toml does not use them."""
 
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
 
 class Line(NamedTuple):
-    """A line that sweeps: in which crontab, its words, and the settings above it."""
+    """A line that sweeps: its crontab, its words, and the settings above it."""
 
     crontab: str
     words: list[str]
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 
 
 def check_crontabs(config: Config, seen: Seen) -> Findings:
-    """Look for a line that sweeps this file, and at what its job would lack."""
+    """Look for a line that sweeps this file, and check what its job would lack."""
     places = "this user's crontab"
     crontabs: dict[str, bytes] = {}
     try:
@@ -68,7 +68,7 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
 
 
 def check_daemon(seen: Seen) -> Findings:
-    """Check whether a cron daemon runs here, as far as can be seen."""
+    """Check whether a cron daemon runs here, if that is visible."""
     names = set()
     for process in Path("/proc").glob("[0-9]*/comm"):
         try:
@@ -87,7 +87,7 @@ def _system_crontabs() -> dict[str, bytes]:
         try:
             found[str(path)] = path.read_bytes()
         except OSError:
-            continue  # not for this user to read, or not there
+            continue  # missing, or not readable for this user
     return found
 
 
@@ -108,7 +108,7 @@ def _lines(where: str, content: bytes) -> Iterator[Line]:
 
 
 def _is_for(line: Line, path: Path) -> bool:
-    """Return whether a line sweeps the events.toml at `path`, as far as one can tell."""
+    """Return whether a line sweeps the events.toml at `path`, as far as it shows."""
     named = line.settings.get("EVENTCTL_CONFIG")
     for word, after in zip(line.words, [*line.words[1:], ""], strict=True):
         if word == "--config":
@@ -116,7 +116,7 @@ def _is_for(line: Line, path: Path) -> bool:
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
-        # cd FOLDER && eventctl sweep, or one of the places where it is looked for anyway.
+        # cd FOLDER && eventctl sweep, or one of the default places.
         usual = (Path(os.path.expanduser(place)) for place in PLACES[1:])
         return str(path.parent) in line.words or path in usual
     meant = (named, os.path.expanduser(named), named.replace("$HOME", str(Path.home())))

@@ -1,4 +1,4 @@
-"""The state folder and the disks: rights, room, and the kind of file system."""
+"""The state folder and the disks: permissions, free space, and the file system."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FEW, _HARDLY_ANY = 2000, 100
 
 
 def check_state_folder(config: Config, seen: Seen) -> Findings:
-    """Check who may use the state folder, and who should not."""
+    """Check who may, and who should not, use the state folder."""
     folder, group = config.store.state, config.store.group
     if group is not None and _group_id(group) is None:
         yield problem(
@@ -76,7 +76,7 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
 
 
 def check_disks(config: Config, seen: Seen) -> Findings:
-    """Check the room that is left for store and state, and their file systems."""
+    """Check the free space for store and state, and their file systems."""
     places = {"the state folder": config.store.state}
     if config.store.sqlite:
         places["the store"] = config.store.sqlite.parent
@@ -99,7 +99,7 @@ def check_disks(config: Config, seen: Seen) -> Findings:
 def _room(names: str, folder: Path) -> Findings:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    # A file system without a fixed number of inodes says 0.
+    # A file system without a fixed number of inodes reports 0.
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
         make = problem if inodes < _HARDLY_ANY else warning
@@ -114,7 +114,7 @@ def _room(names: str, folder: Path) -> Findings:
 
 
 def file_system(folder: Path, mountinfo: str) -> str:
-    """Return the type of the file system that has a folder, by the text of mountinfo."""
+    """Return the type of a folder's file system, from the text of mountinfo."""
     best, kind = "", ""
     path = str(folder.resolve())
     for line in mountinfo.splitlines():
@@ -130,7 +130,7 @@ def file_system(folder: Path, mountinfo: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the folder nearest to it that is there."""
+    """Return the path, or its nearest existing parent."""
     while not path.exists():
         path = path.parent
     return path

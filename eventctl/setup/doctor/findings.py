@@ -1,4 +1,4 @@
-"""What a check finds: a line with its level, and how to fix it."""
+"""Findings of a check: a line with its level, and the fix."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from eventctl.format.time import span
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may one day not, or not as a person expects."""
+    """It works, but may fail one day, or differ from what a person expects."""
     PROBLEM = "problem"
-    """Something does not work."""
+    """It does not work."""
 
 
 class Finding(NamedTuple):
-    """One line. `check` says in a word what was checked; `fix` is empty where all is well."""
+    """One line. `check` names the check in a word; `fix` is empty if all is well."""
 
     level: Level
     check: str
@@ -34,24 +34,24 @@ Findings = Iterator[Finding]
 
 @dataclass(slots=True)
 class Seen:
-    """What one check has seen and a later one needs."""
+    """Results of one check for later ones."""
 
     swept_ago: float | None = None
-    """Seconds since the last sweep ended; None where there is none, or no store."""
+    """Seconds since the last sweep ended; None if there is none, or no store."""
 
 
 def ok(check: str, text: str) -> Finding:
-    """Return that all is well."""
+    """Return an OK."""
     return Finding(Level.OK, check, text)
 
 
 def warning(check: str, text: str, fix: str) -> Finding:
-    """Return that something is not as it should be."""
+    """Return a warning."""
     return Finding(Level.WARNING, check, text, fix)
 
 
 def problem(check: str, text: str, fix: str) -> Finding:
-    """Return that something does not work."""
+    """Return a problem."""
     return Finding(Level.PROBLEM, check, text, fix)
 
 

@@ -1,4 +1,4 @@
-"""Handlers: can each be imported, in a process of its own, or started?"""
+"""Handlers: can each be imported, in a separate process, or started?"""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from eventctl.setup.doctor.imports import Answer
 from eventctl.workers.handlers import NOT_RUN, signal_name
 
 PATIENCE = 10.0
-"""Seconds that the import of one module may take."""
+"""Seconds for the import of one module."""
 
 _NO_YIELD = "write it without yield, or call the generator from a plain function"
 
 _ALTOGETHER = 60.0
-"""Seconds that all of them may take; after that, each has one."""
+"""Seconds for all of them; after that, each has one second."""
 
 
 def check_handlers(config: Config, seen: Seen) -> Findings:
-    """Check all handlers of events.toml, those that no event expects included."""
+    """Check all handlers of events.toml, including those that no event uses."""
     bad = 0
     for finding in (*_modules(config), *_commands(config)):
         bad += 1
@@ -66,7 +66,7 @@ def _modules(config: Config) -> Findings:
 
 
 def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str, Answer], str]:
-    """Import one module in a child process; return its answers, or in words how it died."""
+    """Import one module in a child process; return its answers, or describe how it died."""
     argv = [sys.executable, "-P", "-m", "eventctl.setup.doctor.imports", str(config.path), *calls]
     child = subprocess.Popen(
         argv,
@@ -81,7 +81,7 @@ def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str
         return {}, f"did not end within {spell(patience)}"
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
+            os.killpg(child.pid, signal.SIGKILL)  # and everything it has started
         child.wait()
     if line:
         return json.loads(line), ""

@@ -1,4 +1,4 @@
-"""Import handlers in a process of their own: `python -m eventctl.setup.doctor.imports`.
+"""Import handlers in a separate process: `python -m eventctl.setup.doctor.imports`.
 
 Its arguments are the path of events.toml and entry points. It prints one line of JSON:
 for each entry point the error, its place, and the module that is missing.
@@ -18,8 +18,8 @@ from eventctl.config import load
 from eventctl.workers import handlers
 
 Answer = tuple[str, str, str | None]
-"""The error and its place, "" where there is none; the missing module, "" for a missing name
-in one, None for any other error."""
+"""The error and its place, "" if there is none; the missing module, "" for a missing name in one,
+None for any other error."""
 
 
 def _import(call: str) -> Answer:
@@ -37,7 +37,7 @@ def _import(call: str) -> Answer:
 
 
 def _yields(function: Callable[..., object]) -> bool:
-    """Return whether a call of it only makes a generator, whose code nobody runs."""
+    """Return whether calling it only creates a generator, whose body never runs."""
     inner = inspect.unwrap(function)
     return any(
         is_generator(each)
@@ -47,7 +47,7 @@ def _yields(function: Callable[..., object]) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last step that was a handler's own."""
+    """Return file and line of the last frame of the handler's own code."""
     own = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -59,9 +59,9 @@ def _place(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Print the answers, and end without what the modules want done at exit."""
+    """Print the answers, and exit without the modules' exit functions."""
     _, path, *calls = sys.argv
-    # What a module prints as it is imported goes to stderr: stdout is for the answers.
+    # What a module prints when imported goes to stderr: stdout is for the answers.
     answers = os.dup(1)
     os.dup2(2, 1)
     handlers.settle_in(load(Path(path)))

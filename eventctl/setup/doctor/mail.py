@@ -1,4 +1,4 @@
-"""Mail: does the way by which a person is notified exist? Nothing is sent."""
+"""Mail: can the report be sent? Nothing is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATIENCE = 5.0
 
 
 def check_mail(config: Config, seen: Seen) -> Findings:
-    """Check for the sendmail program, or talk to the mail server as far as the password."""
+    """Check for the sendmail program, or talk to the mail server up to the login."""
     report = config.report
     others = [alert.name for alert in config.alerts if alert.wants("exhausted")]
     if others:

@@ -1,4 +1,4 @@
-"""A MySQL or MariaDB store: its version, and the settings that the promises rest on."""
+"""A MySQL or MariaDB store: its version, and the settings that the promises require."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NAMES = (
 
 
 def check_server(opened: Database) -> Findings:
-    """Check the server's settings. That it has SKIP LOCKED was seen to as it was opened."""
+    """Check the server's settings. SKIP LOCKED was checked when it was opened."""
 
     def ask(tx: Transaction) -> tuple[dict[str, str], dict[str, str]]:
         names = ", ".join(f"'{name}'" for name in _NAMES)
@@ -31,10 +31,10 @@ def check_server(opened: Database) -> Findings:
 
 
 def judge(settings: Mapping[str, str], max_args: int) -> Findings:
-    """Say what is wrong with a server's settings. `max_args` is in bytes."""
+    """Yield the problems with a server's settings. `max_args` is in bytes."""
     everywhere = "and in the server's configuration file"
     flush = settings.get(_FLUSH, "1")
-    if flush not in ("1", "3"):  # 3 is MariaDB's, and flushes as well
+    if flush not in ("1", "3"):  # 3 exists in MariaDB only, and flushes too
         text = f"{_FLUSH} is {flush}: a power cut loses what emit has just confirmed"
         yield warning("store", text, f"SET GLOBAL {_FLUSH} = 1, {everywhere}")
     logs = settings.get("log_bin") == "ON"
@@ -55,7 +55,7 @@ def judge(settings: Mapping[str, str], max_args: int) -> Findings:
 
 
 def judge_cluster(settings: Mapping[str, str], status: Mapping[str, str]) -> Findings:
-    """Say whether a Galera node takes writes; nothing where it is none."""
+    """Yield whether a Galera node accepts writes; nothing for other servers."""
     if settings.get("wsrep_on") != "ON":
         return
     size, state = status.get("wsrep_cluster_size", "?"), status.get("wsrep_local_state_comment")

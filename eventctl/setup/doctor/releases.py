@@ -1,4 +1,4 @@
-"""Deployments: does the state folder move with a link, and was one left in another release?
+"""Deployments: does a link move the state folder, and was one left in another release?
 
 /srv/shop/current -> releases/7      the link that a deployment changes
 /srv/shop/releases/6/events.state    left behind: no sweep looks there
@@ -16,11 +16,11 @@ from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, problem, warning
 
 _MOST = 1000
-"""How many neighbours are looked at."""
+"""How many neighbours are checked."""
 
 
 def check_releases(config: Config, seen: Seen) -> Findings:
-    """Warn of a state folder that a deployment moves, and look for those that it has left."""
+    """Warn of a state folder that a deployment moves, and look for abandoned ones."""
     state = config.store.state
     for link in _links(state):
         yield warning(
@@ -47,7 +47,7 @@ def check_releases(config: Config, seen: Seen) -> Findings:
 
 
 def _links(state: Path) -> Iterator[Path]:
-    """Yield the links on the way to a folder, but for the system's own, such as /var/run."""
+    """Yield the links on the path of a folder, except the system's own, such as /var/run."""
     for folder in (state, *state.parents):
         if folder.is_symlink() and folder.parent != folder.parent.parent:
             system = ("/var/run", "/var/lock")
@@ -56,7 +56,7 @@ def _links(state: Path) -> Iterator[Path]:
 
 
 def _left(config: Config) -> Iterator[Path]:
-    """Yield the state folders of other releases: beside a release, at the same place in it."""
+    """Yield the state folders of other releases, at the same path in each."""
     state = config.store.state
     names = {state.name, f"{config.path.stem}.state", "eventctl.state"}
     if config.store.sqlite:
@@ -66,7 +66,7 @@ def _left(config: Config) -> Iterator[Path]:
         current = {link.resolve() for link in _links_near(release)}
         for other in _folders(release.parent):
             if other in current and other != release:
-                continue  # a project of its own, or another stage
+                continue  # another project or stage
             for name in sorted(names):
                 folder = other / inside / name
                 if folder.is_dir() and os.path.realpath(folder) != mine:
@@ -74,9 +74,9 @@ def _left(config: Config) -> Iterator[Path]:
 
 
 def _releases(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each folder around this one that a link names, and the way from there to this one.
+    """Yield each parent folder that a link names, and the path from there to this folder.
 
-    The link may be on the way that was taken, or beside the release or one folder above.
+    The link may be on the given path, next to the release, or one folder above.
     """
     found = set()
     for link in (folder, *folder.parents):

@@ -1,4 +1,4 @@
-"""The spool: what waits in it, and what nobody can import."""
+"""The spool: waiting files, and files that cannot be imported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
 _LONG = 300.0
-"""Seconds after which a file should have been imported."""
+"""Seconds within which a file should be imported."""
 
 _PLACES = (
     ("", "they wait for a sweep", "a sweep imports them once the store is reachable:"
@@ -23,11 +23,11 @@ _PLACES = (
     (spool_folder.DAMAGED, "they are not events",
      "fix each one and move it up one folder, or remove it"),
 )  # fmt: skip
-"""Folders, what their files are, and what can be done about them."""
+"""The folders, what their files are, and how to fix them."""
 
 
 def check_spool(config: Config, seen: Seen) -> Findings:
-    """Count the files, and say who else may write there."""
+    """Count the files, and report who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
     if wrong := spool_folder.exposed(state):
         text, _, fix = wrong.partition(": ")
@@ -54,7 +54,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
 
 
 def _files(folder: Path) -> tuple[int, float]:
-    """Return how many files a folder has, and since when the oldest one is there."""
+    """Return the number of files in a folder, and the time of the oldest."""
     found = []
     for entry in spool_folder.files(folder):
         with suppress(FileNotFoundError):

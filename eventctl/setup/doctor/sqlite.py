@@ -1,4 +1,4 @@
-"""A SQLite store: its file, its journal, and whether it is whole."""
+"""A SQLite store: its file, its journal, and its integrity."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from eventctl.store.database import Database
 from eventctl.store.sqlite import BESIDE
 
 _PATIENCE = 3.0
-"""Seconds that the check of the whole file may take."""
+"""Seconds for the check of the whole file."""
 
 
 def check_place(file: Path) -> Findings:
-    """Check the place of a file that is not there yet."""
+    """Check the place of a file that does not exist yet."""
     folder = file.parent
     if not folder.is_dir():
         yield problem("store", f"the folder {folder} does not exist", f"mkdir -p {folder}")
@@ -32,7 +32,7 @@ def check_place(file: Path) -> Findings:
 
 
 def check_file(opened: Database) -> Findings:
-    """Check a file that could be opened."""
+    """Check an open file."""
     connection = opened.connection
     size = connection.execute(
         "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
@@ -49,7 +49,7 @@ def check_file(opened: Database) -> Findings:
 
 
 def _readers(opened: Database) -> Findings:
-    """Check that nobody but the owner and [store] group can read what events are about."""
+    """Check that only the owner and [store] group can read the events."""
     assert opened.store.sqlite is not None
     file = opened.store.sqlite.resolve()
     wanted = 0o660 if opened.store.group else 0o600
@@ -67,15 +67,15 @@ def _readers(opened: Database) -> Findings:
 
 
 def _sharing(opened: Database) -> Findings:
-    """Check that who may write the store may also write what SQLite puts beside it."""
+    """Check that users who may write the store may also write SQLite's other files."""
     file, group = opened.store.sqlite, opened.store.group
     if file is None or group is None:
         return
     try:
         wanted = grp.getgrnam(group).gr_gid
     except KeyError:
-        return  # the check of the state folder says so
-    file = file.resolve()  # SQLite's other files are beside it, and not beside a link to it
+        return  # the check of the state folder reports it
+    file = file.resolve()  # SQLite's other files are next to it, not next to a link to it
     there, folder = file.stat(), file.parent.stat()
     is_shared = there.st_gid == wanted and there.st_mode & stat.S_IWGRP
     if is_shared and not (folder.st_gid == wanted and folder.st_mode & stat.S_ISGID):

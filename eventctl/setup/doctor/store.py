@@ -1,4 +1,4 @@
-"""The store: can it be reached, and used, and is it as eventctl needs it?"""
+"""The store: can it be reached and used, and are its settings right?"""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
 _PATIENCE = 5.0
-"""Seconds that the store has for each answer."""
+"""Seconds for each answer of the store."""
 
 _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
 
 _OVERDUE = 24 * 3600.0
-"""Seconds after which an event should be deleted that [store] keep has outlived,"""
+"""Seconds after [store] keep within which an event should be deleted,"""
 _MOST_OVERDUE = 1000
-"""and how many old events are looked at for one."""
+"""and how many old events are checked."""
 
 _LATE = 600.0
-"""Seconds after which the last sweep is too long ago, unless they are rare by habit."""
+"""Seconds after which the last sweep is too old, unless sweeps are usually rare."""
 
 
 def check_store(config: Config, seen: Seen) -> Findings:
-    """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
+    """Open the store; check its schema, privileges, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
     if settings.sqlite and not settings.sqlite.exists():
         yield from sqlite.check_place(settings.sqlite)
@@ -98,11 +98,11 @@ def _schema(version: int) -> Finding:
 
 
 class _Undo(Exception):
-    """Ends a transaction that is not to be committed."""
+    """Raised to roll back a transaction."""
 
 
 def _rights(opened: Database) -> Findings:
-    """Try each right on each table, in a transaction that is rolled back."""
+    """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -139,7 +139,7 @@ def _rights(opened: Database) -> Findings:
 
 
 def _trials() -> list[tuple[str, str, str]]:
-    """Return table, right and a statement that needs it and does nothing."""
+    """Return the table, the privilege, and a statement that needs it but does nothing."""
     trials = []
     for model in schema.TABLES:
         table = model._meta.table_name
@@ -156,7 +156,7 @@ def _trials() -> list[tuple[str, str, str]]:
 
 
 def _clock(ahead: float, took: float) -> Findings:
-    """Say how far the store's clock is ahead of this host's, in seconds."""
+    """Report the difference between the store's clock and this host's, in seconds."""
     if abs(ahead) <= _SKEW + took:
         yield ok("clock", "this host's clock and the store's agree")
         return
@@ -186,9 +186,9 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _running(lock: Path) -> str:
-    """Return that a sweep runs on this host right now, or "".
+    """Return that a sweep is running on this host now, or "".
 
-    The kernel's list is read: to try the lock would make a sweep step aside.
+    This reads the kernel's list of locks: trying the lock would make a sweep step aside.
     """
     try:
         inode = lock.stat().st_ino
@@ -201,7 +201,7 @@ def _running(lock: Path) -> str:
 
 
 def _incidents(opened: Database) -> Findings:
-    """Check that no incident is open: what is wrong with handlers is wrong with the whole."""
+    """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
     if outages := counts.get(OUTAGE, 0):
         text = f"{count(outages, 'handler')} down: their deliveries wait"
@@ -215,7 +215,7 @@ def _incidents(opened: Database) -> Findings:
 
 
 def _alerts(config: Config, opened: Database) -> Findings:
-    """Check what each channel has not accepted. Nothing is sent."""
+    """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
     refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
@@ -233,7 +233,7 @@ def _alerts(config: Config, opened: Database) -> Findings:
 
 
 def _keep(config: Config, opened: Database) -> Findings:
-    """Say whether sweeps keep up with deleting what [store] keep has outlived."""
+    """Report whether sweeps keep up with deleting events older than [store] keep."""
     if config.store.keep is None:
         return
     overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))

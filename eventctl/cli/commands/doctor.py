@@ -1,4 +1,4 @@
-"""`eventctl doctor`: what is wrong, and how to fix it."""
+"""`eventctl doctor`: report what is wrong, and how to fix it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def command(context: Context, /, strict: bool, as_json: bool) -> int:
     for finding in chain(first, doctor.examine(config) if config else doctor.without_config()):
         found.append(finding)
         if not as_json:
-            _show(finding)  # at once: a store that hangs takes seconds
+            _show(finding)  # at once, since a hanging store takes seconds
     if as_json:
         findings = [{**each._asdict(), "fix": each.fix or None} for each in found]
         page = {"config": str(config.path) if config else None, "findings": findings}

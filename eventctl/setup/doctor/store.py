@@ -22,6 +22,7 @@ from eventctl.setup.doctor.findings import (
     spell,
     warning,
 )
+from eventctl.state.folder import StateFolder
 from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
@@ -76,9 +77,23 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
     if version:
         yield from _sweeps(config, opened, seen)
     if version == migrations.VERSION:
+        yield from _owner(config, opened)
         yield from _incidents(opened)
         yield from _alerts(config, opened)
         yield from _keep(config, opened)
+
+
+def _owner(config: Config, opened: Database) -> Findings:
+    """Say where the state folder is another store's."""
+    folder = StateFolder(config.store.state, config.store.group)
+    if folder.store() not in ("", migrations.identity(opened)):
+        yield problem(
+            "state",
+            f"{folder.path} belongs to another store: sweeps of this one import nothing from its"
+            " spool",
+            "set [store] state to a folder of its own; or, where this store has replaced that one:"
+            f" rm {shlex.quote(str(folder.path / 'store'))}",
+        )
 
 
 def _schema(version: int) -> Finding:

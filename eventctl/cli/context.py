@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eventctl import config as configuration
 from eventctl.config import Needs
@@ -13,6 +12,7 @@ from eventctl.config.model import Config
 from eventctl.errors import ConfigError
 from eventctl.format.messages import complain
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.store.database import Database
 

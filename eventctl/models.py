@@ -69,6 +69,8 @@ class Outcome(StrEnum):
     """The args are not JSON; the handler was never started."""
     NOT_STARTED = "not started"
     """It would have outlived its lease, so it was given back."""
+    REPLAYED = "replayed"
+    """No attempt, but the note in the history that a replay has made all attempts anew possible."""
 
 
 REHEARSED = 0

@@ -44,6 +44,8 @@ class Handler(NamedTuple):
     transactional: bool = False
     format: str = "eventctl"
     """What a command has on its stdin: "eventctl"'s own JSON, or "cloudevents"."""
+    log: bool = False
+    """Whether the tail of its output is kept where it succeeds, too."""
 
 
 class EventConfig(NamedTuple):
@@ -139,6 +141,8 @@ class Report(NamedTuple):
     smtp_password: str | None = None
     sendmail: str | None = None
     ca_file: Path | None = None
+    helo: str | None = None
+    """By which name this host greets the mail server."""
     again_after: float = _HOUR
     repeat: float = _DAY
     print: bool = True

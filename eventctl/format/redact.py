@@ -8,19 +8,22 @@ EVENT.N: the positional arg N, from 0, of that event. Args that are not JSON are
 as a whole, since nobody knows what is in them.
 
 A hidden text or number of four characters or more is also hidden where it stands in
-an error, a traceback or an output of its event: before these are recorded, so that no
-report holds it, and again where they are shown.
+an error, a traceback or an output of its event: before these are cut to a length and recorded,
+so that no report holds a part of it, and again where they are shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from eventctl.models import Result
-
 MASK = "••••"
+
+_BLANK = "\U0010ffff"
+"""Stands for each character of a hidden value; it is no character, and in no text."""
+_BLANKS = re.compile(f"{_BLANK}+")
 
 _SHORTEST = 4
 """Characters that a hidden value must have to be looked for in other text."""
@@ -32,11 +35,23 @@ class Hidden(NamedTuple):
     args: str
     values: tuple[str, ...] = ()
 
-    def cut(self, text: str) -> str:
-        """Return a text in which none of the values stands any more."""
+    def cut(self, text: str, to_length: Callable[[str], str] = lambda text: text) -> str:
+        """Return a text in which none of the values stands any more, as `to_length` shortens it.
+
+        It is shortened when the values are blank and as long as before: where it ends within
+        one of them, no part of it is left.
+        """
         for value in self.values:
-            text = text.replace(value, MASK)
-        return text
+            text = text.replace(value, _BLANK * len(value))
+        text = to_length(text)
+        return _BLANKS.sub(MASK, text) if self.values else text
+
+    @property
+    def longest(self) -> int:
+        """How many bytes the longest of the values has."""
+        return max(
+            (len(value.encode("utf-8", "backslashreplace")) for value in self.values), default=0
+        )
 
     def cut_line(self, line: str) -> str:
         """Do the same with one line of a text: a value may go on over several of them."""
@@ -98,17 +113,6 @@ class Redaction:
                 found.append(value)
             shown[name] = MASK if hidden else value
         return shown
-
-    def result(self, result: Result) -> Result:
-        """Return how an attempt ended as it may be recorded."""
-        if not self or not (result.error or result.traceback or result.output):
-            return result
-        cut = self.hide(result.delivery.name, result.delivery.args).cut
-        return result._replace(
-            error=cut(result.error),
-            traceback=cut(result.traceback),
-            output=cut(result.output),
-        )
 
 
 def _spellings(found: list[Any]) -> tuple[str, ...]:

@@ -195,8 +195,9 @@ class Tally:
         done_at = delivery.done_at if is_done else None
         if done_at is not None:
             figures.latencies.add(done_at - event.created_at)
-        # A success at the first attempt leaves no row: only the delivery shows it.
-        tries = int(is_done and delivery.attempts == 1)
+        # Most successes at the first attempt leave no row: only the delivery shows them.
+        succeeded = (str(Outcome.SUCCEEDED), done_at)
+        tries = int(is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes)
         failed_at = []
         for outcome, ended_at in delivery.outcomes:
             tries += outcome in TRIES

@@ -154,6 +154,7 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
         smtp_password,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
+        table.text("helo"),
         **given(
             again_after=table.duration("again_after"),
             repeat=table.duration("repeat"),
@@ -168,7 +169,9 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
         _check_smtp(table, smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set beside smtp", "keep one of the two")
-    for name in ("smtp_password", "ca_file"):
+    if report.helo is not None:
+        _check_helo(table, report.helo)
+    for name in ("smtp_password", "ca_file", "helo"):
         if name in table and "smtp" not in table:
             table.mistake(name, "is of no use without smtp", "set smtp, or take it out")
     for name in ("mail_from", "smtp", "sendmail"):
@@ -188,6 +191,13 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
     elif not any(channel.wants("exhausted") for channel in channels):
         fix = 'add [[alerts]] that have "exhausted" in on, or take it out'
         table.mistake("print", "is false, and nobody would be notified of what failed", fix)
+
+
+def _check_helo(table: TableReader, helo: str) -> None:
+    from eventctl.format.address import is_domain  # lazy: few files need it
+
+    if not is_domain(helo):
+        table.mistake("helo", "is not the name of a host", 'write it as "shop.example.com"')
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:

@@ -94,7 +94,7 @@ def test_a_file_that_cannot_be_used_is_one_line_without_its_content(
 def test_a_folder_or_a_pipe_in_its_place(tmp_path: Path) -> None:
     path = write(tmp_path, TOML)
     os.mkfifo(tmp_path / "eventctl.env", 0o600)
-    assert "eventctl.env cannot be read (it is no plain file)" in mistakes(path)[0]
+    assert "eventctl.env cannot be read (it is not a regular file)" in mistakes(path)[0]
     (tmp_path / "eventctl.env").unlink()
     (tmp_path / "eventctl.env").mkdir()
     assert "eventctl.env cannot be read (" in mistakes(path)[0]

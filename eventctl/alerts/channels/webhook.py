@@ -1,4 +1,4 @@
-"""Incidents as JSON to a URL of yours, signed in the way of Standard Webhooks."""
+"""Post incidents as JSON to a URL, signed as in Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     """
     body = json.body(digest)
     server = http.Server(alert)
-    # The status accepts: however long a server goes on to talk, nobody listens.
+    # The status alone counts; the body is ignored.
     answer = server.post(body, headers=_headers(alert, digest, body), limit=0, seconds=seconds)
     if not answer.accepted:
         raise server.refused(answer)

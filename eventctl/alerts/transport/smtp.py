@@ -1,4 +1,4 @@
-"""One SMTP dialogue, bounded in time, which never sends a password in the clear."""
+"""One SMTP dialogue with a time limit, which never sends a password in the clear."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _Address = tuple[Any, ...]
 _Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
-"""Bytes of one reply, all its lines together, that are read."""
+"""The most bytes of one reply, all lines together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Whom a mail comes from and goes to, whatever its headers say."""
+    """The envelope's sender and recipients, which may differ from the headers."""
 
     sender: str
     recipients: Sequence[str]
@@ -52,7 +52,7 @@ class _Server:
 
     @property
     def secrets(self) -> list[str]:
-        """The password, and what AUTH makes of it."""
+        """The password, and its encoding in AUTH."""
         if not self.password:
             return []
         login = f"\0{self.user}\0{self.password}"
@@ -61,7 +61,7 @@ class _Server:
 
 
 class _Lines:
-    """The lines of a server's replies, each reply bounded: smtplib reads one without end."""
+    """The lines of a server's replies, each reply bounded, which smtplib does not do."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -110,12 +110,12 @@ class _Smtp(smtplib.SMTP):
         try:
             return super().getreply()
         except ValueError:
-            self.close()  # it would go on for as long as we listen
+            self.close()  # it might never end
             raise
 
 
 def probe(report: Report, *, total: float, step: float) -> str:
-    """Talk to the server as `send` does, up to the login; return who it is, and how.
+    """Talk to the server as `send` does, up to the login; describe the connection.
 
     Nothing is mailed. `total` and `step` are in seconds. Raises ChannelError.
     """
@@ -132,10 +132,10 @@ def probe(report: Report, *, total: float, step: float) -> str:
 def send(
     report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
 ) -> list[str]:
-    """Hand a mail over to the server; return a warning for each recipient that it refused.
+    """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
-    unless the server accepted the mail, for one recipient at the least.
+    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
+    server accepted the mail for at least one recipient.
     """
     server = _server(report)
 
@@ -156,7 +156,7 @@ def _talk(
     total: float,
     step: float,
 ) -> T:
-    """Connect, log in, and return what `work` returns. Raises ChannelError."""
+    """Connect, log in, and return the result of `work`. Raises ChannelError."""
     clients: list[smtplib.SMTP] = []
     deadline = time.monotonic() + total
 
@@ -166,7 +166,7 @@ def _talk(
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The work is done by now: how the server takes its leave changes nothing.
+            # The mail is accepted by now: errors after that do not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 client.quit()
             return result
@@ -220,7 +220,7 @@ def _our_name(report: Report) -> str:
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:
-    """Make the connection private where that is required or possible, then log in."""
+    """Start TLS if required or possible, then log in."""
     client.ehlo_or_helo_if_needed()
     if not server.tls and client.has_extn("starttls"):
         client.starttls(context=_tls(server, report))
@@ -250,7 +250,7 @@ def _tls(server: _Server, report: Report) -> _Context:
 
 
 def _hang_up(client: smtplib.SMTP) -> None:
-    """Make a dialogue that nobody waits for any more end at once."""
+    """Abort a dialogue that nobody waits for any more."""
     if client.sock is not None:
         with contextlib.suppress(OSError):  # The server was faster.
             client.sock.shutdown(socket.SHUT_RDWR)
@@ -290,7 +290,7 @@ def _error(server: _Server, reason: str) -> ChannelError:
 
 
 def _clean(server: _Server, line: str) -> str:
-    """Return one printable line; a server may send back what it was sent, password and all."""
+    """Return one printable line without the password, which a server may repeat."""
     for secret in server.secrets:
         line = line.replace(secret, "***")
     return shorten(printable(line), 400)

@@ -7,40 +7,35 @@ file, and sends nothing. Nor does it fail: what keeps it from looking is a findi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from eventctl.config.model import Config
-from eventctl.errors import EventctlError
-from eventctl.setup.doctor import cron, files, handlers, mail, releases, spool, store
+from eventctl.setup.doctor import cron, files, handlers, releases, store
 from eventctl.setup.doctor.config import read_config
-from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, problem
+from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, named
 
 __all__ = ["Finding", "Level", "examine", "read_config", "without_config"]
 
-_CHECKS: tuple[tuple[str, Callable[[Config, Seen], Findings]], ...] = (
-    ("handlers", handlers.check_handlers),
-    ("store", store.check_store),
-    ("state", files.check_state_folder),
-    ("state", releases.check_releases),
-    ("disk", files.check_disks),
-    ("spool", spool.check_spool),
-    ("cron", cron.check_crontabs),
-    ("mail", mail.check_mail),
+_CHECKS: tuple[tuple[str, str, Callable[[Config, Seen], Findings]], ...] = (
+    ("handlers", "", handlers.check_handlers),
+    ("store", "", store.check_store),
+    ("state", "", files.check_state_folder),
+    ("state", "", releases.check_releases),
+    ("disk", "", files.check_disks),
+    ("spool", "it is empty", files.check_spool),
+    ("cron", "", cron.check_crontabs),
+    ("mail", "", cron.check_mail),
 )
+"""Name, what is said where a check finds nothing, and the check."""
 
 
 def examine(config: Config) -> Findings:
     """Yield what there is to say of a project, as it is found."""
     seen = Seen()
-    for name, check in _CHECKS:
-        try:
-            yield from check(config, seen)
-        except (EventctlError, OSError) as error:
-            said = str(error)
-            if isinstance(error, OSError):
-                said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-            yield problem(name, f"it cannot be checked: {said}", "fix that first")
+    for name, fine, check in _CHECKS:
+        yield from named(name, fine, partial(check, config, seen))
 
 
 def without_config() -> Findings:
     """Yield what can be said where there is no events.toml to go by."""
-    yield from cron.check_daemon(Seen())
+    yield from named("cron", "", partial(cron.check_daemon, Seen()))

@@ -157,7 +157,7 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
     for start in range(0, len(ids), _READ_AT_ONCE):
         part = tuple(ids[start : start + _READ_AT_ONCE])
         found = {e.id: e for page in events.pages(database, Selection(ids=part)) for e in page}
-        deliveries = [each.id for event in found.values() for each in event.deliveries]
+        deliveries = [each for event in found.values() for each in event.deliveries]
         history = events.attempts(database, deliveries)
         for event_id in part:
             if event_id in found:  # otherwise another prune was faster

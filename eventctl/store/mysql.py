@@ -119,7 +119,7 @@ class MySQLDatabase(Database):
     def _detach(self, connection: Any) -> None:
         # Both drivers send COM_QUIT when they close, and the server would end the parent's
         # session.
-        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
         with suppress(self.driver.Error):  # mysqlclient's, where it is closed
             if socket is not None:
                 detach(socket.fileno())

@@ -143,7 +143,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'mail = ["a@b"]\nca_file = "ca.pem"',
-            "alerts[1].ca_file: is of no use to mail; set it in [report] instead",
+            "alerts[1].ca_file: has no effect with mail; set it in [report] instead",
         ),
         (
             "mail = []",

@@ -483,7 +483,7 @@ def assert_mail_is_harmless(mail: str) -> None:
         ]
     )
     text, page = (
-        part.get_payload(decode=True).decode()  # type: ignore[union-attr]  # it is no multipart
+        part.get_payload(decode=True).decode()  # type: ignore[union-attr]  # it is not a multipart
         for part in message.walk()
         if not part.is_multipart()
     )

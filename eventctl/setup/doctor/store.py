@@ -84,7 +84,7 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _owner(config: Config, opened: Database) -> Findings:
-    """Say where the state folder is another store's."""
+    """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
     if folder.store() not in ("", migrations.identity(opened)):
         yield problem(

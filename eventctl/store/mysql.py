@@ -96,8 +96,8 @@ class MySQLDatabase(Database):
         except Exception as error:  # noqa: BLE001 - PyMySQL cannot make sense of its files
             # Its text is not shown: it quotes lines of the option file, including passwords.
             raise StoreError(
-                f"the store ({self.describe()}) cannot be used: [store] read_default_file is no"
-                f" option file, or ssl_ca has no certificates ({type(error).__name__})"
+                f"the store ({self.describe()}) cannot be used: [store] read_default_file is not"
+                f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
             self._check_tls(connection)

@@ -134,8 +134,8 @@ def test_bad_usage_adds_nothing(shop: Project) -> None:
         (("audit", "--handler", "coupon"), "--handler and --include-done cannot"),
         (("audit", "1", "--since", "1h"), "ids or filters, not both"),
         (("audit", "99"), "no event has the id or key '99'"),
-        (("audit", "--rate", "fast"), "no rate, such as 10/s"),
-        (("audit", "--rate", "0/s"), "no rate, such as 10/s"),
+        (("audit", "--rate", "fast"), "not a rate, such as 10/s"),
+        (("audit", "--rate", "0/s"), "not a rate, such as 10/s"),
     ):
         assert said in shop.run("replay", "--backfill", *args, "--yes", check=2).stderr
     assert pairs(shop) == []

@@ -34,7 +34,8 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),
         (
             "[[alerts]]",
-            "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, "
+            "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch, alertmanager,"
+            " "
             'apprise, mail, command, print and syslog; add one, such as mail = ["ops@example.com"]',
         ),
         (

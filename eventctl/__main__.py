@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 from eventctl.errors import EXIT_NOT_RECORDED, OutputError
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:

@@ -15,6 +15,11 @@ def run(arguments: list[str]) -> int:
     from eventctl.cli import fast_emit  # lazy: few runs need it
 
     try:
+        if arguments == ["--version"]:
+            from eventctl.cli import version  # lazy: few runs need it
+
+            version.show()
+            return EXIT_DONE
         if asked := fast_emit.parse(arguments):
             from eventctl.cli.context import Context  # lazy: few runs need it
 

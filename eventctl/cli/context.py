@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eventctl import config as configuration
 from eventctl.config import Needs
@@ -13,6 +12,7 @@ from eventctl.config.model import Config
 from eventctl.errors import ConfigError
 from eventctl.format.messages import complain
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.store.database import Database
 
@@ -21,7 +21,8 @@ class Context:
     """One command line's context; click hands it on as `ctx.obj`."""
 
     def __init__(self, config: str | None, needs: Needs = Needs.TO_RECORD) -> None:
-        self._option = config
+        self.option = config
+        """The value of --config."""
         self._needs = needs
 
     @cached_property
@@ -31,7 +32,7 @@ class Context:
         Raises ConfigError. A mistake in a part that recording does not need is reported, and stops
         nothing.
         """
-        config = configuration.load(configuration.find(self._option), self._needs)
+        config = configuration.load(configuration.find(self.option), self._needs)
         if config.mistakes:
             first, *others = config.mistakes
             more = f" (and {len(others)} more: see eventctl doctor)" if others else ""
@@ -45,7 +46,7 @@ class Context:
     def path(self) -> Path | None:
         """The path of events.toml; None if there is none."""
         try:
-            return configuration.find(self._option)
+            return configuration.find(self.option)
         except ConfigError:
             return None
 

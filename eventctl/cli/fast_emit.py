@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, NamedTuple
 
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
@@ -27,8 +26,12 @@ from eventctl.errors import (
 from eventctl.format.messages import complain, is_ready, last_words
 from eventctl.format.text import printable
 from eventctl.intake import validation
-from eventctl.models import NewEvent, Outcome, Recorded, Result, State, Verdict
+from eventctl.models import NamedTuple, NewEvent, Outcome, Recorded, Result, State, Verdict
 from eventctl.run import emit as run
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 _FLAGS = {
     "--defer": "defer",

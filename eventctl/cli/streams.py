@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Any
 
 from eventctl.errors import OutputError
 from eventctl.format import messages
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class _Stdout(io.TextIOWrapper):

@@ -1,13 +1,12 @@
-"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes.
+"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes."""
 
-Named tuples: dataclasses would cost each emit some milliseconds.
-"""
+from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from eventctl.config.variables import ENV_FILE, Variables
+from eventctl.models import NamedTuple
 
 
 class Secret(str):

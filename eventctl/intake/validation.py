@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format.text import json_text, shorten
 from eventctl.models import NewEvent
 from eventctl.store.events import new_key
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 LONGEST_KEY = 191
 

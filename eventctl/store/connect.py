@@ -5,7 +5,6 @@ from __future__ import annotations
 from eventctl.config.model import Config, Store
 from eventctl.store import migrations
 from eventctl.store.database import Database
-from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.sqlite import SqliteDatabase
 
 
@@ -26,4 +25,8 @@ def open_store(config: Config) -> Database:
 
 def database(store: Store) -> Database:
     """Return the database that events.toml names, without connecting."""
-    return SqliteDatabase(store) if store.sqlite else MySQLDatabase(store)
+    if store.sqlite:
+        return SqliteDatabase(store)
+    from eventctl.store.mysql import MySQLDatabase  # lazy: SQLite needs none of it
+
+    return MySQLDatabase(store)

@@ -17,14 +17,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store.forks import ProcessLock, watch
 from eventctl.store.transaction import Row, Transaction
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _HINT = re.compile(r"\{(\w+)\}")
 

@@ -6,14 +6,17 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable, UsageError
 from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database
 from eventctl.store.transaction import Transaction
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 BESIDE = ("-wal", "-shm")
 """The suffixes of the files that an emit leaves next to the store for the sweep."""

@@ -75,7 +75,7 @@ def command(
         if mailto is not None or every != 60 or repeat_for is not None:
             raise UsageError("--remove removes the whole block: --mailto, --every and --for"
 " cannot be used with it")  # fmt: skip
-        _remove(_path(), dry_run)
+        _remove(_path(context), dry_run)
         return
     config = context.config
     path = invocation.tidy(config.path)
@@ -127,10 +127,9 @@ def _difference(old: bytes, new: bytes) -> str:
     return "".join(unified_diff(before, after, "crontab, now", "crontab, then"))
 
 
-def _path() -> Path:
+def _path(context: Context) -> Path:
     """Return the events.toml whose block to remove. The file may be missing or invalid."""
-    named = click.get_current_context().find_root().params.get("config")
-    named = named or os.environ.get("EVENTCTL_CONFIG")
+    named = context.option or os.environ.get("EVENTCTL_CONFIG")
     try:
         return invocation.tidy(configuration.find(named))
     except ConfigError:

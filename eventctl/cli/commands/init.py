@@ -56,7 +56,7 @@ def command(context: Context, /, folder: str, yes: bool, **options: str | None) 
       eventctl init /srv/shop --yes --mail-to ops@example.com
       eventctl init --yes --store 'mysql://shop:${DB_PASSWORD}@db1/shop'
     """
-    if click.get_current_context().find_root().params.get("config"):
+    if context.option:
         raise UsageError("init writes FOLDER/events.toml: name the folder, without --config")
     place = invocation.tidy(Path(folder).expanduser())
     scaffold.refuse_taken(place)

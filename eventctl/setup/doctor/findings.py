@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
+from eventctl.errors import EventctlError
 from eventctl.format.time import span
 
 
@@ -21,13 +23,17 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line. `check` names the check in a word; `fix` is empty if all is well."""
+    """One line. `fix` is empty where all is well; `check` says in a word what was checked."""
 
     level: Level
-    check: str
     text: str
     fix: str = ""
+    check: str = ""
 
+
+ok = partial(Finding, Level.OK)
+warning = partial(Finding, Level.WARNING)
+problem = partial(Finding, Level.PROBLEM)
 
 Findings = Iterator[Finding]
 
@@ -36,23 +42,24 @@ Findings = Iterator[Finding]
 class Seen:
     """Results of one check for later ones."""
 
-    swept_ago: float | None = None
-    """Seconds since the last sweep ended; None if there is none, or no store."""
+    regular: str = ""
+    """In words, how often and where something sweeps by itself; "" where nothing seems to."""
 
 
-def ok(check: str, text: str) -> Finding:
-    """Return an OK."""
-    return Finding(Level.OK, check, text)
-
-
-def warning(check: str, text: str, fix: str) -> Finding:
-    """Return a warning."""
-    return Finding(Level.WARNING, check, text, fix)
-
-
-def problem(check: str, text: str, fix: str) -> Finding:
-    """Return a problem."""
-    return Finding(Level.PROBLEM, check, text, fix)
+def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
+    """Yield the findings of a check under its name; `fine` if there are none."""
+    nothing = bool(fine)
+    try:
+        for finding in found():
+            nothing = False
+            yield finding._replace(check=finding.check or check)
+    except (EventctlError, OSError) as error:
+        nothing, said = False, str(error)
+        if isinstance(error, OSError):
+            said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+        yield problem(f"it cannot be checked: {said}", "fix that first", check)
+    if nothing:
+        yield ok(fine, "", check)
 
 
 def spell(seconds: float) -> str:

@@ -9,7 +9,8 @@ from pathlib import Path
 import tomli
 
 ENV_FILE = "eventctl.env"
-"""The file beside events.toml that variables are looked up in, unless `env_file` names another."""
+"""The file next to events.toml that variables are looked up in, unless `env_file` names
+another."""
 
 
 _SECRETS = (

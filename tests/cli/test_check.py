@@ -1,4 +1,4 @@
-"""`eventctl check`: what a monitor is told, state by state, and as metrics."""
+"""`eventctl check`: what a monitor sees, state by state, and as metrics."""
 
 from __future__ import annotations
 

@@ -11,7 +11,8 @@ from eventctl.config.model import NEEDS_A_PERSON
 from tests.support.events_toml import mistakes, write
 
 NO_CHANNEL = (
-    "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, apprise,"
+    "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch, alertmanager,"
+    " apprise,"
     ' mail, command, print and syslog; add one, such as mail = ["ops@example.com"]'
 )
 
@@ -123,8 +124,8 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'print = true\non = ["resolved"]',
-            'alerts[1].on: "resolved" alone reports nothing; add what it is the end'
-            ' of, such as "exhausted"',
+            'alerts[1].on: "resolved" alone reports nothing; add the kinds'
+            ' whose end it reports, such as "exhausted"',
         ),
         ("print = true\nrepeat = 0", 'alerts[1].repeat: is zero; write "500ms", "30s", "5m", "2h",'
          ' "1h30m", "90d" or "1w"'),
@@ -143,7 +144,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'mail = ["a@b"]\nca_file = "ca.pem"',
-            "alerts[1].ca_file: is of no use to mail; set it in [report] instead",
+            "alerts[1].ca_file: has no effect with mail; set it in [report] instead",
         ),
         (
             "mail = []",

@@ -55,7 +55,7 @@ def crontab(project: Project, cron: Cron, *options: str, check: int = 0) -> Fini
 
 
 def listed(cron: Cron) -> bytes | None:
-    """Return what `crontab -l` prints, None where there is no crontab."""
+    """Return what `crontab -l` prints, None if there is no crontab."""
     done = subprocess.run([*cron.stage(Path("/")), "crontab", "-l"], capture_output=True)
     return done.stdout if done.returncode == 0 else None
 

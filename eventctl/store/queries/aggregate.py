@@ -91,7 +91,7 @@ class Durations:
         return [ordered[ceil(p * len(ordered) / 100) - 1] / 1000 for p in percents]
 
     def mean(self) -> float | None:
-        """Return the mean in seconds; None where there are no values."""
+        """Return the mean in seconds; None if there are no values."""
         return sum(self._values) / len(self._values) / 1000 if self._values else None
 
 
@@ -115,7 +115,7 @@ class Figures:
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of attempts that failed, from 0 to 1; None where there was no attempt."""
+        """The share of attempts that failed, from 0 to 1; None if there was no attempt."""
         return self.failures / self.attempts if self.attempts else None
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ make a line read as something else than it says.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -64,6 +65,15 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     from json import JSONEncoder  # lazy: few who show text have values to encode
 
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
+
+
+def whole_path(path: str, folder: str) -> str:
+    """Return a path as it is from the root on, relative to `folder` if at all.
+
+    A ".." stays: what is before it may be a link.
+    """
+    parts = os.path.join(folder, path).split("/")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
 def fit(text: str, size: int = 65_000) -> str:

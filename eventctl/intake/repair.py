@@ -89,12 +89,12 @@ def _larger(config: Config, error: NotAnEvent) -> Step:
             "To take it as it is, in the server's option file:",
             f"max_allowed_packet = {error.size}",
         )
-    path = printable(str(config.path))
+    path = printable(config.path)
     return f"To take it as it is, in [store] of {path}:", f"max_args = {error.size}"
 
 
 def _unknown(config: Config, name: str) -> Step:
-    path = printable(str(config.path))
+    path = printable(config.path)
     what = f"To add the event, in [events] of {path}, with the handlers that it is for:"
     return what, f'{_toml(name)} = ["HANDLER"]'
 
@@ -139,7 +139,7 @@ def held_delivery(config: Config, entry: Entry) -> str:
     if handler is None:
         return _text(entry.error, shown, [("To drop it, in the database:", drop)])
     if entry.reason == Reason.UNKNOWN_HANDLER:
-        path = printable(str(config.path))
+        path = printable(config.path)
         what = f'Add the handler "{shorten(printable(handler), 60)}" back to [handlers] of {path},'
         line = f'{_toml(handler)} = "MODULE:CALLABLE"'
         return _text(entry.error, shown, [(f"{what} as it was:", line)])

@@ -39,7 +39,7 @@ def mistakes(answers: Answers, folder: Path) -> list[str]:
 
     A variable that is not set is none: it may be set where eventctl is to run.
     """
-    path = folder / TOML
+    path = str(folder / TOML)
     try:
         build(path, tomli.loads(toml(answers)), private=True)
     except ConfigError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable, UsageError
@@ -77,18 +76,20 @@ class SqliteDatabase(Database):
                     f" {wal} still: move the file back beside that one, or both to where the file"
                     " is now"
                 )
-            self._make_file(Path(file))
+            self._make_file(file)
 
-    def _make_file(self, file: Path) -> None:
+    def _make_file(self, file: str) -> None:
         """Make the file, private to its owner and [store] group.
 
         SQLite gives what it makes beside the file the rights of the file. By itself it would
         make one that every user can read.
         """
-        from eventctl.format.files import whole_file  # lazy: an emit need not load it
+        from pathlib import Path  # lazy: an emit need not load it
+
+        from eventctl.format.files import whole_file
 
         # What keeps it from being made, SQLite says in its own words.
-        with suppress(OSError), whole_file(file, 0o600, new=True) as made:
+        with suppress(OSError), whole_file(Path(file), 0o600, new=True) as made:
             if self.store.group:
                 _share(made.fileno(), self.store.group)
 
@@ -150,7 +151,9 @@ class SqliteDatabase(Database):
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
-            from eventctl.format.files import closed_to_us  # lazy: an emit need not load it
+            from pathlib import Path  # lazy: an emit need not load it
+
+            from eventctl.format.files import closed_to_us
 
             # They lie beside the file, and not beside a link to it.
             file = os.path.realpath(str(self.store.sqlite))

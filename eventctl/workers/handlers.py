@@ -324,6 +324,6 @@ def _when(milliseconds: int) -> datetime:
 
 def settle_in(config: Config) -> None:
     """Make this process one that handlers can be run in, and keep its environment for them."""
-    os.environ["EVENTCTL_CONFIG"] = str(config.path)
+    os.environ["EVENTCTL_CONFIG"] = config.path
     sys.path[:0] = [str(folder) for folder in config.pythonpath]
     _environment()

@@ -53,7 +53,7 @@ def command(context: Context, /, strict: bool, as_json: bool) -> int:
             _show(finding)  # at once: a store that hangs takes seconds
     if as_json:
         findings = [{**each._asdict(), "fix": each.fix or None} for each in found]
-        page = {"config": str(config.path) if config else None, "findings": findings}
+        page = {"config": config.path if config else None, "findings": findings}
         sys.stdout.write(f"{json_text(page, indent=2)}\n")
     levels = Counter(str(finding.level) for finding in found)
     if not as_json:

@@ -61,7 +61,7 @@ def _env_file(config: Config) -> Iterator[Finding]:
     """Check the file of variables, also where no variable has been looked up in it."""
     file = config.env_file.file
     try:
-        status = file.stat()
+        status = os.stat(file)
     except FileNotFoundError:
         return
     if wrong := env_file.exposed(file, status):

@@ -53,8 +53,8 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
         places += f" (not readable: {error})"
     crontabs |= _system_crontabs()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
-    found = [line for line in lines if _is_for(line, config.path)]
-    install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+    found = [line for line in lines if _is_for(line, Path(config.path))]
+    install = f"eventctl --config {shlex.quote(config.path)} crontab --install"
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
     if found:
         for line in found:

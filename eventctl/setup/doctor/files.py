@@ -24,7 +24,7 @@ _FEW, _HARDLY_ANY = 2000, 100
 
 def check_state_folder(config: Config, seen: Seen) -> Findings:
     """Check who may use the state folder, and who should not."""
-    folder, group = config.store.state, config.store.group
+    folder, group = Path(config.store.state), config.store.group
     if group is not None and _group_id(group) is None:
         yield problem(
             "state",
@@ -77,9 +77,9 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
 
 def check_disks(config: Config, seen: Seen) -> Findings:
     """Check the room that is left for store and state, and their file systems."""
-    places = {"the state folder": config.store.state}
+    places = {"the state folder": Path(config.store.state)}
     if config.store.sqlite:
-        places["the store"] = config.store.sqlite.parent
+        places["the store"] = Path(config.store.sqlite).parent
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, path in places.items():

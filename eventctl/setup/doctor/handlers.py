@@ -67,7 +67,7 @@ def _modules(config: Config) -> Findings:
 
 def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str, Answer], str]:
     """Import one module in a child process; return its answers, or in words how it died."""
-    argv = [sys.executable, "-P", "-m", "eventctl.setup.doctor.imports", str(config.path), *calls]
+    argv = [sys.executable, "-P", "-m", "eventctl.setup.doctor.imports", config.path, *calls]
     child = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,

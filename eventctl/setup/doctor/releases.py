@@ -21,7 +21,7 @@ _MOST = 1000
 
 def check_releases(config: Config, seen: Seen) -> Findings:
     """Warn of a state folder that a deployment moves, and look for those that it has left."""
-    state = config.store.state
+    state = Path(config.store.state)
     for link in _links(state):
         yield warning(
             "state",
@@ -57,12 +57,12 @@ def _links(state: Path) -> Iterator[Path]:
 
 def _left(config: Config) -> Iterator[Path]:
     """Yield the state folders of other releases: beside a release, at the same place in it."""
-    state = config.store.state
-    names = {state.name, f"{config.path.stem}.state", "eventctl.state"}
+    state = Path(config.store.state)
+    names = {state.name, f"{Path(config.path).stem}.state", "eventctl.state"}
     if config.store.sqlite:
-        names.add(f"{config.store.sqlite.name}.state")
+        names.add(f"{Path(config.store.sqlite).name}.state")
     mine = os.path.realpath(state)
-    for release, inside in _releases(config.path.parent):
+    for release, inside in _releases(Path(config.path).parent):
         current = {link.resolve() for link in _links_near(release)}
         for other in _folders(release.parent):
             if other in current and other != release:

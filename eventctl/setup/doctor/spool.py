@@ -40,7 +40,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
         yield problem("state", text, fix)
     waits = False
     for name, what, fix in _PLACES:
-        folder = config.store.state / spool_folder.FOLDER / name
+        folder = Path(config.store.state) / spool_folder.FOLDER / name
         files, oldest = _files(folder)
         waits = waits or files > 0
         age = time.time() - oldest

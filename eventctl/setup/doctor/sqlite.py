@@ -51,7 +51,7 @@ def check_file(opened: Database) -> Findings:
 def _readers(opened: Database) -> Findings:
     """Check that nobody but the owner and [store] group can read what events are about."""
     assert opened.store.sqlite is not None
-    file = opened.store.sqlite.resolve()
+    file = Path(opened.store.sqlite).resolve()
     wanted = 0o660 if opened.store.group else 0o600
     exposed = []
     for path in (file, *(file.with_name(f"{file.name}{end}") for end in BESIDE)):
@@ -68,14 +68,14 @@ def _readers(opened: Database) -> Findings:
 
 def _sharing(opened: Database) -> Findings:
     """Check that who may write the store may also write what SQLite puts beside it."""
-    file, group = opened.store.sqlite, opened.store.group
-    if file is None or group is None:
+    sqlite, group = opened.store.sqlite, opened.store.group
+    if sqlite is None or group is None:
         return
     try:
         wanted = grp.getgrnam(group).gr_gid
     except KeyError:
         return  # the check of the state folder says so
-    file = file.resolve()  # SQLite's other files are beside it, and not beside a link to it
+    file = Path(sqlite).resolve()  # SQLite's other files are beside it, not beside a link to it
     there, folder = file.stat(), file.parent.stat()
     is_shared = there.st_gid == wanted and there.st_mode & stat.S_IWGRP
     if is_shared and not (folder.st_gid == wanted and folder.st_mode & stat.S_ISGID):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from itertools import pairwise
@@ -48,8 +49,8 @@ _LATE = 600.0
 def check_store(config: Config, seen: Seen) -> Findings:
     """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
-    if settings.sqlite and not settings.sqlite.exists():
-        yield from sqlite.check_place(settings.sqlite)
+    if settings.sqlite and not os.path.exists(settings.sqlite):
+        yield from sqlite.check_place(Path(settings.sqlite))
         return
     try:
         with database(settings) as opened:
@@ -171,7 +172,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     found = schema.ask(opened, query.limit(10))
     if found:
         seen.swept_ago = max(0.0, (claims.now(opened) - found[0][0]) / 1000)
-    if running := _running(config.sweep.lock):
+    if running := _running(Path(config.sweep.lock)):
         yield ok("sweep", running)
         return
     if seen.swept_ago is None:

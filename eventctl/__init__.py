@@ -3,9 +3,9 @@
     import eventctl
     eventctl.emit("purchased", "user A", 5000)
 
-and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`,
-`raise eventctl.RetryLater("10m")`. What they need is loaded when it is first used, but for the
-exceptions: `except eventctl.EventctlError` works where the host lets no more files be opened.
+and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`, `raise
+eventctl.RetryLater("10m")`. Everything but the exceptions is loaded when it is first used:
+`except eventctl.EventctlError` works even where the host allows no more open files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open the store that events.toml names, its tables made or brought up to date."""
+"""Open the store that events.toml names, and create or migrate its tables."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from eventctl.store.sqlite import SqliteDatabase
 def open_store(config: Config) -> Database:
     """Return the store, ready for use.
 
-    Raises StoreUnavailable where it cannot be reached, and StoreError where it must
-    not be used: its schema is newer than this program, or it refuses this user.
+    Raises StoreUnavailable if it cannot be reached, and StoreError if it must not be used: its
+    schema is newer than this program, or it refuses this user.
     """
     opened = database(config.store)
     try:
@@ -24,7 +24,7 @@ def open_store(config: Config) -> Database:
 
 
 def database(store: Store) -> Database:
-    """Return the database that events.toml names, not connected yet."""
+    """Return the database that events.toml names, without connecting."""
     if store.sqlite:
         return SqliteDatabase(store)
     from eventctl.store.mysql import MySQLDatabase  # lazy: SQLite needs none of it

@@ -12,7 +12,7 @@ from eventctl.format.files import whole_file
 
 
 def check(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
+    """Raise UsageError if there is no such folder."""
     if not folder.exists():
         raise UsageError(f"the archive folder {folder} is missing: create it")
     if not folder.is_dir():
@@ -24,7 +24,7 @@ def check(folder: Path) -> None:
 def write(folder: Path, lines: Iterable[str]) -> Path:
     """Write lines into a new file, named by the time; return it when it is on the disk.
 
-    Raises ArchiveError where it cannot be written: nothing of it is there then.
+    Raises ArchiveError if it cannot be written; no part of it is left then.
     """
     now = datetime.now(UTC)
     path = folder / f"events-{now:%Y%m%dT%H%M%S.%fZ}.jsonl.gz"

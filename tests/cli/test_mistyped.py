@@ -10,7 +10,7 @@ ANSWERS = [
     (("sweep", "--nope"), "no such option '--nope' (see eventctl sweep --help)"),
     (("list", "--limitt", "3"), "no such option '--limitt'. Did you mean '--limit'?"),
     (("prune",), "missing option '--older-than' (see eventctl prune --help)"),
-    (("list", "--status", "fail"), "'fail' is no status; there are emitted (0)"),
+    (("list", "--status", "fail"), "'fail' is not a status; the statuses are emitted (0)"),
     (("sweeep",), "no such command 'sweeep': did you mean 'sweep'?"),
     (("retry", "1"), "no such command 'retry': use eventctl replay"),
     (("dead",), "no such command 'dead': use eventctl list --status failed"),

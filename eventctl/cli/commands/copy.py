@@ -1,4 +1,4 @@
-"""`eventctl copy`: the whole store into another one."""
+"""`eventctl copy`: copy the whole store into another one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
-"""Seconds between two checks whether what runs has ended."""
+"""Seconds between two checks whether running deliveries have ended."""
 
 
 @click.command()
@@ -122,7 +122,7 @@ def command(
 
 @contextmanager
 def _no_sweep(config: Config, until: float) -> Iterator[None]:
-    """Hold this host's sweep lock: cron's sweeps step aside for as long."""
+    """Hold this host's sweep lock, so that cron's sweeps step aside."""
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
         while not lock.acquire(time.time()):
@@ -144,7 +144,7 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
             what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
             raise UsageError(
                 f"{what} running, on this host or another: use --wait 5m to wait; nothing is copied"
-                " until they have ended; what a dead process has left, a sweep takes back"
+                " until they have ended; a sweep recovers what a dead process left"
             )
         snapshot.database.close()
         time.sleep(_POLL)
@@ -153,7 +153,7 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
 
 
 def _count(snapshot: Snapshot, *, show: bool) -> int:
-    """Return how many rows there are to copy, and show it by table if asked to."""
+    """Return the number of rows to copy, and show it by table if asked."""
     counts = {table.name: snapshot.count(table.name) for table in TABLES}
     if show:
         for name, count in counts.items():
@@ -162,7 +162,7 @@ def _count(snapshot: Snapshot, *, show: bool) -> int:
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
-    """Print how both sides compare and what to do next; return the exit code."""
+    """Print the comparison and what to do next; return the exit code."""
     _print_tables(copy)
     for place in copy.damaged:
         complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
@@ -192,7 +192,7 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
 
 
 def _print_tables(copy: StoreCopy) -> None:
-    """Print how both sides compare: a table on a terminal, in a pipe a line for each table."""
+    """Print the comparison: a table on a terminal, in a pipe a line for each table."""
     cells = [
         (table.name, table.source.rows, table.source.digest, "same" if table.same else "DIFFERS")
         for table in copy.tables

@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
 
 from eventctl.format import numbers
 from eventctl.format.numbers import spellings
-from eventctl.models import Result
+from eventctl.models import NamedTuple, Result
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "••••"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
@@ -31,7 +30,7 @@ SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
+def read(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
     """Return what the [[alerts]] tables say, and note every mistake in them.
 
     `private` says that only its owner can read the file, so that it may hold secrets.
@@ -86,7 +85,7 @@ def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: TableReader, channel: str, folder: Path, private: bool, name: str) -> Alert:
+def _read(table: TableReader, channel: str, folder: str, private: bool, name: str) -> Alert:
     to = _to(table, channel, private)
     secret = table.secret("secret", private) or table.secret("api_key", private)
     said = given(

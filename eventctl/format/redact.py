@@ -17,10 +17,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
 
 from eventctl.format import numbers
 from eventctl.format.numbers import spellings
+from eventctl.models import NamedTuple
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "••••"
 

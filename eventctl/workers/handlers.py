@@ -9,15 +9,16 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
 from eventctl.format.redact import Hidden
-from eventctl.models import Delivery, Outcome
+from eventctl.models import Delivery, NamedTuple, Outcome
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Any
 
 NOT_RUN = "it is a generator function: its body never runs, because nothing iterates over it"
 

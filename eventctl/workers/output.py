@@ -11,10 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
 
 from eventctl.format.redact import Hidden
 from eventctl.models import Delivery
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import TextIO
 
 TAIL = 4096
 """How many bytes of a handler's output are kept."""

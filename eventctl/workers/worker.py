@@ -10,6 +10,8 @@ An answer without an ID only wakes the parent, so that it reads the page. When t
 process that forked it dies, the kernel kills the whole group.
 """
 
+from __future__ import annotations
+
 import fcntl
 import marshal
 import os
@@ -19,11 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
-from eventctl.models import Delivery, Outcome
+from eventctl.models import Delivery, NamedTuple, Outcome
 from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.kernel import KillTimer
@@ -33,6 +34,10 @@ from eventctl.workers.processes import Family
 from eventctl.workers.program_end import ProgramEnd
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _F_SETSIG = 10  # Linux; not in every fcntl module
 

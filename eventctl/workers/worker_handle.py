@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.format.redact import Hidden, Redaction
@@ -19,6 +18,7 @@ from eventctl.workers.handlers import signal_name
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.output import Follower, OnLine
 

@@ -598,10 +598,10 @@ def test_no_sendmail_is_an_error() -> None:
 
 def config(sent: Report, folder: Path) -> Config:
     return Config(
-        path=folder / "events.toml",
+        path=str(folder / "events.toml"),
         pythonpath=(),
-        store=Store(sqlite=folder / "events.db", mysql=None, state=folder),
-        sweep=SweepConfig(lock=folder / "lock"),
+        store=Store(sqlite=str(folder / "events.db"), mysql=None, state=str(folder)),
+        sweep=SweepConfig(lock=str(folder / "lock")),
         report=sent,
         events={},
         handlers={},

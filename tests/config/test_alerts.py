@@ -50,7 +50,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         600,
         604_800,
         "s3cret",
-        tmp_path / "ca.pem",
+        str(tmp_path / "ca.pem"),
         "shop",
     )
 

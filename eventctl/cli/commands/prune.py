@@ -223,11 +223,11 @@ def _check_room(context: Context, database: Database, quiet: bool) -> None:
             "--vacuum is for SQLite: MySQL reuses the space of deleted rows, and OPTIMIZE"
             " TABLE gives it back"
         )
-    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(path.parent)).free
+    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(os.path.dirname(path))).free
     if free < need:
         raise UsageError(
             f"--vacuum rewrites the store, for which it may need {_size(need)}, and"
-            f" {path.parent} has {_size(free)} free: run without it"
+            f" {os.path.dirname(path)} has {_size(free)} free: run without it"
         )
     if not quiet:
         complain(

@@ -274,7 +274,7 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         if delivery.reason == Reason.UNKNOWN_HANDLER:
             yield Text(
                 f"Add the handler {printable(delivery.handler)!r} to [handlers] of"
-                f" {printable(str(context.config.path))}: the next sweep then runs it."
+                f" {printable(context.config.path)}: the next sweep then runs it."
             )
         else:
             yield Text(

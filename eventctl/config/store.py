@@ -86,6 +86,15 @@ def parse_sqlite(url: str) -> str:
     return path
 
 
+def unsupported(url: str) -> UrlError:
+    """Return what is wrong with a URL of another database, or of none."""
+    scheme, there, _ = url.partition("://")
+    if there and scheme.replace("+", "").isalnum():
+        forms = "write mysql://user@host/database (MariaDB, too) or sqlite:///events.db"
+        return UrlError(f"is a {scheme}:// URL, which is not supported", forms)
+    return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+
+
 def _database(
     table: TableReader, folder: Path, private: bool
 ) -> tuple[Path | None, MySQLUrl | None]:
@@ -102,7 +111,7 @@ def _database(
             return table.located("url", parse_sqlite(url), folder), None
         if url.startswith("mysql://"):
             return None, _mysql(url, str(raw), private)
-        raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+        raise unsupported(url)
     except UrlError as error:
         table.mistake("url", error.wrong, error.fix)
         return None, None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
-from eventctl.config.store import SQLITE_FORM, parse_sqlite
+from eventctl.config.store import parse_sqlite, unsupported
 from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
 
@@ -45,7 +45,7 @@ def read_target(
             path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
             sqlite = folder / path
         else:
-            raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+            raise unsupported(url)
     except UrlError as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
     except ValueError as error:

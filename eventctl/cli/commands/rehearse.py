@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import completion
+from eventctl.cli import completion, names
 from eventctl.cli.commands.replay_now import teller
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
@@ -16,9 +16,10 @@ from eventctl.cli.options import name as a_name
 from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import did_you_mean, printable
+from eventctl.format.text import printable
 from eventctl.models import Delivery, Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
+from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, operations
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def command(
       eventctl rehearse lottery 42 --kill 500ms --yes
     """
     if handler not in context.config.handlers:
-        raise UsageError(_unknown(context, handler))
+        raise UsageError(_unknown(context, handler, event))
     found = _find(context, handler, event)
     times = 1 + twice + 2 * (kill is not None)
     if not _agreed(context, handler, found, times, yes):
@@ -94,10 +95,11 @@ def command(
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
 
-def _unknown(context: Context, handler: str) -> str:
-    text = f"no handler {handler!r} in {context.config.path}"
-    hint = did_you_mean(handler, context.config.handlers)
-    return f"{text}: {hint}" if hint else text
+def _unknown(context: Context, handler: str, event: str) -> str:
+    if event in context.config.handlers:
+        right = shlex.join((event, handler))
+        return f"HANDLER and ID are swapped: to test it, use eventctl rehearse {right}"
+    return names.unknown(context.config, [Kind.HANDLER], handler)
 
 
 def _find(context: Context, handler: str, event: str) -> EventView:

@@ -38,7 +38,7 @@ EXCEPTIONS = {
 }
 """Words that may stay: file and word as found, with the reason."""
 
-PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/*.md")
+PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/**/*.md")
 
 _PATTERN = re.compile(rf"\b(?:{'|'.join(REFUSED)})\b", re.IGNORECASE)
 _COMMANDS = "cli/commands"

@@ -170,7 +170,7 @@ def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
         return not breakers.is_open(tx, place.handler)
     if place.name == incident_members.OUTBOX:
         return not incident_members.any_row_is_held(tx)
-    return place.name == state.name and not spool_folder.anything_aside(state)
+    return state.is_or_was(place.name) and not spool_folder.anything_aside(state)
 
 
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:

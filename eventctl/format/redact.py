@@ -18,6 +18,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from eventctl.format import numbers
+from eventctl.format.numbers import spellings
 from eventctl.models import Result
 
 MASK = "••••"
@@ -77,14 +79,14 @@ class Redaction:
             return Hidden(args)
         found: list[Any] = []
         try:
-            shown = json.loads(args, object_pairs_hook=lambda pairs: self._object(pairs, found))
+            shown = numbers.read(args, lambda pairs: self._object(pairs, found))
             if isinstance(shown, list):
                 for position in positions.intersection(range(len(shown))):
                     found.append(shown[position])
                     shown[position] = MASK
             elif not isinstance(shown, dict):
                 return Hidden(MASK)
-            text = json.dumps(shown, ensure_ascii=False) if found else args
+            text = numbers.write(shown) if found else args
         except (ValueError, RecursionError):
             return Hidden(MASK)
         return Hidden(text, _spellings(found))
@@ -129,4 +131,4 @@ def _leaves(value: Any) -> Iterator[str]:
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, str | int | float) and not isinstance(value, bool):
-        yield str(value)
+        yield from spellings(value)

@@ -39,12 +39,13 @@ def write(
     }
 
 
-def read(fields: dict[str, Any], own_source: str) -> tuple[str, list[Any] | dict[str, Any], str]:
+def read(fields: dict[str, Any], data: str, own_source: str) -> tuple[str, str, str]:
     """Return name, args and key of the event that a CloudEvent is for us.
 
-    An object is args by name, a list args in order, and any other data the only one. Id and
-    source together identify a CloudEvent: of `own_source` the id is the key again. Other
-    attributes are passed over.
+    `data` is the JSON text of its data, and the args are JSON text as well, to the letter. An
+    object is args by name, a list args in order, and any other data the only one. Id and source
+    together identify a CloudEvent: of `own_source` the id is the key again. Other attributes
+    are passed over.
 
     Raises UsageError where it is none of version 1.0, or its data is binary.
     """
@@ -55,7 +56,7 @@ def read(fields: dict[str, Any], own_source: str) -> tuple[str, list[Any] | dict
     source, identity, name = (_text(fields, attribute) for attribute in ("source", "id", "type"))
     if fields.get("data_base64") is not None:
         raise UsageError('a CloudEvent with binary data ("data_base64"); only JSON data is read')
-    return name, _args(fields), _key(source, identity, own_source)
+    return name, _args(fields, data), _key(source, identity, own_source)
 
 
 def _text(fields: dict[str, Any], attribute: str) -> str:
@@ -65,16 +66,16 @@ def _text(fields: dict[str, Any], attribute: str) -> str:
     return value
 
 
-def _args(fields: dict[str, Any]) -> list[Any] | dict[str, Any]:
+def _args(fields: dict[str, Any], text: str) -> str:
     if "data" not in fields:
-        return []
+        return "[]"
     data = fields["data"]
     if not _is_json(fields.get("datacontenttype")) and not isinstance(data, str):
         raise UsageError(
             f"a CloudEvent whose data is no string, as its datacontenttype"
             f" {fields['datacontenttype']!r} asks for"
         )
-    return data if isinstance(data, list | dict) else [data]
+    return text if isinstance(data, list | dict) else f"[{text}]"
 
 
 def _is_json(content_type: Any) -> bool:

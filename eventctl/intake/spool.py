@@ -30,7 +30,8 @@ from pathlib import Path
 from eventctl.config.units import parse_duration
 from eventctl.errors import StoreUnavailable
 from eventctl.format.files import sync_folder, user_name
-from eventctl.format.text import json_text
+from eventctl.intake import validation
+from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
@@ -81,7 +82,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     """
     name, key = json.dumps(event.name), json.dumps(event.key)
     # The args are JSON text already, kept to the letter.
-    later = f', "delay": {delay:g}' if delay else ""
+    later = f', "delay": {delay!r}' if delay else ""
     body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'.encode()
     try:
         folder = state.folder(FOLDER)
@@ -195,19 +196,19 @@ def _parse(path: Path, largest: int) -> Spooled:
 
 def _fields(data: bytes) -> tuple[str, str, str | None, float]:
     """Return name, args as JSON text, key, and delay in seconds, out of a file's content."""
-    fields = json.loads(data)
+    text = data.decode(json.detect_encoding(data))
+    fields = validation.decode(text)
     if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
         raise ValueError("it is no object of name, args, key and delay")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
     delay = parse_duration(fields.get("delay", 0))
-    text = json_text(args)
     if not isinstance(name, str) or not name:
         raise ValueError("its name is no text")
     if not isinstance(args, list | dict):
         raise ValueError("its args are neither a list nor an object")
     if key is not None and not isinstance(key, str):
         raise ValueError("its key is no text")
-    return name, text, key, delay
+    return name, field_text(text, "args") or "[]", key, delay
 
 
 def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:

@@ -15,6 +15,7 @@ from eventctl.store.events import new_key
 LONGEST_KEY = 191
 
 _INFINITY = float("inf")
+_BOM = "\ufeff"
 
 
 class NotAnEvent(UsageError):
@@ -116,13 +117,21 @@ def _float(text: str) -> float:
     return number
 
 
+def decode(text: str) -> Any:
+    """Return the value of JSON text. Raises ValueError, or RecursionError, also for a number
+    that JSON does not allow, or that no program reads.
+    """
+    return json.loads(text, parse_constant=_no_number, parse_float=_float)
+
+
 def check(text: str, hint: str = "") -> str:
     """Return JSON text that was given as args, once it is known to be a list or an object.
 
     Raises NotAnEvent, with `hint` where the text is not JSON.
     """
+    text = text.removeprefix(_BOM)
     try:
-        args = json.loads(text, parse_constant=_no_number, parse_float=_float)
+        args = decode(text)
         text.encode()
     except (ValueError, RecursionError) as error:
         raise NotAnEvent("args", f"the args are not JSON ({error}){hint}") from error

@@ -11,6 +11,9 @@ from pathlib import Path
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
 
+_FORMER = 20
+"""How many of its former names a folder knows."""
+
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
 
@@ -38,6 +41,16 @@ class StateFolder:
         if not self._name:
             self._name = self._read_name() or self._make_name()
         return self._name
+
+    def is_or_was(self, name: str) -> bool:
+        """Return whether this is the folder's name, or was before it got another one."""
+        return name == self.name or name in self._former()
+
+    def _former(self) -> list[str]:
+        try:
+            return os.readlink(self.path / "former").split(".")
+        except OSError:
+            return []
 
     def writers(self, *parts: str) -> str:
         """Return who may write to a folder below that should not, "" if nobody may."""
@@ -162,6 +175,7 @@ class StateFolder:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one makes it
                 if name := self._read_name():
                     return name
+                self._note_former()
                 name = os.urandom(4).hex()
                 draft = folder / f"name.{name}"
                 os.symlink(f"{name}.{self._place()}", draft)
@@ -174,6 +188,16 @@ class StateFolder:
                 os.close(fd)
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _note_former(self) -> None:
+        """Note the name that this folder had elsewhere: what was set aside under it is here."""
+        try:
+            former = os.readlink(self.path / "name").partition(".")[0][:8]
+        except OSError:
+            return  # there was none
+        draft = self.path / f"former.{os.urandom(4).hex()}"
+        os.symlink(".".join([*self._former()[1 - _FORMER :], former]), draft)
+        os.rename(draft, self.path / "former")
 
 
 def try_lock(fd: int) -> bool:

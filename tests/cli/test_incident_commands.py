@@ -15,6 +15,7 @@ from eventctl.alerts.render.html import breakable
 from tests.support import fire, look
 from tests.support.channels import TOML, Post, body, fail, many_failed, mend, write
 from tests.support.databases import sqlite_only
+from tests.support.history import end_an_incident_each
 from tests.support.project import Project
 from tests.support.statements import scanned, statements
 from tests.support.terminal import on_terminal, plain
@@ -240,6 +241,11 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
         int(time.time() * 1000) + 55_000,  # what waits for longer than any policy says is due
     )
     project.run("sweep", check=1)
+    end_an_incident_each(project)  # a few rows are read as a whole, and rightly so
+    project.execute(
+        "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count)"
+        " SELECT id, 'report', 'resolved', 1, 1 FROM eventctl_incident WHERE open_as IS NULL"
+    )
     if project.server:
         tables = project.rows("SHOW TABLES LIKE 'eventctl%'")
         project.execute(f"ANALYZE TABLE {', '.join(name for (name,) in tables)}")

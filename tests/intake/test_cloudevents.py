@@ -133,10 +133,12 @@ def test_a_store_reads_what_it_has_written_and_records_nothing_twice(project: Pr
 def test_data_of_every_sort_becomes_args() -> None:
     about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
     for data, args in (([1], [1]), ({"a": 1}, {"a": 1}), (None, [None]), ("x", ["x"]), (5, [5])):
-        assert read(about | {"data": data}, "/")[1] == args
-    assert read(about, "/") == ("t", [], "/s 1")
-    assert read(about | {"data_base64": None, "time": None, "datacontenttype": None}, "/")[1] == []
-    assert read(about | {"data": "[1]"}, "/")[1] == ["[1]"]  # a text, and not JSON in it
+        assert json.loads(read(about | {"data": data}, json.dumps(data), "/")[1]) == args
+    assert read(about, "", "/") == ("t", "[]", "/s 1")
+    empty = {"data_base64": None, "time": None, "datacontenttype": None}
+    assert read(about | empty, "", "/")[1] == "[]"
+    # A text, and not JSON in it.
+    assert read(about | {"data": "[1]"}, '"[1]"', "/")[1] == '["[1]"]'
 
 
 @pytest.mark.parametrize(
@@ -155,7 +157,7 @@ def test_data_of_every_sort_becomes_args() -> None:
 def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], sent: str) -> None:
     about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"} | changed
     with pytest.raises(UsageError) as caught:
-        read(about, "/")
+        read(about, "", "/")
     assert sent in str(caught.value)
     assert "\n" not in str(caught.value)
 

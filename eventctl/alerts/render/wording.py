@@ -232,7 +232,8 @@ def facts(incident: Incident) -> list[tuple[str, str]]:
         times = "once" if incident.sequence == 1 else f"{incident.sequence:,} times"
         found.append(("Notified", f"{times} before"))
     if incident.attempts:
-        most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
+        some = incident.count > 1 and incident.attempts > 1
+        most = f"up to {incident.attempts}" if some else str(incident.attempts)
         found.append(("Attempts", most))
     if not incident.has_events:
         return found

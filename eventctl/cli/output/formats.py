@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventctl.format import numbers
 from eventctl.format.text import printable
 from eventctl.format.time import iso as iso
 from eventctl.intake import cloudevents
@@ -115,7 +116,7 @@ def pause_fields(pause: PauseView) -> dict[str, Any]:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON that can be shown on any terminal."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    text = numbers.write(value, indent)
     if text.isascii() and "\x7f" not in text:
         return text
     return _NOT_SHOWN_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
@@ -199,7 +200,7 @@ def pretty_args(text: str, width: int) -> str:
 def _decoded(text: str) -> tuple[Any] | None:
     """Return args in a tuple; None where they are not JSON, or nested too deeply to show."""
     try:
-        value = _DECODER.decode(text)
+        value = numbers.read(text)
         if text.count("[") + text.count("{") > 100:
             json.dumps(_nested(value), indent=1)
         return (value,)
@@ -212,18 +213,6 @@ def _nested(value: Any) -> Any:
     for _ in range(20):
         value = [value]
     return value
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if abs(number) < float("inf") else _refuse(digits)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _seconds(took: int | None) -> float | None:

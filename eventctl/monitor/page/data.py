@@ -4,13 +4,14 @@ and what ended not long ago.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from eventctl.alerts.incident import Digest, by_fingerprint, digest, group
 from eventctl.alerts.render import wording
 from eventctl.config.model import Config
 from eventctl.format.redact import Redaction
+from eventctl.store import incidents as stored
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE, Incident
 from eventctl.store.queries import events, failures, incidents
@@ -52,11 +53,11 @@ def find_problems(config: Config, database: Database, window: Window, now: int) 
     ) -> list[Incident]:
         shown = list(found)
         for number, each in enumerate(shown[:_SHOWN] if redaction else ()):
-            error = _hidden(each.error, events_of(each), redaction, database)
-            shown[number] = replace(each, error=error)
+            shown[number] = _hidden(each, events_of(each), redaction, database)
         return shown
 
     pressing = sorted(incidents.incidents(database, limit=MOST), key=lambda i: _urgency(i, now))
+    pressing = [*_with_texts(database, pressing[: wording.FULL]), *pressing[wording.FULL :]]
     ended = incidents.ended(database, window.since, window.until, LATEST)
     notices = failures.unsolved(database)
     # Here an incident's error is that of the first of its notices.
@@ -77,10 +78,25 @@ def _urgency(incident: Incident, now: int) -> tuple[bool, bool, bool, int, int]:
     return incident.is_silent(now), kind == "failed", kind != OUTAGE, *size
 
 
-def _hidden(error: str, event_ids: Sequence[int], redaction: Redaction, database: Database) -> str:
-    """Return an error that shows nothing that is hidden in the args of its events."""
+def _with_texts(database: Database, found: Sequence[Incident]) -> Iterator[Incident]:
+    """Yield incidents with their traceback and output, which lists are read without."""
+    ids = [each.id for each in found]
+    whole = database.transaction(lambda tx: stored.by_ids(tx, ids, whole=True))
+    texts = {each.id: each for each in whole}
+    for each in found:
+        text = texts.get(each.id, each)  # where it was pruned meanwhile
+        yield replace(each, traceback=text.traceback, output=text.output)
+
+
+def _hidden(
+    incident: Incident, event_ids: Sequence[int], redaction: Redaction, database: Database
+) -> Incident:
+    """Return an incident that shows nothing that is hidden in the args of its events."""
+    texts = (incident.error, incident.traceback, incident.output)
     if any(event_ids):
         for page in events.pages(database, events.Selection(ids=tuple(event_ids))):
             for event in page:
-                error = redaction.hide(event.name, event.args).cut(error)
-    return error
+                cut = redaction.hide(event.name, event.args).cut
+                texts = (cut(texts[0]), cut(texts[1]), cut(texts[2]))
+    error, traceback, output = texts
+    return replace(incident, error=error, traceback=traceback, output=output)

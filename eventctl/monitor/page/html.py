@@ -17,9 +17,9 @@ Cell = tuple[str, str]
 _HEIGHT = 100
 
 
-def data(text: str) -> str:
-    """Return text from outside as HTML."""
-    return escape(printable(text))
+def data(text: str, *, lines: bool = False) -> str:
+    """Return text from outside as HTML; with `lines` it keeps its lines."""
+    return escape(printable(text, lines=lines))
 
 
 def table(

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import recipients, wording
+from eventctl.alerts.render import excerpts, recipients, summary, wording
 from eventctl.alerts.render.html import breakable
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import minute, span
@@ -46,7 +46,7 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         facts = [f"open for {span(max(0, now - incident.opened_at))}", *facts]
     facts = [f"{incident.kind} {incident.key}".strip(), *facts]
     silence = recipients.silence(incident, now, lambda until: f"until {minute(until)} UTC")
-    css = "held" if incident.kind in ("held", "set aside", "late", "failed") else ""
+    css = "" if summary.severity(incident) == "critical" else "held"
     yield f'<div class="card incident {css} {"quiet" if silence else ""}">'
     yield f"<h3>{data(wording.headline(incident))}</h3>"
     yield f'<p class="error">{data(wording.error(incident))}</p>'
@@ -61,7 +61,15 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         yield from _command("To unmute it:", wording.undo_ack_command(digest, incident))
     elif ack := wording.ack_command(digest, incident):
         yield from _command("To mute it until it ends:", ack)
+    yield from _folded("First traceback", excerpts.traceback(incident))
+    yield from _folded(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
+
+
+def _folded(title: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        text = data("\n".join(lines), lines=True)
+        yield f"<details><summary>{title.rstrip(':')}</summary><pre>{text}</pre></details>"
 
 
 def _recipients(problems: Problems, incident: Incident, now: int) -> Iterator[str]:

@@ -116,11 +116,11 @@ def _of(*names: str) -> Callable[[Figures], str]:
 
 
 def _rate(figures: Figures) -> str:
-    """Return the share of attempts that failed, in percent."""
+    """Return the share of attempts that failed, in percent, and of how many."""
     share = figures.failure_rate
     if share is None:
         return "–"
-    return f"{share * 100:.1f}%" if share else "0%"
+    return f"{share * 100:.1f}% of {figures.attempts:,}" if share else "0%"
 
 
 def _span(seconds: float | None) -> str:
@@ -128,7 +128,7 @@ def _span(seconds: float | None) -> str:
 
 
 _TIMES: tuple[_Column, ...] = (
-    ("Failure rate", _rate, "bad"),
+    ("Failed attempts", _rate, "bad"),
     ("p50", lambda each: _span(each.p50), ""),
     ("p95", lambda each: _span(each.p95), ""),
     ("MTTR", lambda each: _span(each.mttr), ""),

@@ -15,6 +15,7 @@ from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import printable
 from eventctl.setup.doctor.database import check_file, check_place, check_server
 from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, spell, warning
+from eventctl.state.folder import StateFolder
 from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
@@ -79,6 +80,18 @@ def _schema(version: int) -> Findings:
 
 class _Undo(Exception):
     """Ends a transaction that is not to be committed."""
+
+
+def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
+    """Say where the state folder is another store's."""
+    folder = StateFolder(config.store.state, config.store.group)
+    if folder.store() not in ("", migrations.identity(opened)):
+        yield problem(
+            f"{folder.path} belongs to another store: sweeps of this one import nothing from its"
+            " spool",
+            "set [store] state to a folder of its own; or, where this store has replaced that one:"
+            f" rm {shlex.quote(str(folder.path / 'store'))}",
+        )
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
@@ -235,6 +248,7 @@ _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (1, "rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
     (0, "clock", "this host's clock and the store's agree", _clock),
     (1, "sweep", "", _sweeps),
+    (migrations.VERSION, "state", "", _owner),
     (migrations.VERSION, "incidents", "no incident is open", _incidents),
     (migrations.VERSION, "alerts", "", _alerts),
     (migrations.VERSION, "keep", "", _keep),

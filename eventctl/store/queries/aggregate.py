@@ -14,12 +14,13 @@ from math import ceil
 
 from eventctl.models import Outcome, State, Status
 
-TRIES = frozenset(
-    str(each) for each in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
-) | {str(Outcome.DISCARDED)}
-"""The outcomes of attempts that count: the handler was started, and an attempt was spent."""
+FAILURES = frozenset(
+    str(each) for each in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST, Outcome.DISCARDED)
+)
+"""The outcomes of attempts after which the delivery was not done."""
 
-FAILURES = frozenset(str(each) for each in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST))
+TRIES = FAILURES | {str(Outcome.SUCCEEDED)}
+"""The outcomes of attempts that count: the handler was started, and an attempt was spent."""
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE

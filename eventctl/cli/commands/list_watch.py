@@ -44,7 +44,7 @@ def watch(context: Context, limit: int, chosen: dict[str, Any]) -> None:
     try:
         first = _page(context, out, limit, chosen)  # a mistake is said below the command
         with Live(first, console=out, screen=True, auto_refresh=False) as live:
-            while True:
+            while sys.stdout.isatty():  # rich writes nothing where it is none any more
                 time.sleep(_EVERY)
                 live.update(_page(context, out, limit, chosen), refresh=True)
     except KeyboardInterrupt:

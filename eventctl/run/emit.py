@@ -258,13 +258,15 @@ def stalled(config: Config, database: Database | None = None) -> str:
             return ""
     except (OSError, StateUnavailable):
         return ""  # said each time, it would be a flood
-    minutes = (now - since) // 60_000
+    from eventctl.format.time import span  # lazy: this is said once an hour
+
+    time = span((now - since) // 60_000 * 60_000)
     if ended_at is None:
         return (
-            f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
+            f"no sweep has ever ended, and something has been due for {time}: put"
             " the line of crontab.example into crontab (this is said once an hour)"
         )
     return (
-        f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
+        f"no sweep has ended for {time}, so nothing is retried: is its line in"
         " crontab, and does cron run? (this is said once an hour)"
     )

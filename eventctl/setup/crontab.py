@@ -21,6 +21,7 @@ from pathlib import Path
 from eventctl.config.model import Config
 from eventctl.config.variables import EnvFileError, variables
 from eventctl.errors import EventctlError, UsageError
+from eventctl.format.time import duration
 
 PATH = "/usr/bin:/bin"
 """The PATH that cron gives to its jobs."""
@@ -75,7 +76,7 @@ def _run(argument: str, content: bytes | None = None) -> subprocess.CompletedPro
     except OSError as error:
         raise CrontabError(f"crontab {argument}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise CrontabError(f"crontab {argument} did not end within {_PATIENCE:g} s") from None
+        raise CrontabError(f"crontab {argument} did not end within {duration(_PATIENCE)}") from None
 
 
 def _refused(command: str, done: subprocess.CompletedProcess[bytes]) -> CrontabError:

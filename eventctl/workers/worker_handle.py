@@ -163,7 +163,9 @@ class WorkerHandle:
 
     @property
     def _timed_out(self) -> tuple[Outcome, str]:
-        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
+        from eventctl.format.time import duration  # lazy: few deliveries time out
+
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {duration(self._timeout)}"
 
     def is_dead(self) -> bool:
         """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""

@@ -13,6 +13,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.models import Outcome, Result, State, Verdict
 from eventctl.run.sweep import sweep
 from eventctl.run.sweep_pass import Options
@@ -159,6 +160,6 @@ def _print_attempt(result: Result, verdict: Verdict) -> None:
     if delivery.attempt > 1 or verdict.state != State.DONE:
         line += f" (attempt {delivery.attempt})"
     error = f": {printable(result.error)}" if result.error else ""
-    complain(f"{line} in {result.took} ms{error}")
+    complain(f"{line} in {span(result.took)}{error}")
     for output in result.output.splitlines():
         complain(f"  | {output}")

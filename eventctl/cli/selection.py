@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from eventctl.store.queries.events import Selection
 
 MOST_SHOWN = 10
-"""How many of a kind are shown one by one."""
+"""How many of a kind are listed one by one."""
 
 _SHORTEST = 4
-"""Letters of an incident's id that must be typed at least."""
+"""The fewest letters of an incident's id to type."""
 
 
 def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit: int) -> None:
-    """Refuse a command that names nothing, or names it in two ways. Raises UsageError."""
+    """Refuse a command that selects nothing, or selects in two ways. Raises UsageError."""
     others = [name for name, value in chosen.items() if value and name != "handlers"]
     if ids and (others or limit):
         raise UsageError(
@@ -52,7 +52,7 @@ _DOES = {"replay": "run", "cancel": "be cancelled"}
 def selected(
     config: Config, database: Database, ids: Sequence[str], chosen: dict[str, Any]
 ) -> Selection:
-    """Return which events are meant. Raises UsageError where an id, key or name is not there."""
+    """Return the selected events. Raises UsageError if an id, key or name does not exist."""
     from eventctl.cli.options import selection  # lazy: few runs need it
     from eventctl.store import claims
     from eventctl.store.queries import events
@@ -78,23 +78,23 @@ def _of_incident(wanted: Selection, incident: Incident) -> Selection:
         raise UsageError("--handler cannot be used with --incident")
     if is_down(incident):
         return replace(wanted, **behind(incident))
-    # What is late is the event as a whole. An event has no two deliveries to one handler.
+    # An event is late as a whole. An event has no two deliveries to one handler.
     handlers = () if incident.kind == "late" else (incident.handler,)
     return replace(wanted, incident=incident.id, handlers=handlers)
 
 
 def is_down(incident: Incident) -> bool:
-    """Return whether an incident is an outage that lasts."""
+    """Return whether an incident is an open outage."""
     return incident.kind == OUTAGE and incident.is_open
 
 
 def behind(incident: Incident) -> dict[str, Any]:
-    """Return, as a part of a selection, the events whose deliveries wait behind an outage."""
+    """Return the part of a selection for events whose deliveries wait behind an outage."""
     return {"waiting": True, "handlers": (incident.handler,)}
 
 
 def why_none(database: Database, typed: str) -> str:
-    """Return, to be added to a line that nothing was found, why the incident `typed` has none."""
+    """Return why the incident `typed` has no such delivery, to append to a message."""
     if not typed:
         return ""
     incident = find_incident(database, typed)
@@ -109,7 +109,7 @@ def why_none(database: Database, typed: str) -> str:
 
 
 def find_incident(database: Database, typed: str) -> Incident:
-    """Return the incident with this id, or whose id alone begins with it. Raises UsageError."""
+    """Return the incident with this id or unambiguous prefix. Raises UsageError."""
     from eventctl.store.queries import incidents  # lazy: few runs need it
 
     seen = "to list them: eventctl alerts --all"
@@ -124,12 +124,12 @@ def find_incident(database: Database, typed: str) -> Incident:
 
 
 def deliveries(count: int) -> str:
-    """Return so many deliveries in words."""
+    """Return a number of deliveries in words."""
     return "1 delivery" if count == 1 else f"{count:,} deliveries"
 
 
 def events(count: int) -> str:
-    """Return so many events in words."""
+    """Return a number of events in words."""
     return "1 event" if count == 1 else f"{count:,} events"
 
 
@@ -139,18 +139,18 @@ def both(rows: Sequence[PlanRow]) -> str:
 
 
 def moved_on(missed: int) -> str:
-    """Return in words that some were not any more as they had been planned."""
+    """Return in words that some had changed since they were planned."""
     return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
-    """Return, in words, with how many nothing is done, and why."""
+    """Return in words how many are left alone, and why."""
     left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
 
 
 def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
-    """Name the given events that have no delivery for this, and say why."""
+    """List the given events without a matching delivery, and why."""
     active = {row.delivery.event_id for row in rows if row.acts}
     idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
     for row in rows:
@@ -163,7 +163,7 @@ def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
 
 
 def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
-    """Name deliveries that nothing was done with: the first of them, and how many more."""
+    """List the first deliveries that were left alone, and count the others."""
     for row in rows[:MOST_SHOWN]:
         delivery = row.delivery
         name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
@@ -173,7 +173,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
 
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
-    """Name what is paused among these deliveries, given as event and handler names."""
+    """List the pauses that affect these deliveries, given as event and handler names."""
     from eventctl.store.queries import operations  # lazy: few runs need it
 
     pauses = operations.Pauses(database)
@@ -182,9 +182,9 @@ def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
-    """Ask where it is about more than one delivery, and return the answer.
+    """Ask for confirmation for more than one delivery, and return the answer.
 
-    Raises UsageError where there is nobody to ask.
+    Raises UsageError if there is nobody to ask.
     """
     counts = Counter((row.delivery.handler, row.event) for row in rows)
     lines = [

@@ -14,14 +14,14 @@ from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
 
 PLACES = ("./events.toml", "~/.config/eventctl/events.toml", "/etc/eventctl/events.toml")
-"""Where events.toml is looked for when nobody names it, the first one that is there."""
+"""Where events.toml is looked for if nobody names it; the first that exists is used."""
 
 
 def find(option: str | None = None) -> Path:
     """Return the absolute path of the events.toml to use.
 
-    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of
-    `PLACES` that is there.
+    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of `PLACES`
+    that exists.
 
     Raises:
         ConfigError: what was named is not there, or nothing was found anywhere.
@@ -42,20 +42,20 @@ def find(option: str | None = None) -> Path:
         else:
             return path.absolute()
     raise ConfigError(
-        f"no events.toml, looked for at {looked[0]}, {looked[1]} and {looked[2]}; "
-        "write one (eventctl init does), or name it with --config or $EVENTCTL_CONFIG"
+        f"no events.toml found; looked for {looked[0]}, {looked[1]} and {looked[2]}; "
+        "create one with eventctl init, or name it with --config or $EVENTCTL_CONFIG"
     )
 
 
 def load(path: Path, needs: Needs = Needs.ALL) -> Config:
     """Return what the events.toml at `path` says.
 
-    A mistake in a part that is not needed is no error: it is a line of `Config.mistakes`.
+    A mistake in a part that is not needed is not an error: it is a line of `Config.mistakes`.
 
     Raises:
         ConfigError: it cannot be read, or has mistakes: all of them, each in one line
-            `FILE: KEY: what is wrong; how to fix it`. Or we are root, and others may
-            change it.
+            `FILE: KEY: what is wrong; how to fix it`. Or this is root, and others may change the
+            file.
     """
     content, status = _read(path)
     permissions.check(path, status)
@@ -67,7 +67,7 @@ def load(path: Path, needs: Needs = Needs.ALL) -> Config:
     except (ValueError, RecursionError) as error:
         fix = "look for a missing quote, comma or bracket there or just before"
         raise _mistake(path, f"is not TOML: {error}", fix) from None
-    # A file that nobody but its owner can read may hold a password.
+    # A file that only its owner can read may hold a password.
     return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)
 
 
@@ -79,13 +79,13 @@ def _named(by: str, text: str) -> Path:
     try:
         path.stat()
     except (OSError, ValueError) as error:
-        fix = "name a file that is there, or write it (eventctl init does)"
+        fix = "name an existing file, or create one with eventctl init"
         raise _mistake(by, f"{text}: {_reason(error)}", fix) from None
     return path.absolute()
 
 
 def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    """Return a file's content, and whose it is and who may do what with it."""
+    """Return a file's content and its status (owner and permissions)."""
     try:
         with open(path, "rb") as file:
             return file.read(), os.fstat(file.fileno())

@@ -1,17 +1,16 @@
-"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes.
+"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes."""
 
-Named tuples: dataclasses would cost each emit some milliseconds.
-"""
+from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from eventctl.config.variables import ENV_FILE, Variables
+from eventctl.models import NamedTuple
 
 
 class Secret(str):
-    """A text that is not shown where the record that has it is printed."""
+    """A text that is hidden when the record that has it is printed."""
 
     __slots__ = ()
 
@@ -22,8 +21,8 @@ class Secret(str):
 class Retry(NamedTuple):
     """When a failed delivery is run again: `delay` × `factor`ⁿ, up to `max_delay`.
 
-    `attempts` counts all of them, the first included. `jitter` is the share by
-    which a delay is spread out in both directions, from 0 to 1.
+    `attempts` includes the first one. `jitter`, from 0 to 1, is the share by which a delay is
+    spread out in both directions.
     """
 
     attempts: int = 8
@@ -43,7 +42,7 @@ class Handler(NamedTuple):
     retry: Retry = Retry()
     transactional: bool = False
     format: str = "eventctl"
-    """What a command has on its stdin: "eventctl"'s own JSON, or "cloudevents"."""
+    """The form of a command's stdin: "eventctl"'s own JSON, or "cloudevents"."""
 
 
 class EventConfig(NamedTuple):
@@ -88,7 +87,7 @@ class Store(NamedTuple):
     group: str | None = None
     read_default_file: Path | None = None
     timeout: float = 30.0
-    """How long one write may wait for other writers."""
+    """How long one write waits for other writers."""
     max_args: int = 1_000_000
     ssl: str = "preferred"
     """"preferred", "required" (refuse a server without TLS) or "verify" (its name too)."""
@@ -124,7 +123,7 @@ KINDS = (
 """What an incident can be about: what people can be notified of, besides its end, "resolved"."""
 
 NEEDS_A_PERSON = (*(each for each in KINDS if each != "failed"), "resolved")
-"""What a channel hears of that does not say otherwise."""
+"""The default of a channel's `on`."""
 
 _HOUR, _DAY = 3600.0, 86_400.0
 
@@ -149,21 +148,21 @@ class Alert(NamedTuple):
     """One [[alerts]] table: a channel, and what it is notified of."""
 
     name: str
-    """What people call it, and what the store remembers it by: unique in the file."""
+    """Its name for people and in the store, unique in the file."""
     channel: str
     """The key that names it, such as "slack": the file of `eventctl.alerts.channels` that sends."""
     to: str | tuple[str, ...]
-    """What that key says: a URL, addresses or an argv. It may hold a secret."""
+    """The value of that key: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = NEEDS_A_PERSON
     """The kinds of incidents that it is notified of."""
     again_after: float = _HOUR
     """Seconds within which an incident that goes on is not reported again."""
     repeat: float = _DAY
-    """Seconds after which one that is still open is reported again, though nothing is new."""
+    """Seconds after which an incident that is still open is reported again, even without news."""
     secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
     ca_file: Path | None = None
-    index: str = "eventctl"  # type: ignore[assignment]  # nobody looks for a value in it
+    index: str = "eventctl"  # type: ignore[assignment]  # no caller uses tuple's index
     """elasticsearch: the data stream or index that documents go to."""
     report: Report = Report()
     """mail: the [report] that says from whom and how it is sent."""
@@ -187,17 +186,15 @@ class Config(NamedTuple):
     """Args that are never shown (see `eventctl.format.redact`); None: none are shown."""
     alerts: tuple[Alert, ...] = ()
     mistakes: tuple[str, ...] = ()
-    """Those in parts that are not needed to record an event; `sweep` and `doctor` refuse them."""
+    """Mistakes in parts that recording does not need; `sweep` and `doctor` refuse them."""
     can_run: bool = True
-    """Whether handlers can be run: no mistake is in what they depend on."""
+    """Whether handlers can be run: nothing they depend on has a mistake."""
     env_file: Variables = Variables(Path(ENV_FILE))
     """Where `${NAME}` is looked up: the environment, and then this file."""
 
     @property
     def channels(self) -> tuple[Alert, ...]:
-        """Where a person is notified: [report], as a channel of that name, and then each of
-        [[alerts]].
-        """
+        """The channels: [report], under that name, and then each of [[alerts]]."""
         report = self.report
         if not report.mail_to and not report.print:
             return self.alerts
@@ -213,7 +210,7 @@ class Config(NamedTuple):
 
     @property
     def folder(self) -> Path:
-        """The folder that every relative path in it is relative to."""
+        """The folder to which its relative paths are relative."""
         return self.path.parent
 
     def retry_of(self, event: str, handler: str) -> Retry:

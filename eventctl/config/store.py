@@ -9,12 +9,12 @@ from eventctl.config.model import MySQLUrl, Store, UrlError
 from eventctl.config.values import TableReader, given
 from eventctl.config.variables import literal
 
-SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
+SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for an absolute path"
 
 _REFERENCE = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%"
 )
-"""What a URI reference may have in it (RFC 3986)."""
+"""The characters of a URI reference (RFC 3986)."""
 
 
 def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | None]:
@@ -31,9 +31,9 @@ def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | N
     if sqlite is not None:
         for name in ("read_default_file", "ssl", "ssl_ca"):
             if name in table:
-                table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
+                table.mistake(name, "requires a mysql:// url", "remove it, or set url")
     elif ssl_ca is not None and ssl != "verify":
-        table.mistake("ssl_ca", "is of no use without verification", 'set ssl = "verify"')
+        table.mistake("ssl_ca", 'requires ssl = "verify"', 'set ssl = "verify"')
     said = given(
         group=table.text("group"),
         timeout=table.duration("timeout"),
@@ -53,9 +53,9 @@ def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | N
 def _default_state(path: Path, sqlite: Path | None) -> Path:
     """Return the state folder of the file at `path`, where it names none.
 
-    It is beside that file and named after it, so that two of them in one folder have one
-    each. With a SQLite file elsewhere it is beside that, and named after it. A folder that an
-    older eventctl has made is used on, under the name that it has.
+    It is next to that file and named after it, so that two of them in one folder have one each.
+    For a SQLite file elsewhere, it is next to the SQLite file and named after it. A folder that
+    an older eventctl has made is still used, under its old name.
     """
     former = path.with_name("eventctl.state") if sqlite is None else Path(f"{sqlite}.state")
     if sqlite is not None and sqlite.parent != path.parent:
@@ -69,7 +69,7 @@ def _is_mysql(table: TableReader) -> bool:
 
 
 def parse_sqlite(url: str) -> str:
-    """Return the file's path in `sqlite:///PATH`, taken to the letter.
+    """Return the file's path in `sqlite:///PATH`, taken literally.
 
     Raises:
         UrlError: it names no file.
@@ -78,9 +78,9 @@ def parse_sqlite(url: str) -> str:
     if slashes != "///":
         raise UrlError("has too few slashes", SQLITE_FORM)
     if path in ("", ":memory:") or path.endswith("/"):
-        raise UrlError("names no file that could keep events", SQLITE_FORM)
+        raise UrlError("names no file", SQLITE_FORM)
     if "?" in path:
-        raise UrlError('has "?" options, and sqlite takes none', "leave out what follows the ?")
+        raise UrlError('has "?" options, which sqlite does not take', "leave them out")
     if "\n" in path:
         raise UrlError("has a line break in it", SQLITE_FORM)
     return path
@@ -98,7 +98,7 @@ def unsupported(url: str) -> UrlError:
 def _database(
     table: TableReader, folder: Path, private: bool
 ) -> tuple[Path | None, MySQLUrl | None]:
-    """Return the SQLite file or the MySQL URL, neither where there is a mistake."""
+    """Return the SQLite file or the MySQL URL; neither if there is a mistake."""
     raw = table.raw("url")
     if raw is None:
         return folder / "events.db", None
@@ -123,7 +123,7 @@ def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
     if not private and urls.password_of(literal(raw)):
         raise UrlError(
             "has a password in it, and others can read this file",
-            "write ${DB_PASSWORD} in its place, or name an option file with "
+            "write ${DB_PASSWORD} instead, or name an option file with "
             "read_default_file, or chmod 600 this file",
         )
     return urls.parse_mysql(url)
@@ -139,14 +139,14 @@ def _source(table: TableReader) -> str | None:
     source = table.text("source")
     if source is not None and not _REFERENCE.issuperset(source):
         fix = 'write one such as "/shop/db1" or "https://example.com/shop"'
-        table.mistake("source", "is no URI reference", fix)
+        table.mistake("source", "is not a URI reference", fix)
     return source
 
 
 def _default_source(mysql: MySQLUrl | None) -> str:
-    """Return the `source` of a store's events as CloudEvents, where events.toml has none.
+    """Return the default `source` of a store's events as CloudEvents.
 
-    What is the same on all hosts of the store: its database's name, or this host's name.
+    It is the same on all hosts of the store: its database's name, or else this host's name.
     """
     name = mysql.database if mysql else os.uname().nodename
     return f"/eventctl/{name if _REFERENCE.issuperset(name) else _encoded(name)}"

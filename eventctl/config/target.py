@@ -1,4 +1,4 @@
-"""Another store, named in an argument and not in events.toml: where a copy goes."""
+"""The target of a copy: a store named in an argument, not in events.toml."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def read_target(
     *,
     variables: Variables,
 ) -> Store:
-    """Return the store that a URL names; what it does not say is as in `like`.
+    """Return the store that a URL names; everything else is as in `like`.
 
     `${NAME}` in it is looked up in `variables`; a SQLite file is relative to `folder`.
-    Raises UsageError, whose text holds no part of the URL: it may be the password's.
+    Raises UsageError, whose text quotes no part of the URL: it may hold a password.
     """
 
     def value_of(name: str) -> str:
@@ -36,7 +36,7 @@ def read_target(
         if url.startswith("mysql:") and urls.password_of(literal(url)):
             raise UrlError(
                 "has a password in it, which every user of this host can see",
-                "write '${DB_PASSWORD}' in its place, in single quotes, or name an option file"
+                "write '${DB_PASSWORD}' instead, in single quotes, or name an option file"
                 " with --read-default-file",
             )
         if url.startswith("mysql://"):
@@ -51,9 +51,9 @@ def read_target(
     except ValueError as error:
         raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
     if mysql is None and (read_default_file or ssl or ssl_ca):
-        raise UsageError("--read-default-file, --ssl and --ssl-ca belong to a mysql:// target")
+        raise UsageError("--read-default-file, --ssl and --ssl-ca require a mysql:// target")
     if ssl_ca and ssl != "verify":
-        raise UsageError("--ssl-ca is of no use without --ssl verify")
+        raise UsageError("--ssl-ca requires --ssl verify")
     return Store(
         sqlite,
         mysql,

@@ -31,8 +31,8 @@ class EnvFileError(ValueError):
 class Variables:
     """The variables of the environment, and then those of one file.
 
-    The file is read when a variable is looked up that the environment has not got: most
-    emits need none, and may be run by users who must not read it.
+    The file is only read for a variable that the environment lacks: most emits need none, and may
+    be run by users who must not read it.
     """
 
     __slots__ = ("_found", "_required", "file")
@@ -49,12 +49,12 @@ class Variables:
         return hash(self.file)
 
     def get(self, name: str) -> str | None:
-        """Return a variable's value, None where it is set nowhere. Raises EnvFileError."""
+        """Return a variable's value, None if it is not set anywhere. Raises EnvFileError."""
         value = os.environ.get(name)
         return self.in_file(name) if value is None else value
 
     def in_file(self, name: str) -> str | None:
-        """Return what the file says, whatever the environment has. Raises EnvFileError."""
+        """Return the file's variables, regardless of the environment. Raises EnvFileError."""
         if self._found is None:
             from eventctl.config import env_file  # lazy: most emits need no file
 
@@ -63,7 +63,7 @@ class Variables:
 
 
 def expand(text: str, value_of: Callable[[str], str]) -> str:
-    """Return `text` with each `${NAME}` replaced, and each `$${` made a literal `${`.
+    """Return `text` with each `${NAME}` replaced, and each `$${` turned into `${`.
 
     Raises:
         ValueError: a `${` without a variable's name and a closing brace.
@@ -83,7 +83,7 @@ def expand(text: str, value_of: Callable[[str], str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return what a string has besides its variables: of a secret, nothing may be left."""
+    """Return a string without its variables: for a secret, that must be empty."""
     return expand(text, lambda _: "")
 
 
@@ -106,7 +106,7 @@ def variables(path: Path) -> list[str]:
 
 
 def secrets(path: Path) -> set[str]:
-    """Return the names of the variables that stand where events.toml has secrets."""
+    """Return the names of the variables in the secrets of events.toml."""
     document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
     tables = [document, *(table for table in document.values() if isinstance(table, dict))]
     tables += document.get("alerts", [])

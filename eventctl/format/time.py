@@ -58,7 +58,7 @@ def iso(at: int | None) -> str | None:
 
 
 def _moment(at: int) -> datetime | None:
-    """Return the time; None past the year 9999, or where it is no number: written by hand."""
+    """Return the time; None past the year 9999, or where it is not a number."""
     try:
         return datetime.fromtimestamp(at / 1000, UTC)
     except (ValueError, OverflowError, OSError, TypeError):

@@ -13,13 +13,13 @@ Samples = Mapping[tuple[tuple[str, str], ...], float]
 """Values by their labels, each a pair of name and value."""
 
 _KINDS = [kind for kind in KINDS if kind != "emit-failed"]
-"""Each has a value, 0 too: what is not there can't be compared."""
+"""Each has a value, even 0, because a missing series cannot be compared."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def metrics(health: Health | None) -> str:
-    """Return the metrics; None where the store cannot be reached, and all else is unknown."""
+    """Return the metrics; without `health`, only that the store cannot be reached."""
     return "".join(
         f"# HELP {name} {help_}\n# TYPE {name} gauge\n" + "".join(_lines(name, samples))
         for name, help_, samples in _metrics(health)

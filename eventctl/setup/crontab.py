@@ -7,7 +7,7 @@
     MAILTO=you
     # END eventctl /home/you/shop/events.toml
 
-A crontab is bytes here: what is not ours stays as it is, whatever its encoding.
+A crontab is bytes here: other lines do not change, whatever their encoding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PATH = "/usr/bin:/bin"
 """The PATH that cron gives to its jobs."""
 
 _PATIENCE = 10.0
-"""Seconds that the crontab program has; it needs milliseconds."""
+"""Seconds for the crontab program, which takes milliseconds."""
 
 _MAILTO = re.compile(rb"""^[ \t]*(?:MAILTO|"MAILTO"|'MAILTO')[ \t]*=.*$""", re.M)
 
@@ -113,7 +113,7 @@ def job(fields: str, argv: list[str]) -> str:
 
     Raises UsageError for a line break, which no crontab can hold.
     """
-    # A bare % would end the command there, and what follows would be its stdin.
+    # An unescaped % would end the command, and the rest would be its stdin.
     return f"{fields}  {_one_line(shlex.join(argv))}".replace("%", "\\%")
 
 
@@ -124,7 +124,7 @@ def _one_line(text: str) -> str:
 
 
 class Block:
-    """The block of one events.toml, which its path marks."""
+    """The block of one events.toml, marked by its path."""
 
     def __init__(self, config: Path) -> None:
         marked = os.fsencode(_one_line(str(config)))
@@ -132,10 +132,10 @@ class Block:
         self._end = b"# END eventctl " + marked + b"\n"
 
     def installed(self, crontab: bytes, lines: list[str], mailto: str | None, user: str) -> bytes:
-        """Return a crontab with this block: where it stood before, else at the end.
+        """Return a crontab with this block: in its old place, or else at the end.
 
-        MAILTO holds for every line below it, in this block or not. So after ours it is
-        set back to what it was: by a line above, or by cron, which mails to `user`.
+        MAILTO applies to every line below it, in this block or not. So after the block it is reset
+        to its value before: that of a line above, or cron's default, `user`.
         """
         before, _, after = self._parts(crontab)
         inner = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
@@ -148,18 +148,18 @@ class Block:
         return before + self._begin + inner + self._end + after
 
     def removed(self, crontab: bytes) -> bytes:
-        """Return a crontab without this block, the rest as it was to the byte."""
+        """Return a crontab without this block, every other byte unchanged."""
         before, _, after = self._parts(crontab)
         return before + after
 
     def found(self, crontab: bytes) -> bytes:
-        """Return this block as a crontab has it, b"" where it has not."""
+        """Return this block in a crontab, b"" if it has none."""
         return self._parts(crontab)[1]
 
     def _parts(self, crontab: bytes) -> tuple[bytes, bytes, bytes]:
-        """Return what precedes the block, the block itself, and what follows it.
+        """Return the text before the block, the block, and the text after it.
 
-        Raises CrontabError where one of the two marks is missing or there twice.
+        Raises CrontabError if one of the two marks is missing or repeated.
         """
         lines = crontab.splitlines(keepends=True)
         begins = [at for at, line in enumerate(lines) if line.rstrip() + b"\n" == self._begin]
@@ -180,8 +180,8 @@ class Block:
 
 
 def unset(config: Config, crontab: bytes) -> list[str]:
-    """Return those of the variables in events.toml that a job of cron's would not find: they
-    are neither in its file of variables, nor in the crontab, nor in /etc/environment.
+    """Return the variables of events.toml that a cron job would lack: they are neither in its
+    file of variables, nor in the crontab, nor in /etc/environment.
     """
     try:
         common = Path("/etc/environment").read_bytes()
@@ -202,4 +202,4 @@ def _in_file(config: Config, name: str) -> bool:
     try:
         return config.env_file.in_file(name) is not None
     except EnvFileError:
-        return False  # whoever looks a variable up there says why
+        return False  # the lookup of a variable reports why

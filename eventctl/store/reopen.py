@@ -20,12 +20,12 @@ def reopen(
     attempts: Mapping[int, int] | None = None,
     due_at: Mapping[int, int] | None = None,
 ) -> list[int]:
-    """Make deliveries due, with all of their attempts before them; return their ids.
+    """Make deliveries due, with a full set of attempts; return their ids.
 
-    What is not in `state` any more is left alone, and so is, where `attempts` says by id
-    how many are behind each, what has had others since. The history of attempts stays.
-    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are
-    due now. Takes up to BATCH ids.
+    Deliveries that are no longer in `state` are left alone, and so are, if `attempts` has the
+    number of attempts by id, those that have had others since. The history of attempts stays.
+    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are due now.
+    Takes up to BATCH ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []
@@ -62,7 +62,7 @@ def _reopen(
             f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
             [str(State.PENDING), *moments, *ids, str(state)],
         )
-        # A notice that has not gone out yet would report what is being fixed.
+        # A notice that was not sent yet would report what is being fixed.
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
     settle(tx, event_ids, troubled=True)
     return ids

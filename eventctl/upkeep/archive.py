@@ -13,7 +13,7 @@ from eventctl.format.files import whole_file
 
 
 def check(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
+    """Raise UsageError if there is no such folder."""
     if not folder.exists():
         raise UsageError(f"the archive folder {folder} is missing: create it")
     if not folder.is_dir():
@@ -25,8 +25,8 @@ def check(folder: Path) -> None:
 def write(folder: Path, lines: Iterator[str]) -> Path | None:
     """Write lines into a new file, named by the time; return it when it is on the disk.
 
-    None where there is no line: another prune was faster. Raises ArchiveError where it cannot
-    be written: nothing of it is there then.
+    None if there is no line: another prune was faster. Raises ArchiveError if it cannot be
+    written; no part of it is left then.
     """
     first = next(lines, None)
     if first is None:

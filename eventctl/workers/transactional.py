@@ -1,8 +1,8 @@
 """Exactly once: a handler's own writes and its `done` in one transaction of the store.
 
-Run in the worker. The handler is given the connection, with a transaction open on it;
-when it returns, the delivery is finished on the same connection, only if it still
-carries its claim, and both are committed together, or neither.
+Runs in the worker. The handler gets the connection with an open transaction. When it returns, the
+delivery is finished on the same connection, if it still carries its claim, and both are committed
+together, or neither.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ class Exact:
         self._database: Database | None = None
 
     def run(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
-        """Run a handler in a transaction; return how it ended, and whether the store
-        has it already.
-        """
+        """Run a handler in a transaction; return how it ended, and whether that is committed."""
         if self._database is None:
             self._database = database(self._config.store)
         opened = self._database
@@ -45,9 +43,9 @@ class Exact:
         except opened.driver.Error as error:
             opened.close()
             if not ended:
-                # The store was locked for too long: the handler has not been run.
+                # The store was locked for too long: the handler has not run.
                 return End(Outcome.NOT_STARTED), False
-            # Whether a commit came through is for the claim to say: it is finished once.
+            # Whether the commit succeeded shows in the claim: it is finished once.
             return End(Outcome.FAILED, f"its transaction failed: {handlers.describe(error)}"), False
         return ended[0], True
 
@@ -61,7 +59,7 @@ class Exact:
         if end.outcome != Outcome.SUCCEEDED:
             raise _RolledBack
         try:
-            # It is there as long as the transaction is that we have begun.
+            # The savepoint exists as long as the transaction that we began.
             tx.execute("RELEASE SAVEPOINT eventctl")
         except self._driver.Error:
             ended[0] = End(
@@ -80,4 +78,4 @@ class Exact:
 
 
 class _RolledBack(Exception):
-    """Nothing of it may be committed."""
+    """The transaction must be rolled back."""

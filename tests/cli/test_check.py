@@ -262,7 +262,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_pat
     assert (level, "cannot be written (No such file" in words) == ("UNKNOWN", True)
     # A device would be replaced by a file.
     level, words, _ = check(well, "--prometheus", "/dev/null")
-    assert (level, "is no plain file" in words) == ("UNKNOWN", True)
+    assert (level, "is not a regular file" in words) == ("UNKNOWN", True)
     old = tmp_path / "eventctl.prom"
     old.write_text("# HELP eventctl_old")
     link = tmp_path / "link.prom"

@@ -53,8 +53,8 @@ MISTAKES = [
     ("sweep --handler x", "no handler 'x' in {toml}: it has giveCoupon, lottery"),
     ("list --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
     ("list --handler lotery", "{toml} nor in the store: did you mean 'lottery'?"),
-    ("list --status fail", "'fail' is no status: did you mean 'failed'?"),
-    ("list --status open", "'open' is no status: there are emitted (0)"),
+    ("list --status fail", "'fail' is not a status: did you mean 'failed'?"),
+    ("list --status open", "'open' is not a status: the statuses are emitted (0)"),
     ("replay --handler lotery", "{toml} nor in the store: did you mean 'lottery'?"),
     ("cancel --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
     (
@@ -71,7 +71,7 @@ MISTAKES = [
     ("ack 5139", "no incident has the id '5139'; to list them: eventctl alerts --all"),
 ]
 NEXT = (
-    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |it has|there are|"
+    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |it has|statuses are|"
     r"such as"
 )
 

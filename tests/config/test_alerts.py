@@ -105,25 +105,25 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
     [
         ("", NO_CHANNEL),
         ('on = ["held"]', NO_CHANNEL),
-        ('slak = "https://x/"', 'alerts[1].slak: is no channel; did you mean "slack"?'),
+        ('slak = "https://x/"', 'alerts[1].slak: is not a channel; did you mean "slack"?'),
         (
             "print = true\nsyslog = true",
             "alerts[1]: has two channels, print and syslog; give each one its own [[alerts]]",
         ),
         ("print = 1", "alerts[1].print: is a number; write true or false, without quotes"),
-        ("print = false", "alerts[1].print: is false; write true, or take the whole table out"),
+        ("print = false", "alerts[1].print: is false; write true, or remove the whole table"),
         (
             'print = true\non = ["exausted"]',
-            'alerts[1].on: "exausted" is no kind of incident; did you mean "exhausted"?',
+            'alerts[1].on: "exausted" is not a kind of incident; did you mean "exhausted"?',
         ),
         (
             "print = true\non = []",
             'alerts[1].on: names nothing; write a list such as ["exhausted", "resolved"],'
-            " or take it out",
+            " or remove it",
         ),
         (
             'print = true\non = ["resolved"]',
-            'alerts[1].on: "resolved" alone has nothing to be the end of; add what it is the end'
+            'alerts[1].on: "resolved" alone reports nothing; add what it is the end'
             ' of, such as "exhausted"',
         ),
         ("print = true\nrepeat = 0", 'alerts[1].repeat: is zero; write "500ms", "30s", "5m", "2h",'
@@ -139,11 +139,11 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'print = true\nsecret = "${HOME}"',
-            "alerts[1].secret: is of no use to print; take it out",
+            "alerts[1].secret: has no effect with print; remove it",
         ),
         (
             'mail = ["a@b"]\nca_file = "ca.pem"',
-            "alerts[1].ca_file: is of no use to mail; [report] says how mail is sent",
+            "alerts[1].ca_file: is of no use to mail; set it in [report] instead",
         ),
         (
             "mail = []",
@@ -156,11 +156,11 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'mail = ["a@b, c@d"]',
-            "alerts[1].mail: has a comma in an address; write one address a string",
+            "alerts[1].mail: has a comma in an address; write one string for each address",
         ),
         (
             'command = ["page"]',
-            "alerts[1].command: does not begin with the whole path of a program; write a list such"
+            "alerts[1].command: does not begin with a program's absolute path; write a list such"
             ' as ["/usr/local/bin/page", "--now"]',
         ),
         (
@@ -170,7 +170,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ('webhook = "https:///path"', "alerts[1].webhook: names no host; write https://host/path"),
         (
             'webhook = "https://a b/"',
-            "alerts[1].webhook: has a character that no URL has; write it as %XX",
+            "alerts[1].webhook: has a character that is not allowed in a URL; write it as %XX",
         ),
         (
             'slack = "http://hooks.example.com/s3cret"',
@@ -187,16 +187,16 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         (
             'slack = "https://hooks.slack.com/s3cret"',
             "alerts[1].slack: may hold a secret, and others can read this file; write"
-            ' "${SLACK_URL}" in its place, or chmod 600 this file',
+            ' "${SLACK_URL}" instead, or chmod 600 this file',
         ),
         (
             'webhook = "https://x/"\nsecret = "s3cret"',
             "alerts[1].secret: is a secret, and others can read this file; write"
-            ' "${SECRET}" in its place, or chmod 600 this file',
+            ' "${SECRET}" instead, or chmod 600 this file',
         ),
         (
             'apprise = "s3cret"',
-            "alerts[1].apprise: is no URL that apprise knows; write it as json://host/path",
+            "alerts[1].apprise: is not a URL that Apprise knows; write it as json://host/path",
         ),
     ],
 )  # fmt: skip
@@ -217,17 +217,17 @@ def test_on_this_host_nobody_listens(tmp_path: Path, host: str) -> None:
     [
         (
             "[report]\nprint = false",
-            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
-            ' that have "exhausted" in on, or take it out',
+            "report.print: is false, so nobody would be notified of failures; add [[alerts]]"
+            ' that have "exhausted" in on, or remove it',
         ),
         (
             '[report]\nprint = false\n[[alerts]]\nsyslog = true\non = ["held"]',
-            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
-            ' that have "exhausted" in on, or take it out',
+            "report.print: is false, so nobody would be notified of failures; add [[alerts]]"
+            ' that have "exhausted" in on, or remove it',
         ),
         (
             '[report]\nprint = false\nmail_to = ["a@b"]',
-            "report.print: is of no use beside mail_to; take it out: the report is mailed",
+            "report.print: has no effect with mail_to; remove it: the report is mailed",
         ),
         ("alerts = 1", "alerts: is a number; write tables, [[alerts]]"),
         ("[alerts]\nprint = true", "alerts: is a table; write tables, [[alerts]]"),

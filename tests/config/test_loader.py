@@ -292,15 +292,15 @@ def test_find_says_where_it_looked(places, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         find(None)
     assert caught.value.mistakes == [
-        "no events.toml, looked for at ./events.toml, ~/.config/eventctl/events.toml and "
-        "/no/such/events.toml; write one (eventctl init does), or name it with "
+        "no events.toml found; looked for ./events.toml, ~/.config/eventctl/events.toml and "
+        "/no/such/events.toml; create one with eventctl init, or name it with "
         "--config or $EVENTCTL_CONFIG"
     ]
 
 
 def test_find_says_which_of_the_two_named_a_file_that_is_not_there(places, monkeypatch):
     (places[0] / "events.toml").touch()
-    fix = "name a file that is there, or write it (eventctl init does)"
+    fix = "name an existing file, or create one with eventctl init"
     with pytest.raises(ConfigError) as caught:
         find("no.toml")
     assert str(caught.value) == f"--config: no.toml: No such file or directory; {fix}"

@@ -154,14 +154,14 @@ FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "pu
 @pytest.mark.parametrize(
     ("entry", "wrong"),
     [
-        ('""', f'"" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"1"', f'"1" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('".1"', f'".1" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"user.card"', f'"user.card" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"purchased."', f'"purchased." is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"a.99999999999"', f'"a.99999999999" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"purchasd.1"', '"purchasd" is no event of [events]; did you mean "purchased"?'),
-        ("7", "its item 1 is a number, not a string; put it into quotes"),
+        ('""', f'"" is neither a field name nor EVENT.N; {FORM}'),
+        ('"1"', f'"1" is neither a field name nor EVENT.N; {FORM}'),
+        ('".1"', f'".1" is neither a field name nor EVENT.N; {FORM}'),
+        ('"user.card"', f'"user.card" is neither a field name nor EVENT.N; {FORM}'),
+        ('"purchased."', f'"purchased." is neither a field name nor EVENT.N; {FORM}'),
+        ('"a.99999999999"', f'"a.99999999999" is neither a field name nor EVENT.N; {FORM}'),
+        ('"purchasd.1"', '"purchasd" is not an event in [events]; did you mean "purchased"?'),
+        ("7", "its item 1 is a number, not a string; put it in quotes"),
     ],
 )
 def test_a_mistaken_entry_is_reported(tmp_path: Path, entry: str, wrong: str) -> None:

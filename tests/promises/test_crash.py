@@ -218,7 +218,7 @@ def check_sent(project: Project, serial: int, said: str) -> None:
 
 
 def check_set_aside(project: Project, serial: int, said: str) -> None:
-    """What is no event is kept, and told."""
+    """A file that is not an event is kept, and a person is notified."""
     spool = project.folder / "state" / "spool"
     for path in (spool / f"held/{serial}-2.json", spool / f"damaged/{serial}-3.json"):
         assert path.exists()

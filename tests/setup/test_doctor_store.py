@@ -38,7 +38,7 @@ def swept(project: Project, store: str = "") -> None:
 def test_a_store_that_is_no_database(project: Project) -> None:
     project.write(TOML, HANDLERS)
     (project.folder / "events.db").write_text("no database, but long enough to look at" * 100)
-    line = only(doctor(project, check=1), "store", "is no SQLite database")
+    line = only(doctor(project, check=1), "store", "is not a SQLite database")
     assert line.level == "problem"
 
 

@@ -82,7 +82,7 @@ def test_a_file_that_was_moved_without_its_newest_events_is_not_begun_anew(
     store.rename(moved)
     done = project.run("emit", "--defer", "bought", "2")
     assert done.stdout == ""
-    assert f"is gone, and its newest events are in {store}-wal still" in done.stderr
+    assert f"is missing, and its newest events are still in {store}-wal" in done.stderr
     assert "the next sweep records it" in done.stderr  # it is in the spool
     assert project.run("sweep", check=78).stderr.count("\n") == 1
     moved.rename(store)

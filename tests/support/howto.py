@@ -1,7 +1,7 @@
 """A how-to of docs/howto, followed to the letter: files are written, shell blocks are typed.
 
-A block below a line that ends with a file's name in backticks and a colon is that file. Of the
-others, `sh` is typed, and a `text` block right after it is what the terminal shows.
+An `sh` block is typed, and a `text` block right after it is what the terminal shows. Another block
+below a line that ends with a file's name in backticks and a colon is that file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class HowTo:
     def _steps(self) -> Iterator[Step]:
         found = list(_BLOCK.finditer(self.page))
         for block, following in zip(found, [*found[1:], None], strict=True):
-            file = _FILE.search(self.page[: block.start()])
+            file = _FILE.search(self.page[: block.start()]) if block[1] != "sh" else None
             shown: list[str] = []
             if following and following[1] == "text":
                 between = self.page[block.end() : following.start()]

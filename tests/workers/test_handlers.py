@@ -176,7 +176,7 @@ FAILURES = {
     "surrogate": "RuntimeError: \\udcff",
     "nul": "RuntimeError: a\\x00b",
     "markup": "RuntimeError: [bold]%s {x}[/bold]",
-    "mute": "Mute: (its text cannot be had: ZeroDivisionError)",
+    "mute": "Mute: (its text is not available: ZeroDivisionError)",
     "wants_more": "TypeError: wants_more() missing 1 required positional argument: 'more'",
     "endless": "RuntimeError: xxxxx",
 }

@@ -1,4 +1,4 @@
-"""Incidents as JSON to a URL of yours, signed in the way of Standard Webhooks."""
+"""Post incidents as JSON to a URL, signed as in Standard Webhooks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     """
     body = json.body(digest)
     server = http.Server(alert)
-    # The status accepts: however long a server goes on to talk, nobody listens.
+    # The status alone counts; the body is ignored.
     answer = server.post(body, headers=_headers(alert, digest, body), limit=0, seconds=seconds)
     if not answer.accepted:
         raise server.refused(answer)
@@ -44,7 +44,7 @@ def _headers(alert: Alert, digest: Digest, body: bytes) -> dict[str, str]:
 
 
 def _key(secret: str) -> bytes:
-    """Return the key in "whsec_BASE64", or a plain text as its UTF-8."""
+    """Return the key in "whsec_BASE64", or else the UTF-8 bytes of the text."""
     if not secret.startswith(_PREFIX):
         return secret.encode()
     coded = secret.removeprefix(_PREFIX).rstrip("=")

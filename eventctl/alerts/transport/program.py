@@ -1,4 +1,4 @@
-"""A program that is given a message on its stdin, and not waited for without end."""
+"""Run a program with a message on its stdin, with a time limit."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TAIL, _QUOTED = 1000, 250
 
 
 class ProcessFailed(Exception):
-    """A program did not accept what it was given; its text says why.
+    """A program did not accept its input; the text says why.
 
-    `said` is the end of what it wrote, on one line.
+    `said` is the end of its output, on one line.
     """
 
     def __init__(self, why: str, said: str = "") -> None:
@@ -28,9 +28,9 @@ class ProcessFailed(Exception):
 def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
     """Run a program with `content` on its stdin; exit code 0 means accepted.
 
-    After `seconds` it is killed with all that it started. Raises ProcessFailed.
+    After `seconds` it is killed with everything it started. Raises ProcessFailed.
     """
-    # Files, not pipes: a program that leaves a child behind would keep a pipe open.
+    # Files, not pipes: a child left behind would keep a pipe open.
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
         stdin.write(content)
         stdin.seek(0)

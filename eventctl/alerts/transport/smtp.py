@@ -1,4 +1,4 @@
-"""One SMTP dialogue, bounded in time, which never sends a password in the clear."""
+"""One SMTP dialogue with a time limit, which never sends a password in the clear."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from eventctl.format.time import duration
 T = TypeVar("T")
 
 _LONGEST_REPLY = 65_536
-"""Bytes of one reply, all its lines together, that are read."""
+"""The most bytes of one reply, all lines together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Whom a mail comes from and goes to, whatever its headers say."""
+    """The envelope's sender and recipients, which may differ from the headers."""
 
     sender: str
     recipients: Sequence[str]
@@ -48,7 +48,7 @@ class _Server:
 
     @property
     def secrets(self) -> list[str]:
-        """The password, and what AUTH makes of it."""
+        """The password, and its encoding in AUTH."""
         if not self.password:
             return []
         login = f"\0{self.user}\0{self.password}"
@@ -57,7 +57,7 @@ class _Server:
 
 
 class _Lines:
-    """The lines of a server's replies, each reply bounded: smtplib reads one without end."""
+    """The lines of a server's replies, each reply bounded, which smtplib does not do."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -83,7 +83,7 @@ class _Smtp(smtplib.SMTP):
         try:
             return super().getreply()
         except ValueError:
-            self.close()  # it would go on for as long as we listen
+            self.close()  # it might never end
             raise
 
 
@@ -92,7 +92,7 @@ class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
 
 
 def probe(report: Report, *, total: float, step: float) -> str:
-    """Talk to the server as `send` does, up to the login; return who it is, and how.
+    """Talk to the server as `send` does, up to the login; describe the connection.
 
     Nothing is mailed. `total` and `step` are in seconds. Raises ChannelError.
     """
@@ -109,10 +109,10 @@ def probe(report: Report, *, total: float, step: float) -> str:
 def send(
     report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
 ) -> list[str]:
-    """Hand a mail over to the server; return a warning for each recipient that it refused.
+    """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
-    unless the server accepted the mail, for one recipient at the least.
+    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
+    server accepted the mail for at least one recipient.
     """
     server = _server(report)
 
@@ -133,7 +133,7 @@ def _talk(
     total: float,
     step: float,
 ) -> T:
-    """Connect, log in, and return what `work` returns. Raises ChannelError."""
+    """Connect, log in, and return the result of `work`. Raises ChannelError."""
     clients: list[smtplib.SMTP] = []
 
     def dialogue() -> T:
@@ -142,7 +142,7 @@ def _talk(
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The work is done by now: how the server takes its leave changes nothing.
+            # The mail is accepted by now: errors after that do not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 client.quit()
             return result
@@ -168,7 +168,7 @@ def _server(report: Report) -> _Server:
 
 
 def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
-    # Left to itself smtplib asks the DNS for our name, without any bound in time.
+    # By default smtplib looks up our name in the DNS, without a time limit.
     node = os.uname().nodename
     name = node if "." in node else "[127.0.0.1]"
     if server.tls:
@@ -177,9 +177,9 @@ def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:
-    """Make the connection private where that is required or possible, then log in."""
+    """Start TLS if required or possible, then log in."""
     client.ehlo_or_helo_if_needed()
-    # On this host there is no one to listen, and its certificate is often made up.
+    # A local connection cannot be intercepted, and its certificate is often self-signed.
     trusted = _is_loopback(client) and not server.password and not report.ca_file
     if not server.tls and not trusted and client.has_extn("starttls"):
         client.starttls(context=_tls(report))
@@ -204,7 +204,7 @@ def _is_loopback(client: smtplib.SMTP) -> bool:
 
 
 def _hang_up(client: smtplib.SMTP) -> None:
-    """Make a dialogue that nobody waits for any more end at once."""
+    """Abort a dialogue that nobody waits for any more."""
     if client.sock is not None:
         with contextlib.suppress(OSError):  # The server was faster.
             client.sock.shutdown(socket.SHUT_RDWR)
@@ -244,7 +244,7 @@ def _error(server: _Server, reason: str) -> ChannelError:
 
 
 def _clean(server: _Server, line: str) -> str:
-    """Return one printable line; a server may send back what it was sent, password and all."""
+    """Return one printable line without the password, which a server may repeat."""
     for secret in server.secrets:
         line = line.replace(secret, "***")
     return shorten(printable(line), 400)

@@ -1,4 +1,4 @@
-"""`eventctl alerts`: which incidents there are, and who was notified of them."""
+"""`eventctl alerts`: list incidents, and who was notified of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eventctl.store.incidents import Incident, Notification
 
 _LATEST = 50
-"""How many ended incidents are shown where nobody says how many."""
+"""How many ended incidents are shown by default."""
 
 
 @click.group(invoke_without_command=True)
@@ -113,7 +113,7 @@ def command(
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:
-    """Return an incident as `--json` has it."""
+    """Return an incident for `--json`."""
     return {
         "id": incident.key,
         "state": "open" if incident.is_open else "ended",
@@ -176,7 +176,7 @@ def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
 
 
 def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
-    """Return what a person reads of an incident. `channels` are those of events.toml."""
+    """Return the text about an incident. `channels` are those of events.toml."""
     from rich.text import Text  # lazy: rich is for terminals
 
     from eventctl.cli.output.tables import span, utc
@@ -210,7 +210,7 @@ def _notified(sent: Notification, incident: Incident, now: int, channels: set[st
 
     text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
     if sent.channel not in channels:
-        # Nothing is tried any more.
+        # Nothing is tried any longer.
         text.append(" (not in this events.toml)", "dim")
     elif refusal := recipients.refusal(sent):
         text.append(f"; {refusal}", "red")

@@ -1,4 +1,4 @@
-"""`eventctl check`: whether all is well, for monitors."""
+"""`eventctl check`: report the overall state, for monitors."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def _measure(finding: Measured) -> dict[str, Any]:
 
 
 def _words(found: list[Measured], level: Severity) -> str:
-    """Return what is wrong, the worst first, or that all is well."""
-    # It is nothing wrong by itself, and may be why something else is.
+    """Return the problems, the worst first, or that all is well."""
+    # Not a problem by itself, but it may explain one.
     paused = [each.text for each in found if each.name == "paused" and each.value]
     if level == Severity.OK:
         well = [each.text for each in found if each.name in ("sweep", "backlog", "failed")]
@@ -154,7 +154,7 @@ def _write_metrics(context: Context, path: Path) -> int:
         with context.open() as database:
             seen = health.measure(config, database)
     except StoreUnavailable:
-        # That it is away is what the file then says: an old one would say that all is well.
+        # The file must report that it is unavailable: an old one would say that all is well.
         write_whole(path, metrics(None))
     else:
         write_whole(path, metrics(seen))

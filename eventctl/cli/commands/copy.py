@@ -1,4 +1,4 @@
-"""`eventctl copy`: the whole store into another one."""
+"""`eventctl copy`: copy the whole store into another one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
-"""Seconds between two checks whether what runs has ended."""
+"""Seconds between two checks whether running deliveries have ended."""
 
 
 @click.command()
@@ -145,7 +145,7 @@ def command(
 
 @contextmanager
 def _no_sweep(config: Config, until: float) -> Iterator[None]:
-    """Hold this host's sweep lock: cron's sweeps step aside for as long."""
+    """Hold this host's sweep lock, so that cron's sweeps step aside."""
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
         while not lock.acquire(time.time()):
@@ -167,7 +167,7 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
             what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
             raise UsageError(
                 f"{what} running, on this host or another: use --wait 5m to wait; nothing is copied"
-                " until they have ended; what a dead process has left, a sweep takes back"
+                " until they have ended; a sweep recovers what a dead process left"
             )
         snapshot.database.close()
         time.sleep(_POLL)
@@ -222,7 +222,7 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
 
 
 def _print_tables(copy: StoreCopy) -> None:
-    """Print how both sides compare: a table on a terminal, in a pipe a line for each table."""
+    """Print the comparison: a table on a terminal, in a pipe a line for each table."""
     cells = [
         (table.name, table.source.rows, table.source.digest, "same" if table.same else "DIFFERS")
         for table in copy.tables

@@ -1,4 +1,4 @@
-"""`eventctl doctor`: what is wrong, and how to fix it."""
+"""`eventctl doctor`: report what is wrong, and how to fix it."""
 
 from __future__ import annotations
 

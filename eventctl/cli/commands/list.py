@@ -1,4 +1,4 @@
-"""`eventctl list`: which events there are, and how far they are."""
+"""`eventctl list`: list events and their open deliveries."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 Pages = Iterator[list["EventView"]]
 
 _NARROW = 100
-"""Columns of a terminal below which the year is left out."""
+"""The terminal width below which the year is omitted."""
 
 _LEAST_ARGS = 12
-"""Columns that args require to be worth showing."""
+"""The fewest columns for args."""
 
 _WIDEST_NAME = 24
 
@@ -98,7 +98,7 @@ def command(
         now = claims.now(database)
         wanted = selection.selected(context.config, database, (), chosen)
         redaction = Redaction(context.config.redact)
-        # Args that are cut short are no JSON, in which something could be hidden.
+        # Args that are cut short are not JSON: `redact` could not hide anything in them.
         brief = form == "table" and not redaction
         pauses = operations.Pauses(database)
         pages = (
@@ -130,7 +130,7 @@ def _print_cloudevents(pages: Pages, source: str) -> int:
 
 
 def _print_json(pages: Pages) -> int:
-    # An array that is written as it comes: a million events must not lie in memory.
+    # Written as it comes, so that a million events need not fit in memory.
     shown = 0
     for event in _each(pages):
         sys.stdout.write(",\n " if shown else "[")
@@ -194,7 +194,7 @@ def one_page(config: Config, page: list[EventView], now: int, width: int) -> Tab
 
 
 class _Layout:
-    """The widths of the columns, as the first page and the terminal want them."""
+    """The widths of the columns, from the first page and the terminal."""
 
     def __init__(self, rows: list[tuple[EventView, Any]], width: int) -> None:
         from rich.cells import cell_len  # lazy: rich is for terminals

@@ -27,7 +27,7 @@ _LONGEST_WHY = 1000
 
 
 def which(function: click.decorators.FC) -> click.decorators.FC:
-    """Add the options that say what a NAME is, where it is a handler's and an event's."""
+    """Add the options for a NAME that is both a handler's and an event's."""
     function = click.option("--event", is_flag=True, help="NAME is an event.")(function)
     return click.option("--handler", is_flag=True, help="NAME is a handler.")(function)
 
@@ -35,10 +35,10 @@ def which(function: click.decorators.FC) -> click.decorators.FC:
 def kind_of(
     context: Context, database: Database, name: str, handler: bool, event: bool, paused: bool
 ) -> Kind:
-    """Return whether `name` is a handler or an event, as it is said or found.
+    """Return whether `name` is a handler or an event, by option or by lookup.
 
-    With `paused` it is looked for in what is paused first. Raises UsageError where nothing
-    is known by this name, or two things are and no option says which is meant.
+    With `paused`, the pauses are searched first. Raises UsageError if nothing has this name, or two
+    things have and no option says which is meant.
     """
     if handler and event:
         raise UsageError(f"{name!r} is a handler or an event: use --handler or --event, not both")
@@ -50,7 +50,7 @@ def kind_of(
     if not found:
         found = [kind for kind in wanted if name in names.of(context.config, kind)]
     if not found:
-        # What events.toml has no more may have left deliveries behind.
+        # A removed handler or event may have left deliveries behind.
         found = [kind for kind in wanted if names.is_recorded(database, kind, name)]
     if not found:
         raise UsageError(names.unknown(context.config, wanted, name, database))

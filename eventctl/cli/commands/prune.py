@@ -1,4 +1,4 @@
-"""`eventctl prune`: delete what is old and over."""
+"""`eventctl prune`: delete old events."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from eventctl.upkeep.prune import Pruned
 
 _WORTH_A_WORD = 10_000_000
-"""Bytes that are free in the file of a store."""
+"""Free bytes in a store's file that are worth a message."""
 
 _READ_AT_ONCE = 50
-"""How many events are read at once to be archived, each with its whole history."""
+"""How many events are read at once for the archive, each with its history."""
 
 
 class _Age(Duration):
@@ -177,7 +177,7 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
         deliveries = [each.id for event in found.values() for each in event.deliveries]
         history = events.attempts(database, deliveries)
         for event_id in part:
-            if event_id in found:  # else another prune was faster
+            if event_id in found:  # otherwise another prune was faster
                 yield json_text(event_json(found[event_id], history))
 
 
@@ -234,7 +234,7 @@ def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
 
 
 def _check_room(context: Context, database: Database, quiet: bool) -> None:
-    """Warn of what a VACUUM means, and refuse it where there is no room for it."""
+    """Warn of the effects of VACUUM, and refuse it without enough free space."""
     room = database.room()
     path = context.config.store.sqlite
     if room is None or path is None:

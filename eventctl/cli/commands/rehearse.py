@@ -1,4 +1,4 @@
-"""`eventctl rehearse`: see that a handler is idempotent, before an outage does."""
+"""`eventctl rehearse`: test that a handler is idempotent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _HALF = "half-way"
 _KILLS = 3
-"""How often it is tried to kill a handler that ends before it can be."""
+"""How often to try to kill a handler that ends before it can be killed."""
 
 
 class _KillTime(Duration):
@@ -113,7 +113,7 @@ def _unknown(context: Context, handler: str, event: str) -> str:
 
 
 def _find(context: Context, handler: str, event: str) -> EventView:
-    """Return the event, if its handler can be run without a sweep's running it as well."""
+    """Return the event, if no sweep can run its handler at the same time."""
     with context.open() as database:
         found = events.find(database, event)
         pauses = operations.Pauses(database)
@@ -156,7 +156,7 @@ def _write(text: str) -> None:
 
 
 class _Play:
-    """The runs, one after another, and what is said of them."""
+    """The runs, one after another, and their output."""
 
     def __init__(
         self, rehearsal: Rehearsal, event: EventView, handler: str, say: Callable[[str], None]
@@ -174,7 +174,7 @@ class _Play:
         return EXIT_FAILED if self._failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
-        """Run it once; then once more; then killed, and to its end: as far as is asked for."""
+        """Run it once; then again; then killed, and to its end: as the options say."""
         took = self._to_the_end()
         if twice and not self._over:
             self._to_the_end()
@@ -185,7 +185,7 @@ class _Play:
 
     @property
     def _over(self) -> bool:
-        # What has failed once is not run again, for real, to see how it fails again.
+        # Do not repeat a failed run, since its effects are real.
         return bool(self._failed or self._rehearsal.signal)
 
     def _to_the_end(self) -> float:

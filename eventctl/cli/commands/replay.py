@@ -1,4 +1,4 @@
-"""`eventctl replay`: have what failed run again."""
+"""`eventctl replay`: run failed deliveries again."""
 
 from __future__ import annotations
 
@@ -175,7 +175,9 @@ def _selected(
 
 def _why_none(database: Database, incident: str) -> str:
     if incident and selection.is_down(found := selection.find_incident(database, incident)):
-        return f": what waits for {printable(found.handler)} is retried by itself once it answers"
+        return (
+            f": what waits for {printable(found.handler)} is retried automatically once it answers"
+        )
     otherwise = ": no matching delivery has failed or is held"
     return selection.why_none(database, incident) or otherwise
 

@@ -1,4 +1,4 @@
-"""`replay --backfill HANDLER`: give a new handler the events of the past."""
+"""`replay --backfill HANDLER`: add past events to a new handler."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Share:
-    """What is added to the events of one name."""
+    """What is added to the events with one name."""
 
     count: int
     first: Head
@@ -38,7 +38,7 @@ class _Share:
 
 
 class Backfill:
-    """The events that lack a delivery to a handler, as they were found; and what is done."""
+    """The events without a delivery to a handler, and what to do with them."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Backfill:
         return f"{selection.deliveries(len(self._ids))} to {printable(self._handler)}"
 
     def show(self, as_json: bool) -> int:
-        """Print what would be added: by event how many, and the first and the last of them."""
+        """Print what would be added: for each event name the count, the first and the last."""
         if as_json:
             self._print_json(dry_run=True)
         elif self._shares and sys.stdout.isatty():
@@ -145,7 +145,7 @@ class Backfill:
         selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
 
     def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
-        """Add them, once it is agreed; run them at once with `now`. Returns the exit code."""
+        """Add them after confirmation; with `now`, run them at once. Returns the exit code."""
         if not self._ids:
             complain(f"nothing to add: every matching event has a delivery to {self._handler}")
             if as_json:

@@ -33,8 +33,8 @@ def run_now(
 
     `interval` is in seconds.
 
-    `verbose` tells of each attempt, and of what its handler writes, as it happens;
-    otherwise only the first failures are shown, once all is over.
+    `verbose` shows each attempt and its handler's output as it happens; otherwise only the first
+    failures are shown at the end.
     """
     if context.config.mistakes:
         raise ConfigError(list(context.config.mistakes))
@@ -73,7 +73,7 @@ def run_now(
 
 
 def in_words(result: Result, verdict: Verdict) -> str:
-    """Return how an attempt ended, and what comes next, on one line."""
+    """Return a line with the result of an attempt and what comes next."""
     delivery = result.delivery
     line = f"{delivery.handler} of {delivery.name} {delivery.event_id}: {result.outcome}"
     if result.outcome == Outcome.SUCCEEDED:
@@ -86,14 +86,13 @@ def in_words(result: Result, verdict: Verdict) -> str:
 
 
 def heard_line(delivery: Delivery, line: str) -> None:
-    """Tell a line that a handler has written."""
+    """Print a line of a handler's output."""
     complain(f"{delivery.event_id} {delivery.handler} | {line}")
 
 
 def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[Delivery, str], None]:
-    """Return what is called with each line that a handler writes, to `say` it.
-
-    What `redact` hides of the event's args is hidden there, too.
+    """Return a function that passes each line of a handler's output to `say`, with the values
+    that `redact` hides in the event's args hidden.
     """
     redaction = Redaction(config.redact)
 

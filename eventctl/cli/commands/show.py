@@ -1,4 +1,4 @@
-"""`eventctl show`: one event whole, with all that was tried."""
+"""`eventctl show`: show one event with all attempts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ATTEMPTS = 20
 _SHOWN_LINES = 200
-"""Lines of a traceback or an output that are shown; --json has all that is kept."""
+"""The most lines of a traceback or an output; --json has all that is kept."""
 
 
 @click.command()
@@ -131,7 +131,7 @@ class _Page:
         self._now = now
 
     def lines(self, width: int) -> Iterator[Text]:
-        """Yield the lines of the page; none of them is cut, long ones are for the terminal."""
+        """Yield the lines of the page, uncut; the terminal wraps long ones."""
         yield from self._head(width)
         for delivery in self._event.deliveries:
             yield from self._delivery(delivery)
@@ -189,7 +189,7 @@ class _Page:
         elif delivery.paused:
             said.append("paused")
         elif delivery.state == State.PENDING and delivery.due_at is not None:
-            what = "looked at again" if delivery.held else "next"
+            what = "checked again" if delivery.held else "next"
             if delivery.due_at > self._now:
                 said.append(f"{what} {ago(delivery.due_at, self._now)}")
                 said.append(f"at {utc(delivery.due_at)} UTC")
@@ -226,7 +226,7 @@ def _fact(label: str, value: str) -> Text:
 
 
 def _quoted(title: str, text: str) -> Iterator[Text]:
-    """Yield what others wrote, each line marked, so that none passes for one of ours."""
+    """Yield lines from outside, each marked, so that none looks like one of ours."""
     from rich.text import Text  # lazy: rich is for terminals
 
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
@@ -240,7 +240,7 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
 
 
 def _part_of(context: Context, incident: Incident, now: int) -> Text:
-    """Return which open incident a delivery is a part of, and whether people know of it."""
+    """Return the open incident of a delivery, and whether people were notified of it."""
     from rich.text import Text  # lazy: rich is for terminals
 
     sent = [printable(each.channel) for each in incident.notifications if each.state]
@@ -254,7 +254,7 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
-    """Yield what a person can do about what failed, and the command that does it."""
+    """Yield what to do about failures, and the command for it."""
     from rich.text import Text  # lazy: rich is for terminals
 
     failed = [d for d in event.deliveries if d.state == State.FAILED]

@@ -1,4 +1,4 @@
-"""`eventctl show --incident ID`: one incident, its first events, and what to do about it."""
+"""`eventctl show --incident ID`: show one incident, its first events, and what to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:
-    """Show the incident whose id begins with `typed`. Raises UsageError where there is none."""
+    """Show the incident whose id begins with `typed`. Raises UsageError if there is none."""
     with context.open() as database:
         now = claims.now(database)
         incident = selection.find_incident(database, typed)

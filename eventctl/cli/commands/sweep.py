@@ -132,7 +132,7 @@ class _Listener:
 
 
 def _count_due(context: Context) -> int:
-    """Return how much there is to do, for who watches a terminal; else 0."""
+    """Return how much there is to do, on a terminal; else 0."""
     if not sys.stderr.isatty():
         return 0
     from eventctl.store import claims  # lazy: few runs need it

@@ -1,4 +1,4 @@
-"""sweep --dry-run: what the next sweep would run."""
+"""sweep --dry-run: show what the next sweep would run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN = 100
 def show_due(
     context: Context, event: str | None, handler: str | None, limit: int | None, as_json: bool
 ) -> int:
-    """Print the deliveries that are due, in the order in which a sweep claims them."""
+    """Print the due deliveries, in the order in which a sweep claims them."""
     from rich.text import Text  # lazy: rich is for terminals
 
     with context.open() as database:

@@ -1,6 +1,6 @@
-"""A command that answers as Nagios plugins do: one line, and an exit code from 0 to 3.
+"""A command that answers as a Nagios plugin: one line, and an exit code from 0 to 3.
 
-The one place where a command's exit codes are not those of `eventctl.errors`.
+Only here, the exit codes are not those of `eventctl.errors`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from eventctl.monitor.thresholds import Severity
 
 
 class Plugin(click.Command):
-    """A command whose every mistake is one line on stdout, where monitors read it."""
+    """A command that reports every mistake in one line on stdout, where monitors read it."""
 
     def make_context(
         self,
@@ -28,14 +28,14 @@ class Plugin(click.Command):
         parent: click.Context | None = None,
         **more: Any,
     ) -> click.Context:
-        """Read the options; a mistake in them is UNKNOWN."""
+        """Parse the options; a mistake in them is UNKNOWN."""
         try:
             return super().make_context(info_name, args, parent, **more)
         except (EventctlError, click.ClickException) as error:
             raise _exit(_text(error)) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a store that is away is CRITICAL, and all else UNKNOWN."""
+        """Run the command; an unavailable store is CRITICAL, other errors are UNKNOWN."""
         as_json = bool(ctx.params.get("as_json"))
         try:
             return super().invoke(ctx)
@@ -63,7 +63,7 @@ def _text(error: EventctlError | click.ClickException) -> str:
 
 def answer(level: Severity, text: str, perfdata: Sequence[str] = ()) -> int:
     """Print the line of a plugin; return its exit code."""
-    # A | begins the perfdata, and the line ends with the first line feed.
+    # A | begins the perfdata, and a line feed ends the line.
     words = printable(text).replace("|", "¦")
     data = f" | {' '.join(perfdata)}" if perfdata else ""
     sys.stdout.write(f"EVENTCTL {level.name} - {words}{data}\n")

@@ -1,4 +1,4 @@
-"""What a replay or a cancel would do, delivery by delivery."""
+"""Show what a replay or a cancel would do, by delivery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""
 
 _WIDEST = (20, 16, 16, 34)
-"""Columns of the terminal that the columns before the last one take at the most."""
+"""The most terminal columns for the table's columns before the last one."""
 
 _LEAST_ERROR = 12
 
@@ -60,7 +60,7 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[
 
 
 def _line(row: PlanRow) -> str:
-    """Return: what is done, event id, event, handler, state, reason, attempts, last error."""
+    """Return the action, event id, event, handler, state, reason, attempts and last error."""
     delivery = row.delivery
     cells = (
         row.fate,

@@ -1,4 +1,4 @@
-"""What a SQLite file, or a MySQL server, must be like for the promises to hold."""
+"""The settings of a SQLite file, or of a MySQL server, that the promises require."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eventctl.store.sqlite import BESIDE
 from eventctl.store.transaction import Transaction
 
 _PATIENCE = 3.0
-"""Seconds that the check of the whole file may take."""
+"""Seconds for the check of the whole file."""
 
 
 _FLUSH = "innodb_flush_log_at_trx_commit"
@@ -31,11 +31,11 @@ _USUAL = {
     "read_only": "OFF",
     "wsrep_on": "OFF",
 }
-"""The settings that are looked at, and what is taken for them where a server has none."""
+"""The settings to check, and their values on servers that lack them."""
 
 
 def check_place(file: Path) -> Findings:
-    """Check the place of a file that is not there yet."""
+    """Check the place of a file that does not exist yet."""
     folder = file.parent
     if not folder.is_dir():
         yield problem(f"the folder {folder} does not exist", f"mkdir -p {folder}")
@@ -47,7 +47,7 @@ def check_place(file: Path) -> Findings:
 
 
 def check_file(opened: Database) -> Findings:
-    """Check a file that could be opened."""
+    """Check an open file."""
     assert opened.store.sqlite is not None
     size, version, mode = opened.connection.execute(
         "SELECT page_count * page_size, sqlite_version(), journal_mode"
@@ -105,7 +105,7 @@ def _wholeness(opened: Database) -> Findings:
 
 
 def check_server(opened: Database) -> Findings:
-    """Check the server's settings. That it has SKIP LOCKED was seen to as it was opened."""
+    """Check the server's settings. SKIP LOCKED was checked when it was opened."""
 
     def ask(tx: Transaction) -> tuple[dict[str, str], dict[str, str]]:
         names = ", ".join(f"'{name}'" for name in _USUAL)
@@ -120,11 +120,11 @@ def check_server(opened: Database) -> Findings:
 
 
 def judge(found: Mapping[str, str], max_args: int) -> Findings:
-    """Say what is wrong with a server's settings. `max_args` is in bytes."""
+    """Yield the problems with a server's settings. `max_args` is in bytes."""
     get = {**_USUAL, **found}
     flush, logs, packet = get[_FLUSH], get["log_bin"] == "ON", int(get["max_allowed_packet"])
     everywhere = "and in the server's configuration file"
-    if flush not in ("1", "3"):  # 3 is MariaDB's, and flushes as well
+    if flush not in ("1", "3"):  # 3 exists in MariaDB only, and flushes too
         text = f"{_FLUSH} is {flush}: a power cut loses what emit has just confirmed"
         yield warning(text, f"SET GLOBAL {_FLUSH} = 1, {everywhere}")
     if logs and get["sync_binlog"] == "0":
@@ -142,7 +142,7 @@ def judge(found: Mapping[str, str], max_args: int) -> Findings:
 
 
 def judge_cluster(settings: Mapping[str, str], status: Mapping[str, str]) -> Findings:
-    """Say whether a Galera node takes writes; nothing where it is none."""
+    """Yield whether a Galera node accepts writes; nothing for other servers."""
     if settings.get("wsrep_on") != "ON":
         return
     node = f"{status.get('wsrep_local_state_comment')}, one of {status.get('wsrep_cluster_size')}"

@@ -50,7 +50,7 @@ def group_id(name: str | None) -> int | None:
 
 
 def check_state_folder(config: Config, seen: Seen) -> Findings:
-    """Check who may use the state folder, and who should not."""
+    """Check who may, and who should not, use the state folder."""
     folder, group = config.store.state, config.store.group
     if group and group_id(group) is None:
         fix = f"create it, and add the users that emit and sweep: addgroup {group}"
@@ -93,7 +93,7 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
 
 
 def check_spool(config: Config, seen: Seen) -> Findings:
-    """Count the files, and say who else may write there."""
+    """Count the files, and report who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
     for wrong in (spool_folder.exposed(state), spool_folder.stuck(state)):
         text, _, fix = wrong.rpartition(": ")
@@ -114,7 +114,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
 
 
 def check_disks(config: Config, seen: Seen) -> Findings:
-    """Check the room that is left for store and state, and their file systems."""
+    """Check the free space for store and state, and their file systems."""
     places = {"the state folder": config.store.state}
     if config.store.sqlite:
         places["the store"] = config.store.sqlite.parent
@@ -135,7 +135,7 @@ def check_disks(config: Config, seen: Seen) -> Findings:
 def _room(names: str, folder: Path) -> Findings:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    # A file system without a fixed number of inodes says 0.
+    # A file system without a fixed number of inodes reports 0.
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
         make = problem if inodes < _HARDLY_ANY else warning
@@ -164,7 +164,7 @@ def file_system(folder: Path, mountinfo: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the folder nearest to it that is there."""
+    """Return the path, or its nearest existing parent."""
     while not path.exists():
         path = path.parent
     return path

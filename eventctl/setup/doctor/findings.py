@@ -1,4 +1,4 @@
-"""What a check finds: a line with its level, and how to fix it."""
+"""Findings of a check: a line with its level, and the fix."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from eventctl.errors import EventctlError
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may one day not, or not as a person expects."""
+    """It works, but may fail one day, or differ from what a person expects."""
     PROBLEM = "problem"
-    """Something does not work."""
+    """It does not work."""
 
 
 class Finding(NamedTuple):
@@ -39,14 +39,14 @@ Findings = Iterator[Finding]
 
 @dataclass(slots=True)
 class Seen:
-    """What one check has seen and a later one needs."""
+    """Results of one check for later ones."""
 
     regular: str = ""
     """In words, how often and where something sweeps by itself; "" where nothing seems to."""
 
 
 def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
-    """Yield what a check finds, under its name; `fine` where it finds nothing."""
+    """Yield the findings of a check under its name; `fine` if there are none."""
     nothing = bool(fine)
     try:
         for finding in found():

@@ -1,4 +1,4 @@
-"""The store: can it be reached, and used, and is it as eventctl needs it?"""
+"""The store: can it be reached and used, and are its settings right?"""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
 _PATIENCE = 5.0
-"""Seconds that the store has for each answer."""
+"""Seconds for each answer of the store."""
 
 _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
 
 _OVERDUE = 24 * 3600.0
-"""Seconds after which an event should be deleted that [store] keep has outlived,"""
+"""Seconds after [store] keep within which an event should be deleted,"""
 _MOST_OVERDUE = 1000
-"""and how many old events are looked at for one."""
+"""and how many old events are checked."""
 
 _LATE = 600.0
-"""Seconds after which the last sweep is too long ago, unless they are rare by habit."""
+"""Seconds after which the last sweep is too old, unless sweeps are usually rare."""
 
 _GAPS, _SHORTEST_GAP = 4, 10_000
-"""So many sweeps after another, each at least so many milliseconds after the one before."""
+"""How many gaps between sweeps are compared, and the shortest, in milliseconds, that counts."""
 
 
 def check_store(config: Config, seen: Seen) -> Findings:
-    """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
+    """Open the store; check its schema, privileges, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
     if settings.sqlite and not settings.sqlite.exists():
         yield from check_place(settings.sqlite)
@@ -80,11 +80,11 @@ def _schema(version: int) -> Findings:
 
 
 class _Undo(Exception):
-    """Ends a transaction that is not to be committed."""
+    """Raised to roll back a transaction."""
 
 
 def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Say where the state folder is another store's."""
+    """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
     if folder.store() not in ("", migrations.identity(opened)):
         yield problem(
@@ -96,7 +96,7 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Try each right on each table, in a transaction that is rolled back."""
+    """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -127,7 +127,7 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _trials() -> Iterator[tuple[str, str, str]]:
-    """Yield table, right and a statement that needs it and does nothing."""
+    """Yield the table, the privilege, and a statement that needs it but does nothing."""
     for model in schema.TABLES:
         table = model._meta.table_name
         fields = [f"`{field.column_name}`" for field in model._meta.sorted_fields]
@@ -139,7 +139,7 @@ def _trials() -> Iterator[tuple[str, str, str]]:
 
 
 def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Compare the store's clock with this host's, in seconds."""
+    """Compare the store's clock with this host's."""
     before = time.time()
     there = claims.now(opened) / 1000
     took = time.time() - before
@@ -173,9 +173,9 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
-    """Return how often and where sweeps start by themselves, "" where none seems to.
+    """Return how often and on which host sweeps start regularly, "" if none do.
 
-    Those that a person runs, be it one or several in a row, keep no such time.
+    Sweeps that a person starts by hand do not come at regular intervals.
     """
     for host in dict.fromkeys(host for *_, host in sweeps):
         starts = [started for started, _, where in sweeps if where == host][: _GAPS + 1]
@@ -188,9 +188,9 @@ def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
 
 
 def _running(lock: Path) -> str:
-    """Return that a sweep runs on this host right now, or "".
+    """Return that a sweep is running on this host now, or "".
 
-    The kernel's list is read: to try the lock would make a sweep step aside.
+    This reads the kernel's list of locks: trying the lock would make a sweep step aside.
     """
     try:
         inode = lock.stat().st_ino
@@ -203,7 +203,7 @@ def _running(lock: Path) -> str:
 
 
 def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Check that no incident is open: what is wrong with handlers is wrong with the whole."""
+    """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
     outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
     if outages:
@@ -213,7 +213,7 @@ def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Check what each channel has not accepted. Nothing is sent."""
+    """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
     refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
@@ -230,7 +230,7 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Say whether sweeps keep up with deleting what [store] keep has outlived."""
+    """Report whether sweeps keep up with deleting events older than [store] keep."""
     if config.store.keep is None:
         return
     overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
@@ -256,4 +256,4 @@ _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (migrations.VERSION, "alerts", "", _alerts),
     (migrations.VERSION, "keep", "", _keep),
 )
-"""From which version of the schema on, name, what is said of nothing found, and the check."""
+"""The lowest schema version, the name, the text if nothing is found, and the check."""

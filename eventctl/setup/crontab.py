@@ -23,6 +23,7 @@ from pathlib import Path
 from eventctl.config.model import Config
 from eventctl.config.variables import EnvFileError, variables
 from eventctl.errors import EventctlError, UsageError
+from eventctl.format.time import duration
 
 PATH = "/usr/bin:/bin"
 """The PATH that cron gives to its jobs."""
@@ -90,7 +91,7 @@ def _run(argument: str) -> subprocess.CompletedProcess[bytes]:
     except OSError as error:
         raise CrontabError(f"crontab {argument}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise CrontabError(f"crontab {argument} did not end within {_PATIENCE:g} s") from None
+        raise CrontabError(f"crontab {argument} did not end within {duration(_PATIENCE)}") from None
 
 
 def _refused(command: str, done: subprocess.CompletedProcess[bytes]) -> CrontabError:

@@ -163,7 +163,9 @@ class WorkerHandle:
 
     @property
     def _timed_out(self) -> tuple[Outcome, str]:
-        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
+        from eventctl.format.time import duration  # lazy: few deliveries time out
+
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {duration(self._timeout)}"
 
     def is_dead(self) -> bool:
         """Whether it is dead. Its pipe may stay open: a handler's child may hold it."""

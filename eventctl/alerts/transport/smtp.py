@@ -20,6 +20,7 @@ from eventctl.config.urls import parse_smtp
 from eventctl.errors import ChannelError
 from eventctl.format.address import parse_address
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import duration
 
 T = TypeVar("T")
 _Address = tuple[Any, ...]
@@ -270,7 +271,7 @@ def _reason(error: Exception, step: float) -> str:
         case smtplib.SMTPServerDisconnected() if not isinstance(error.__context__, TimeoutError):
             return "it closed the connection"
         case TimeoutError() | smtplib.SMTPServerDisconnected() if not isinstance(error, OutOfTime):
-            return f"no answer within {step:g} s"
+            return f"no answer within {duration(step)}"
         case OSError():
             return reason(error)
     return str(error)

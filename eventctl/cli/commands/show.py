@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from eventctl.cli.output.formats import (
     done_of_expected,
     event_json,
     expected,
-    json_text,
     pretty_args,
+    print_json,
 )
 from eventctl.cli.output.tables import (
     ago,
@@ -77,7 +76,9 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     if bool(event) == bool(incident):
-        raise UsageError("show requires the id of an event, or --incident and an incident's id")
+        raise UsageError(
+            "show requires the id of an event, or --incident ID; to list events: eventctl list"
+        )
     if incident:
         show_incident.show(context, incident, as_json=as_json)
         return
@@ -97,7 +98,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
     if as_json:
-        sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
+        print_json(event_json(found, history))
         return
 
     out = console()

@@ -1,8 +1,9 @@
-"""The commands as click knows them: which there are, and what its exceptions mean."""
+"""The list of commands for click, and the handling of its exceptions."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -15,7 +16,8 @@ from eventctl.format.messages import complain
 from eventctl.format.text import did_you_mean, printable
 
 _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
-"""What refuses an events.toml with any mistake in it: they run handlers, or judge the whole."""
+"""The commands that refuse an events.toml with any mistake: they run handlers, or check
+everything."""
 
 
 COMMANDS: dict[str, dict[str, str]] = {
@@ -49,8 +51,8 @@ COMMANDS: dict[str, dict[str, str]] = {
         "completion": "Print the completion script for a shell.",
     },
 }
-"""The commands by task, each with its help in one line, so that listing them imports
-none of them. Each is `command` in the file of its name."""
+"""The commands by task, each with its one-line help, so that listing them imports none. Each is
+`command` in the file with its name."""
 
 
 _ELSEWHERE = {
@@ -75,7 +77,7 @@ _ELSEWHERE = {
     "show": ("describe", "get", "inspect", "logs", "log"),
     "sweep": ("process", "run", "work", "worker"),
 }
-"""What other tools call our commands, by our word."""
+"""What other tools call these commands, by our word."""
 
 
 def _config_too(context: click.Context, option: click.Parameter, value: str | None) -> None:
@@ -186,13 +188,13 @@ def main(arguments: list[str]) -> int:
         complain(_one_line(error))
         return error.exit_code
     except SystemExit:
-        return EXIT_DONE  # click's own answer to a reader that has gone
+        return EXIT_DONE  # click's reaction to a closed reader
     except click.Abort:
         raise KeyboardInterrupt from None
 
 
 def _one_line(error: click.ClickException) -> str:
-    """Return what is wrong with a command line, and where its help is."""
+    """Return the mistake in a command line, and where to find help."""
     words = printable(" ".join(error.format_message().split())).rstrip(".")
     words = words[:1].lower() + words[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
@@ -200,4 +202,6 @@ def _one_line(error: click.ClickException) -> str:
         return words
     if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
         words += "; to pass it as an ARG, put -- before the ARGs"
+    if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
+        return f"{words}; for one event, use eventctl show {extra[1]}"
     return words if "--help" in words else f"{words} (see {context.command_path} --help)"

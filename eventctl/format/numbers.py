@@ -1,4 +1,4 @@
-"""Args that are read to be shown or hidden, and written again: each number keeps its digits.
+"""Parse args to show or redact them, and write them again: each number keeps its digits.
 
 Python's floats have about 16 of them, and 1.10 would become 1.1.
 """
@@ -9,10 +9,13 @@ import json
 import os
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
 
 _MARK = os.urandom(8).hex()
-"""What a text begins with that is a number: nobody outside knows it."""
+"""The secret prefix of a text that stands for a number."""
 _MARKED = re.compile(f'"{_MARK}([^"]*)"')
 
 _INFINITY = float("inf")
@@ -38,13 +41,13 @@ def read(
 
 
 def write(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON, letters of every script as they are."""
+    """Return a value as JSON, with non-ASCII letters unescaped."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return _MARKED.sub(r"\1", text) if _MARK in text else text
 
 
 def spellings(value: str | int | float) -> set[str]:
-    """Return the texts that a leaf of such a value may have in a log."""
+    """Return the forms in which a leaf of such a value may appear in a log."""
     if isinstance(value, str) and value.startswith(_MARK):
         digits = value.removeprefix(_MARK)
         return {digits, str(float(digits))}

@@ -1,4 +1,4 @@
-"""The state folder: the locks, the spool and the name that a host keeps beside the store."""
+"""The state folder: the locks, the spool and the name that a host keeps next to the store."""
 
 from __future__ import annotations
 
@@ -6,26 +6,31 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _FORMER = 20
-"""How many of its former names a folder knows."""
+"""How many of its former names a folder remembers."""
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
 
-# Who may write here must not be able to make us write elsewhere, or wait at a FIFO.
+# A user who may write here must not redirect our writes, or block us with a FIFO.
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class StateFolder:
-    """The folder of locks and spool, made where it is not there yet."""
+    """The folder of locks and spool, created if it does not exist."""
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, group: str | None = None) -> None:
+        from pathlib import Path  # lazy: what --defer leaves to the sweep needs no folder
+
+        self.path = Path(path)
         self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
         self._group = group
         self._name = ""
@@ -34,16 +39,16 @@ class StateFolder:
     def name(self) -> str:
         """This folder's own name in claim tokens: 8 random hex digits, made once.
 
-        It is bound to the machine and to the folder's place on it. A copy of the folder, in
-        a cloned machine or elsewhere, gets a name of its own, and so does what an older
-        eventctl left: who has another's name would take over what the other still runs.
+        It is bound to the machine and to the folder's path. A copy of the folder, in a cloned
+        machine or elsewhere, gets its own name, and so does the folder of an older eventctl: with
+        another folder's name, it would take over deliveries that still run there.
         """
         if not self._name:
             self._name = self._read_name() or self._make_name()
         return self._name
 
     def is_or_was(self, name: str) -> bool:
-        """Return whether this is the folder's name, or was before it got another one."""
+        """Return whether this is the folder's name or a former one."""
         return name == self.name or name in self._former()
 
     def _former(self) -> list[str]:
@@ -53,7 +58,7 @@ class StateFolder:
             return []
 
     def writers(self, *parts: str) -> str:
-        """Return who may write to a folder below that should not, "" if nobody may."""
+        """Return who else may write to a folder below, "" if nobody may."""
         try:
             who = permissions.writers(self.path.joinpath(*parts).stat())
         except FileNotFoundError:
@@ -61,7 +66,7 @@ class StateFolder:
         return "" if self._group and who != permissions.ANYBODY else who
 
     def folder(self, *parts: str) -> Path:
-        """Return a folder below, made where it is not there yet."""
+        """Return a folder below, created if it does not exist."""
         path = self.path.joinpath(*parts)
         missing = [p for p in (path, *path.parents) if p.is_relative_to(self.path)]
         try:
@@ -84,9 +89,9 @@ class StateFolder:
         os.chmod(folder, self._folder_mode)
 
     def open(self, path: Path, flags: int) -> int:
-        """Open a file of this folder with the rights that its users need; return its fd.
+        """Open a file of this folder with the permissions that its users need; return its fd.
 
-        Raises StateUnavailable, or FileExistsError and FileNotFoundError as `flags` ask.
+        Raises StateUnavailable, or FileExistsError and FileNotFoundError depending on `flags`.
         """
         try:
             if flags & os.O_CREAT and not path.parent.is_dir():
@@ -107,21 +112,21 @@ class StateFolder:
         )
 
     def is_first_after_boot(self) -> bool:
-        """Return whether `note_boot` was not called yet since this host was started."""
+        """Return whether `note_boot` has not been called since this host booted."""
         try:
             return (self.path / "boot").read_text("ascii") != _boot_id()
         except FileNotFoundError:
             return True
 
     def note_boot(self) -> None:
-        """Note that what was lost with the host's last end has been looked for."""
+        """Note that claims lost by the last reboot have been searched for."""
         fd = self.open(self.folder() / "boot", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        with suppress(OSError):  # on a full disk each sweep looks anew
+        with suppress(OSError):  # on a full disk, each sweep searches again
             os.write(fd, _boot_id().encode("ascii"))
         os.close(fd)
 
     def once_in(self, name: str, seconds: float) -> bool:
-        """Return True, and False to who asks again, with the same name, in this time."""
+        """Return True, and False if called again with the same name within this time."""
         path = self.folder() / f"{name}.said"
         now = time.time()
         with suppress(FileNotFoundError):
@@ -136,14 +141,14 @@ class StateFolder:
         (self.path / f"{name}.said").unlink(missing_ok=True)
 
     def store(self) -> str:
-        """Return the identity of the store that this folder belongs to, "" where none is known."""
+        """Return the identity of the store that this folder belongs to, "" if unknown."""
         try:
             return os.readlink(self.path / "store")
         except OSError:
             return ""
 
     def belongs_to(self, identity: str) -> bool:
-        """Return whether this is the folder of this store: that is the first one that asked."""
+        """Return whether this folder belongs to this store, the first one that asked."""
         folder = self.folder()
         draft = folder / f"store.{os.urandom(4).hex()}"
         try:
@@ -155,12 +160,12 @@ class StateFolder:
         return self.store() == identity
 
     def _read_name(self) -> str:
-        """Return the name; "" where there is none that was made for this folder."""
+        """Return the name; "" if none was made for this folder."""
         try:
             name, _, place = os.readlink(self.path / "name").partition(".")
             return name if place == self._place() else ""
         except OSError:
-            return ""  # nothing, or no link: what an older eventctl, or a copy, left
+            return ""  # missing, or not a link: left by an older eventctl or a copy
 
     def _place(self) -> str:
         status = os.stat(self.path)
@@ -172,7 +177,7 @@ class StateFolder:
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one makes it
+                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one creates it
                 if name := self._read_name():
                     return name
                 self._note_former()
@@ -180,7 +185,7 @@ class StateFolder:
                 draft = folder / f"name.{name}"
                 os.symlink(f"{name}.{self._place()}", draft)
                 if link.is_dir() and not link.is_symlink():
-                    os.rename(link, folder / f"name.{name}.old")  # nothing can take its place
+                    os.rename(link, folder / f"name.{name}.old")  # nothing can replace it
                 os.rename(draft, link)
                 os.fsync(fd)
                 return name
@@ -190,7 +195,9 @@ class StateFolder:
             raise self._unwritable(error) from error
 
     def _note_former(self) -> None:
-        """Note the name that this folder had elsewhere: what was set aside under it is here."""
+        """Remember the name that this folder had elsewhere, since files set aside under it are
+        here.
+        """
         try:
             former = os.readlink(self.path / "name").partition(".")[0][:8]
         except OSError:
@@ -218,7 +225,7 @@ def is_at(fd: int, path: Path) -> bool:
 
 
 def _machine() -> str:
-    """Return the machine's id, and its host name: containers of one image differ in that alone."""
+    """Return the machine's id and host name: containers of one image differ only in the latter."""
     try:
         with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
             number = file.read(64).strip()
@@ -229,11 +236,12 @@ def _machine() -> str:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read()
     except OSError:
-        return "unknown"  # no /proc: each boot looks like the last one, and leases are left
+        return "unknown"  # no /proc: boots cannot be told apart, and leases decide
 
 
 def read_all(fd: int) -> bytes:
-    """Return all that an open file holds, wherever its offset is."""
+    """Return the whole content of an open file, whatever its offset."""
     return os.pread(fd, os.fstat(fd).st_size, 0)

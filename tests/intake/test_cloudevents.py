@@ -150,8 +150,8 @@ def test_data_of_every_sort_becomes_args() -> None:
         ({"source": None}, '"source", a string'),
         ({"type": 5}, '"type", a string'),
         ({"data_base64": "AAAA"}, "binary data"),
-        ({"data": [1], "datacontenttype": "text/xml"}, "no string, as its datacontenttype"),
-        ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is no string'),
+        ({"data": [1], "datacontenttype": "text/xml"}, "is not a string, as its datacontenttype"),
+        ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is not a string'),
     ],
 )
 def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], sent: str) -> None:
@@ -206,9 +206,9 @@ def test_mistakes_in_events_toml(project: Project) -> None:
     )
     lines = project.run("list", check=78).stderr.splitlines()
     assert [line.partition("events.toml: ")[2] for line in lines] == [
-        'store.source: is no URI reference; write one such as "/shop/db1" or'
+        'store.source: is not a URI reference; write one such as "/shop/db1" or'
         ' "https://example.com/shop"',
-        "handlers.x.format: belongs to a command, and this is a call; take it out; only a command"
+        "handlers.x.format: is for a command, and this is a call; remove it; only a command"
         " is given the event as JSON",
         'handlers.y.format: is "xml"; write "eventctl" or "cloudevents"',
     ]

@@ -26,7 +26,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
 
     They are due `delay` seconds from now. Prints their ids, in the order of the lines.
     """
-    # All of it lies in memory, and none of it is a cycle: to look for some takes its time.
+    # All of it is in memory, without cycles: searching for cycles would take time.
     gc.disable()
     events = list(_read(config, file))
     done, opened, words = 0, False, ""
@@ -46,7 +46,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
             return EXIT_DONE
         if isinstance(error, TooLarge) and not done:
             raise TooLarge(f"{error}; nothing of the file is recorded", error.size) from error
-        # A batch is a file that is still there: it needs no spool, but the truth.
+        # The file of the batch still exists, so it needs an exact answer, not the spool.
         complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
         return EXIT_NOT_RECORDED
     if words:

@@ -1,7 +1,7 @@
-"""The page of `stats --html`: how all is, in one file, for a web server in the intranet.
+"""The page of `stats --html`: the overall state in one file, for a web server in the intranet.
 
-It works without JavaScript, asks nobody for anything, and says so to the browser. All text
-from the store is data: it goes through `html.data`, which makes it printable and escapes it.
+It has no JavaScript and loads nothing, and its content security policy enforces that. All text from
+the store is data: `html.data` makes it printable and escapes it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
             '<meta name="color-scheme" content="light dark">',
             '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">',
             f"<title>{data(_summary(problems, measured))} · {data(title)}</title>",
-            # Without it a browser would ask the server for one.
+            # Without it, a browser would request one from the server.
             '<link rel="icon" href="data:,">',
             f"<style>{_STYLE.read_text('utf-8')}</style></head>",
             "<body><main>",
@@ -72,7 +72,7 @@ def _summary(problems: Problems, measured: dict[str, Measured]) -> str:
 
 
 def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
-    """Yield how all is in one line; nothing is well while an incident is open."""
+    """Yield the overall state in one line; it is not well while an incident is open."""
     count = sum(health.incidents.values())
     worst = max(Severity.WARNING if count else Severity.OK, *(m.level for m in measured.values()))
     open_ = ["1 incident is open" if count == 1 else f"{count:,} incidents are open"]
@@ -109,7 +109,7 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     yield '<ul class="tiles">'
     yield tile("Last sweep", sweep, where, "sweep")
     waiting = ("due", "backlog", "held", "spool")
-    # Behind an open breaker nothing is due, and yet it waits.
+    # Behind an open breaker nothing is due, but deliveries wait.
     behind = any(health.backlog.pending.get(each.handler) for each in breakers)
     yield tile("Backlog", f"{health.backlog.count:,}", "; ".join(waits), *waiting, alarm=behind)
     total = f"{sum(failed.values()):,}"
@@ -125,7 +125,7 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
 
 
 def _incidents(health: Health) -> str:
-    """Return which channels did not accept something, or how many of each kind are open."""
+    """Return which channels did not accept a message, or the open incidents by kind."""
     if refusing := [each.channel for each in health.unaccepted if each.error]:
         return f"not accepted by {wording.listed(refusing)}"
     counts = health.incidents

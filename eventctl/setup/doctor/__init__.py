@@ -1,7 +1,7 @@
-"""What is wrong with a project, and how to fix it. One file for each concern.
+"""Find what is wrong with a project, and how to fix it. One file for each concern.
 
-A check is a function that yields findings. It changes nothing: it makes no table, no
-file, and sends nothing. Nor does it fail: what keeps it from looking is a finding, too.
+A check is a function that yields findings. It changes nothing: it creates no table and no file,
+and sends nothing. It does not raise: an error is a finding, too.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ _CHECKS: tuple[tuple[str, str, Callable[[Config, Seen], Findings]], ...] = (
     ("cron", "", cron.check_crontabs),
     ("mail", "", cron.check_mail),
 )
-"""Name, what is said where a check finds nothing, and the check."""
+"""The name, the text if nothing is found, and the check."""
 
 
 def examine(config: Config) -> Findings:
-    """Yield what there is to say of a project, as it is found."""
+    """Yield the findings about a project as they come."""
     seen = Seen()
     for name, fine, check in _CHECKS:
         yield from named(name, fine, partial(check, config, seen))
 
 
 def without_config() -> Findings:
-    """Yield what can be said where there is no events.toml to go by."""
+    """Yield the findings that need no events.toml."""
     yield from named("cron", "", partial(cron.check_daemon, Seen()))

@@ -1,4 +1,4 @@
-"""events.toml: found, valid, and whose it is."""
+"""events.toml: its place, validity and owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from eventctl.setup.doctor.findings import Finding, Findings, count, named, ok, 
 
 
 def read_config(option: str | None) -> tuple[Config | None, list[Finding]]:
-    """Return the configuration, None where it cannot be used, and what there is to say of it.
+    """Return the configuration, None if it cannot be used, and the findings about it.
 
     `option` is the value of --config.
     """
@@ -56,8 +56,8 @@ def _check(config: Config, option: str | None) -> Findings:
         yield warning(f"no event uses {', '.join(unused)}", fix)
 
 
-def _others(path: Path) -> Findings:
-    """Name each other events.toml that a command finds which is run in another folder."""
+def _others(path: str) -> Findings:
+    """Name other files that commands find when they run in another folder."""
     for place in configuration.PLACES:
         other = Path(os.path.expanduser(place)).absolute()
         if other.is_file() and not other.samefile(path):
@@ -68,9 +68,9 @@ def _others(path: Path) -> Findings:
 
 
 def _env_file(config: Config) -> Findings:
-    """Check the file of variables, also where no variable has been looked up in it."""
+    """Check the file of variables, even if no variable was looked up in it."""
     file = config.env_file.file
-    if not file.exists():
+    if not os.path.exists(file):
         return
     try:
         config.env_file.in_file("")

@@ -1,7 +1,7 @@
 """Cron and mail: does something run the sweep, and can it notify a person? Nothing is sent.
 
-Best effort: a line can call eventctl through a script, and something else than cron may
-sweep. So where sweeps keep time by themselves, a line that is not found is no problem.
+Best effort: a line can call eventctl through a script, and something other than cron may
+sweep. So if sweeps run regularly, a missing line is not a problem.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ PATIENCE = 5.0
 
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
-"""The names of variables that hold secrets, though events.toml has not got them."""
+"""Names of variables that hold secrets, even if events.toml does not use them."""
 
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
 
 class Line(NamedTuple):
-    """A line that sweeps: in which crontab, its words, and the settings above it."""
+    """A line that sweeps: its crontab, its words, and the settings above it."""
 
     crontab: str
     words: list[str]
@@ -47,7 +47,7 @@ class Line(NamedTuple):
 
 
 def check_crontabs(config: Config, seen: Seen) -> Findings:
-    """Look for a line that sweeps this file, and at what its job would lack."""
+    """Look for a line that sweeps this file, and check what its job would lack."""
     places = "this user's crontab"
     crontabs: dict[str, bytes] = {}
     try:
@@ -58,8 +58,8 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
         if path.is_file() and os.access(path, os.R_OK):
             crontabs[str(path)] = path.read_bytes()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
-    found = [line for line in lines if _is_for(line, config.path)]
-    install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+    found = [line for line in lines if _is_for(line, Path(config.path))]
+    install = f"eventctl --config {shlex.quote(config.path)} crontab --install"
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
     for line in found:
         yield from _check_line(line, config, install)
@@ -73,7 +73,7 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
 
 
 def check_daemon(seen: Seen) -> Findings:
-    """Check whether a cron daemon runs here, as far as can be seen."""
+    """Check whether a cron daemon runs here, if that is visible."""
     names = set()
     for process in Path("/proc").glob("[0-9]*/comm"):
         try:
@@ -103,7 +103,7 @@ def _lines(where: str, content: bytes) -> Iterator[Line]:
 
 
 def _is_for(line: Line, path: Path) -> bool:
-    """Return whether a line sweeps the events.toml at `path`, as far as one can tell."""
+    """Return whether a line sweeps the events.toml at `path`, as far as it shows."""
     named = line.settings.get("EVENTCTL_CONFIG")
     for word, after in zip(line.words, [*line.words[1:], ""], strict=True):
         if word == "--config":
@@ -111,7 +111,7 @@ def _is_for(line: Line, path: Path) -> bool:
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
-        # cd FOLDER && eventctl sweep, or one of the places where it is looked for anyway.
+        # cd FOLDER && eventctl sweep, or one of the default places.
         usual = (Path(os.path.expanduser(place)) for place in PLACES[1:])
         return str(path.parent) in line.words or path in usual
     meant = (named, os.path.expanduser(named), named.replace("$HOME", str(Path.home())))
@@ -145,7 +145,7 @@ def _secrets_in(line: Line, names: set[str]) -> list[str]:
 
 
 def check_mail(config: Config, seen: Seen) -> Findings:
-    """Check for the sendmail program, or talk to the mail server as far as the password."""
+    """Check for the sendmail program, or talk to the mail server up to the login."""
     report = config.report
     people = ", ".join(report.mail_to)
     others = [alert.name for alert in config.alerts if alert.wants("exhausted")]

@@ -1,4 +1,4 @@
-"""What a SQLite file, or a MySQL server, must be like for the promises to hold."""
+"""The settings of a SQLite file, or of a MySQL server, that the promises require."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from eventctl.format.time import duration
 from eventctl.setup.doctor.files import group_id
-from eventctl.setup.doctor.findings import Findings, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
 from eventctl.store.sqlite import BESIDE
 from eventctl.store.transaction import Transaction
 
 _PATIENCE = 3.0
-"""Seconds that the check of the whole file may take."""
+"""Seconds for the check of the whole file."""
 
 
 _FLUSH = "innodb_flush_log_at_trx_commit"
@@ -30,11 +31,11 @@ _USUAL = {
     "read_only": "OFF",
     "wsrep_on": "OFF",
 }
-"""The settings that are looked at, and what is taken for them where a server has none."""
+"""The settings to check, and their values on servers that lack them."""
 
 
 def check_place(file: Path) -> Findings:
-    """Check the place of a file that is not there yet."""
+    """Check the place of a file that does not exist yet."""
     folder = file.parent
     if not folder.is_dir():
         yield problem(f"the folder {folder} does not exist", f"mkdir -p {folder}")
@@ -46,7 +47,7 @@ def check_place(file: Path) -> Findings:
 
 
 def check_file(opened: Database) -> Findings:
-    """Check a file that could be opened."""
+    """Check an open file."""
     assert opened.store.sqlite is not None
     size, version, mode = opened.connection.execute(
         "SELECT page_count * page_size, sqlite_version(), journal_mode"
@@ -57,7 +58,7 @@ def check_file(opened: Database) -> Findings:
         text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
         yield problem(text, "move it to a local disk, or use MySQL")
     # SQLite's other files are beside the file, and not beside a link to it.
-    yield from _access(opened.store.sqlite.resolve(), opened.store.group)
+    yield from _access(Path(opened.store.sqlite).resolve(), opened.store.group)
     yield from _wholeness(opened)
 
 
@@ -97,14 +98,14 @@ def _wholeness(opened: Database) -> Findings:
     if found == ["ok"]:
         yield ok("no damage found (quick_check)")
     elif time.monotonic() > until:
-        yield ok(f"no damage found within {spell(_PATIENCE)}; the file is too large for a check")
+        yield ok(f"no damage found within {duration(_PATIENCE)}; the file is too large for a check")
     else:
         fix = "restore it from a backup, or recover the data: sqlite3 events.db .recover"
         yield problem(f"it is damaged: {'; '.join(found)}", fix)
 
 
 def check_server(opened: Database) -> Findings:
-    """Check the server's settings. That it has SKIP LOCKED was seen to as it was opened."""
+    """Check the server's settings. SKIP LOCKED was checked when it was opened."""
 
     def ask(tx: Transaction) -> tuple[dict[str, str], dict[str, str]]:
         names = ", ".join(f"'{name}'" for name in _USUAL)
@@ -119,11 +120,11 @@ def check_server(opened: Database) -> Findings:
 
 
 def judge(found: Mapping[str, str], max_args: int) -> Findings:
-    """Say what is wrong with a server's settings. `max_args` is in bytes."""
+    """Yield the problems with a server's settings. `max_args` is in bytes."""
     get = {**_USUAL, **found}
     flush, logs, packet = get[_FLUSH], get["log_bin"] == "ON", int(get["max_allowed_packet"])
     everywhere = "and in the server's configuration file"
-    if flush not in ("1", "3"):  # 3 is MariaDB's, and flushes as well
+    if flush not in ("1", "3"):  # 3 exists in MariaDB only, and flushes too
         text = f"{_FLUSH} is {flush}: a power cut loses what emit has just confirmed"
         yield warning(text, f"SET GLOBAL {_FLUSH} = 1, {everywhere}")
     if logs and get["sync_binlog"] == "0":
@@ -141,7 +142,7 @@ def judge(found: Mapping[str, str], max_args: int) -> Findings:
 
 
 def judge_cluster(settings: Mapping[str, str], status: Mapping[str, str]) -> Findings:
-    """Say whether a Galera node takes writes; nothing where it is none."""
+    """Yield whether a Galera node accepts writes; nothing for other servers."""
     if settings.get("wsrep_on") != "ON":
         return
     node = f"{status.get('wsrep_local_state_comment')}, one of {status.get('wsrep_cluster_size')}"

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.config.permissions import group_name, user_name
+from eventctl.format.time import duration
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
@@ -49,8 +50,8 @@ def group_id(name: str | None) -> int | None:
 
 
 def check_state_folder(config: Config, seen: Seen) -> Findings:
-    """Check who may use the state folder, and who should not."""
-    folder, group = config.store.state, config.store.group
+    """Check who may, and who should not, use the state folder."""
+    folder, group = Path(config.store.state), config.store.group
     if group and group_id(group) is None:
         fix = f"create it, and add the users that emit and sweep: addgroup {group}"
         yield problem(f"[store] group names {group}, which does not exist", fix)
@@ -92,14 +93,14 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
 
 
 def check_spool(config: Config, seen: Seen) -> Findings:
-    """Count the files, and say who else may write there."""
+    """Count the files, and report who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
     for wrong in (spool_folder.exposed(state), spool_folder.stuck(state)):
         text, _, fix = wrong.rpartition(": ")
         if text:
             yield problem(text, fix)
     for name, what, fix in _PLACES:
-        folder = config.store.state / spool_folder.FOLDER / name
+        folder = Path(config.store.state) / spool_folder.FOLDER / name
         since = []
         for entry in spool_folder.files(folder):
             with suppress(FileNotFoundError):  # a sweep has imported it
@@ -107,16 +108,16 @@ def check_spool(config: Config, seen: Seen) -> Findings:
         age = time.time() - min(since, default=0.0)
         text = f"{count(len(since), 'file')} in {folder}: {what}"
         if since and (name or age > _LONG):
-            yield warning(f"{text}, the oldest for {spell(age)}", fix)
+            yield warning(f"{text}, the oldest for {duration(age)}", fix)
         elif since:
             yield ok(text)
 
 
 def check_disks(config: Config, seen: Seen) -> Findings:
-    """Check the room that is left for store and state, and their file systems."""
-    places = {"the state folder": config.store.state}
+    """Check the free space for store and state, and their file systems."""
+    places = {"the state folder": Path(config.store.state)}
     if config.store.sqlite:
-        places["the store"] = config.store.sqlite.parent
+        places["the store"] = Path(config.store.sqlite).parent
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, path in places.items():
@@ -134,7 +135,7 @@ def check_disks(config: Config, seen: Seen) -> Findings:
 def _room(names: str, folder: Path) -> Findings:
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
-    # A file system without a fixed number of inodes says 0.
+    # A file system without a fixed number of inodes reports 0.
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
         make = problem if inodes < _HARDLY_ANY else warning
@@ -163,7 +164,7 @@ def file_system(folder: Path, mountinfo: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    """Return the path, or the folder nearest to it that is there."""
+    """Return the path, or its nearest existing parent."""
     while not path.exists():
         path = path.parent
     return path

@@ -1,4 +1,4 @@
-"""What a check finds: a line with its level, and how to fix it."""
+"""Findings of a check: a line with its level, and the fix."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from functools import partial
 from typing import NamedTuple
 
 from eventctl.errors import EventctlError
-from eventctl.format.time import span
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may one day not, or not as a person expects."""
+    """It works, but may fail one day, or differ from what a person expects."""
     PROBLEM = "problem"
-    """Something does not work."""
+    """It does not work."""
 
 
 class Finding(NamedTuple):
@@ -40,14 +39,14 @@ Findings = Iterator[Finding]
 
 @dataclass(slots=True)
 class Seen:
-    """What one check has seen and a later one needs."""
+    """Results of one check for later ones."""
 
     regular: str = ""
     """In words, how often and where something sweeps by itself; "" where nothing seems to."""
 
 
 def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
-    """Yield what a check finds, under its name; `fine` where it finds nothing."""
+    """Yield the findings of a check under its name; `fine` if there are none."""
     nothing = bool(fine)
     try:
         for finding in found():
@@ -60,11 +59,6 @@ def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
         yield problem(f"it cannot be checked: {said}", "fix that first", check)
     if nothing:
         yield ok(fine, "", check)
-
-
-def spell(seconds: float) -> str:
-    """Return a duration in one or two units: "1h 30m", "500ms"."""
-    return span(round(seconds * 1000))
 
 
 def count(number: int, thing: str) -> str:

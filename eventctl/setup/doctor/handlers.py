@@ -1,4 +1,4 @@
-"""Handlers: can each be imported, in a process of its own, or started?"""
+"""Handlers: can each be imported, in a separate process, or started?"""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.time import duration
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.workers import handlers
 
 PATIENCE = 10.0
-"""Seconds that the import of one module may take."""
+"""Seconds for the import of one module."""
 
 _ALTOGETHER = 60.0
-"""Seconds that all of them may take; after that, each has one."""
+"""Seconds for all of them; after that, each has one second."""
 
 _CHILD = "from eventctl.setup.doctor.handlers import answer; answer()"
 
 
 def check_handlers(config: Config, seen: Seen) -> Findings:
-    """Check all handlers of events.toml, those that no event expects included."""
+    """Check all handlers of events.toml, including those that no event uses."""
     bad = 0
     for finding in (*_modules(config), *_commands(config)):
         bad += 1
@@ -62,7 +63,7 @@ def _modules(config: Config) -> Findings:
 def _import(
     calls: list[str], config: Config, patience: float
 ) -> tuple[dict[str, list[str] | None], str]:
-    """Import one module in a child process; return its answers, or in words how it died."""
+    """Import one module in a child process; return its answers, or describe how it died."""
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", _CHILD, str(config.path), *calls],
         stdin=subprocess.DEVNULL,
@@ -73,10 +74,10 @@ def _import(
     try:
         line = child.communicate(timeout=patience)[0]
     except subprocess.TimeoutExpired:
-        return {}, f"did not end within {spell(patience)}"
+        return {}, f"did not end within {duration(patience)}"
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
+            os.killpg(child.pid, signal.SIGKILL)  # and everything it has started
         child.wait()
     if line:
         return json.loads(line), ""
@@ -132,7 +133,7 @@ def _look_at(config: Config, call: str) -> tuple[str, str] | None:
 
 
 def _yields(function: Callable[..., object]) -> bool:
-    """Return whether a call of it only makes a generator, whose code nobody runs."""
+    """Return whether calling it only creates a generator, whose body never runs."""
     inner = inspect.unwrap(function)
     return any(
         is_generator(each)
@@ -157,7 +158,7 @@ def answer() -> None:
     exit is not done.
     """
     _, path, *calls = sys.argv
-    # What a module prints as it is imported goes to stderr: stdout is for the answers.
+    # What a module prints when imported goes to stderr: stdout is for the answers.
     answers = os.dup(1)
     os.dup2(2, 1)
     config = load(Path(path))

@@ -1,4 +1,4 @@
-"""Deployments: does the state folder move with a link, and was one left in another release?
+"""Deployments: does a link move the state folder, and was one left in another release?
 
 /srv/shop/current -> releases/7      the link that a deployment changes
 /srv/shop/releases/6/events.state    left behind: no sweep looks there
@@ -17,12 +17,12 @@ from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, problem, warning
 
 _MOST = 1000
-"""How many neighbours are looked at."""
+"""How many neighbours are checked."""
 
 
 def check_releases(config: Config, seen: Seen) -> Findings:
-    """Warn of a state folder that a deployment moves, and look for those that it has left."""
-    state = config.store.state
+    """Warn of a state folder that a deployment moves, and look for abandoned ones."""
+    state = Path(config.store.state)
     for link in (state, *state.parents):
         # The system's own links, such as /var/run and /bin, do not move.
         own = link.parent != link.parent.parent and str(link) not in ("/var/run", "/var/lock")
@@ -50,25 +50,26 @@ def _left(config: Config) -> Iterator[Path]:
     A release is a folder around this one that a link names: one on the way that was taken, or
     one beside the release or a folder above.
     """
-    store, folder = config.store, config.path.parent
-    names = {store.state.name, f"{config.path.stem}.state", "eventctl.state"}
+    store, folder = config.store, Path(config.path).parent
+    state = Path(store.state)
+    names = {state.name, f"{Path(config.path).stem}.state", "eventctl.state"}
     if store.sqlite:
-        names.add(f"{store.sqlite.name}.state")
+        names.add(f"{Path(store.sqlite).name}.state")
     real = folder.resolve()
     releases = {link.resolve() for link in (folder, *folder.parents) if os.path.islink(link)}
     releases |= {near for near in (real, *real.parents[:1]) if near in _linked(near)}
     for release in sorted(each for each in releases if real.is_relative_to(each)):
-        others = _linked(release) - {release}  # a project of its own, or another stage
+        others = _linked(release) - {release}  # another project or stage
         for other in _entries(release.parent):
             if os.path.islink(other) or other in others:
                 continue
             for left in (other / real.relative_to(release) / name for name in sorted(names)):
-                if os.path.isdir(left) and left.resolve() != store.state.resolve():
+                if os.path.isdir(left) and left.resolve() != state.resolve():
                     yield left
 
 
 def _linked(release: Path) -> set[Path]:
-    """Return what the links beside a release, and one folder above, lead to."""
+    """Return the targets of the links next to a release, and one folder above."""
     near = (*_entries(release.parent), *_entries(release.parent.parent))
     return {path.resolve() for path in near if os.path.islink(path)}
 
@@ -77,4 +78,4 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(islice(folder.iterdir(), _MOST))
     except OSError:
-        return []  # not for this user to read
+        return []  # not readable for this user

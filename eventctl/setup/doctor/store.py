@@ -1,7 +1,8 @@
-"""The store: can it be reached, and used, and is it as eventctl needs it?"""
+"""The store: can it be reached and used, and are its settings right?"""
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +14,9 @@ from statistics import median
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import printable
+from eventctl.format.time import duration
 from eventctl.setup.doctor.database import check_file, check_place, check_server
-from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
@@ -25,28 +27,28 @@ from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
 _PATIENCE = 5.0
-"""Seconds that the store has for each answer."""
+"""Seconds for each answer of the store."""
 
 _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
 
 _OVERDUE = 24 * 3600.0
-"""Seconds after which an event should be deleted that [store] keep has outlived,"""
+"""Seconds after [store] keep within which an event should be deleted,"""
 _MOST_OVERDUE = 1000
-"""and how many old events are looked at for one."""
+"""and how many old events are checked."""
 
 _LATE = 600.0
-"""Seconds after which the last sweep is too long ago, unless they are rare by habit."""
+"""Seconds after which the last sweep is too old, unless sweeps are usually rare."""
 
 _GAPS, _SHORTEST_GAP = 4, 10_000
-"""So many sweeps after another, each at least so many milliseconds after the one before."""
+"""How many gaps between sweeps are compared, and the shortest, in milliseconds, that counts."""
 
 
 def check_store(config: Config, seen: Seen) -> Findings:
-    """Reach the store; check its schema, rights, settings, clock, last sweep and alerts."""
+    """Open the store; check its schema, privileges, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
-    if settings.sqlite and not settings.sqlite.exists():
-        yield from check_place(settings.sqlite)
+    if settings.sqlite and not os.path.exists(settings.sqlite):
+        yield from check_place(Path(settings.sqlite))
         return
     try:
         with database(settings) as opened:
@@ -79,11 +81,11 @@ def _schema(version: int) -> Findings:
 
 
 class _Undo(Exception):
-    """Ends a transaction that is not to be committed."""
+    """Raised to roll back a transaction."""
 
 
 def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Say where the state folder is another store's."""
+    """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
     if folder.store() not in ("", migrations.identity(opened)):
         yield problem(
@@ -95,7 +97,7 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Try each right on each table, in a transaction that is rolled back."""
+    """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -126,7 +128,7 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _trials() -> Iterator[tuple[str, str, str]]:
-    """Yield table, right and a statement that needs it and does nothing."""
+    """Yield the table, the privilege, and a statement that needs it but does nothing."""
     for model in schema.TABLES:
         table = model._meta.table_name
         fields = [f"`{field.column_name}`" for field in model._meta.sorted_fields]
@@ -138,14 +140,16 @@ def _trials() -> Iterator[tuple[str, str, str]]:
 
 
 def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Compare the store's clock with this host's, in seconds."""
+    """Compare the store's clock with this host's."""
     before = time.time()
     there = claims.now(opened) / 1000
     took = time.time() - before
     ahead = there - (before + took / 2)
     if abs(ahead) > _SKEW + took:
         word = "behind" if ahead > 0 else "ahead of"
-        text = f"this host's clock is {spell(abs(ahead))} {word} the store's, which decides what is"
+        text = (
+            f"this host's clock is {duration(abs(ahead))} {word} the store's, which decides what is"
+        )
         yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
 
 
@@ -155,14 +159,14 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     found = schema.ask(opened, query.order_by(row.id.desc()).limit(60))
     now = claims.now(opened)
     seen.regular = _regular(found, now)
-    if running := _running(config.sweep.lock):
+    if running := _running(Path(config.sweep.lock)):
         yield ok(running)
     elif not found:
         yield warning("no sweep has ended yet", "run one: eventctl sweep -v")
     else:
         ago = max(0.0, (now - found[0][1]) / 1000)
         usual = median([new[1] - old[1] for new, old in pairwise(found[:10])] or [0]) / 1000
-        text = f"the last sweep ended {spell(ago)} ago, on {found[0][2]}"
+        text = f"the last sweep ended {duration(ago)} ago, on {found[0][2]}"
         if ago > max(_LATE, 3 * usual):
             yield problem(text, "check cron's log: grep CRON /var/log/syslog, or journalctl")
         else:
@@ -170,9 +174,9 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
-    """Return how often and where sweeps start by themselves, "" where none seems to.
+    """Return how often and on which host sweeps start regularly, "" if none do.
 
-    Those that a person runs, be it one or several in a row, keep no such time.
+    Sweeps that a person starts by hand do not come at regular intervals.
     """
     for host in dict.fromkeys(host for *_, host in sweeps):
         starts = [started for started, _, where in sweeps if where == host][: _GAPS + 1]
@@ -180,14 +184,14 @@ def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
         if len(gaps) < _GAPS or gaps[0] < _SHORTEST_GAP or gaps[-1] > 2 * gaps[0]:
             continue
         if now - starts[0] <= 2 * gaps[-1]:
-            return f"each {spell(round(median(gaps) / 1000))} on {host}"
+            return f"each {duration(round(median(gaps) / 1000))} on {host}"
     return ""
 
 
 def _running(lock: Path) -> str:
-    """Return that a sweep runs on this host right now, or "".
+    """Return that a sweep is running on this host now, or "".
 
-    The kernel's list is read: to try the lock would make a sweep step aside.
+    This reads the kernel's list of locks: trying the lock would make a sweep step aside.
     """
     try:
         inode = lock.stat().st_ino
@@ -196,11 +200,11 @@ def _running(lock: Path) -> str:
         since = float(lock.read_text(encoding="ascii")) if held else 0.0
     except (OSError, ValueError):
         return ""
-    return f"a sweep has been running for {spell(max(0.0, time.time() - since))}" if held else ""
+    return f"a sweep has been running for {duration(max(0.0, time.time() - since))}" if held else ""
 
 
 def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Check that no incident is open: what is wrong with handlers is wrong with the whole."""
+    """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
     outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
     if outages:
@@ -210,7 +214,7 @@ def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Check what each channel has not accepted. Nothing is sent."""
+    """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
     refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
@@ -218,7 +222,7 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
         name = printable(each.channel)
         yield problem(
             f"{name} has not accepted {count(each.count, 'alert')} for"
-            f" {spell((now - each.since) / 1000)}: {printable(each.error or '')}",
+            f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
             f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
             " sends the waiting alerts",
         )
@@ -227,13 +231,13 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Say whether sweeps keep up with deleting what [store] keep has outlived."""
+    """Report whether sweeps keep up with deleting events older than [store] keep."""
     if config.store.keep is None:
         return
     overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
     old = pruning.scan(opened, overdue, Position(), _MOST_OVERDUE)
     if any(event.status in overdue.statuses for event in old):
-        kept = spell(config.store.keep)
+        kept = duration(config.store.keep)
         yield problem(
             f"processed events are still there a day after their {kept} ([store] keep): sweeps"
             " do not run, or more events come in than they have time to delete",
@@ -253,4 +257,4 @@ _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (migrations.VERSION, "alerts", "", _alerts),
     (migrations.VERSION, "keep", "", _keep),
 )
-"""From which version of the schema on, name, what is said of nothing found, and the check."""
+"""The lowest schema version, the name, the text if nothing is found, and the check."""

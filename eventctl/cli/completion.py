@@ -138,7 +138,7 @@ def _store(context: click.Context) -> AbstractContextManager[Database | None]:
     from eventctl.store.connect import database  # lazy: few runs need it
 
     store = _config(context).store
-    if store.sqlite and not store.sqlite.exists():
+    if store.sqlite and not os.path.exists(store.sqlite):
         return nullcontext()
     return database(store._replace(timeout=_PATIENCE / 2))
 

@@ -6,6 +6,7 @@ escape sequences repaint the screen, and bidi overrides make a line read differe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -65,6 +66,15 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
+def whole_path(path: str, folder: str) -> str:
+    """Return a path as it is from the root on, relative to `folder` if at all.
+
+    A ".." stays: what is before it may be a link.
+    """
+    parts = os.path.join(folder, path).split("/")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
+
+
 def fit(text: str, size: int = 65_000) -> str:
     """Return `text` in at most `size` bytes of UTF-8, with an ellipsis if it is cut.
 
@@ -96,3 +106,10 @@ def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = 
     """Return "did you mean …?" with the most similar of some words, "" if none is similar."""
     found = nearest(word, words)
     return f"did you mean {quote(found)}?" if found is not None else ""
+
+
+def which(word: str, words: Iterable[str], table: str) -> str:
+    """Return what a word that is in no [table] of events.toml may mean, or what there is."""
+    names = sorted(words)
+    known = ", ".join(names[:10])
+    return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")

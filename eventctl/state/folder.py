@@ -6,10 +6,13 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FORMER = 20
 """How many of its former names a folder remembers."""
@@ -24,8 +27,10 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 class StateFolder:
     """The folder of locks and spool, created if it does not exist."""
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, group: str | None = None) -> None:
+        from pathlib import Path  # lazy: what --defer leaves to the sweep needs no folder
+
+        self.path = Path(path)
         self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
         self._group = group
         self._name = ""
@@ -231,7 +236,8 @@ def _machine() -> str:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read()
     except OSError:
         return "unknown"  # no /proc: boots cannot be told apart, and leases decide
 

@@ -50,7 +50,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         600,
         604_800,
         "s3cret",
-        tmp_path / "ca.pem",
+        str(tmp_path / "ca.pem"),
         "shop",
     )
 
@@ -191,7 +191,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
             ' "${SLACK_URL}" instead, or chmod 600 this file',
         ),
         (
-            'webhook = "https://x/"\nsecret = "s3cret"',
+            'webhook = "https://x/"\nsecret = "czNjcmV0"',
             "alerts[1].secret: is a secret, and others can read this file; write"
             ' "${SECRET}" instead, or chmod 600 this file',
         ),
@@ -205,6 +205,18 @@ def test_a_mistake_is_one_line_without_the_secret(tmp_path: Path, table: str, li
     found = mistakes(write(tmp_path, f"[[alerts]]\n{table}"))
     assert found == [f"F: {line}"]
     assert "s3cret" not in found[0]
+
+
+@pytest.mark.parametrize("secret", ["a passphrase", "whsec_", "whsec_a phrase"])
+def test_a_secret_that_no_library_of_standard_webhooks_can_read(
+    tmp_path: Path, secret: str
+) -> None:
+    text = f'[[alerts]]\nwebhook = "https://x/"\nsecret = "{secret}"'
+    (line,) = mistakes(write(tmp_path, text, 0o600))
+    assert line == (
+        'F: alerts[1].secret: is not "whsec_" and base64; make one: echo'
+        ' "whsec_$(openssl rand -base64 32)"'
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9200"])

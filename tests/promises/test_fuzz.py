@@ -256,7 +256,7 @@ def test_any_batch_is_recorded_whole_or_reported_in_one_line(
     tmp_path: Path, lines: list[bytes]
 ) -> None:
     with new_shop(tmp_path) as shop:
-        file = shop.config.folder / "batch"
+        file = Path(shop.config.folder, "batch")
         file.write_bytes(b"\n".join(lines))
         code, out, err = shop.run("emit", "--batch", str(file))
         assert code in (0, 2)

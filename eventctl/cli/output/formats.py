@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,12 @@ def json_text(value: Any, indent: int | None = None) -> str:
     if text.isascii() and "\x7f" not in text:
         return text
     return _NOT_SHOWN_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as the one JSON document of a command."""
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+    sys.stdout.flush()
 
 
 def csv_row(event: EventView) -> list[str]:

@@ -193,8 +193,9 @@ class Tally:
         done_at = delivery.done_at if is_done else None
         if done_at is not None:
             figures.latencies.add(done_at - event.created_at)
-        # A success at the first attempt has no row of its own, only the delivery's.
-        tries = int(is_done and delivery.attempts == 1)
+        # Most successes at the first attempt have no row of their own, only the delivery's.
+        succeeded = (str(Outcome.SUCCEEDED), done_at)
+        tries = int(is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes)
         failed_at = []
         for outcome, ended_at in delivery.outcomes:
             tries += outcome in TRIES

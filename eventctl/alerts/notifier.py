@@ -13,6 +13,7 @@ from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, digest
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
+from eventctl.format.time import duration
 from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Unresolved
@@ -96,7 +97,7 @@ class Notifier:
         self.outcome.incidents |= work.notified
         self.outcome.warnings += work.warnings
         if hangs:
-            work.error = f"it was not done after {_WAIT:g} s"
+            work.error = f"it was not done after {duration(_WAIT)}"
         if work.fault is not None:
             raise work.fault
         if work.error:
@@ -153,7 +154,7 @@ class _Work:
         self.warnings: list[str] = []
         self.error = ""
         self.fault: Exception | None = None
-        """An error that is not the channel's: the store is away."""
+        """An error that is not the channel's: the store is unavailable."""
 
     def run(self) -> None:
         """Send all messages, until the channel is down or the time is over."""

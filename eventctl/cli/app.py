@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -201,4 +202,6 @@ def _one_line(error: click.ClickException) -> str:
         return words
     if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
         words += "; to pass it as an ARG, put -- before the ARGs"
+    if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
+        return f"{words}; for one event, use eventctl show {extra[1]}"
     return words if "--help" in words else f"{words} (see {context.command_path} --help)"

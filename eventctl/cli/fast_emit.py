@@ -245,7 +245,8 @@ def _next(verdict: Verdict) -> str:
         return "it is given up (see eventctl replay)"
     if verdict.reason:
         return f"it is held: {verdict.reason}"
-    seconds = verdict.delay / 1000
-    return (
-        f"the sweep runs it again in {seconds:.0f} s" if seconds >= 1 else "the sweep runs it again"
-    )
+    if verdict.delay < 1000:
+        return "the sweep runs it again"
+    from eventctl.format.time import span  # lazy: most emits succeed
+
+    return f"the sweep runs it again in {span(round(verdict.delay, -3))}"

@@ -10,6 +10,7 @@ import click
 from eventctl.cli import completion
 from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
+from eventctl.format.text import did_you_mean
 from eventctl.models import Status
 
 if TYPE_CHECKING:
@@ -60,7 +61,10 @@ def _statuses(
     for value in values:
         if value.lower() not in by_word:
             known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
-            raise click.BadParameter(f"{value!r} is not a status; the statuses are {known}")
+            meant = did_you_mean(value, [status.name.lower() for status in Status])
+            raise click.BadParameter(
+                f"{value!r} is not a status: {meant or f'the statuses are {known}'}"
+            )
     return tuple(by_word[value.lower()] for value in values)
 
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store.incidents import OUTAGE
+from eventctl.store.pauses import Kind
 
 if TYPE_CHECKING:
+    from eventctl.config.model import Config
     from eventctl.run.plan import PlanRow
     from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
@@ -46,12 +49,16 @@ def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit:
 _DOES = {"replay": "run", "cancel": "be cancelled"}
 
 
-def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> Selection:
-    """Return the selected events. Raises UsageError if an id or key does not exist."""
+def selected(
+    config: Config, database: Database, ids: Sequence[str], chosen: dict[str, Any]
+) -> Selection:
+    """Return the selected events. Raises UsageError if an id, key or name does not exist."""
     from eventctl.cli.options import selection  # lazy: few runs need it
     from eventctl.store import claims
     from eventctl.store.queries import events
 
+    names.require(config, Kind.EVENT, chosen["events"], database)
+    names.require(config, Kind.HANDLER, chosen["handlers"], database)
     typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
     wanted = selection(claims.now(database), **chosen)
     if typed:
@@ -61,7 +68,8 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
     known = events.ids_of(database, ids)
     unknown = [each for each in ids if each not in known]
     if unknown:
-        raise UsageError(f"no event has the id or key {', '.join(map(repr, unknown[:5]))}")
+        several = ", ".join(map(repr, unknown[:5]))
+        raise UsageError(f"no event has the id or key {several}; to list them: eventctl list")
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
@@ -25,6 +26,7 @@ _OPTIONS = {
 
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
+SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
@@ -99,8 +101,30 @@ def _read(table: TableReader, channel: str, folder: str, private: bool, name: st
             table.mistake(key, f"has no effect with {channel}", fix)
     if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
+    if secret and channel == "webhook":
+        try:
+            webhook_key(secret)
+        except ValueError as error:
+            table.mistake("secret", str(error), SECRET_FORM)
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the key that a secret holds, as the libraries of Standard Webhooks read it: in base64,
+    mostly with "whsec_" before it.
+
+    Raises:
+        ValueError: it is not base64.
+    """
+    coded = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError('is not "whsec_" and base64')
+    return key
 
 
 def _on(table: TableReader) -> tuple[str, ...] | None:

@@ -36,6 +36,7 @@ class _Handlers:
         retry: dict[str, Any] | None = None,
         transactional: bool = False,
         form: str | None = None,
+        log: bool = False,
     ) -> None:
         """Make a handler, with the defaults for all that it does not set."""
         self.own[name] = {**self.retry, **(retry or {})}
@@ -46,6 +47,7 @@ class _Handlers:
             command,
             retry=policy,
             transactional=transactional,
+            log=log,
             **given(timeout=timeout or self.timeout, format=form),
         )
 
@@ -95,8 +97,9 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: st
     retry = _read_retry(own)
     transactional = own.flag("transactional")
     form = own.choice("format", ("eventctl", "cloudevents"))
-    handlers.add(name, call, command, timeout, retry, bool(transactional), form)
-    known = ("call", "command", "timeout", "retry", "transactional", "format")
+    log = bool(own.flag("log"))
+    handlers.add(name, call, command, timeout, retry, bool(transactional), form, log)
+    known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
     if _is_dotted(table, name, own, known):
         return
     own.finish()

@@ -45,6 +45,8 @@ class Handler(NamedTuple):
     transactional: bool = False
     format: str = "eventctl"
     """The form of a command's stdin: "eventctl"'s own JSON, or "cloudevents"."""
+    log: bool = False
+    """Whether the end of its output is kept when it succeeds as well."""
 
 
 class EventConfig(NamedTuple):
@@ -140,6 +142,8 @@ class Report(NamedTuple):
     smtp_password: str | None = None
     sendmail: str | None = None
     ca_file: str | None = None
+    helo: str | None = None
+    """By which name this host greets the mail server."""
     again_after: float = _HOUR
     repeat: float = _DAY
     print: bool = True

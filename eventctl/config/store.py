@@ -86,6 +86,15 @@ def parse_sqlite(url: str) -> str:
     return path
 
 
+def unsupported(url: str) -> UrlError:
+    """Return what is wrong with a URL of another database, or of none."""
+    scheme, there, _ = url.partition("://")
+    if there and scheme.replace("+", "").isalnum():
+        forms = "write mysql://user@host/database (MariaDB, too) or sqlite:///events.db"
+        return UrlError(f"is a {scheme}:// URL, which is not supported", forms)
+    return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+
+
 def _database(table: TableReader, folder: str, private: bool) -> tuple[str | None, MySQLUrl | None]:
     """Return the SQLite file or the MySQL URL; neither if there is a mistake."""
     raw = table.raw("url")
@@ -100,7 +109,7 @@ def _database(table: TableReader, folder: str, private: bool) -> tuple[str | Non
             return table.located("url", parse_sqlite(url), folder), None
         if url.startswith("mysql://"):
             return None, _mysql(url, str(raw), private)
-        raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+        raise unsupported(url)
     except UrlError as error:
         table.mistake("url", error.wrong, error.fix)
         return None, None

@@ -160,6 +160,7 @@ def _report(table: TableReader, folder: str, private: bool, channels: Sequence[A
         smtp_password,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
+        table.text("helo"),
         **given(
             again_after=table.duration("again_after"),
             repeat=table.duration("repeat"),
@@ -174,7 +175,9 @@ def _report(table: TableReader, folder: str, private: bool, channels: Sequence[A
         _check_smtp(table, smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set together with smtp", "keep one of the two")
-    for name in ("smtp_password", "ca_file"):
+    if report.helo is not None:
+        _check_helo(table, report.helo)
+    for name in ("smtp_password", "ca_file", "helo"):
         if name in table and "smtp" not in table:
             table.mistake(name, "requires smtp", "set smtp, or remove it")
     for name in ("mail_from", "smtp", "sendmail"):
@@ -194,6 +197,13 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
     elif not any(channel.wants("exhausted") for channel in channels):
         fix = 'add [[alerts]] that have "exhausted" in on, or remove it'
         table.mistake("print", "is false, so nobody would be notified of failures", fix)
+
+
+def _check_helo(table: TableReader, helo: str) -> None:
+    from eventctl.format.address import is_domain  # lazy: few files need it
+
+    if not is_domain(helo):
+        table.mistake("helo", "is not the name of a host", 'write it as "shop.example.com"')
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:

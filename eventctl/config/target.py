@@ -6,7 +6,7 @@ import os
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
-from eventctl.config.store import SQLITE_FORM, parse_sqlite
+from eventctl.config.store import parse_sqlite, unsupported
 from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
 from eventctl.format.text import whole_path
@@ -45,7 +45,7 @@ def read_target(
             path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
             sqlite = whole_path(path, folder)
         else:
-            raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+            raise unsupported(url)
     except UrlError as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
     except ValueError as error:

@@ -70,7 +70,7 @@ class TableReader:
         return name in self._values
 
     def raw(self, name: str) -> object:
-        """Return a value as it was written; None where there is none."""
+        """Return a value as it was written; None if there is none."""
         self._asked.append(name)
         return self._values.get(name)
 
@@ -214,7 +214,7 @@ class TableReader:
         return None if size is None else int(size)
 
     def table(self, name: str) -> TableReader:
-        """Return a table within this one; an empty one where there is none."""
+        """Return a table within this one; an empty one if there is none."""
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 ENV_FILE = "eventctl.env"
-"""The file beside events.toml that variables are looked up in, unless `env_file` names another."""
+"""The file next to events.toml that variables are looked up in, unless `env_file` names
+another."""
 
 
 _SECRETS = (

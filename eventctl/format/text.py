@@ -106,3 +106,10 @@ def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = 
     """Return "did you mean …?" with the most similar of some words, "" if none is similar."""
     found = nearest(word, words)
     return f"did you mean {quote(found)}?" if found is not None else ""
+
+
+def which(word: str, words: Iterable[str], table: str) -> str:
+    """Return what a word that is in no [table] of events.toml may mean, or what there is."""
+    names = sorted(words)
+    known = ", ".join(names[:10])
+    return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")

@@ -26,6 +26,11 @@ def span(milliseconds: float) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0"))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in seconds as `span` has it."""
+    return span(seconds * 1000)
+
+
 def minute(at: int) -> str:
     """Return a time in milliseconds since 1970 as "2026-11-23 01:11"."""
     moment = _moment(at)

@@ -83,13 +83,9 @@ def _check_key(key: str) -> None:
 
 
 def _unknown(config: Config, name: str) -> str:
-    from eventctl.format.text import did_you_mean  # lazy: only a mistake needs it
+    from eventctl.format.text import which  # lazy: only a mistake needs it
 
-    text = f"no event {name!r} in {config.path}"
-    if hint := did_you_mean(name, config.events):
-        return f"{text}: {hint}"
-    known = ", ".join(sorted(config.events)[:10])
-    return f"{text}: it has {known}" if known else f"{text}: it has no [events]"
+    return f"no event {name!r} in {config.path}: {which(name, config.events, 'events')}"
 
 
 def encode(args: Sequence[Any] | dict[str, Any]) -> str:

@@ -256,13 +256,15 @@ def stalled(config: Config, database: Database | None = None) -> str:
             return ""
     except (OSError, StateUnavailable):
         return ""  # once per emit would be a flood
-    minutes = (now - since) // 60_000
+    from eventctl.format.time import span  # lazy: this is said once an hour
+
+    time = span((now - since) // 60_000 * 60_000)
     if ended_at is None:
         return (
-            f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
+            f"no sweep has ever ended, and something has been due for {time}: put"
             " the line of crontab.example into your crontab (this is said once an hour)"
         )
     return (
-        f"no sweep has ended for {minutes:,} minutes, so nothing is retried: check that"
-        " crontab has its line and that cron runs (this is said once an hour)"
+        f"no sweep has ended for {time}, so nothing is retried: check that crontab"
+        " has its line and that cron runs (this is said once an hour)"
     )

@@ -25,7 +25,7 @@ def keep(
 ) -> Path:
     """Put an event into the spool, and notify a person by the channels of events.toml.
 
-    `path` is that of events.toml; `config` is None where it could not be read. `error` is why
+    `path` is that of events.toml; `config` is None if it could not be read. `error` is why
     the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
     Raises whatever prevents the write: the event is then nowhere.
     """

@@ -151,7 +151,7 @@ class DeadClaimers:
 
     def seen_at(self, claim: str) -> int | None:
         """Return when the journal of a dead claimer was last written, in milliseconds since 1970;
-        None where it is not here.
+        None if it is not here.
         """
         return self._seen_at.get(_parts(claim)[1])
 

@@ -1,4 +1,4 @@
-"""The state folder: the locks, the spool and the name that a host keeps beside the store."""
+"""The state folder: the locks, the spool and the name that a host keeps next to the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FORMER = 20
-"""How many of its former names a folder knows."""
+"""How many of its former names a folder remembers."""
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
@@ -57,7 +57,7 @@ class StateFolder:
         return self._name
 
     def is_or_was(self, name: str) -> bool:
-        """Return whether this is the folder's name, or was before it got another one."""
+        """Return whether this is the folder's name or a former one."""
         return name == self.name or name in self._former()
 
     def _former(self) -> list[str]:
@@ -207,7 +207,9 @@ class StateFolder:
             raise self._unwritable(error) from error
 
     def _note_former(self) -> None:
-        """Note the name that this folder had elsewhere: what was set aside under it is here."""
+        """Remember the name that this folder had elsewhere, since files set aside under it are
+        here.
+        """
         try:
             former = os.readlink(f"{self}/name").partition(".")[0][:8]
         except OSError:

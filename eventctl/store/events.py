@@ -140,8 +140,10 @@ def _insert_deadlines(
     rows = []
     for event_id, event in events:
         if event.deadline is not None:
+            from eventctl.format.time import span  # lazy: few events have a deadline
+
             late_at = created_at + event.deadline
-            error = f"not processed within {event.deadline / 1000:g} s"
+            error = f"not processed within {span(event.deadline)}"
             rows.append(("late", event_id, event.name, error, late_at, late_at))
     if rows:
         tx.insert_many(_DEADLINE, rows)

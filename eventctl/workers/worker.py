@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from eventctl.config.model import Config, Handler
+from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, NamedTuple, Outcome
 from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
@@ -195,9 +196,10 @@ class _Worker:
         self._chatty = chatty
         self._state = state
         self._source = config.store.source
+        self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
-        self._exact = Exact(config, state.accept_import)
+        self._exact = Exact(config, state.accept_import, self._tail)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
@@ -285,12 +287,19 @@ class _Worker:
             family.kill()
         return os.waitpid(pid, 0)[1]
 
+    def _tail(self, delivery: Delivery) -> str:
+        self._stage.flush()
+        hidden = self._redaction.hide(delivery.name, delivery.args)
+        return output.tail(self._ends.output, hidden)
+
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED
-        tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
+        log = self._chatty or self._config.handlers[delivery.handler].log
+        tail = self._tail(delivery) if log or not succeeded else ""
         if succeeded and not written and not tail:
             self._page.end(min(took, progress_page.LONGEST))
             return
+        end = end.shown(self._redaction.hide(delivery.name, delivery.args))
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
         self._say(answers.write(delivery.id, said))
         self._page.end(progress_page.SAID)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from eventctl.config.model import Config
+from eventctl.format.redact import Hidden, Redaction
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import answers, output, pipes, progress_page, worker
@@ -162,7 +163,9 @@ class WorkerHandle:
 
     @property
     def _timed_out(self) -> tuple[Outcome, str]:
-        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
+        from eventctl.format.time import duration  # lazy: few deliveries time out
+
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {duration(self._timeout)}"
 
     def is_dead(self) -> bool:
         """Whether it is dead. Its pipe may stay open: a handler's child may hold it."""
@@ -326,9 +329,12 @@ class WorkerHandle:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
-        if self.running is not None and self._follower:
-            self._follower.end(self.running)
-        self._last_output = output.tail(self._output)
+        hidden = Hidden("")
+        if (running := self.running) is not None:
+            hidden = Redaction(self._config.redact).hide(running.name, running.args)
+            if self._follower:
+                self._follower.end(running)
+        self._last_output = output.tail(self._output, hidden)
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
@@ -336,9 +342,7 @@ class WorkerHandle:
 
 def _follower(fd: int, on_line: OnLine) -> Follower:
     # lazy: rarely needed, and every emit would load it
-    from eventctl.workers.output import (
-        Follower,
-    )
+    from eventctl.workers.output import Follower
 
     return Follower(fd, on_line)
 

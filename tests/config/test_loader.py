@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader
+from eventctl.config.model import UrlError
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ConfigError
 from tests.support.checkout import CHECKOUT
@@ -187,9 +188,15 @@ def test_mysql_urls(tmp_path, url, parts):
 
 
 def test_smtp_urls():
-    assert parse_smtp("smtp://mail") == (False, None, "mail", 25)
-    assert parse_smtp("smtp://a%40b@mail:587/") == (False, "a@b", "mail", 587)
-    assert parse_smtp("smtps://me@example.com@[::1]") == (True, "me@example.com", "::1", 465)
+    assert parse_smtp("smtp://mail") == (False, None, "mail", 25, False)
+    assert parse_smtp("smtp://a%40b@mail:587/") == (False, "a@b", "mail", 587, False)
+    assert parse_smtp("smtps://me@example.com@[::1]") == (
+        *(True, "me@example.com", "::1"),
+        *(465, False),
+    )
+    assert parse_smtp("smtp://mail?verify=required") == (False, None, "mail", 25, True)
+    with pytest.raises(UrlError, match="has something after its host"):
+        parse_smtp("smtp://mail?verify=maybe")
 
 
 def test_a_byte_order_mark_and_crlf_are_let_be(tmp_path):
@@ -292,7 +299,7 @@ def test_find_says_where_it_looked(places, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         find(None)
     assert caught.value.mistakes == [
-        "no events.toml found; looked for ./events.toml, ~/.config/eventctl/events.toml and "
+        "no events.toml at ./events.toml, ~/.config/eventctl/events.toml or "
         "/no/such/events.toml; create one with eventctl init, or name it with "
         "--config or $EVENTCTL_CONFIG"
     ]

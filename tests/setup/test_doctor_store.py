@@ -274,4 +274,4 @@ def test_a_mail_server_that_says_nothing(project: Project) -> None:
             text=True,
             timeout=30,
         )
-    assert re.search(r"problem\tmail\tthe mail server .* (after|within) 0.5 s\t", done.stdout)
+    assert re.search(r"problem\tmail\tthe mail server .* (after|within) 500ms\t", done.stdout)

@@ -24,6 +24,7 @@ from eventctl.alerts.transport.network import reason, within
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import duration
 
 SECONDS = 5.0
 """Seconds for a request and its answer."""
@@ -185,7 +186,7 @@ def _read(response: http.client.HTTPResponse, limit: int) -> Answer:
 def _why(error: Exception, seconds: float) -> str:
     match error:
         case TimeoutError():
-            return f"no answer within {seconds:g} s"
+            return f"no answer within {duration(seconds)}"
         case http.client.RemoteDisconnected() | http.client.IncompleteRead():
             return "it closed the connection"
         case http.client.HTTPException() if not isinstance(error, http.client.InvalidURL):
@@ -252,7 +253,7 @@ class Server:
         """Return the error for an answer other than 2xx."""
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
-            said += f", to be tried again in {answer.retry_after} s"
+            said += f", to be tried again in {duration(answer.retry_after)}"
         return self.error(f"{said}: {answer.words}" if answer.words else said)
 
     def error(self, said: str) -> ChannelError:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from eventctl.format.time import duration
+
 T = TypeVar("T")
 
 
@@ -35,7 +37,7 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
     except TimeoutError:
         if future.done():
             raise
-        raise OutOfTime(f"it was not done after {seconds:g} s") from None
+        raise OutOfTime(f"it was not done after {duration(seconds)}") from None
 
 
 def reason(error: OSError) -> str:

@@ -8,6 +8,8 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
+from eventctl.format.time import duration
+
 _TAIL, _QUOTED = 1000, 250
 """Bytes that are read of what a program said last, and characters of it that are quoted."""
 
@@ -43,7 +45,7 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise ProcessFailed(f"it was not done after {seconds:g} s") from None
+            raise ProcessFailed(f"it was not done after {duration(seconds)}") from None
         if code != 0:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
             words = " ".join(said.read().decode("utf-8", "replace").split())

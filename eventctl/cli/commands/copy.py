@@ -6,12 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
+from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
 from eventctl.config.target import read_target
@@ -26,6 +27,7 @@ from eventctl.upkeep.copy import StoreCopy, check_target
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
+    from eventctl.store.database import Database
     from eventctl.store.table_copy import Snapshot
     from eventctl.upkeep.copy import StoreCopy
 
@@ -67,6 +69,7 @@ _POLL = 0.2
     help="Wait this long, such as 5m, for running deliveries to end.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -76,6 +79,7 @@ def command(
     ssl_ca: str | None,
     wait: float,
     dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Copy the whole store to another database.
 
@@ -108,8 +112,15 @@ def command(
     ):
         check_target(source, target)
         snapshot = _at_rest(Snapshot(reading), until)
-        total = _count(snapshot, show=dry_run)
+        counts = {table.name: snapshot.count(table.name) for table in TABLES}
+        total = sum(counts.values())
         if dry_run:
+            if as_json:
+                tables = [_table_json(name, rows) for name, rows in counts.items()]
+                _print_json(target, tables, dry_run=True)
+                return EXIT_DONE
+            for name, rows in counts.items():
+                complain(f"{name}: {_rows(rows)}")
             complain(f"would copy {_rows(total)} to {target.describe()}; nothing was written")
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
@@ -117,7 +128,18 @@ def command(
             copy.run(bar.advance)
         with ProgressBar("verifying", total) as bar:
             copy.verify(bar.advance)
-        return _report(copy, config, has_changed=copy.has_source_changed())
+        has_changed = copy.has_source_changed()
+        if as_json:
+            tables = [
+                _table_json(
+                    each.name, each.source.rows, each.target.rows, each.source.digest, each.same
+                )
+                for each in copy.tables
+            ]
+            _print_json(target, tables, has_changed=has_changed)
+        else:
+            _print_tables(copy)
+        return _report(copy, config, has_changed=has_changed)
 
 
 @contextmanager
@@ -152,18 +174,25 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     return snapshot
 
 
-def _count(snapshot: Snapshot, *, show: bool) -> int:
-    """Return the number of rows to copy, and show it by table if asked."""
-    counts = {table.name: snapshot.count(table.name) for table in TABLES}
-    if show:
-        for name, count in counts.items():
-            complain(f"{name}: {_rows(count)}")
-    return sum(counts.values())
+def _table_json(
+    name: str, rows: int, there: int | None = None, digest: str | None = None, same: bool = True
+) -> dict[str, Any]:
+    return {"name": name, "rows": rows, "targetRows": there, "sha256": digest, "same": same}
+
+
+def _print_json(
+    target: Database,
+    tables: list[dict[str, Any]],
+    *,
+    has_changed: bool = False,
+    dry_run: bool = False,
+) -> None:
+    shown = {"dryRun": dry_run, "target": target.describe(), "changed": has_changed}
+    print_json(shown | {"tables": tables})
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
-    """Print the comparison and what to do next; return the exit code."""
-    _print_tables(copy)
+    """Say whether both sides are the same and what to do next; return the exit code."""
     for place in copy.damaged:
         complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
     if copy.number_damaged > len(copy.damaged):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.output.formats import json_text
+from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED
 from eventctl.format.text import printable
 from eventctl.setup import doctor
@@ -56,7 +56,7 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
     if as_json:
         findings = [{**each._asdict(), "fix": each.fix or None} for each in found]
         page = {"config": config.path if config else None, "findings": findings}
-        sys.stdout.write(f"{json_text(page, indent=2)}\n")
+        print_json(page)
     else:
         for finding in found:
             if verbose or finding.level != _FINE:

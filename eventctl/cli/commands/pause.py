@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.cli import names
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output import formats, tables
@@ -44,17 +45,15 @@ def kind_of(
     wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
     found = []
     if paused:
-        names = {(each.kind, each.name) for each in operations.Pauses(database).all}
-        found = [kind for kind in wanted if (kind, name) in names]
-    configured = {Kind.HANDLER: context.config.handlers, Kind.EVENT: context.config.events}
+        there = {(each.kind, each.name) for each in operations.Pauses(database).all}
+        found = [kind for kind in wanted if (kind, name) in there]
     if not found:
-        found = [kind for kind in wanted if name in configured[kind]]
+        found = [kind for kind in wanted if name in names.of(context.config, kind)]
     if not found:
         # A removed handler or event may have left deliveries behind.
-        found = [kind for kind in wanted if operations.is_recorded(database, kind, name)]
+        found = [kind for kind in wanted if names.is_recorded(database, kind, name)]
     if not found:
-        words = " or ".join(wanted)
-        raise UsageError(f"no {words} {name!r}, neither in {context.config.path} nor in the store")
+        raise UsageError(names.unknown(context.config, wanted, name, database))
     if len(found) > 1:
         raise UsageError(f"{name!r} is both a handler and an event: use --handler or --event")
     return found[0]
@@ -130,7 +129,7 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     now = claims.now(database)
     if as_json:
         rows = [formats.pause_fields(each) for each in found]
-        sys.stdout.write(formats.json_text(rows, indent=2) + "\n")
+        formats.print_json(rows)
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():

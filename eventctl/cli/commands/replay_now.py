@@ -28,8 +28,10 @@ def run_now(
     *,
     interval: float,
     verbose: bool,
-) -> int:
-    """Run deliveries, each once; return the exit code. `interval` is in seconds.
+) -> tuple[int, dict[str, int]]:
+    """Run deliveries, each once; return the exit code, and how many ended in which way.
+
+    `interval` is in seconds.
 
     `verbose` shows each attempt and its handler's output as it happens; otherwise only the first
     failures are shown at the end.
@@ -63,10 +65,11 @@ def run_now(
     if ran.left:
         said.append(f"{ran.left:,} left to the next sweep")
     complain(f"ran {deliveries(sum(counts.values()))}: {', '.join(said)}")
+    counts["left"] = ran.left
     if ran.interrupted:
-        return 128 + ran.interrupted
+        return 128 + ran.interrupted, counts
     succeeded = counts["succeeded"] == len(delivery_ids)
-    return EXIT_DONE if succeeded else EXIT_FAILED
+    return EXIT_DONE if succeeded else EXIT_FAILED, counts
 
 
 def in_words(result: Result, verdict: Verdict) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from eventctl.cli.output.formats import (
     done_of_expected,
     event_json,
     expected,
-    json_text,
     pretty_args,
+    print_json,
 )
 from eventctl.cli.output.tables import (
     ago,
@@ -35,7 +34,7 @@ from eventctl.cli.output.tables import (
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
-from eventctl.models import Reason, State
+from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.queries import events, incidents, operations
 from eventctl.store.queries.redacted import attempts_shown, event_shown
@@ -77,7 +76,9 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     if bool(event) == bool(incident):
-        raise UsageError("show requires the id of an event, or --incident and an incident's id")
+        raise UsageError(
+            "show requires the id of an event, or --incident ID; to list events: eventctl list"
+        )
     if incident:
         show_incident.show(context, incident, as_json=as_json)
         return
@@ -88,7 +89,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
             raise UsageError(
                 f"no event has the id or key {event!r}; to list them: {context.prog} list"
             )
-        history = events.attempts(database, [delivery.id for delivery in found.deliveries])
+        history = events.attempts(database, found.deliveries)
         redaction = Redaction(context.config.redact)
         history = attempts_shown(redaction, found, history)
         pauses = operations.Pauses(database)
@@ -97,7 +98,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
     if as_json:
-        sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
+        print_json(event_json(found, history))
         return
 
     out = console()
@@ -172,9 +173,10 @@ class _Page:
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
         yield from self._attempts(history)
-        if history and delivery.state != State.DONE:
-            yield from _quoted("traceback", history[-1].traceback)
-            yield from _quoted("output", history[-1].output)
+        tries = [each for each in history if each.outcome != Outcome.REPLAYED]
+        if tries:
+            yield from _quoted("traceback", tries[-1].traceback)
+            yield from _quoted("output", tries[-1].output)
 
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
@@ -210,7 +212,7 @@ class _Page:
         widest = max(map(len, took), default=0)
         for attempt, time in zip(history, took, strict=True):
             yield Text.assemble(
-                f"  {attempt.number:>2}  ",
+                f"  {attempt.number or '':>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )

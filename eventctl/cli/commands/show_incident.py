@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from eventctl.alerts.incident import digest
 from eventctl.alerts.render import wording
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.output.formats import event_json, json_text
+from eventctl.cli.output.formats import event_json, print_json
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
 from eventctl.store.incidents import IDS
@@ -39,7 +38,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
         from eventctl.cli.commands import alerts  # lazy: few runs need it
 
         shown = alerts.incident_json(incident) | {"events": [event_json(each) for each in first]}
-        sys.stdout.write(json_text(shown, indent=2) + "\n")
+        print_json(shown)
     else:
         _print(context, incident, first, now)
 

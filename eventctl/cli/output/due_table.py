@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from eventctl.cli.context import Context
 from eventctl.cli.output import tables
+from eventctl.cli.output.formats import iso, print_json
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
@@ -13,7 +14,9 @@ from eventctl.store.queries import events, operations
 SHOWN = 100
 
 
-def show_due(context: Context, event: str | None, handler: str | None, limit: int | None) -> int:
+def show_due(
+    context: Context, event: str | None, handler: str | None, limit: int | None, as_json: bool
+) -> int:
     """Print the due deliveries, in the order in which a sweep claims them."""
     from rich.text import Text  # lazy: rich is for terminals
 
@@ -21,6 +24,21 @@ def show_due(context: Context, event: str | None, handler: str | None, limit: in
         now = claims.now(database)
         due = events.due(database, now, event, handler, (limit or SHOWN) + 1)
         pauses = operations.Pauses(database)
+    if as_json:
+        print_json(
+            [
+                {
+                    "eventId": delivery.event_id,
+                    "eventName": name,
+                    "handler": delivery.handler,
+                    "attempt": delivery.attempts + 1,
+                    "dueAt": iso(delivery.due_at),
+                    "paused": bool(pauses.of(name, delivery.handler)),
+                }
+                for name, delivery in due[: limit or SHOWN]
+            ]
+        )
+        return EXIT_DONE
     table = tables.plain_table("event", "name", "handler", "attempt", "due")
     for name, delivery in due[: limit or SHOWN]:
         table.add_row(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -119,6 +120,12 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return _NOT_SHOWN_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def print_json(value: Any) -> None:
+    """Print a value as the one JSON document of a command."""
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+    sys.stdout.flush()
+
+
 def csv_row(event: EventView) -> list[str]:
     """Return an event as cells that a spreadsheet does not take for formulas."""
     errors = [d.last_error for d in event.deliveries if d.state != State.DONE and d.last_error]
@@ -191,7 +198,7 @@ def pretty_args(text: str, width: int) -> str:
 def _decoded(text: str) -> tuple[Any] | None:
     """Return args in a tuple; None if they are not JSON, or nested too deeply."""
     try:
-        value = numbers.read(text)
+        value = numbers.read(text, strict=True)
         if text.count("[") + text.count("{") > 100:
             json.dumps(_nested(value), indent=1)
         return (value,)

@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from eventctl.cli.output.formats import print_json
 from eventctl.errors import ConfigError, EventctlError, StateUnavailable, StoreUnavailable
 from eventctl.format.text import printable
 from eventctl.monitor.thresholds import Severity
@@ -35,22 +36,25 @@ class Plugin(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an unavailable store is CRITICAL, other errors are UNKNOWN."""
+        as_json = bool(ctx.params.get("as_json"))
         try:
             return super().invoke(ctx)
         except ConfigError as error:
             first, *others = error.mistakes
-            raise _exit(f"{first} (and {len(others)} more)" if others else first) from error
+            said = f"{first} (and {len(others)} more)" if others else first
+            raise _exit(said, as_json=as_json) from error
         except StateUnavailable as error:
-            raise _exit(str(error)) from error
+            raise _exit(str(error), as_json=as_json) from error
         except StoreUnavailable as error:
-            raise _exit(str(error), Severity.CRITICAL) from error
+            raise _exit(str(error), Severity.CRITICAL, as_json) from error
         except (EventctlError, click.ClickException) as error:
-            raise _exit(_text(error)) from error
+            raise _exit(_text(error), as_json=as_json) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             traceback.print_exc()
-            raise _exit(f"a fault in eventctl: {type(error).__name__}: {error}") from error
+            said = f"a fault in eventctl: {type(error).__name__}: {error}"
+            raise _exit(said, as_json=as_json) from error
 
 
 def _text(error: EventctlError | click.ClickException) -> str:
@@ -66,5 +70,14 @@ def answer(level: Severity, text: str, perfdata: Sequence[str] = ()) -> int:
     return int(level)
 
 
-def _exit(text: str, level: Severity = Severity.UNKNOWN) -> click.exceptions.Exit:
-    return click.exceptions.Exit(answer(level, " ".join(text.split("\n"))))
+def answer_json(level: Severity, text: str, measures: Sequence[dict[str, Any]] = ()) -> int:
+    """Print the same as JSON; return the exit code of a plugin."""
+    print_json({"status": level.name, "text": text, "measures": list(measures)})
+    return int(level)
+
+
+def _exit(
+    text: str, level: Severity = Severity.UNKNOWN, as_json: bool = False
+) -> click.exceptions.Exit:
+    line = " ".join(text.split("\n"))
+    return click.exceptions.Exit((answer_json if as_json else answer)(level, line))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventctl.cli.output.tables import console, counted, plain_table
 from eventctl.format.text import printable
@@ -38,6 +38,25 @@ def show(config: Config, rows: Sequence[PlanRow]) -> None:
     out.print(_table(config, rows[:_MOST_ROWS], out.width))
     if len(rows) > _MOST_ROWS:
         out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
+
+
+def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[str, Any]:
+    """Return what --json of replay and cancel prints: each delivery, and what was done."""
+    deliveries = [
+        {
+            "eventId": row.delivery.event_id,
+            "eventName": row.event,
+            "handler": row.delivery.handler,
+            "action": str(row.fate),
+            "acts": row.acts,
+            "state": row.delivery.state,
+            "reason": row.delivery.reason,
+            "attempts": row.delivery.attempts,
+            "lastError": row.delivery.last_error,
+        }
+        for row in rows
+    ]
+    return {"dryRun": dry_run, "deliveries": deliveries, **counts}
 
 
 def _line(row: PlanRow) -> str:

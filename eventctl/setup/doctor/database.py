@@ -9,8 +9,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from eventctl.format.time import duration
 from eventctl.setup.doctor.files import group_id
-from eventctl.setup.doctor.findings import Findings, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
 from eventctl.store.sqlite import BESIDE
 from eventctl.store.transaction import Transaction
@@ -97,7 +98,7 @@ def _wholeness(opened: Database) -> Findings:
     if found == ["ok"]:
         yield ok("no damage found (quick_check)")
     elif time.monotonic() > until:
-        yield ok(f"no damage found within {spell(_PATIENCE)}; the file is too large for a check")
+        yield ok(f"no damage found within {duration(_PATIENCE)}; the file is too large for a check")
     else:
         fix = "restore it from a backup, or recover the data: sqlite3 events.db .recover"
         yield problem(f"it is damaged: {'; '.join(found)}", fix)

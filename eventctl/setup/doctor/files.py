@@ -11,8 +11,9 @@ from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.config.permissions import group_name, user_name
+from eventctl.format.time import duration
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
@@ -107,7 +108,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
         age = time.time() - min(since, default=0.0)
         text = f"{count(len(since), 'file')} in {folder}: {what}"
         if since and (name or age > _LONG):
-            yield warning(f"{text}, the oldest for {spell(age)}", fix)
+            yield warning(f"{text}, the oldest for {duration(age)}", fix)
         elif since:
             yield ok(text)
 

@@ -9,7 +9,6 @@ from functools import partial
 from typing import NamedTuple
 
 from eventctl.errors import EventctlError
-from eventctl.format.time import span
 
 
 class Level(StrEnum):
@@ -60,11 +59,6 @@ def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
         yield problem(f"it cannot be checked: {said}", "fix that first", check)
     if nothing:
         yield ok(fine, "", check)
-
-
-def spell(seconds: float) -> str:
-    """Return a duration in one or two units: "1h 30m", "500ms"."""
-    return span(round(seconds * 1000))
 
 
 def count(number: int, thing: str) -> str:

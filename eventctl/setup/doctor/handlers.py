@@ -17,8 +17,9 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.time import duration
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
 from eventctl.workers import handlers
 
 PATIENCE = 10.0
@@ -73,7 +74,7 @@ def _import(
     try:
         line = child.communicate(timeout=patience)[0]
     except subprocess.TimeoutExpired:
-        return {}, f"did not end within {spell(patience)}"
+        return {}, f"did not end within {duration(patience)}"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # and everything it has started

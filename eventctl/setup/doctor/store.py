@@ -14,8 +14,9 @@ from statistics import median
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import printable
+from eventctl.format.time import duration
 from eventctl.setup.doctor.database import check_file, check_place, check_server
-from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, spell, warning
+from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, migrations, pruning, schema
 from eventctl.store.connect import database
@@ -146,7 +147,9 @@ def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
     ahead = there - (before + took / 2)
     if abs(ahead) > _SKEW + took:
         word = "behind" if ahead > 0 else "ahead of"
-        text = f"this host's clock is {spell(abs(ahead))} {word} the store's, which decides what is"
+        text = (
+            f"this host's clock is {duration(abs(ahead))} {word} the store's, which decides what is"
+        )
         yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
 
 
@@ -163,7 +166,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     else:
         ago = max(0.0, (now - found[0][1]) / 1000)
         usual = median([new[1] - old[1] for new, old in pairwise(found[:10])] or [0]) / 1000
-        text = f"the last sweep ended {spell(ago)} ago, on {found[0][2]}"
+        text = f"the last sweep ended {duration(ago)} ago, on {found[0][2]}"
         if ago > max(_LATE, 3 * usual):
             yield problem(text, "check cron's log: grep CRON /var/log/syslog, or journalctl")
         else:
@@ -181,7 +184,7 @@ def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
         if len(gaps) < _GAPS or gaps[0] < _SHORTEST_GAP or gaps[-1] > 2 * gaps[0]:
             continue
         if now - starts[0] <= 2 * gaps[-1]:
-            return f"each {spell(round(median(gaps) / 1000))} on {host}"
+            return f"each {duration(round(median(gaps) / 1000))} on {host}"
     return ""
 
 
@@ -197,7 +200,7 @@ def _running(lock: Path) -> str:
         since = float(lock.read_text(encoding="ascii")) if held else 0.0
     except (OSError, ValueError):
         return ""
-    return f"a sweep has been running for {spell(max(0.0, time.time() - since))}" if held else ""
+    return f"a sweep has been running for {duration(max(0.0, time.time() - since))}" if held else ""
 
 
 def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
@@ -219,7 +222,7 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
         name = printable(each.channel)
         yield problem(
             f"{name} has not accepted {count(each.count, 'alert')} for"
-            f" {spell((now - each.since) / 1000)}: {printable(each.error or '')}",
+            f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
             f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
             " sends the waiting alerts",
         )
@@ -234,7 +237,7 @@ def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
     overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
     old = pruning.scan(opened, overdue, Position(), _MOST_OVERDUE)
     if any(event.status in overdue.statuses for event in old):
-        kept = spell(config.store.keep)
+        kept = duration(config.store.keep)
         yield problem(
             f"processed events are still there a day after their {kept} ([store] keep): sweeps"
             " do not run, or more events come in than they have time to delete",

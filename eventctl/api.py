@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from eventctl import config as configuration
@@ -140,10 +139,10 @@ def _not_recorded(*errors: Exception) -> StoreUnavailable:
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
-    path = str(configuration.find(None if config is None else os.fspath(config)))
+    path = configuration.find(None if config is None else os.fspath(config))
     with _lock:
         if path not in _configs:
-            _configs[path] = configuration.load(Path(path), configuration.Needs.TO_RECORD)
+            _configs[path] = configuration.load(path, configuration.Needs.TO_RECORD)
         return _configs[path]
 
 

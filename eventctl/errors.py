@@ -5,10 +5,6 @@ The codes are those of sysexits.h where it has one: 74 EX_IOERR, 78 EX_CONFIG.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from pathlib import Path
-
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -42,7 +38,7 @@ class ConfigError(EventctlError):
     exit_code = EXIT_CONFIG
 
     def __init__(
-        self, mistakes: list[str] | str, state: Path | None = None, group: str | None = None
+        self, mistakes: list[str] | str, state: str | None = None, group: str | None = None
     ) -> None:
         self.mistakes = [mistakes] if isinstance(mistakes, str) else list(mistakes)
         self.state = state

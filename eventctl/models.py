@@ -125,6 +125,8 @@ class Outcome(StrEnum):
     """The args are not JSON; the handler was never started."""
     NOT_STARTED = "not started"
     """It could have outlived its lease, so it was given back."""
+    REPLAYED = "replayed"
+    """No attempt: a note in the history that the delivery was replayed."""
 
 
 REHEARSED = 0

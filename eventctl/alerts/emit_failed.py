@@ -2,7 +2,7 @@
 
     python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT KEY ERROR SPOOLED
 
-SPOOLED is "spooled", or "" where the event could not be put into the spool either. It needs no
+SPOOLED is "spooled", or "" if the event could not be put into the spool either. It needs no
 store, and only the channels of events.toml. Each is tried once, all at the same time; the emitter
 has printed the same to stderr. All events that one host could not record form one incident (see
 `unrecorded`); the sweep that imports them notifies of its end.

@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.format import invocation
@@ -25,7 +24,7 @@ class Digest:
     """
 
     incidents: tuple[Incident, ...]
-    path: Path
+    path: str
     host: str
     handlers: frozenset[str]
     program: tuple[str, ...]

@@ -154,7 +154,7 @@ class _Work:
         self.warnings: list[str] = []
         self.error = ""
         self.fault: Exception | None = None
-        """An error that is not the channel's: the store is away."""
+        """An error that is not the channel's: the store is unavailable."""
 
     def run(self) -> None:
         """Send all messages, until the channel is down or the time is over."""

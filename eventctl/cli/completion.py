@@ -112,7 +112,7 @@ def _of_store(what: str, config: Config, context: click.Context) -> _Words:
     from eventctl.store.connect import database
     from eventctl.store.queries import events, incidents
 
-    if config.store.sqlite and not config.store.sqlite.exists():
+    if config.store.sqlite and not os.path.exists(config.store.sqlite):
         return  # opening it would create it
     with database(config.store._replace(timeout=_PATIENCE / 2)) as store:
         if what == "paused":

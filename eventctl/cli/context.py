@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import Path
 
 from eventctl import config as configuration
 from eventctl.config import Needs
@@ -43,7 +42,7 @@ class Context:
         return config
 
     @cached_property
-    def path(self) -> Path | None:
+    def path(self) -> str | None:
         """The path of events.toml; None if there is none."""
         try:
             return configuration.find(self.option)
@@ -61,4 +60,4 @@ class Context:
         """The command that calls eventctl with this configuration."""
         import shlex  # lazy: few runs need it
 
-        return f"eventctl --config {shlex.quote(str(self.config.path))}"
+        return f"eventctl --config {shlex.quote(self.config.path)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
@@ -26,10 +26,11 @@ _OPTIONS = {
 
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
+SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
+def read(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
     """Return what the [[alerts]] tables say, and note every mistake in them.
 
     `private` says that only its owner can read the file, so that it may hold secrets.
@@ -84,7 +85,7 @@ def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: TableReader, channel: str, folder: Path, private: bool, name: str) -> Alert:
+def _read(table: TableReader, channel: str, folder: str, private: bool, name: str) -> Alert:
     to = _to(table, channel, private)
     secret = table.secret("secret", private) or table.secret("api_key", private)
     said = given(
@@ -100,8 +101,30 @@ def _read(table: TableReader, channel: str, folder: Path, private: bool, name: s
             table.mistake(key, f"has no effect with {channel}", fix)
     if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
+    if secret and channel == "webhook":
+        try:
+            webhook_key(secret)
+        except ValueError as error:
+            table.mistake("secret", str(error), SECRET_FORM)
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the key that a secret holds, as the libraries of Standard Webhooks read it: in base64,
+    mostly with "whsec_" before it.
+
+    Raises:
+        ValueError: it is not base64.
+    """
+    coded = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError('is not "whsec_" and base64')
+    return key
 
 
 def _on(table: TableReader) -> tuple[str, ...] | None:

@@ -15,7 +15,6 @@ import errno
 import os
 import re
 import stat
-from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.config.variables import EnvFileError
@@ -24,7 +23,7 @@ from eventctl.errors import ConfigError
 _ESCAPED = re.compile(r'\\(["\\$`])')
 
 
-def read(path: Path, *, required: bool) -> dict[str, str]:
+def read(path: str, *, required: bool) -> dict[str, str]:
     """Return the variables of the file at `path`; none where it is missing and not `required`.
 
     Raises:
@@ -51,14 +50,14 @@ def read(path: Path, *, required: bool) -> dict[str, str]:
     return _parsed(path, content)
 
 
-def exposed(path: Path, status: os.stat_result) -> tuple[str, str] | None:
+def exposed(path: str, status: os.stat_result) -> tuple[str, str] | None:
     """Return what is wrong with a file's permissions, and the fix; None if it is private."""
     if status.st_mode & 0o007:
         return f"{path} holds secrets, and others can read or write it", f"chmod o-rwx {path}"
     return None
 
 
-def _refuse_exposed(path: Path, status: os.stat_result) -> None:
+def _refuse_exposed(path: str, status: os.stat_result) -> None:
     if found := exposed(path, status):
         raise EnvFileError(*found)
     try:
@@ -68,7 +67,7 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
         raise EnvFileError(wrong, fix) from None
 
 
-def _parsed(path: Path, content: bytes) -> dict[str, str]:
+def _parsed(path: str, content: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from eventctl.config.model import EventConfig, Handler, Retry
 from eventctl.config.values import TableReader, given, near, quoted
 
@@ -38,6 +36,7 @@ class _Handlers:
         retry: dict[str, Any] | None = None,
         transactional: bool = False,
         form: str | None = None,
+        log: bool = False,
     ) -> None:
         """Make a handler, with the defaults for all that it does not set."""
         self.own[name] = {**self.retry, **(retry or {})}
@@ -48,11 +47,12 @@ class _Handlers:
             command,
             retry=policy,
             transactional=transactional,
+            log=log,
             **given(timeout=timeout or self.timeout, format=form),
         )
 
 
-def read(root: TableReader, folder: Path) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
+def read(root: TableReader, folder: str) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
     """Return the handlers and the events by name, and note every mistake in them."""
     handlers = _Handlers(root.table("defaults"))
     table = root.table("handlers")
@@ -81,7 +81,7 @@ def _read_retry(table: TableReader) -> dict[str, Any]:
     return said
 
 
-def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Path) -> None:
+def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: str) -> None:
     value = table.raw(name)
     if isinstance(value, str):
         handlers.add(name, _call(table, name))
@@ -97,8 +97,9 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Pa
     retry = _read_retry(own)
     transactional = own.flag("transactional")
     form = own.choice("format", ("eventctl", "cloudevents"))
-    handlers.add(name, call, command, timeout, retry, bool(transactional), form)
-    known = ("call", "command", "timeout", "retry", "transactional", "format")
+    log = bool(own.flag("log"))
+    handlers.add(name, call, command, timeout, retry, bool(transactional), form, log)
+    known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
     if _is_dotted(table, name, own, known):
         return
     own.finish()
@@ -126,7 +127,7 @@ def _call(table: TableReader, name: str) -> str | None:
     return None
 
 
-def _command(table: TableReader, folder: Path) -> tuple[str, ...] | None:
+def _command(table: TableReader, folder: str) -> tuple[str, ...] | None:
     """Return the argv; a program with a / in its path is relative to the folder."""
     argv = table.texts("command", 'write a list such as ["/usr/bin/draw", "--fast"]')
     if argv is None:
@@ -134,7 +135,7 @@ def _command(table: TableReader, folder: Path) -> tuple[str, ...] | None:
     if not argv or not argv[0]:
         table.mistake("command", "names no program", 'write it as ["/usr/bin/draw", "--fast"]')
         return None
-    program = str(table.located("command", argv[0], folder)) if "/" in argv[0] else argv[0]
+    program = table.located("command", argv[0], folder) if "/" in argv[0] else argv[0]
     return (program, *argv[1:])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
@@ -15,7 +14,7 @@ ANYBODY = "anybody"
 _ROOT = 0
 
 
-def check(path: Path, status: os.stat_result) -> None:
+def check(path: str, status: os.stat_result) -> None:
     """Refuse to root an events.toml that others may change; `status` is the open file's.
 
     Raises:
@@ -25,12 +24,12 @@ def check(path: Path, status: os.stat_result) -> None:
         raise ConfigError(lines)
 
 
-def concerns(path: Path) -> list[str]:
+def concerns(path: str | os.PathLike[str]) -> list[str]:
     """Return a line for each way in which others may change the events.toml at `path`.
 
     For root, `load` refuses such a file; anybody else is warned.
     """
-    return _lines(path, path.stat())
+    return _lines(os.fspath(path), os.stat(path))
 
 
 def writers(status: os.stat_result) -> str:
@@ -44,14 +43,14 @@ def writers(status: os.stat_result) -> str:
     return ""
 
 
-def _lines(path: Path, status: os.stat_result) -> list[str]:
+def _lines(path: str, status: os.stat_result) -> list[str]:
     mistakes = Mistakes(path)
     for wrong, fix in _ways(path, status):
         mistakes.add("", wrong, fix)
     return mistakes.lines
 
 
-def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
+def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
     is_root = os.geteuid() == _ROOT
     if is_root and status.st_uid != _ROOT:
         yield (
@@ -60,8 +59,8 @@ def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
         )
     if who := writers(status):
         yield f"can be changed by {who}", f"chmod go-w {path}"
-    for folder in sorted({path.absolute().parent, path.resolve().parent}):
-        there = folder.stat()
+    for folder in sorted({os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))}):
+        there = os.stat(folder)
         # In a sticky folder such as /tmp, nobody can replace another user's file.
         if (who := writers(there)) and not there.st_mode & stat.S_ISVTX:
             yield f"can be replaced by {who}, through its folder", f"chmod go-w {folder}"

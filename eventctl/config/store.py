@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from eventctl.config.model import MySQLUrl, Store, UrlError
 from eventctl.config.values import TableReader, given
@@ -17,13 +16,13 @@ _REFERENCE = frozenset(
 """The characters of a URI reference (RFC 3986)."""
 
 
-def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | None]:
+def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | None]:
     """Return what the table [store] of the file at `path` says, and its state folder, None
     where a mistake leaves that unknown; note every mistake.
 
     `private` says that only its owner can read the file, so that it may hold a password.
     """
-    folder = path.parent
+    folder = os.path.dirname(path)
     sqlite, mysql = _database(table, folder, private)
     read_default_file = table.path("read_default_file", folder)
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
@@ -50,17 +49,18 @@ def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | N
     return store, state if is_known else None
 
 
-def _default_state(path: Path, sqlite: Path | None) -> Path:
+def _default_state(path: str, sqlite: str | None) -> str:
     """Return the state folder of the file at `path`, where it names none.
 
     It is next to that file and named after it, so that two of them in one folder have one each.
     For a SQLite file elsewhere, it is next to the SQLite file and named after it. A folder that
     an older eventctl has made is still used, under its old name.
     """
-    former = path.with_name("eventctl.state") if sqlite is None else Path(f"{sqlite}.state")
-    if sqlite is not None and sqlite.parent != path.parent:
+    folder = os.path.dirname(path)
+    former = os.path.join(folder, "eventctl.state") if sqlite is None else f"{sqlite}.state"
+    if sqlite is not None and os.path.dirname(sqlite) != folder:
         return former
-    state = path.with_name(f"{path.stem}.state")
+    state = f"{os.path.splitext(path)[0]}.state"
     return former if not os.path.exists(state) and os.path.exists(former) else state
 
 
@@ -95,13 +95,11 @@ def unsupported(url: str) -> UrlError:
     return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
 
 
-def _database(
-    table: TableReader, folder: Path, private: bool
-) -> tuple[Path | None, MySQLUrl | None]:
+def _database(table: TableReader, folder: str, private: bool) -> tuple[str | None, MySQLUrl | None]:
     """Return the SQLite file or the MySQL URL; neither if there is a mistake."""
     raw = table.raw("url")
     if raw is None:
-        return folder / "events.db", None
+        return os.path.join(folder, "events.db"), None
     in_mysql = isinstance(raw, str) and raw.startswith("mysql:")
     url = table.text("url", _encoded if in_mysql else str)
     if url is None:

@@ -5,9 +5,9 @@ What the file does not set is left to the records' defaults: `given` drops it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from pathlib import Path
 
 from eventctl.config.handlers import read as read_handlers
 from eventctl.config.model import (
@@ -23,6 +23,7 @@ from eventctl.config.store import read as read_store
 from eventctl.config.values import Mistakes, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
+from eventctl.format.text import whole_path
 
 _MANY = 2**31 - 1
 
@@ -42,7 +43,7 @@ _REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["ca
 
 
 def build(
-    path: Path, document: dict[str, object], private: bool, *, needs: Needs = Needs.ALL
+    path: str, document: dict[str, object], private: bool, *, needs: Needs = Needs.ALL
 ) -> Config:
     """Return the configuration that a parsed events.toml at `path` makes.
 
@@ -53,19 +54,22 @@ def build(
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
     recording, others = Mistakes(path), Mistakes(path)
-    path = path.absolute()
+    path = whole_path(path, os.getcwd())
+    folder = os.path.dirname(path)
     root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
-    env_file = root.path("env_file", path.parent)
-    root.variables = Variables(env_file or path.with_name(ENV_FILE), required=env_file is not None)
+    env_file = root.path("env_file", folder)
+    root.variables = Variables(
+        env_file or os.path.join(folder, ENV_FILE), required=env_file is not None
+    )
     store, state = read_store(root.table("store"), path, private)
-    handlers, events = read_handlers(root, path.parent)
+    handlers, events = read_handlers(root, folder)
     root.mistakes = others
-    pythonpath = _pythonpath(root, path.parent)
+    pythonpath = _pythonpath(root, folder)
     redact = _redact(root, events)
     can_run = not others.lines
-    sweep = _sweep(root.table("sweep"), path.parent, store.state)
-    channels = _alerts(root, path.parent, private)
-    report = _report(root.table("report"), path.parent, private, channels)
+    sweep = _sweep(root.table("sweep"), folder, store.state)
+    channels = _alerts(root, folder, private)
+    report = _report(root.table("report"), folder, private, channels)
     root.finish()
     lines = [*recording.lines, *others.lines]
     if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
@@ -81,15 +85,15 @@ def build(
     )
 
 
-def _pythonpath(root: TableReader, folder: Path) -> tuple[Path, ...]:
+def _pythonpath(root: TableReader, folder: str) -> tuple[str, ...]:
     folders = root.texts("pythonpath")
     if folders is None:
         return (folder,)
     return tuple(root.located("pythonpath", text, folder) for text in folders)
 
 
-def _sweep(table: TableReader, folder: Path, state: Path) -> SweepConfig:
-    lock = table.path("lock", folder) or state / "sweep.lock"
+def _sweep(table: TableReader, folder: str, state: str) -> SweepConfig:
+    lock = table.path("lock", folder) or os.path.join(state, "sweep.lock")
     said = given(
         jobs=table.whole("jobs", 1, _MANY),
         group_commit=table.duration("group_commit", zero=True),
@@ -135,7 +139,7 @@ def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, 
     return tuple(entries) if len(root.mistakes.lines) == before else None
 
 
-def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
+def _alerts(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
     from eventctl.config import alerts  # lazy: every emit would pay for it
@@ -143,7 +147,7 @@ def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]
     return alerts.read(root, folder, private)
 
 
-def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[Alert]) -> Report:
+def _report(table: TableReader, folder: str, private: bool, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
     smtp = table.text("smtp")
     smtp_password = table.secret("smtp_password", private)
@@ -156,6 +160,7 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
         smtp_password,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
+        table.text("helo"),
         **given(
             again_after=table.duration("again_after"),
             repeat=table.duration("repeat"),
@@ -170,7 +175,9 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
         _check_smtp(table, smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set together with smtp", "keep one of the two")
-    for name in ("smtp_password", "ca_file"):
+    if report.helo is not None:
+        _check_helo(table, report.helo)
+    for name in ("smtp_password", "ca_file", "helo"):
         if name in table and "smtp" not in table:
             table.mistake(name, "requires smtp", "set smtp, or remove it")
     for name in ("mail_from", "smtp", "sendmail"):
@@ -190,6 +197,13 @@ def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]
     elif not any(channel.wants("exhausted") for channel in channels):
         fix = 'add [[alerts]] that have "exhausted" in on, or remove it'
         table.mistake("print", "is false, so nobody would be notified of failures", fix)
+
+
+def _check_helo(table: TableReader, helo: str) -> None:
+    from eventctl.format.address import is_domain  # lazy: few files need it
+
+    if not is_domain(helo):
+        table.mistake("helo", "is not the name of a host", 'write it as "shop.example.com"')
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
 from eventctl.config.store import parse_sqlite, unsupported
 from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
+from eventctl.format.text import whole_path
 
 
 def read_target(
     url: str,
     like: Store,
-    folder: Path,
-    read_default_file: Path | None = None,
+    folder: str,
+    read_default_file: str | None = None,
     ssl: str | None = None,
-    ssl_ca: Path | None = None,
+    ssl_ca: str | None = None,
     *,
     variables: Variables,
 ) -> Store:
@@ -43,7 +43,7 @@ def read_target(
             mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(value_of(name))))
         elif url.startswith("sqlite:"):
             path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
-            sqlite = folder / path
+            sqlite = whole_path(path, folder)
         else:
             raise unsupported(url)
     except UrlError as error:

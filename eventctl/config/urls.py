@@ -50,8 +50,9 @@ def parse_mysql(url: str) -> MySQLUrl:
     )
 
 
-def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
-    """Return whether `smtp[s]://user@host:port` has TLS from the start, user, host and port.
+def parse_smtp(url: str) -> tuple[bool, str | None, str, int, bool]:
+    """Take `smtp[s]://user@host:port?verify=required` apart: return whether it has TLS from the
+    start, user, host and port, and whether it requires a certificate that is valid.
 
     Raises:
         UrlError: it is not such a URL, or it has a password in it.
@@ -63,11 +64,12 @@ def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
     if password is not None:
         fix = 'remove it, and write smtp_password = "${SMTP_PASSWORD}" below'
         raise UrlError("has a password in it", fix)
+    place, _, option = place.partition("?")
     place = place.removesuffix("/")
-    if "/" in place or "?" in place:
+    if "/" in place or option not in ("", "verify=required"):
         raise UrlError("has something after its host", SMTP_FORM)
     host, port = _host(_decoded(place), _SMTP_PORTS[scheme], SMTP_FORM)
-    return scheme == "smtps", user or None, host, port
+    return scheme == "smtps", user or None, host, port, bool(option)
 
 
 def parse_http(url: str, form: str = HTTP_FORM) -> SplitResult:

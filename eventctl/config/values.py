@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
 from eventctl.config.variables import ENV_FILE, EnvFileError, Variables, expand, literal
+from eventctl.format.text import whole_path
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class Mistakes:
     """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
 
-    def __init__(self, source: Path | str) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
         self.lines: list[str] = []
 
@@ -56,7 +56,7 @@ class TableReader:
     ) -> None:
         self.mistakes = mistakes
         self.key = key
-        self.variables = variables or Variables(Path(ENV_FILE))
+        self.variables = variables or Variables(ENV_FILE)
         self.defers = defers
         """Whether variables in secrets are left to the process that uses the secret."""
         self._values = values
@@ -70,7 +70,7 @@ class TableReader:
         return name in self._values
 
     def raw(self, name: str) -> object:
-        """Return a value as it was written; None where there is none."""
+        """Return a value as it was written; None if there is none."""
         self._asked.append(name)
         return self._values.get(name)
 
@@ -143,17 +143,17 @@ class TableReader:
         except ValueError as error:
             self.mistake(name, f"{self.shown(name, address)} {error}", FORM)
 
-    def path(self, name: str, folder: Path) -> Path | None:
+    def path(self, name: str, folder: str) -> str | None:
         """Return a path; see `located`."""
         text = self.text(name)
         return None if text is None else self.located(name, text, folder)
 
-    def located(self, name: str, text: str, folder: Path) -> Path:
+    def located(self, name: str, text: str, folder: str) -> str:
         """Return a text as a path, relative to `folder`; ~ is expanded."""
         path = os.path.expanduser(text)
         if path.startswith("~"):
             self.mistake(name, "begins with the home of an unknown user", "write the absolute path")
-        return folder / path
+        return whole_path(path, folder)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
         """Return one of a few words."""
@@ -214,7 +214,7 @@ class TableReader:
         return None if size is None else int(size)
 
     def table(self, name: str) -> TableReader:
-        """Return a table within this one; an empty one where there is none."""
+        """Return a table within this one; an empty one if there is none."""
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import tomli
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
 ENV_FILE = "eventctl.env"
-"""The file beside events.toml that variables are looked up in, unless `env_file` names another."""
+"""The file next to events.toml that variables are looked up in, unless `env_file` names
+another."""
 
 
 _SECRETS = (
@@ -37,7 +41,7 @@ class Variables:
 
     __slots__ = ("_found", "_required", "file")
 
-    def __init__(self, file: Path, *, required: bool = False) -> None:
+    def __init__(self, file: str, *, required: bool = False) -> None:
         self.file = file
         self._required = required
         self._found: dict[str, str] | None = None
@@ -99,18 +103,22 @@ def names_in(text: str) -> list[str]:
     return names
 
 
-def variables(path: Path) -> list[str]:
+def variables(path: str) -> list[str]:
     """Return the names of the variables in an events.toml that `load` has read, sorted."""
-    document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
-    return sorted(variables_of(document))
+    return sorted(variables_of(_document(path)))
 
 
-def secrets(path: Path) -> set[str]:
+def secrets(path: str) -> set[str]:
     """Return the names of the variables in the secrets of events.toml."""
-    document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+    document = _document(path)
     tables = [document, *(table for table in document.values() if isinstance(table, dict))]
     tables += document.get("alerts", [])
     return variables_of([table[key] for table in tables for key in _SECRETS if key in table])
+
+
+def _document(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return tomli.loads(file.read().removeprefix(b"\xef\xbb\xbf").decode())
 
 
 def variables_of(document: object) -> set[str]:

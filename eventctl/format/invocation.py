@@ -30,10 +30,10 @@ def typed() -> str:
     return shlex.join(itself)
 
 
-def tidy(path: Path) -> Path:
+def tidy(path: str | Path) -> Path:
     """Return an absolute path without "." and "..", so that one file has one name."""
     short = Path(os.path.abspath(path))
     try:
-        return short if short.samefile(path) else path
+        return short if short.samefile(path) else Path(path)
     except OSError:
         return short

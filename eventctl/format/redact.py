@@ -8,21 +8,29 @@ positional arg N, from 0, of that event. Args that are not JSON are hidden as a 
 fields are unknown.
 
 A hidden text or number of four characters or more is also hidden in the errors, tracebacks and
-output of its event: before these are recorded, so that no report contains it, and again when they
-are shown.
+output of its event: before these are cut to a length and recorded, so that no report contains a
+part of it, and again when they are shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from eventctl.format import numbers
 from eventctl.format.numbers import spellings
-from eventctl.models import Result
+from eventctl.models import NamedTuple
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "••••"
+
+_BLANK = "\U0010ffff"
+"""Stands for each character of a hidden value; it is no character, and in no text."""
+_BLANKS = re.compile(f"{_BLANK}+")
 
 _SHORTEST = 4
 """The fewest characters of a hidden value that is searched for in other text."""
@@ -34,11 +42,23 @@ class Hidden(NamedTuple):
     args: str
     values: tuple[str, ...] = ()
 
-    def cut(self, text: str) -> str:
-        """Return a text with all of the values hidden."""
+    def cut(self, text: str, to_length: Callable[[str], str] = lambda text: text) -> str:
+        """Return a text with all of the values hidden, as `to_length` shortens it.
+
+        It is shortened while blanks of the same length take the place of the values: if it is
+        cut within a value, no part of the value is left.
+        """
         for value in self.values:
-            text = text.replace(value, MASK)
-        return text
+            text = text.replace(value, _BLANK * len(value))
+        text = to_length(text)
+        return _BLANKS.sub(MASK, text) if self.values else text
+
+    @property
+    def longest(self) -> int:
+        """How many bytes the longest of the values has."""
+        return max(
+            (len(value.encode("utf-8", "backslashreplace")) for value in self.values), default=0
+        )
 
     def cut_line(self, line: str) -> str:
         """Do the same with one line of a text: a value may span several lines."""
@@ -100,17 +120,6 @@ class Redaction:
                 found.append(value)
             shown[name] = MASK if hidden else value
         return shown
-
-    def result(self, result: Result) -> Result:
-        """Return a result as it may be recorded."""
-        if not self or not (result.error or result.traceback or result.output):
-            return result
-        cut = self.hide(result.delivery.name, result.delivery.args).cut
-        return result._replace(
-            error=cut(result.error),
-            traceback=cut(result.traceback),
-            output=cut(result.output),
-        )
 
 
 def _spellings(found: list[Any]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ escape sequences repaint the screen, and bidi overrides make a line read differe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -63,6 +64,15 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     from json import JSONEncoder  # lazy: few callers encode values
 
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
+
+
+def whole_path(path: str, folder: str) -> str:
+    """Return a path as it is from the root on, relative to `folder` if at all.
+
+    A ".." stays: what is before it may be a link.
+    """
+    parts = os.path.join(folder, path).split("/")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 
 def fit(text: str, size: int = 65_000) -> str:

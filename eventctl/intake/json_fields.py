@@ -1,4 +1,4 @@
-"""The fields of a JSON object that other programs wrote, each as its text, to the letter.
+"""The fields of a JSON object from another program, each as its exact text.
 
 A number that is read and written again loses digits: what becomes an event is cut out instead.
 """
@@ -13,7 +13,7 @@ _scan = json.JSONDecoder().raw_decode
 
 
 def field_text(text: str, name: str) -> str:
-    """Return the text of a field of an object, without line ends; "" where it has none.
+    """Return the text of a field of an object, without line ends; "" if it has none.
 
     `text` is known to be a JSON object. Of two fields of one name the last one counts.
     """
@@ -28,11 +28,11 @@ def field_text(text: str, name: str) -> str:
         at = _after_space(text, end)
         if text[at] == ",":
             at = _after_space(text, at + 1)
-    # They are between values only.
+    # Line ends can only be between values.
     return found.replace("\r", " ").replace("\n", " ")
 
 
 def _after_space(text: str, at: int) -> int:
     match = _SPACE.match(text, at)
-    assert match  # it matches nothing as well
+    assert match  # it also matches an empty string
     return match.end()

@@ -94,7 +94,7 @@ def _names(pauses: list[PauseView]) -> Paused:
 
 
 def _spool(config: Config) -> Waiting:
-    folder = config.store.state / spool_folder.FOLDER
+    folder = Path(config.store.state) / spool_folder.FOLDER
     try:
         waiting = _written_at(folder)
         set_aside = [

@@ -13,7 +13,6 @@ from types import FrameType, TracebackType
 from eventctl.config import retry_policy
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable, WorkerError
-from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.state.claimer import Claimer
 from eventctl.store.claims import START_WINDOW
@@ -127,7 +126,6 @@ class Dispatch:
         self.pool = pool
         self._interruption = interruption
         self._on_result = on_result
-        self._redaction = Redaction(config.redact)
         self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
@@ -236,19 +234,25 @@ class Dispatch:
     def end(self, result: Result) -> None:
         """Judge one result, and keep it to be written with its group."""
         if result.outcome == Outcome.SUCCEEDED and not result.output:
-            verdict = _DONE  # the usual case: nothing to judge, nothing to redact
+            verdict = _DONE  # the usual case: nothing to judge
         else:
-            result = self._redaction.result(result)
             name, handler = result.delivery.name, result.delivery.handler
             verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
             if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
                 verdict = verdict._replace(notify=True)
         if not result.written:
-            self._ends.append((result, verdict))
+            self._ends.append((self._without_chat(result), verdict))
         name = _counted(result, verdict)
         self.counts[name] = self.counts.get(name, 0) + 1
         if self._on_result:
             self._on_result(result, verdict)
+
+    def _without_chat(self, result: Result) -> Result:
+        """Return a result as it is recorded: of a success the output only where `log` is set."""
+        if result.outcome != Outcome.SUCCEEDED or not result.output:
+            return result
+        keeps = self._config.handlers[result.delivery.handler].log
+        return result if keeps else result._replace(output="")
 
     def release(self, handler: str) -> None:
         """Give back this handler's deliveries that have not been started."""

@@ -21,11 +21,11 @@ _NOTIFIED_EVERY = 600.0
 
 
 def keep(
-    config: Config | None, path: Path | None, event: NewEvent, error: BaseException, delay: float
+    config: Config | None, path: str | None, event: NewEvent, error: BaseException, delay: float
 ) -> Path:
     """Put an event into the spool, and notify a person by the channels of events.toml.
 
-    `path` is that of events.toml; `config` is None where it could not be read. `error` is why
+    `path` is that of events.toml; `config` is None if it could not be read. `error` is why
     the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
     Raises whatever prevents the write: the event is then nowhere.
     """
@@ -57,7 +57,7 @@ def _state(config: Config | None, error: BaseException) -> StateFolder | None:
     return None
 
 
-def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error: str) -> None:
+def _notify(state: StateFolder | None, path: str | None, event: NewEvent, error: str) -> None:
     """Have another process notify a person, so that a slow server never delays the emitter.
 
     `state` has the event in its spool; None if no spool has it.
@@ -73,7 +73,7 @@ def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(path), event.name, event.key, error, "spooled" if state else ""),
+                *(path, event.name, event.key, error, "spooled" if state else ""),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -82,7 +82,7 @@ def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error
         )
 
 
-def _is_due(state: StateFolder | None, path: Path) -> bool:
+def _is_due(state: StateFolder | None, path: str) -> bool:
     if state is not None:
         return state.once_in("emit-failed", _NOTIFIED_EVERY)
     # The state folder cannot be written: note it elsewhere, so that a thousand failures are one

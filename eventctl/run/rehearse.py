@@ -10,7 +10,6 @@ import time
 from types import TracebackType
 
 from eventctl.config.model import Config
-from eventctl.format.redact import Redaction
 from eventctl.models import REHEARSED, Delivery, Result
 from eventctl.run.dispatch import Interruption, start_by
 from eventctl.state.claimer import Claimer
@@ -26,7 +25,6 @@ class Rehearsal:
     def __init__(self, config: Config, event: EventView, handler: str, on_line: OnLine) -> None:
         self._config = config
         self._on_line = on_line
-        self._redaction = Redaction(config.redact)
         self._runs = 0
         self._claimer = Claimer(StateFolder(config.store.state, config.store.group))
         self._interruption = Interruption()
@@ -76,7 +74,7 @@ class Rehearsal:
             result, killed = self._await(pool, kill_after)
         finally:
             pool.close()
-        return self._redaction.result(result), killed
+        return result, killed
 
     def _await(self, pool: Pool, kill_after: float | None) -> tuple[Result, bool]:
         kill_at: float | None = None

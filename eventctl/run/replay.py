@@ -26,7 +26,7 @@ _SLACK = 1000
 """Milliseconds by which the clocks of this host and the store may drift apart at a slow rate."""
 
 _BURST = 0.1
-"""At a high rate, what is due within so many seconds may start at once, since each claim takes
+"""Seconds: at a high rate, what is due within this time may start at once, since each claim takes
 time."""
 
 Progress = Callable[[int], None]

@@ -1,6 +1,7 @@
 """The user's crontab, and eventctl's own block in it, between a BEGIN and an END line.
 
     # BEGIN eventctl /home/you/shop/events.toml
+    CONTENT_TYPE="text/plain; charset=UTF-8"
     MAILTO=ops@example.com
     * * * * *  /opt/eventctl/bin/eventctl --config /home/you/shop/events.toml sweep
     # …
@@ -16,6 +17,7 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path
 
 from eventctl.config.model import Config
@@ -29,9 +31,15 @@ PATH = "/usr/bin:/bin"
 _PATIENCE = 10.0
 """Seconds for the crontab program, which takes milliseconds."""
 
-_MAILTO = re.compile(rb"""^[ \t]*(?:MAILTO|"MAILTO"|'MAILTO')[ \t]*=.*$""", re.M)
+_SETTING = rb"""^[ \t]*(?:%b|"%b"|'%b')[ \t]*=.*$"""
 
-_AS_BEFORE = b"# MAILTO holds for every line below it; below this block it is as it was:\n"
+_NONE = re.compile(b"no crontab for|can't open '[^']*': No such file|Crontab does not exist")
+"""What the crontab programs of cron and cronie, of BusyBox and of bcron say where there is none."""
+
+_UTF_8 = b'CONTENT_TYPE="text/plain; charset=UTF-8"'
+"""Without it cron labels its mails as ASCII, or by its own locale."""
+
+_AS_BEFORE = b"# What is set above holds for every line below it; from here on it is as it was:\n"
 
 
 class CrontabError(EventctlError):
@@ -46,23 +54,30 @@ def read() -> bytes:
     done = _run("-l")
     if done.returncode == 0:
         return done.stdout
-    if b"no crontab for" in done.stderr:
+    if _NONE.search(done.stderr):
         return b""
     raise _refused("crontab -l", done)
 
 
 def write(content: bytes) -> None:
     """Make this the user's crontab; an empty one is removed. Raises CrontabError."""
-    done = _run("-", content) if content else _run("-r")
+    if not content:
+        done = _run("-r")
+    else:
+        # Not every crontab program reads its stdin. The file is its owner's alone.
+        with tempfile.NamedTemporaryFile(prefix="eventctl-crontab-") as file:
+            file.write(content)
+            file.flush()
+            done = _run(file.name)
     if done.returncode != 0:
-        raise _refused("crontab -" if content else "crontab -r", done)
+        raise _refused("crontab FILE" if content else "crontab -r", done)
 
 
-def _run(argument: str, content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(argument: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["crontab", argument],
-            input=content or b"",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PATIENCE,
             check=False,
@@ -134,15 +149,18 @@ class Block:
     def installed(self, crontab: bytes, lines: list[str], mailto: str | None, user: str) -> bytes:
         """Return a crontab with this block: in its old place, or else at the end.
 
-        MAILTO applies to every line below it, in this block or not. So after the block it is reset
-        to its value before: that of a line above, or cron's default, `user`.
+        With `mailto` None, the block keeps the MAILTO that it has. A variable applies to every line
+        below it, in this block or not. So after the block it is reset to its value before: that of
+        a line above, or for MAILTO cron's default, `user`. Nothing can unset a CONTENT_TYPE.
         """
-        before, _, after = self._parts(crontab)
+        before, old, after = self._parts(crontab)
         inner = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        if mailto is not None:
-            said = _MAILTO.findall(before)
-            back = said[-1].strip() if said else b"MAILTO=" + os.fsencode(user)
-            inner = b"MAILTO=" + mailto.encode() + b"\n" + inner + _AS_BEFORE + back + b"\n"
+        ours = [f"MAILTO={mailto}".encode()] if mailto is not None else _said(b"MAILTO", old)[:1]
+        types, people = _said(b"CONTENT_TYPE", before)[-1:], _said(b"MAILTO", before)[-1:]
+        back = types + (people or [b"MAILTO=" + os.fsencode(user)] if ours else [])
+        inner = b"".join(line + b"\n" for line in (_UTF_8, *ours)) + inner
+        if back:
+            inner += _AS_BEFORE + b"".join(line + b"\n" for line in back)
         if before and not before.endswith(b"\n"):
             before += b"\n"
         return before + self._begin + inner + self._end + after
@@ -177,6 +195,12 @@ class Block:
             b"".join(lines[first : last + 1]),
             b"".join(lines[last + 1 :]),
         )
+
+
+def _said(name: bytes, crontab: bytes) -> list[bytes]:
+    """Return the lines of a crontab that set a variable."""
+    pattern = re.compile(_SETTING % (name, name, name), re.M)
+    return [line.strip() for line in pattern.findall(crontab)]
 
 
 def unset(config: Config, crontab: bytes) -> list[str]:

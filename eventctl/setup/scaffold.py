@@ -39,7 +39,7 @@ def mistakes(answers: Answers, folder: Path) -> list[str]:
 
     An unset variable is not a mistake: it may be set where eventctl will run.
     """
-    path = folder / TOML
+    path = str(folder / TOML)
     try:
         build(path, tomli.loads(toml(answers)), private=True)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""The state folder: the locks, the spool and the name that a host keeps beside the store."""
+"""The state folder: the locks, the spool and the name that a host keeps next to the store."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
+from itertools import accumulate
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
 
+TYPE_CHECKING = False  # pathlib would cost each emit some milliseconds
+if TYPE_CHECKING:
+    from pathlib import Path
+
 _FORMER = 20
-"""How many of its former names a folder knows."""
+"""How many of its former names a folder remembers."""
 
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
@@ -24,11 +28,21 @@ _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 class StateFolder:
     """The folder of locks and spool, created if it does not exist."""
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, group: str | None = None) -> None:
+        self._text = os.fspath(path)
         self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
         self._group = group
         self._name = ""
+
+    def __str__(self) -> str:
+        return self._text
+
+    @property
+    def path(self) -> Path:
+        """The folder itself; the other ways into it are texts."""
+        from pathlib import Path  # lazy: an emit need not load it
+
+        return Path(self._text)
 
     @property
     def name(self) -> str:
@@ -43,12 +57,12 @@ class StateFolder:
         return self._name
 
     def is_or_was(self, name: str) -> bool:
-        """Return whether this is the folder's name, or was before it got another one."""
+        """Return whether this is the folder's name or a former one."""
         return name == self.name or name in self._former()
 
     def _former(self) -> list[str]:
         try:
-            return os.readlink(self.path / "former").split(".")
+            return os.readlink(f"{self}/former").split(".")
         except OSError:
             return []
 
@@ -62,17 +76,20 @@ class StateFolder:
 
     def folder(self, *parts: str) -> Path:
         """Return a folder below, created if it does not exist."""
-        path = self.path.joinpath(*parts)
-        missing = [p for p in (path, *path.parents) if p.is_relative_to(self.path)]
+        return self.path / self.made(*parts)
+
+    def made(self, *parts: str) -> str:
+        """Return the path of a folder below, created if it does not exist."""
+        folders = list(accumulate((self._text, *parts), os.path.join))
         try:
-            for folder in reversed(missing):
-                if not folder.is_dir():
+            for folder in folders:
+                if not os.path.isdir(folder):
                     self._make_folder(folder)
         except OSError as error:
             raise self._unwritable(error) from error
-        return path
+        return folders[-1]
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
@@ -83,14 +100,14 @@ class StateFolder:
             shutil.chown(folder, group=self._group)
         os.chmod(folder, self._folder_mode)
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, path: str | Path, flags: int) -> int:
         """Open a file of this folder with the permissions that its users need; return its fd.
 
         Raises StateUnavailable, or FileExistsError and FileNotFoundError depending on `flags`.
         """
         try:
-            if flags & os.O_CREAT and not path.parent.is_dir():
-                self.folder(*path.parent.relative_to(self.path).parts)
+            if flags & os.O_CREAT and not os.path.isdir(parent := os.path.dirname(path)):
+                self.made(*os.path.relpath(parent, self._text).split("/"))
             fd = os.open(path, flags | _SAFE, 0o600)
             if self._group and os.fstat(fd).st_uid == os.geteuid():
                 os.fchmod(fd, self._file_mode)
@@ -102,7 +119,7 @@ class StateFolder:
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
         return StateUnavailable(
-            f"the state folder {self.path} cannot be written ({error.strerror}):"
+            f"the state folder {self} cannot be written ({error.strerror}):"
             " set [store] state to one that this user may write"
         )
 
@@ -122,10 +139,10 @@ class StateFolder:
 
     def once_in(self, name: str, seconds: float) -> bool:
         """Return True, and False if called again with the same name within this time."""
-        path = self.folder() / f"{name}.said"
+        path = f"{self.made()}/{name}.said"
         now = time.time()
         with suppress(FileNotFoundError):
-            if 0 <= now - path.stat().st_mtime < seconds:
+            if 0 <= now - os.stat(path).st_mtime < seconds:
                 return False
         os.close(self.open(path, os.O_CREAT | os.O_WRONLY))
         os.utime(path)
@@ -138,7 +155,7 @@ class StateFolder:
     def store(self) -> str:
         """Return the identity of the store that this folder belongs to, "" if unknown."""
         try:
-            return os.readlink(self.path / "store")
+            return os.readlink(f"{self}/store")
         except OSError:
             return ""
 
@@ -157,18 +174,18 @@ class StateFolder:
     def _read_name(self) -> str:
         """Return the name; "" if none was made for this folder."""
         try:
-            name, _, place = os.readlink(self.path / "name").partition(".")
+            name, _, place = os.readlink(f"{self}/name").partition(".")
             return name if place == self._place() else ""
         except OSError:
             return ""  # missing, or not a link: left by an older eventctl or a copy
 
     def _place(self) -> str:
-        status = os.stat(self.path)
+        status = os.stat(self._text)
         return f"{_machine()}.{status.st_dev:x}.{status.st_ino:x}"
 
     def _make_name(self) -> str:
-        folder = self.folder()
-        link = folder / "name"
+        folder = self.made()
+        link = f"{folder}/name"
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -177,10 +194,10 @@ class StateFolder:
                     return name
                 self._note_former()
                 name = os.urandom(4).hex()
-                draft = folder / f"name.{name}"
+                draft = f"{folder}/name.{name}"
                 os.symlink(f"{name}.{self._place()}", draft)
-                if link.is_dir() and not link.is_symlink():
-                    os.rename(link, folder / f"name.{name}.old")  # nothing can replace it
+                if os.path.isdir(link) and not os.path.islink(link):
+                    os.rename(link, f"{folder}/name.{name}.old")  # nothing can replace it
                 os.rename(draft, link)
                 os.fsync(fd)
                 return name
@@ -190,14 +207,16 @@ class StateFolder:
             raise self._unwritable(error) from error
 
     def _note_former(self) -> None:
-        """Note the name that this folder had elsewhere: what was set aside under it is here."""
+        """Remember the name that this folder had elsewhere, since files set aside under it are
+        here.
+        """
         try:
-            former = os.readlink(self.path / "name").partition(".")[0][:8]
+            former = os.readlink(f"{self}/name").partition(".")[0][:8]
         except OSError:
             return  # there was none
-        draft = self.path / f"former.{os.urandom(4).hex()}"
+        draft = f"{self}/former.{os.urandom(4).hex()}"
         os.symlink(".".join([*self._former()[1 - _FORMER :], former]), draft)
-        os.rename(draft, self.path / "former")
+        os.rename(draft, f"{self}/former")
 
 
 def try_lock(fd: int) -> bool:
@@ -209,7 +228,7 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def is_at(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: str | Path) -> bool:
     """Return whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
@@ -229,7 +248,8 @@ def _machine() -> str:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read()
     except OSError:
         return "unknown"  # no /proc: boots cannot be told apart, and leases decide
 

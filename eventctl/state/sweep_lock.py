@@ -16,11 +16,11 @@ class SweepLock:
     The file has the time since when it is held, in seconds since 1970, for other sweeps.
     """
 
-    def __init__(self, state: StateFolder, path: Path) -> None:
-        self.path = path
+    def __init__(self, state: StateFolder, path: str) -> None:
+        self.path = Path(path)
         try:
             state.folder()
-            self._fd = state.open(path, os.O_CREAT | os.O_RDWR)
+            self._fd = state.open(self.path, os.O_CREAT | os.O_RDWR)
         except OSError as error:
             raise StateUnavailable(
                 f"the lock {path} cannot be opened ({error.strerror}): set [sweep] lock, or"

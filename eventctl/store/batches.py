@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store.database import MissingTable
 
-Item = TypeVar("Item")
-R = TypeVar("R")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
+    R = TypeVar("R")
+
 
 _OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
 """Errors that are not about one item: the store or the host refuses all of them now."""

@@ -13,11 +13,12 @@ one sees the change of the first. On a cluster without shared row locks, certifi
 this write.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from eventctl.config.retry_policy import HOLD
-from eventctl.models import Delivery, Reason, State
+from eventctl.models import Delivery, NamedTuple, Reason, State
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction

@@ -97,8 +97,8 @@ class MySQLDatabase(Database):
         except Exception as error:  # noqa: BLE001 - PyMySQL cannot make sense of its files
             # Its text is not shown: it quotes lines of the option file, including passwords.
             raise StoreError(
-                f"the store ({self.describe()}) cannot be used: [store] read_default_file is no"
-                f" option file, or ssl_ca has no certificates ({type(error).__name__})"
+                f"the store ({self.describe()}) cannot be used: [store] read_default_file is not"
+                f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
             self._check_tls(connection)
@@ -120,7 +120,7 @@ class MySQLDatabase(Database):
     def _detach(self, connection: Any) -> None:
         # Both drivers send COM_QUIT when they close, and the server would end the parent's
         # session.
-        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
         with suppress(self.driver.Error):  # mysqlclient's, where it is closed
             if socket is not None:
                 detach(socket.fileno())

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import NamedTuple
 
 from eventctl.format.text import fit
-from eventctl.models import NewEvent, State
+from eventctl.models import NamedTuple, NewEvent, State
 from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.transaction import Transaction
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
-from eventctl.models import State
+from eventctl.models import Outcome, State
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction
+
+_COLUMNS = "delivery_id, number, outcome, ended_at, took, host, error, traceback, output"
 
 BATCH = 500
 """How many deliveries one transaction reopens."""
@@ -52,6 +55,7 @@ def _reopen(
     rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
     ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]
     if ids:
+        _note(tx, [row[0] for row in rows if row[0] in ids and row[1]])
         due, moments = "?", [tx.now()]
         if due_at is not None:
             due = f"CASE id {'WHEN ? THEN ? ' * len(ids)}END"
@@ -66,3 +70,23 @@ def _reopen(
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
     settle(tx, event_ids, troubled=True)
     return ids
+
+
+def _note(tx: Transaction, ids: Sequence[int]) -> None:
+    """Note in the history of deliveries with attempts that they are replayed; and, of a success
+    that only the delivery tells of so far, the attempt.
+    """
+    if not ids:
+        return
+    tx.execute(
+        f"INSERT INTO eventctl_attempt ({_COLUMNS}) SELECT d.id, d.attempts, ?, d.done_at, d.took,"
+        f" '', '', '', '' FROM eventctl_delivery d WHERE d.id IN ({marks(ids)})"
+        " AND d.done_at IS NOT NULL AND NOT EXISTS (SELECT a.id FROM eventctl_attempt a"
+        " WHERE a.delivery_id = d.id AND a.ended_at = d.done_at)",
+        [str(Outcome.SUCCEEDED), *ids],
+    )
+    tx.execute(
+        f"INSERT INTO eventctl_attempt ({_COLUMNS}) SELECT id, 0, ?, {tx.clock}, NULL, ?,"
+        f" '', '', '' FROM eventctl_delivery WHERE id IN ({marks(ids)}) ORDER BY id",
+        [str(Outcome.REPLAYED), os.uname().nodename, *ids],
+    )

@@ -38,7 +38,7 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
     rough: list[tuple[Result, Verdict]] = []
     for result, verdict in ends:
         delivery = result.delivery
-        if verdict.state == State.DONE and delivery.attempt == 1:
+        if _is_first_success(result, verdict) and not result.output:
             smooth.setdefault((delivery.claim, result.took), []).append(delivery.id)
         else:
             rough.append((result, verdict))
@@ -51,12 +51,19 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
     troubled = {
         result.delivery.event_id
         for result, verdict in rough
-        if verdict.charge or verdict.reason or verdict.waited or _is_failed_probe(result, verdict)
+        if not _is_first_success(result, verdict)
+        and (
+            verdict.charge or verdict.reason or verdict.waited or _is_failed_probe(result, verdict)
+        )
     }
     calm = event_ids - troubled
     settle(tx, sorted(calm), troubled=False)
     settle(tx, sorted(troubled), troubled=True)
     return lost
+
+
+def _is_first_success(result: Result, verdict: Verdict) -> bool:
+    return verdict.state == State.DONE and result.delivery.attempt == 1
 
 
 def _is_failed_probe(result: Result, verdict: Verdict) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable, UsageError
@@ -13,6 +12,8 @@ from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database
 from eventctl.store.transaction import Transaction
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
@@ -76,18 +77,20 @@ class SqliteDatabase(Database):
                     f"the store ({self.store.sqlite}) is missing, and its newest events are still"
                     f" in {wal}: move the file back next to it, or both to where the file is now"
                 )
-            self._make_file(Path(file))
+            self._make_file(file)
 
-    def _make_file(self, file: Path) -> None:
+    def _make_file(self, file: str) -> None:
         """Create the file, private to its owner and [store] group.
 
         SQLite gives its other files the permissions of this one. By itself, it would create one
         that every user can read.
         """
-        from eventctl.format.files import whole_file  # lazy: an emit need not load it
+        from pathlib import Path  # lazy: an emit need not load it
+
+        from eventctl.format.files import whole_file
 
         # If it cannot be created, SQLite reports why.
-        with suppress(OSError), whole_file(file, 0o600, new=True) as made:
+        with suppress(OSError), whole_file(Path(file), 0o600, new=True) as made:
             if self.store.group:
                 _share(made.fileno(), self.store.group)
 
@@ -149,7 +152,9 @@ class SqliteDatabase(Database):
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
-            from eventctl.format.files import closed_to_us  # lazy: an emit need not load it
+            from pathlib import Path  # lazy: an emit need not load it
+
+            from eventctl.format.files import closed_to_us
 
             # They are next to the file, not next to a link to it.
             file = os.path.realpath(str(self.store.sqlite))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -72,7 +73,7 @@ def running(snapshot: Snapshot) -> int:
 def check_target(source: Database, target: Database) -> None:
     """Raise UsageError unless the target is another store, and empty."""
     file = target.store.sqlite
-    if file is not None and not file.exists():
+    if file is not None and not os.path.exists(file):
         return  # opening it would create it
     if migrations.version(target) and _created_at(target) == _created_at(source):
         raise UsageError(

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
-from eventctl.models import Delivery, Outcome
+from eventctl.format.redact import Hidden
+from eventctl.models import Delivery, NamedTuple, Outcome
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Any
 
 NOT_RUN = "it is a generator function: its body never runs, because nothing iterates over it"
 
@@ -46,12 +48,24 @@ class Current(NamedTuple):
 
 
 class End(NamedTuple):
-    """How one run of a handler ended; `delay`, in seconds, only for a postponed one."""
+    """How one run of a handler ended, in whole texts; `delay`, in seconds, only for a postponed
+    one.
+    """
 
     outcome: Outcome
     error: str = ""
     traceback: str = ""
     delay: float = 0.0
+
+    def shown(self, hidden: Hidden) -> End:
+        """Return it as it may be recorded: without what is hidden, and then cut to length."""
+        if not (self.error or self.traceback):
+            return self
+        most = _LONGEST_REASON if self.outcome == Outcome.DISCARDED else _LONGEST_ERROR
+        return self._replace(
+            error=hidden.cut(self.error, lambda text: text[:most]),
+            traceback=hidden.cut(self.traceback, _without_its_middle),
+        )
 
 
 _delivered: tuple[Delivery, Any] | None = None
@@ -122,12 +136,11 @@ def run(
         assert handler.call is not None
         return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
-        reason = clean(_text_of(verdict))[:_LONGEST_REASON]
-        return End(Outcome.DISCARDED, reason or "discarded by the handler")
+        return End(Outcome.DISCARDED, clean(_text_of(verdict)) or "discarded by the handler")
     except RetryLater as verdict:
         return _postponed(verdict)
     except BaseException as error:  # noqa: BLE001 - SystemExit ends the attempt, not the worker
-        return End(Outcome.FAILED, describe(error), _traceback(error))
+        return End(Outcome.FAILED, words(error), _traceback(error))
 
 
 def _run_call(
@@ -247,7 +260,7 @@ def _end_of_exit(leave: SystemExit) -> End:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
         return End(Outcome.DISCARDED, f"the handler exited with {code} (EX_DATAERR)")
-    return End(Outcome.FAILED, describe(leave), _traceback(leave))
+    return End(Outcome.FAILED, words(leave), _traceback(leave))
 
 
 def _end_of_command(code: int) -> End:
@@ -268,7 +281,7 @@ def _postponed(verdict: RetryLater) -> End:
     try:
         delay = parse_duration(verdict.delay)
     except (TypeError, ValueError) as error:
-        return End(Outcome.FAILED, clean(f"RetryLater: {error}")[:_LONGEST_ERROR])
+        return End(Outcome.FAILED, clean(f"RetryLater: {error}"))
     return End(Outcome.POSTPONED, "the handler asked to run later", delay=float(delay))
 
 
@@ -284,8 +297,13 @@ def signal_name(number: int) -> str:
 
 def describe(error: BaseException) -> str:
     """Return an exception's type and text, cut to what a table can show."""
+    return words(error)[:_LONGEST_ERROR]
+
+
+def words(error: BaseException) -> str:
+    """Return an exception's type and its whole text."""
     name, text = type(error).__name__, _text_of(error)
-    return clean(f"{name}: {text}" if text else name)[:_LONGEST_ERROR]
+    return clean(f"{name}: {text}" if text else name)
 
 
 def _text_of(error: BaseException) -> str:
@@ -309,7 +327,10 @@ def _traceback(error: BaseException) -> str:
         frames = frames.tb_next
     if frames is None:
         return ""  # it was not entered
-    text = clean("".join(traceback.format_exception(type(error), error, frames)))
+    return clean("".join(traceback.format_exception(type(error), error, frames)))
+
+
+def _without_its_middle(text: str) -> str:
     if len(text) <= _LONGEST_TRACEBACK:
         return text
     half = _LONGEST_TRACEBACK // 2

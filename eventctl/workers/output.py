@@ -11,9 +11,13 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
 
+from eventctl.format.redact import Hidden
 from eventctl.models import Delivery
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import TextIO
 
 TAIL = 4096
 """How many bytes of a handler's output are kept."""
@@ -42,12 +46,21 @@ def make() -> int:
     return fd
 
 
-def tail(fd: int) -> str:
-    """Return the tail of the output, as text that every database accepts."""
-    size = os.fstat(fd).st_size
-    data = os.pread(fd, TAIL, max(0, size - TAIL))
-    text = data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return f"…{text}" if size > TAIL else text
+def tail(fd: int, hidden: Hidden) -> str:
+    """Return the tail of the output, as text that every database accepts, with values hidden."""
+    begin = max(0, os.fstat(fd).st_size - TAIL)
+    # With what precedes the tail: a value that begins there is hidden as a whole.
+    more = min(begin, hidden.longest)
+    data = os.pread(fd, more + TAIL, begin - more)
+    while more < len(data) and data[more] & 0xC0 == 0x80 and begin:
+        more += 1  # within a letter
+    before = _text(data[:more])
+    text = hidden.cut(before + _text(data[more:]), lambda text: text[len(before) :])
+    return f"…{text}" if begin else text
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def give_back(fd: int) -> None:

@@ -6,7 +6,6 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.errors import WorkerError
@@ -16,6 +15,7 @@ from eventctl.workers import kernel, processes
 from eventctl.workers.processes import Pids
 from eventctl.workers.worker_handle import WorkerHandle, how
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.output import OnLine
 

@@ -13,7 +13,10 @@ import io
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class ProgramEnd:

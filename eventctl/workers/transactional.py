@@ -24,9 +24,15 @@ from eventctl.workers.handlers import End
 class Exact:
     """The worker's own connection to the store, for transactional handlers."""
 
-    def __init__(self, config: Config, on_import: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_import: Callable[[], None],
+        output_of: Callable[[Delivery], str],
+    ) -> None:
         self._config = config
         self._on_import = on_import
+        self._output_of = output_of
         self._database: Database | None = None
 
     def run(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
@@ -46,7 +52,7 @@ class Exact:
                 # The store was locked for too long: the handler has not run.
                 return End(Outcome.NOT_STARTED), False
             # Whether the commit succeeded shows in the claim: it is finished once.
-            return End(Outcome.FAILED, f"its transaction failed: {handlers.describe(error)}"), False
+            return End(Outcome.FAILED, f"its transaction failed: {handlers.words(error)}"), False
         return ended[0], True
 
     def _work(
@@ -71,7 +77,8 @@ class Exact:
         if delivery.id == REHEARSED:
             raise _RolledBack
         took = int((time.monotonic() - begin) * 1000)
-        result = Result(delivery, Outcome.SUCCEEDED, took)
+        said = self._output_of(delivery) if handler.log else ""
+        result = Result(delivery, Outcome.SUCCEEDED, took, output=said)
         if finish_in(tx, [(result, Verdict(State.DONE))], os.uname().nodename):
             ended[0] = End(Outcome.LOST, "its claim was taken over while it ran")
             raise _RolledBack

@@ -10,6 +10,8 @@ An answer without an ID only wakes the parent, so that it reads the page. When t
 process that forked it dies, the kernel kills the whole group.
 """
 
+from __future__ import annotations
+
 import fcntl
 import marshal
 import os
@@ -19,10 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
-from eventctl.models import Delivery, Outcome
+from eventctl.format.redact import Redaction
+from eventctl.models import Delivery, NamedTuple, Outcome
 from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.kernel import KillTimer
@@ -32,6 +34,10 @@ from eventctl.workers.processes import Family
 from eventctl.workers.program_end import ProgramEnd
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _F_SETSIG = 10  # Linux; not in every fcntl module
 
@@ -190,9 +196,10 @@ class _Worker:
         self._chatty = chatty
         self._state = state
         self._source = config.store.source
+        self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
-        self._exact = Exact(config, state.accept_import)
+        self._exact = Exact(config, state.accept_import, self._tail)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
@@ -280,12 +287,19 @@ class _Worker:
             family.kill()
         return os.waitpid(pid, 0)[1]
 
+    def _tail(self, delivery: Delivery) -> str:
+        self._stage.flush()
+        hidden = self._redaction.hide(delivery.name, delivery.args)
+        return output.tail(self._ends.output, hidden)
+
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED
-        tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
+        log = self._chatty or self._config.handlers[delivery.handler].log
+        tail = self._tail(delivery) if log or not succeeded else ""
         if succeeded and not written and not tail:
             self._page.end(min(took, progress_page.LONGEST))
             return
+        end = end.shown(self._redaction.hide(delivery.name, delivery.args))
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
         self._say(answers.write(delivery.id, said))
         self._page.end(progress_page.SAID)

@@ -8,9 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
+from eventctl.format.redact import Hidden, Redaction
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import answers, output, pipes, progress_page, worker
@@ -18,6 +18,7 @@ from eventctl.workers.handlers import signal_name
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.output import Follower, OnLine
 
@@ -328,9 +329,12 @@ class WorkerHandle:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
-        if self.running is not None and self._follower:
-            self._follower.end(self.running)
-        self._last_output = output.tail(self._output)
+        hidden = Hidden("")
+        if (running := self.running) is not None:
+            hidden = Redaction(self._config.redact).hide(running.name, running.args)
+            if self._follower:
+                self._follower.end(running)
+        self._last_output = output.tail(self._output, hidden)
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
@@ -338,9 +342,7 @@ class WorkerHandle:
 
 def _follower(fd: int, on_line: OnLine) -> Follower:
     # lazy: rarely needed, and every emit would load it
-    from eventctl.workers.output import (
-        Follower,
-    )
+    from eventctl.workers.output import Follower
 
     return Follower(fd, on_line)
 

@@ -59,7 +59,7 @@ def hook(receiver: Receiver, **more: Any) -> Any:
 @pytest.mark.parametrize("status", [400, 404, 410, 429, 500, 503])
 def test_a_status_that_does_not_accept_is_an_error(serve: Any, channel: str, status: int) -> None:
     receiver = serve((status, b"no\x1b[2J such\nhook"))
-    sent = alert(channel, receiver.url(f"/services/{TOKEN}"), secret=TOKEN)
+    sent = alert(channel, receiver.url(f"/services/{TOKEN}"), secret="whsec_c2VjcmV0")
     line = refusal(CHANNELS[channel].send, sent)
     assert line.startswith(f"127.0.0.1:{receiver.port}: ")
     assert f"it answered {status} " in line

@@ -11,7 +11,8 @@ from eventctl.config.model import NEEDS_A_PERSON
 from tests.support.events_toml import mistakes, write
 
 NO_CHANNEL = (
-    "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, apprise,"
+    "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch, alertmanager,"
+    " apprise,"
     ' mail, command, print and syslog; add one, such as mail = ["ops@example.com"]'
 )
 
@@ -49,7 +50,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         600,
         604_800,
         "s3cret",
-        tmp_path / "ca.pem",
+        str(tmp_path / "ca.pem"),
         "shop",
     )
 
@@ -123,8 +124,8 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'print = true\non = ["resolved"]',
-            'alerts[1].on: "resolved" alone reports nothing; add what it is the end'
-            ' of, such as "exhausted"',
+            'alerts[1].on: "resolved" alone reports nothing; add the kinds'
+            ' whose end it reports, such as "exhausted"',
         ),
         ("print = true\nrepeat = 0", 'alerts[1].repeat: is zero; write "500ms", "30s", "5m", "2h",'
          ' "1h30m", "90d" or "1w"'),
@@ -143,7 +144,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'mail = ["a@b"]\nca_file = "ca.pem"',
-            "alerts[1].ca_file: is of no use to mail; set it in [report] instead",
+            "alerts[1].ca_file: has no effect with mail; set it in [report] instead",
         ),
         (
             "mail = []",
@@ -190,7 +191,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
             ' "${SLACK_URL}" instead, or chmod 600 this file',
         ),
         (
-            'webhook = "https://x/"\nsecret = "s3cret"',
+            'webhook = "https://x/"\nsecret = "czNjcmV0"',
             "alerts[1].secret: is a secret, and others can read this file; write"
             ' "${SECRET}" instead, or chmod 600 this file',
         ),
@@ -204,6 +205,18 @@ def test_a_mistake_is_one_line_without_the_secret(tmp_path: Path, table: str, li
     found = mistakes(write(tmp_path, f"[[alerts]]\n{table}"))
     assert found == [f"F: {line}"]
     assert "s3cret" not in found[0]
+
+
+@pytest.mark.parametrize("secret", ["a passphrase", "whsec_", "whsec_a phrase"])
+def test_a_secret_that_no_library_of_standard_webhooks_can_read(
+    tmp_path: Path, secret: str
+) -> None:
+    text = f'[[alerts]]\nwebhook = "https://x/"\nsecret = "{secret}"'
+    (line,) = mistakes(write(tmp_path, text, 0o600))
+    assert line == (
+        'F: alerts[1].secret: is not "whsec_" and base64; make one: echo'
+        ' "whsec_$(openssl rand -base64 32)"'
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9200"])

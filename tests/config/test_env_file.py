@@ -1,4 +1,4 @@
-"""`eventctl.env`: where `${NAME}` is looked up that the environment has not got."""
+"""`eventctl.env`: where `${NAME}` is looked up that the environment lacks."""
 
 from __future__ import annotations
 

@@ -34,8 +34,9 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),
         (
             "[[alerts]]",
-            "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, "
-            'apprise, mail, command, print and syslog; add one, such as mail = ["ops@example.com"]',
+            "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch,"
+            " alertmanager, apprise, mail, command, print and syslog; add one, such as"
+            ' mail = ["ops@example.com"]',
         ),
         (
             '"a b\\n" = 1',

@@ -247,3 +247,18 @@ def test_damaged_args_are_hidden_as_a_whole(shop: Project) -> None:
     assert (event["args"], event["argsRaw"]) == (None, MASK)
     for text in (listed, shop.run("show", "1").stdout, swept.stdout, swept.stderr):
         assert CARD not in text
+
+
+def test_a_value_is_hidden_before_a_text_is_shortened_and_no_part_of_it_is_left() -> None:
+    hidden = Redaction(["e.0"]).hide("e", '["4111111111111111"]')
+    text = "the card 4111111111111111 is refused"
+    for length in range(len(text)):
+        for shown in (
+            hidden.cut(text, lambda text, n=length: text[:n]),  # type: ignore[misc]
+            hidden.cut(text, lambda text, n=length: text[n:]),  # type: ignore[misc]
+        ):
+            assert "1" not in shown
+            assert "4" not in shown
+    assert hidden.cut(text, lambda text: text[:12]) == "the card ••••"
+    assert hidden.cut(text, lambda text: text[12:]) == "•••• is refused"
+    assert hidden.longest == 16

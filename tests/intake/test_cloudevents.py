@@ -150,7 +150,7 @@ def test_data_of_every_sort_becomes_args() -> None:
         ({"source": None}, '"source", a string'),
         ({"type": 5}, '"type", a string'),
         ({"data_base64": "AAAA"}, "binary data"),
-        ({"data": [1], "datacontenttype": "text/xml"}, "no string, as its datacontenttype"),
+        ({"data": [1], "datacontenttype": "text/xml"}, "is not a string, as its datacontenttype"),
         ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is not a string'),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the page says of incidents: each once, who was told of it, and what ends it."""
+"""What the page says of incidents: each once, who was notified of it, and what ends it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_all_mistakes_are_reported_and_a_missing_file_is_one(project: Project) -
     project.config.write_text('colour = "red"\n[store]\nurl = "x"\n[sweep]\njobs = 0')
     assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
     project.config.unlink()
-    line = only(doctor(project, check=78), "config", "no events.toml found: looked for")
+    line = only(doctor(project, check=78), "config", "no events.toml at")
     assert line.fix
     done = project.run("--config", "gone.toml", "doctor", check=78)
     assert "gone.toml: No such file" in done.stdout

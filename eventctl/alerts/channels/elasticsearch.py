@@ -84,7 +84,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "look": wording.show_command(digest, incident),
             "replay": replay,
             "advice": advice,
-            "config": printable(str(digest.path)),
+            "config": printable(digest.path),
         },
     }
 

@@ -108,7 +108,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
 
 
 def _place(digest: Digest) -> dict[str, str]:
-    return {"host": _name(digest.host), "config": printable(str(digest.path))}
+    return {"host": _name(digest.host), "config": printable(digest.path)}
 
 
 def _name(text: str) -> str:

@@ -313,7 +313,7 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
             "emit the event again with the right args.",
             None,
         )
-    where = printable(str(digest.path))
+    where = printable(digest.path)
     return (
         f'Add the handler "{name(incident.handler)}" back to [handlers] of {where}; '
         "the next sweep then runs what is held.",
@@ -338,4 +338,4 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
 
 
 def _command(digest: Digest, *words: str) -> str:
-    return printable(shlex.join([*digest.program, "--config", str(digest.path), *words]))
+    return printable(shlex.join([*digest.program, "--config", digest.path, *words]))

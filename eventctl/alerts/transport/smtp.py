@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import smtplib
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from eventctl.alerts.transport.network import OutOfTime, reason, within
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ChannelError
+from eventctl.format.address import parse_address
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import duration
 
 T = TypeVar("T")
+_Address = tuple[Any, ...]
+"""One answer of getaddrinfo."""
+_Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
 """The most bytes of one reply, all lines together."""
@@ -41,6 +45,7 @@ class _Server:
     user: str | None
     host: str
     port: int
+    verify: bool
     password: str | None = field(repr=False)
 
     def __str__(self) -> str:
@@ -75,6 +80,29 @@ class _Lines:
 
 
 class _Smtp(smtplib.SMTP):
+    """A connection to one address of the server; over TLS from the start with a `context`."""
+
+    def __init__(
+        self, server: _Server, address: _Address, name: str, step: float, context: _Context | None
+    ) -> None:
+        self._address = address
+        self._context = context
+        # Left to itself smtplib asks the DNS for our name, without any bound in time.
+        super().__init__(server.host, server.port, name, timeout=step)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        family, kind, protocol, _, address = self._address
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address)
+            if self._context is None:
+                return connection
+            return self._context.wrap_socket(connection, server_hostname=host)
+        except BaseException:
+            connection.close()
+            raise
+
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
             if self.file is None:
@@ -87,10 +115,6 @@ class _Smtp(smtplib.SMTP):
             raise
 
 
-class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
-    pass
-
-
 def probe(report: Report, *, total: float, step: float) -> str:
     """Talk to the server as `send` does, up to the login; describe the connection.
 
@@ -99,9 +123,9 @@ def probe(report: Report, *, total: float, step: float) -> str:
     server = _server(report)
 
     def describe(client: smtplib.SMTP) -> str:
-        private = isinstance(client.sock, ssl.SSLSocket)
+        private = "over TLS" if isinstance(client.sock, ssl.SSLSocket) else "without TLS"
         login = f", logged in as {printable(server.user)}" if server.user else ""
-        return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
+        return f"{server} ({private}{login})"
 
     return _talk(server, report, describe, total, step)
 
@@ -135,9 +159,10 @@ def _talk(
 ) -> T:
     """Connect, log in, and return the result of `work`. Raises ChannelError."""
     clients: list[smtplib.SMTP] = []
+    deadline = time.monotonic() + total
 
     def dialogue() -> T:
-        client = _connect(server, report, step)
+        client = _connect(server, report, step, deadline)
         clients.append(client)
         try:
             _authenticate(client, server, report)
@@ -167,40 +192,62 @@ def _server(report: Report) -> _Server:
     return server
 
 
-def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
-    # By default smtplib looks up our name in the DNS, without a time limit.
-    node = os.uname().nodename
-    name = node if "." in node else "[127.0.0.1]"
-    if server.tls:
-        return _SmtpOverTls(server.host, server.port, name, timeout=step, context=_tls(report))
-    return _Smtp(server.host, server.port, name, timeout=step)
+def _connect(server: _Server, report: Report, step: float, deadline: float) -> _Smtp:
+    """Connect to the first address that greets us; each has an equal share of the time left."""
+    context = _tls(server, report) if server.tls else None
+    addresses = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    failure: Exception = OSError("the host has no address")
+    for number, address in enumerate(addresses):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError  # nobody waits any more: nothing may be sent
+        share = min(step, left / (len(addresses) - number))
+        try:
+            client = _Smtp(server, address, _our_name(report), share, context)
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            failure = error
+            continue
+        assert client.sock is not None
+        client.sock.settimeout(step)
+        return client
+    raise failure
+
+
+def _our_name(report: Report) -> str:
+    """Return the name to greet with: many servers refuse one without a dot."""
+    domain = parse_address(report.mail_from)[2] if report.mail_from else ""
+    known = (name for name in (os.uname().nodename, domain) if "." in name)
+    return report.helo or next(known, "[127.0.0.1]")
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:
     """Start TLS if required or possible, then log in."""
     client.ehlo_or_helo_if_needed()
-    # A local connection cannot be intercepted, and its certificate is often self-signed.
-    trusted = _is_loopback(client) and not server.password and not report.ca_file
-    if not server.tls and not trusted and client.has_extn("starttls"):
-        client.starttls(context=_tls(report))
+    if not server.tls and client.has_extn("starttls"):
+        client.starttls(context=_tls(server, report))
         client.ehlo_or_helo_if_needed()
+    private = isinstance(client.sock, ssl.SSLSocket)
     if server.user and server.password:
-        if not isinstance(client.sock, ssl.SSLSocket):
+        if not private:
             raise smtplib.SMTPNotSupportedError(
                 "it offers no STARTTLS, and a password is never sent in the clear; use smtps://,"
                 " or leave user and smtp_password out"
             )
         client.login(server.user, server.password)
+    elif server.verify and not private:
+        raise smtplib.SMTPNotSupportedError("it offers no STARTTLS, which verify=required asks for")
 
 
-def _tls(report: Report) -> ssl.SSLContext:
-    """Return a context that verifies the server's certificate and name."""
-    return ssl.create_default_context(cafile=report.ca_file)
-
-
-def _is_loopback(client: smtplib.SMTP) -> bool:
-    assert client.sock is not None
-    return ipaddress.ip_address(client.sock.getpeername()[0].partition("%")[0]).is_loopback
+def _tls(server: _Server, report: Report) -> _Context:
+    """Return a context that verifies the server's certificate and name. Where nothing secret
+    goes over STARTTLS it does not: the mail would else go in the clear, or not at all.
+    """
+    context = ssl.create_default_context(cafile=report.ca_file)
+    if not (server.tls or server.password or server.verify or report.ca_file):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # an old mail server's are better than none
+    return context
 
 
 def _hang_up(client: smtplib.SMTP) -> None:

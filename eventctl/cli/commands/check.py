@@ -16,6 +16,7 @@ from eventctl.format.files import write_whole
 from eventctl.monitor import health, thresholds
 from eventctl.monitor.prometheus import metrics
 from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
+from eventctl.store import connect
 
 _MEANS = {
     "outages": ("N", "more handlers than this are down"),
@@ -150,12 +151,13 @@ def _perfdata(finding: Measured) -> str:
 
 def _write_metrics(context: Context, path: Path) -> int:
     config = context.config
+    store = connect.database(config.store).describe()
     try:
         with context.open() as database:
             seen = health.measure(config, database)
     except StoreUnavailable:
         # The file must report that it is unavailable: an old one would say that all is well.
-        write_whole(path, metrics(None))
+        write_whole(path, metrics(None, store))
     else:
-        write_whole(path, metrics(seen))
+        write_whole(path, metrics(seen, store))
     return EXIT_DONE

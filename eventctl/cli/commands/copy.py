@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +47,7 @@ _POLL = 0.2
 @click.option(
     "--read-default-file",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="MySQL: an option file with the target's user and password.",
 )
 @click.option(
@@ -59,7 +58,7 @@ _POLL = 0.2
 @click.option(
     "--ssl-ca",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
 @click.option(
@@ -75,9 +74,9 @@ _POLL = 0.2
 def command(
     context: Context,
     url: str,
-    read_default_file: Path | None,
+    read_default_file: str | None,
     ssl: str | None,
-    ssl_ca: Path | None,
+    ssl_ca: str | None,
     wait: float,
     dry_run: bool,
     as_json: bool,

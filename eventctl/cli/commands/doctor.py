@@ -55,7 +55,7 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
     exit_code = EXIT_FAILED if levels[_BAD] or (strict and levels[_RISKY]) else EXIT_DONE
     if as_json:
         findings = [{**each._asdict(), "fix": each.fix or None} for each in found]
-        page = {"config": str(config.path) if config else None, "findings": findings}
+        page = {"config": config.path if config else None, "findings": findings}
         print_json(page)
     else:
         for finding in found:

@@ -57,7 +57,7 @@ _WIDEST_NAME = 24
     help="Default: a table on a terminal, text in a pipe.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("-w", "--watch", is_flag=True, help="Show the table anew every two seconds.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh the table every two seconds.")
 @click.pass_obj
 def command(
     context: Context,

@@ -1,4 +1,4 @@
-"""`eventctl list --watch`: the table of events, anew every two seconds."""
+"""`eventctl list --watch`: the table of events, refreshed every two seconds."""
 
 from __future__ import annotations
 

@@ -174,7 +174,7 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
     for start in range(0, len(ids), _READ_AT_ONCE):
         part = tuple(ids[start : start + _READ_AT_ONCE])
         found = {e.id: e for page in events.pages(database, Selection(ids=part)) for e in page}
-        deliveries = [each.id for event in found.values() for each in event.deliveries]
+        deliveries = [each for event in found.values() for each in event.deliveries]
         history = events.attempts(database, deliveries)
         for event_id in part:
             if event_id in found:  # otherwise another prune was faster
@@ -242,11 +242,11 @@ def _check_room(context: Context, database: Database, quiet: bool) -> None:
             "--vacuum is for SQLite: MySQL reuses the space of deleted rows, and OPTIMIZE"
             " TABLE gives it back"
         )
-    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(path.parent)).free
+    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(os.path.dirname(path))).free
     if free < need:
         raise UsageError(
             f"--vacuum rewrites the store, for which it may need {_size(need)}, and"
-            f" {path.parent} has {_size(free)} free: run without it"
+            f" {os.path.dirname(path)} has {_size(free)} free: run without it"
         )
     if not quiet:
         complain(

@@ -34,7 +34,7 @@ from eventctl.cli.output.tables import (
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
-from eventctl.models import Reason, State
+from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.queries import events, incidents, operations
 from eventctl.store.queries.redacted import attempts_shown, event_shown
@@ -89,7 +89,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
             raise UsageError(
                 f"no event has the id or key {event!r}; to list them: {context.prog} list"
             )
-        history = events.attempts(database, [delivery.id for delivery in found.deliveries])
+        history = events.attempts(database, found.deliveries)
         redaction = Redaction(context.config.redact)
         history = attempts_shown(redaction, found, history)
         pauses = operations.Pauses(database)
@@ -173,9 +173,10 @@ class _Page:
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
         yield from self._attempts(history)
-        if history and delivery.state != State.DONE:
-            yield from _quoted("traceback", history[-1].traceback)
-            yield from _quoted("output", history[-1].output)
+        tries = [each for each in history if each.outcome != Outcome.REPLAYED]
+        if tries:
+            yield from _quoted("traceback", tries[-1].traceback)
+            yield from _quoted("output", tries[-1].output)
 
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
@@ -211,7 +212,7 @@ class _Page:
         widest = max(map(len, took), default=0)
         for attempt, time in zip(history, took, strict=True):
             yield Text.assemble(
-                f"  {attempt.number:>2}  ",
+                f"  {attempt.number or '':>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
@@ -274,7 +275,7 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         if delivery.reason == Reason.UNKNOWN_HANDLER:
             yield Text(
                 f"Add the handler {printable(delivery.handler)!r} to [handlers] of"
-                f" {printable(str(context.config.path))}: the next sweep then runs it."
+                f" {printable(context.config.path)}: the next sweep then runs it."
             )
         else:
             yield Text(

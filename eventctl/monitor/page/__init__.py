@@ -72,7 +72,7 @@ def _summary(problems: Problems, measured: dict[str, Measured]) -> str:
 
 
 def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
-    """Yield how all is in one line; nothing is well while an incident is open."""
+    """Yield the overall state in one line; it is not well while an incident is open."""
     count = sum(health.incidents.values())
     worst = max(Severity.WARNING if count else Severity.OK, *(m.level for m in measured.values()))
     open_ = ["1 incident is open" if count == 1 else f"{count:,} incidents are open"]
@@ -109,7 +109,7 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     yield '<ul class="tiles">'
     yield tile("Last sweep", sweep, where, "sweep")
     waiting = ("due", "backlog", "held", "spool")
-    # Behind an open breaker nothing is due, and yet it waits.
+    # Behind an open breaker nothing is due, but deliveries wait.
     behind = any(health.backlog.pending.get(each.handler) for each in breakers)
     yield tile("Backlog", f"{health.backlog.count:,}", "; ".join(waits), *waiting, alarm=behind)
     total = f"{sum(failed.values()):,}"

@@ -17,7 +17,7 @@ _HEIGHT = 100
 
 
 def data(text: str, *, lines: bool = False) -> str:
-    """Return text from outside as HTML; with `lines` it keeps its lines."""
+    """Return text from outside as HTML; `lines` keeps its line breaks."""
     return escape(printable(text, lines=lines))
 
 
@@ -45,7 +45,7 @@ def bars(
 ) -> str:
     """Return stacked bars over time, one CSS class for each layer.
 
-    `name` says what the plot shows; `words(bar)` is a bar's tooltip. A bar has at `least` so many
+    `name` says what the plot shows; `words(bar)` is a bar's tooltip. A bar has at least `least`
     percent of the height.
     """
     heights = [sum(values) for values in zip(*layers.values(), strict=True)]

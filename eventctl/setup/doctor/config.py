@@ -56,7 +56,7 @@ def _check(config: Config, option: str | None) -> Findings:
         yield warning(f"no event uses {', '.join(unused)}", fix)
 
 
-def _others(path: Path) -> Findings:
+def _others(path: str) -> Findings:
     """Name other files that commands find when they run in another folder."""
     for place in configuration.PLACES:
         other = Path(os.path.expanduser(place)).absolute()
@@ -70,7 +70,7 @@ def _others(path: Path) -> Findings:
 def _env_file(config: Config) -> Findings:
     """Check the file of variables, even if no variable was looked up in it."""
     file = config.env_file.file
-    if not file.exists():
+    if not os.path.exists(file):
         return
     try:
         config.env_file.in_file("")

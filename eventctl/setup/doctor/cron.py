@@ -58,8 +58,8 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
         if path.is_file() and os.access(path, os.R_OK):
             crontabs[str(path)] = path.read_bytes()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
-    found = [line for line in lines if _is_for(line, config.path)]
-    install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+    found = [line for line in lines if _is_for(line, Path(config.path))]
+    install = f"eventctl --config {shlex.quote(config.path)} crontab --install"
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
     for line in found:
         yield from _check_line(line, config, install)

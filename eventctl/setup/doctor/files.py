@@ -51,7 +51,7 @@ def group_id(name: str | None) -> int | None:
 
 def check_state_folder(config: Config, seen: Seen) -> Findings:
     """Check who may, and who should not, use the state folder."""
-    folder, group = config.store.state, config.store.group
+    folder, group = Path(config.store.state), config.store.group
     if group and group_id(group) is None:
         fix = f"create it, and add the users that emit and sweep: addgroup {group}"
         yield problem(f"[store] group names {group}, which does not exist", fix)
@@ -100,7 +100,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
         if text:
             yield problem(text, fix)
     for name, what, fix in _PLACES:
-        folder = config.store.state / spool_folder.FOLDER / name
+        folder = Path(config.store.state) / spool_folder.FOLDER / name
         since = []
         for entry in spool_folder.files(folder):
             with suppress(FileNotFoundError):  # a sweep has imported it
@@ -115,9 +115,9 @@ def check_spool(config: Config, seen: Seen) -> Findings:
 
 def check_disks(config: Config, seen: Seen) -> Findings:
     """Check the free space for store and state, and their file systems."""
-    places = {"the state folder": config.store.state}
+    places = {"the state folder": Path(config.store.state)}
     if config.store.sqlite:
-        places["the store"] = config.store.sqlite.parent
+        places["the store"] = Path(config.store.sqlite).parent
     mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     disks: dict[int, tuple[Path, list[str]]] = {}
     for name, path in places.items():

@@ -22,7 +22,7 @@ _MOST = 1000
 
 def check_releases(config: Config, seen: Seen) -> Findings:
     """Warn of a state folder that a deployment moves, and look for abandoned ones."""
-    state = config.store.state
+    state = Path(config.store.state)
     for link in (state, *state.parents):
         # The system's own links, such as /var/run and /bin, do not move.
         own = link.parent != link.parent.parent and str(link) not in ("/var/run", "/var/lock")
@@ -50,10 +50,11 @@ def _left(config: Config) -> Iterator[Path]:
     A release is a folder around this one that a link names: one on the way that was taken, or
     one beside the release or a folder above.
     """
-    store, folder = config.store, config.path.parent
-    names = {store.state.name, f"{config.path.stem}.state", "eventctl.state"}
+    store, folder = config.store, Path(config.path).parent
+    state = Path(store.state)
+    names = {state.name, f"{Path(config.path).stem}.state", "eventctl.state"}
     if store.sqlite:
-        names.add(f"{store.sqlite.name}.state")
+        names.add(f"{Path(store.sqlite).name}.state")
     real = folder.resolve()
     releases = {link.resolve() for link in (folder, *folder.parents) if os.path.islink(link)}
     releases |= {near for near in (real, *real.parents[:1]) if near in _linked(near)}
@@ -63,7 +64,7 @@ def _left(config: Config) -> Iterator[Path]:
             if os.path.islink(other) or other in others:
                 continue
             for left in (other / real.relative_to(release) / name for name in sorted(names)):
-                if os.path.isdir(left) and left.resolve() != store.state.resolve():
+                if os.path.isdir(left) and left.resolve() != state.resolve():
                     yield left
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +47,8 @@ _GAPS, _SHORTEST_GAP = 4, 10_000
 def check_store(config: Config, seen: Seen) -> Findings:
     """Open the store; check its schema, privileges, settings, clock, last sweep and alerts."""
     settings = config.store._replace(timeout=min(_PATIENCE, config.store.timeout))
-    if settings.sqlite and not settings.sqlite.exists():
-        yield from check_place(settings.sqlite)
+    if settings.sqlite and not os.path.exists(settings.sqlite):
+        yield from check_place(Path(settings.sqlite))
         return
     try:
         with database(settings) as opened:
@@ -158,7 +159,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     found = schema.ask(opened, query.order_by(row.id.desc()).limit(60))
     now = claims.now(opened)
     seen.regular = _regular(found, now)
-    if running := _running(config.sweep.lock):
+    if running := _running(Path(config.sweep.lock)):
         yield ok(running)
     elif not found:
         yield warning("no sweep has ended yet", "run one: eventctl sweep -v")

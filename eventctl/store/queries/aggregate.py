@@ -91,7 +91,7 @@ class Durations:
         return [ordered[ceil(p * len(ordered) / 100) - 1] / 1000 for p in percents]
 
     def mean(self) -> float | None:
-        """Return the mean in seconds; None where there are no values."""
+        """Return the mean in seconds; None if there are no values."""
         return sum(self._values) / len(self._values) / 1000 if self._values else None
 
 
@@ -115,7 +115,7 @@ class Figures:
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of attempts that failed, from 0 to 1; None where there was no attempt."""
+        """The share of attempts that failed, from 0 to 1; None if there was no attempt."""
         return self.failures / self.attempts if self.attempts else None
 
     def close(self) -> None:
@@ -193,8 +193,9 @@ class Tally:
         done_at = delivery.done_at if is_done else None
         if done_at is not None:
             figures.latencies.add(done_at - event.created_at)
-        # A success at the first attempt has no row of its own, only the delivery's.
-        tries = int(is_done and delivery.attempts == 1)
+        # Most successes at the first attempt have no row of their own, only the delivery's.
+        succeeded = (str(Outcome.SUCCEEDED), done_at)
+        tries = int(is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes)
         failed_at = []
         for outcome, ended_at in delivery.outcomes:
             tries += outcome in TRIES

@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import fn
 
-from eventctl.models import HELD, Reason, State, Status
+from eventctl.models import HELD, Outcome, Reason, State, Status
 from eventctl.store.database import Database
 from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, ask
 
@@ -259,8 +259,10 @@ def _is_id(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 20 and int(name) <= _LARGEST_ID
 
 
-def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptView]:
-    """Return the attempts at deliveries, in order."""
+def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[AttemptView]:
+    """Return the attempts at deliveries, in order. Most successes at the first attempt have no row:
+    they are as the delivery has them, without a host.
+    """
     query = (
         Attempt.select(
             Attempt.delivery_id,
@@ -273,10 +275,20 @@ def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptVie
             Attempt.traceback,
             Attempt.output,
         )
-        .where(Attempt.delivery_id.in_(delivery_ids))
+        .where(Attempt.delivery_id.in_([delivery.id for delivery in deliveries]))
         .order_by(Attempt.id)
     )
-    return [AttemptView(*row) for row in ask(database, query)]
+    found = [AttemptView(*row) for row in ask(database, query)]
+    written = {(each.delivery_id, each.ended_at) for each in found}
+    succeeded = str(Outcome.SUCCEEDED)
+    found += [
+        AttemptView(each.id, 1, succeeded, each.done_at, each.took, "", "", "", "")
+        for each in deliveries
+        if each.state == State.DONE
+        and each.done_at is not None
+        and (each.id, each.done_at) not in written
+    ]
+    return found
 
 
 def due(

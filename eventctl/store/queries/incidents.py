@@ -80,7 +80,7 @@ def ended(database: Database, since: int, until: int, limit: int) -> Ended:
 
 
 def by_key(database: Database, prefix: str) -> list[Incident]:
-    """Return the incidents whose key begins with these hex digits, two at the most."""
+    """Return the incidents whose key begins with these hex digits, at most two."""
     # As a range, since not every database looks for a LIKE in the index.
     within = (IncidentRow.key >= prefix) & (IncidentRow.key < f"{prefix}g")
     return _found(database, IncidentRow.select(*_COLUMNS).where(within).limit(2))

@@ -112,7 +112,7 @@ def test_config_after_the_command_too(project: Project) -> None:
     assert "report: accepted" in project.run("alerts", "test", "--config", name).stdout
     assert str(moved) in project.run("doctor", "-v", "--config", name, check=None).stdout
     assert project.run("--config", "gone.toml", "list", "--config", name).stdout
-    assert "no events.toml found: looked for" in project.run("list", check=78).stderr
+    assert "no events.toml at ./events.toml" in project.run("list", check=78).stderr
 
 
 @sqlite_only

@@ -4,6 +4,7 @@
 # make mysql  all tests on MySQL     make soak     kill and fail at random, for 10 minutes
 # make galera clusters lose nodes
 # make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
+# make pictures   the terminal of the README, from a real run
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -13,7 +14,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test mysql crash galera soak bench lint format clean
+.PHONY: help demo test mysql crash galera soak bench pictures lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -44,6 +45,9 @@ crash: .venv/.tests
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+pictures: .venv/.core
+	@$(BIN)/python -m scripts.pictures
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .

@@ -1,7 +1,7 @@
-"""Waiting times that a wrong clock has set: once it is right again, what they were for is due.
+"""Repair due times that a wrong clock has set, once it is right again.
 
-Only the rows that are due last are looked at, a bounded number of them: what a clock that was
-years ahead has left is among these, however much else waits.
+Only a bounded number of rows is read, those that are due last: what a clock that was years ahead
+has written is among these, however much else waits.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from eventctl.models import State
 from eventctl.store.database import Database
 
 SLACK = 60_000
-"""Milliseconds by which the clocks of hosts may differ."""
+"""Milliseconds by which the hosts' clocks may differ."""
 
 _LOOKED_AT = 200
 _DAY = 86_400_000
 
 
 class Far(NamedTuple):
-    """A delivery that is due later than now. Times are in milliseconds since 1970."""
+    """A delivery that is due in the future. Times are in milliseconds since 1970."""
 
     id: int
     due_at: int
@@ -36,7 +36,7 @@ class Far(NamedTuple):
 def correct_deliveries(
     database: Database, now: int, leases: Mapping[str, int], longest_wait: Callable[[Far], int]
 ) -> None:
-    """Make deliveries due that wait for longer than anything could have made them wait.
+    """Make deliveries due that would wait longer than any policy allows.
 
     `leases` are by handler, and `longest_wait` returns the longest wait for the next attempt at
     a delivery, both in milliseconds; `now` is in milliseconds since 1970.
@@ -61,10 +61,10 @@ def correct_deliveries(
 def _right(
     far: Far, now: int, leases: Mapping[str, int], longest_wait: Callable[[Far], int]
 ) -> int | None:
-    """Return when a delivery, or the end of its lease, is due by a right clock; None as it is."""
+    """Return the due time by a right clock, or the end of the lease; None to keep it."""
     if far.state == State.RUNNING:
         longest = max(leases.values(), default=0)
-        # Another host's events.toml may have longer timeouts, and what it runs goes on.
+        # Another host's events.toml may have longer timeouts, and its deliveries go on.
         is_wrong = far.due_at > now + 2 * longest + _DAY
         return now + leases.get(far.handler, longest) if is_wrong else None
     if far.was_tried:
@@ -73,13 +73,13 @@ def _right(
 
 
 def _after_emit(due_at: int, created_at: int, now: int) -> int | None:
-    """Return when something is due that was to be due some time after its event was recorded."""
+    """Return the due time of something scheduled relative to the time of its event."""
     is_wrong = created_at > now + SLACK and due_at >= created_at
     return now + due_at - created_at if is_wrong else None
 
 
 def correct_notices(database: Database, now: int) -> None:
-    """Make notices due, of events that are late, by the same rule. `now` is as above."""
+    """Make notices about late events due, by the same rule. `now` is as above."""
     rows = database.read(
         "SELECT n.id, n.due_at, e.created_at FROM eventctl_notice n {notice_due}"
         " JOIN eventctl_event e ON e.id = n.event_id"

@@ -36,12 +36,12 @@ may have another. One statement, since `emit` waits for its answer."""
 
 
 class MySQLDatabase(Database):
-    """MySQL 8, MariaDB 10.6 and later, and what speaks their protocol."""
+    """MySQL 8, MariaDB 10.6 and later, and compatible servers."""
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
     by_index = "FORCE INDEX ({})"
-    # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
+    # UNIX_TIMESTAMP(NOW()) would depend on the session's time zone, with its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
     snapshot = (
@@ -55,7 +55,7 @@ class MySQLDatabase(Database):
         self.passed_over: dict[str, Exception] = {}
         """Why the last connection is not to these hosts of [store] url."""
         self._largest_statement = 0
-        # Above the time-outs of locks, so that these answer first.
+        # Longer than the lock time-outs, so that these end first.
         self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
 
@@ -97,7 +97,7 @@ class MySQLDatabase(Database):
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
-        self._largest_statement = 0  # of this session, and another server may have another
+        self._largest_statement = 0  # of this session; another server may have another value
         try:
             connection = connect(self.driver, self.store, host, port, self._patience)
         except self.driver.Error:
@@ -105,10 +105,10 @@ class MySQLDatabase(Database):
         except RuntimeError as error:
             raise StoreError(f"the store ({self.describe()}) cannot be used ({error})") from error
         except Exception as error:  # noqa: BLE001 - PyMySQL cannot make sense of its files
-            # Its own text is not shown: it quotes lines of the option file, password and all.
+            # Its text is not shown: it quotes lines of the option file, including passwords.
             raise StoreError(
-                f"the store ({self.describe()}) cannot be used: [store] read_default_file is no"
-                f" option file, or ssl_ca has no certificates ({type(error).__name__})"
+                f"the store ({self.describe()}) cannot be used: [store] read_default_file is not"
+                f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
             self._check_tls(connection)
@@ -130,8 +130,9 @@ class MySQLDatabase(Database):
             raise self.driver.OperationalError(1836, "read_only is on")
 
     def _detach(self, connection: Any) -> None:
-        # Both drivers say goodbye as they close, and the server would end the parent's session.
-        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        # Both drivers send COM_QUIT when they close, and the server would end the parent's
+        # session.
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
         with suppress(self.driver.Error):  # mysqlclient's, where it is closed
             if socket is not None:
                 detach(socket.fileno())
@@ -143,14 +144,14 @@ class MySQLDatabase(Database):
             f" (SELECT MAX(id) + 1 FROM {table})",
             (table,),
         )
-        return max(known or 1, there or 1)  # MySQL 8 may know a number of a day ago
+        return max(known or 1, there or 1)  # MySQL 8 may return a cached number, a day old
 
     def raise_next_id(self, table: str, least: int) -> None:
         if self.next_id(table) < least:
             self.read(f"ALTER TABLE {table} AUTO_INCREMENT = {int(least)}")
 
     def _check_files(self) -> None:
-        # Both drivers pass over an option file that is not there, and go on without it.
+        # Both drivers silently ignore a missing option file.
         for key in ("read_default_file", "ssl_ca"):
             path = getattr(self.store, key)
             try:
@@ -160,7 +161,7 @@ class MySQLDatabase(Database):
                 raise StoreError(f"[store] {key}: {path}: {error.strerror}") from error
 
     def _check_tls(self, connection: Any) -> None:
-        # MariaDB's library takes "required" for a wish.
+        # MariaDB's library treats "required" as optional.
         if self.store.ssl == "preferred":
             return
         cursor = connection.cursor()
@@ -172,7 +173,7 @@ class MySQLDatabase(Database):
     @property
     def _no_tls(self) -> str:
         wanted = f'[store] ssl = "{self.store.ssl}"'
-        return f"speaks no TLS, and {wanted} requires it: turn it on in the server"
+        return f"does not support TLS, and {wanted} requires it: turn it on in the server"
 
     def _check_version(self, version: str) -> None:
         if least := too_old(version):
@@ -209,7 +210,7 @@ class MySQLDatabase(Database):
         kinds = {
             BUSY: "is locked by other transactions for too long",
             GONE: "cannot be reached",
-            REFUSED: "refuses this user: check [store] url, the password and the rights",
+            REFUSED: "refuses this user: check [store] url, the password and its privileges",
         }
         text = str(error.args[-1]) if error.args else str(error)
         wanted = f'[store] ssl = "{self.store.ssl}"'
@@ -241,7 +242,7 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    # Where the session has ended, so has its lock, and the first error counts.
+                    # If the session has ended, so has its lock, and the first error counts.
                     with suppress(self.driver.Error):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:

@@ -6,13 +6,14 @@ socket or a database: of such a file they take the user, the password, and the f
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError
 
-_INSTALL = "pip install 'eventctl[mysql]'"
+_INSTALL = f"{sys.executable} -m pip install 'PyMySQL[rsa]'"
 _DEFAULT_PORT = 3306
 
 

@@ -1,14 +1,16 @@
-"""What is old and over: found by reading alone, and deleted in short transactions.
+"""Old finished events: found by reading only, and deleted in short transactions.
 
-An event may be pruned whose status says that it is over, whose deliveries all are, and of
-which nobody is still to be notified. It is deleted only as it was when it was found: whoever
-changes a delivery raises its event's revision first (see `store.settle.lock_events`).
+An event may be pruned if it and all its deliveries are finished, and no notification of it is
+outstanding. An event of an open incident stays, unless failed events are wanted and a channel has
+been notified of the incident: then it leaves the incident. An event is deleted only if it has not
+changed since it was found: every change of a delivery first raises its event's revision (see
+`event_status.lock_events`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
@@ -18,18 +20,21 @@ from eventctl.store.transaction import Transaction
 _SWEEPS = 100
 _MEMBER_EVENT = "eventctl_member_event"
 
+Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
+"""Reads rows, within a transaction or without one."""
+
 
 class Position(NamedTuple):
-    """Where in the order of their age the looking has come to: behind this event."""
+    """The position in the order of age: after this event."""
 
     created_at: int = -1
     id: int = 0
 
 
 class Wanted(NamedTuple):
-    """What is to be pruned: created before `cutoff`, in milliseconds since 1970.
+    """The selection: events created before `cutoff`, in milliseconds since 1970.
 
-    `failed` adds those of which a delivery failed to those that are processed.
+    `failed` adds events with a failed delivery to the processed ones.
     """
 
     cutoff: int
@@ -66,13 +71,12 @@ class Sum(NamedTuple):
 
 
 def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> list[Old]:
-    """Return the next `limit` old events behind a place, whatever their status.
-
-    They come in the order of the index of created_at, so that no more of them is read.
+    """Return the next `limit` old events after a place, whatever their status, in the order of
+    the index on created_at, so that no others are read.
     """
     rows = database.read(
         "SELECT id, created_at, status, revision FROM eventctl_event"
-        # Without the zero SQLite reads all ids from there on, by the primary key.
+        # Without the zero, SQLite reads all ids from there on by the primary key.
         " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id + 0 > ?)"
         " ORDER BY created_at, id LIMIT ?",
         (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
@@ -81,7 +85,7 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
 
 
 def count(database: Database, wanted: Wanted) -> Sum:
-    """Return what there is to prune. It reads all that is old."""
+    """Return what can be pruned. This reads all old events."""
     ((events, oldest, newest),) = database.read(
         "SELECT COUNT(*), MIN(created_at), MAX(created_at) FROM eventctl_event e"
         f" WHERE created_at < ? AND status IN ({marks(wanted.statuses)})"
@@ -91,17 +95,59 @@ def count(database: Database, wanted: Wanted) -> Sum:
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id)"
         " AND NOT EXISTS (SELECT 1 FROM eventctl_member m"
         "  JOIN eventctl_incident i ON i.id = m.incident_id"
-        "  WHERE m.event_id = e.id AND i.open_as IS NOT NULL)",
+        f"  WHERE m.event_id = e.id AND {_keeps(wanted)})",
         [wanted.cutoff, *wanted.statuses, *wanted.states],
     )
     return Sum(events, oldest, newest)
 
 
-def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
-    """Delete events with all that belongs to them, in one transaction; return their ids.
+def count_failed(database: Database, wanted: Wanted) -> int:
+    """Return how many failed events are that old, whether they can be pruned or not."""
+    ((events,),) = database.read(
+        "SELECT COUNT(*) FROM eventctl_event WHERE created_at < ? AND status = ?",
+        (wanted.cutoff, int(Status.FAILED)),
+    )
+    return int(events)
 
-    Left alone is what has changed since it was found, what another process has locked, and
-    what is not over.
+
+def count_unreported(database: Database, wanted: Wanted) -> int:
+    """Return how many failed events are that old, and are kept until somebody is notified."""
+    ((events,),) = database.read(
+        "SELECT COUNT(*) FROM eventctl_event e WHERE created_at < ? AND status = ?"
+        " AND (EXISTS (SELECT 1 FROM eventctl_notice n"
+        "  JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id = e.id)"
+        " OR EXISTS (SELECT 1 FROM eventctl_member m"
+        "  JOIN eventctl_incident i ON i.id = m.incident_id"
+        f"  WHERE m.event_id = e.id AND {_keeps(wanted)}))",
+        (wanted.cutoff, int(Status.FAILED)),
+    )
+    return int(events)
+
+
+def _keeps(wanted: Wanted) -> str:
+    """Return the condition under which an incident `i` keeps its events."""
+    if not wanted.failed:
+        return "i.open_as IS NOT NULL"
+    return (
+        "i.open_as IS NOT NULL AND NOT EXISTS (SELECT 1 FROM eventctl_telling t"
+        " WHERE t.incident_id = i.id AND t.times > 0)"
+    )
+
+
+def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[Old]:
+    """Return those of old events that `remove` would delete now."""
+    ids = [old.id for old in found if old.status in wanted.statuses]
+    if not ids:
+        return []
+    left = _left(database.read, database.by_index, wanted, ids)
+    return [old for old in found if old.status in wanted.statuses and old.id not in left]
+
+
+def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+    """Delete events with all their rows in one transaction; return their ids.
+
+    Events that have changed since they were found, that another process has locked, or that are not
+    finished are left alone.
     """
     return database.transaction(lambda tx: _remove(tx, wanted, found)) if found else []
 
@@ -115,49 +161,52 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
     if not same:
         return []
-    left = {row[0] for row in _not_over(tx, wanted, same)}
-    left.update(row[0] for row in _unreported(tx, same))
+    left = _left(tx.rows, tx.by_index, wanted, same)
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
     return over
 
 
-def _not_over(tx: Transaction, wanted: Wanted, ids: list[int]) -> list[tuple[int, ...]]:
-    return tx.rows(
-        f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({marks(ids)})"
-        f" AND state NOT IN ({marks(wanted.states)})",
-        [*ids, *wanted.states],
-    )
-
-
-def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
-    """Return the events of which a person is still to be notified, or that an open incident is
-    about. That one which is over was late is reported to nobody.
+def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
+    """Return the events that are not over, of which a notification is outstanding, or that an
+    incident keeps. That a finished event was late is not reported.
     """
-    unreported = tx.rows(
-        "SELECT d.event_id FROM eventctl_notice n JOIN eventctl_delivery d ON d.id = n.delivery_id"
-        f" WHERE d.event_id IN ({marks(ids)})",
+    among = marks(ids)
+    queries = (
+        (
+            f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({among})"
+            f" AND state NOT IN ({marks(wanted.states)})",
+            [*ids, *wanted.states],
+        ),
+        (
+            "SELECT d.event_id FROM eventctl_notice n"
+            f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
+            ids,
+        ),
+    )
+    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    # Not one query with a join: that would start at the incident, and read all of its members.
+    members = rows(
+        f"SELECT event_id, incident_id FROM eventctl_member {by_index.format(_MEMBER_EVENT)}"
+        f" WHERE event_id IN ({among})",
         ids,
     )
-    # Not one query with a join: that would begin at the incident, and read all of its members.
-    of_incidents = tx.rows(
-        f"SELECT event_id, incident_id FROM eventctl_member {tx.by_index.format(_MEMBER_EVENT)}"
-        f" WHERE event_id IN ({marks(ids)})",
-        ids,
+    incidents = list({row[1] for row in members})
+    if not incidents:
+        return left
+    keeping = rows(
+        f"SELECT i.id FROM eventctl_incident i WHERE i.id IN ({marks(incidents)})"
+        f" AND {_keeps(wanted)}",
+        incidents,
     )
-    incidents = {incident_id for _, incident_id in of_incidents}
-    still_open = tx.rows(
-        f"SELECT id FROM eventctl_incident WHERE id IN ({marks(incidents) or 'NULL'})"
-        " AND open_as IS NOT NULL",
-        list(incidents),
-    )
-    return unreported + [row[:1] for row in of_incidents if row[1:] in still_open]
+    kept = {row[0] for row in keeping}
+    return left | {row[0] for row in members if row[1] in kept}
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:
-    """Delete some of the rows of sweeps that began before the cutoff, never the last one's;
-    return how many. Fewer than some: no more are old.
+    """Delete one batch of sweeps that began before the cutoff, never the last one; return how
+    many. Fewer rows than the batch: none are left.
     """
     oldest = database.read(
         "SELECT id, started_at FROM eventctl_sweep"
@@ -171,8 +220,8 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
 
 
 def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
-    """Delete some of the incidents that ended before the cutoff, with all that is known of
-    them; return how many. What one of these channels is still to be sent is left alone.
+    """Delete one batch of incidents that ended before the cutoff, with their rows; return how
+    many. Incidents with an outstanding message for one of these channels are left alone.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -188,7 +237,7 @@ def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -
 
 
 def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
-    # One may be open again meanwhile: what opens it has written its row.
+    # One may have been reopened in the meantime, which wrote its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
         + tx.lock,
@@ -203,14 +252,14 @@ def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
 
 
 def ids_of(database: Database, table: str) -> range:
-    """Return the ids that a table may have, from its first row's to its last row's."""
+    """Return the first and last id of a table."""
     ((first, last),) = database.read(f"SELECT MIN(id), MAX(id) FROM {table}")
     return range(first or 1, (last or 0) + 1)
 
 
 def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[int]:
-    """Return the ids from `first` to `last` whose owner is gone: somebody has deleted it by
-    hand. Deliveries that are running are none.
+    """Return the ids from `first` to `last` whose owner was deleted by hand, without running
+    deliveries.
     """
     table, column, owner = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""

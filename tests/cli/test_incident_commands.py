@@ -15,6 +15,7 @@ from eventctl.alerts.render.html import breakable
 from tests.support import fire, look
 from tests.support.channels import TOML, Post, body, fail, many_failed, mend, write
 from tests.support.databases import sqlite_only
+from tests.support.history import end_an_incident_each
 from tests.support.project import Project
 from tests.support.statements import scanned, statements
 from tests.support.terminal import on_terminal, plain
@@ -149,7 +150,8 @@ def test_an_outage_has_nothing_to_replay(
 ) -> None:
     done = project.run("replay", "--incident", outage, *options)
     assert done.stderr == (
-        "eventctl: nothing to replay: what waits for lottery is retried by itself once it answers\n"
+        "eventctl: nothing to replay: what waits for lottery is retried automatically once it"
+        " answers\n"
     )
     assert done.stdout == ""
     assert look.delivery(project, "lottery", 1).state == "pending"
@@ -240,6 +242,11 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
         int(time.time() * 1000) + 55_000,  # what waits for longer than any policy says is due
     )
     project.run("sweep", check=1)
+    end_an_incident_each(project)  # a few rows are read as a whole, and rightly so
+    project.execute(
+        "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count)"
+        " SELECT id, 'report', 'resolved', 1, 1 FROM eventctl_incident WHERE open_as IS NULL"
+    )
     if project.server:
         tables = project.rows("SHOW TABLES LIKE 'eventctl%'")
         project.execute(f"ANALYZE TABLE {', '.join(name for (name,) in tables)}")

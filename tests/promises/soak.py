@@ -284,7 +284,7 @@ sys.exit(process.returncode)
 
 
 def peak_memory(project: Project, *args: str) -> float:
-    """Return how many MiB `eventctl ARGS`, or one of its workers, needs at the most."""
+    """Return how many MiB `eventctl ARGS`, or one of its workers, needs at most."""
     done = project.run(*args, wrapper=(sys.executable, "-c", _MEASURED), timeout=300)
     return int(done.stderr.splitlines()[-1]) / 1024
 

@@ -61,4 +61,4 @@ def test_the_password_is_not_sent_in_the_clear(
     else:
         assert "is kept in" in done.stderr
     if ssl == "required" and not recorded:
-        assert re.search(r'set ssl = "verify"|speaks no TLS', done.stderr)
+        assert re.search(r'set ssl = "verify"|does not support TLS', done.stderr)

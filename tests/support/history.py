@@ -6,6 +6,12 @@ import time
 
 from tests.support.project import Project
 
+COLUMNS = (
+    "`key`, kind, handler, fingerprint, open_as, error, traceback, output, names, event_ids,"
+    " count, attempts, opened_at, last_at, ended_at"
+)
+TEXTS = "'e', 't', 'o', '[]', '[]', 1, 1, 1, 1"
+
 
 def live_through(project: Project, events: int) -> None:
     """Fill the store with events that were processed, each after a failure."""
@@ -28,23 +34,14 @@ def tell_of_all(project: Project) -> None:
     for table in ("incident", "member", "telling"):
         project.execute(f"DELETE FROM eventctl_{table}")
     later = int(time.time() * 1000) + 3_600_000  # what waits longer than any policy says is due
-    columns = (
-        "`key`, kind, handler, fingerprint, open_as, error, traceback, output, names, event_ids,"
-        " count, attempts, opened_at, last_at, ended_at"
-    )
-    texts = "'e', 't', 'o', '[]', '[]', 1, 1, 1, 1"
-    project.execute(
-        f"INSERT INTO eventctl_incident ({columns})"
-        f" SELECT id, 'exhausted', handler, id % 50, NULL, {texts}, 9000000000000"
-        " FROM eventctl_delivery"
-    )
+    end_an_incident_each(project)
     project.execute(
         "INSERT INTO eventctl_member (incident_id, delivery_id, event_id)"
         " SELECT id, id, NULL FROM eventctl_incident"
     )
     project.execute(
-        f"INSERT INTO eventctl_incident ({columns})"
-        f" VALUES ('open', 'late', 'bought', 'open', 'open', {texts}, NULL)"
+        f"INSERT INTO eventctl_incident ({COLUMNS})"
+        f" VALUES ('open', 'late', 'bought', 'open', 'open', {TEXTS}, NULL)"
     )
     project.execute(
         "INSERT INTO eventctl_member (incident_id, event_id)"
@@ -61,4 +58,13 @@ def tell_of_all(project: Project) -> None:
         "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count, due_at)"
         " SELECT id, 'report', 'open', 1, 1, CASE WHEN open_as IS NULL THEN NULL"
         f" ELSE {later} END FROM eventctl_incident"
+    )
+
+
+def end_an_incident_each(project: Project) -> None:
+    """Fill the store with incidents that have ended: one for each delivery."""
+    project.execute(
+        f"INSERT INTO eventctl_incident ({COLUMNS})"
+        f" SELECT id, 'exhausted', handler, id % 50, NULL, {TEXTS}, 9000000000000"
+        " FROM eventctl_delivery"
     )

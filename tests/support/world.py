@@ -34,7 +34,8 @@ class Actor:
     ended: set[int] = field(default_factory=set)
     """What has failed under it in its present pass."""
     at_work: dict[int, int] = field(default_factory=dict)
-    """What its workers run, and until when at the latest: they have timers of their own."""
+    """What its workers run, and until what true time at the latest: they have timers of their
+    own, which no step of the clock changes."""
 
     def token(self) -> str:
         self.tokens += 1
@@ -42,7 +43,10 @@ class Actor:
 
 
 class World(RuleBasedStateMachine):
-    """Two hosts with a connection each, three actors, one clock; compared after each step."""
+    """Two hosts with a connection each, three actors, one clock; compared after each step.
+
+    `elapsed` is the true time, in milliseconds: it goes on where the clock is set back.
+    """
 
     open: Callable[[], Database]
 
@@ -56,6 +60,9 @@ class World(RuleBasedStateMachine):
         self.stopped: list[Actor] = []
         self.lost: dict[str, list[Running]] = {}
         """By host, what was found to be lost, and was not rescued yet."""
+        self.elapsed = 0
+        self.not_before: dict[int, int] = {}
+        """By delivery, the true time before which its policy lets nobody try it again."""
         self.stores = {host: type(self).open() for host in ("one", "two")}
         self.set_clock(self.model.now)
         if self.stores["one"].dialect == "sqlite":
@@ -73,6 +80,8 @@ class World(RuleBasedStateMachine):
         return Actor(next(self.names), host, self.stores[host], cutoff=self.model.now)
 
     def set_clock(self, now: int) -> None:
+        """Let it be that time: later means that time passes, earlier that the clock is set back."""
+        self.elapsed += max(0, now - self.model.now)
         self.model.now = now
         for store in self.stores.values():
             store.now = str(self.model.now)
@@ -83,6 +92,7 @@ class World(RuleBasedStateMachine):
         self.set_clock(max(self.model.now, min(due, default=0)))
 
     def forget_ended(self, delivery: int) -> None:
+        self.not_before.pop(delivery, None)
         for actor in (*self.actors, *self.stopped):
             actor.ended.discard(delivery)
 
@@ -104,7 +114,7 @@ class World(RuleBasedStateMachine):
             assert (claim is not None) is (state == "running")
             assert (done_at is not None) is (state == "done")
             living = [*self.actors, *self.stopped]
-            at_work = [a.name for a in living if a.at_work.get(delivery, 0) > self.model.now]
+            at_work = [a.name for a in living if a.at_work.get(delivery, 0) > self.elapsed]
             assert len(at_work) <= 1, f"two at once: {at_work}"
             holders = [a for a in living if delivery in a.holds]
             believers = [a.name for a in holders if a.holds[delivery].claim == claim]

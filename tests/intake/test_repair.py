@@ -174,6 +174,8 @@ def test_a_handler_that_is_missing(project: Project) -> None:
     project.write(HELD, HANDLERS)
     project.run("emit", "-q", "--defer", "refunded", "A")
     project.write(TOML)
+    project.run("sweep")
+    look.make_notices_due(project)
     (line,) = printed(project.run("sweep", check=1).stdout)
     apply(project, line)
     assert_ended(project)

@@ -22,6 +22,10 @@ _FILES = {"print": "stdout"}
 _EACH_SWEEP = ("alertmanager",)
 
 
+class ChannelFault(ChannelError):
+    """Not the other end, but eventctl itself has failed to send a message: it may be odd."""
+
+
 class Channel(Protocol):
     """The file of a channel."""
 
@@ -50,7 +54,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     """Send one message; return warnings.
 
     Raises ChannelError where it was not accepted, whatever the reason: a fault in one
-    channel must not keep the others from being notified.
+    channel must not keep the others from being notified. It is a ChannelFault then.
     """
     try:
         return channel_of(alert).send(alert, digest)
@@ -60,7 +64,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
         raise ChannelError(f"the channel {alert.channel} cannot be loaded: {error}") from error
     except Exception as error:
         # Its text may be anything, and so hold a secret.
-        raise ChannelError(f"a fault in the channel {alert.channel} ({_place(error)})") from error
+        raise ChannelFault(f"a fault in the channel {alert.channel} ({_place(error)})") from error
 
 
 def _place(error: Exception) -> str:

@@ -22,11 +22,10 @@ from eventctl.setup.doctor.findings import (
     spell,
     warning,
 )
-from eventctl.store import claims, migrations, pruning, schema
+from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.pruning import Position, Wanted
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
@@ -37,9 +36,7 @@ _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
 
 _OVERDUE = 24 * 3600.0
-"""Seconds after which an event should be deleted that [store] keep has outlived,"""
-_MOST_OVERDUE = 1000
-"""and how many old events are looked at for one."""
+"""Seconds after which an event should be deleted that [store] keep has outlived."""
 
 _LATE = 600.0
 """Seconds after which the last sweep is too long ago, unless they are rare by habit."""
@@ -74,6 +71,7 @@ def _check(config: Config, opened: Database, seen: Seen) -> Findings:
         yield from _rights(opened)
     yield from _clock(there - (before + after) / 2, after - before)
     if version:
+        yield from _recorded(opened)
         yield from _sweeps(config, opened, seen)
     if version == migrations.VERSION:
         yield from _incidents(opened)
@@ -165,6 +163,15 @@ def _clock(ahead: float, took: float) -> Findings:
     yield warning("clock", text, "set both by NTP: timedatectl set-ntp true")
 
 
+def _recorded(opened: Database) -> Findings:
+    """Say whether something is dated after now."""
+    if ahead := clocks.lead(opened, claims.now(opened)):
+        text = (
+            f"events or sweeps are dated up to {spell(ahead / 1000)} after now: a clock was ahead"
+        )
+        yield warning("clock", text, "the next sweep corrects that, and runs what waits for it")
+
+
 def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
     query = schema.Sweep.select(schema.Sweep.ended_at, schema.Sweep.host)
     query = query.where(schema.Sweep.ended_at.is_null(False)).order_by(schema.Sweep.id.desc())
@@ -236,9 +243,7 @@ def _keep(config: Config, opened: Database) -> Findings:
     """Say whether sweeps keep up with deleting what [store] keep has outlived."""
     if config.store.keep is None:
         return
-    overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
-    old = pruning.scan(opened, overdue, Position(), _MOST_OVERDUE)
-    if any(event.status in overdue.statuses for event in old):
+    if pruning.overdue(opened, claims.now(opened), config.store.keep) > _OVERDUE * 1000:
         kept = spell(config.store.keep)
         yield problem(
             "keep",

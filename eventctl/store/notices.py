@@ -87,17 +87,26 @@ class Entry(NamedTuple):
     name: str | bytes | None
     key: str | bytes | None
     args: str | bytes | None
+    odd: tuple[str, ...]
+    """The columns, each with its table, that have no number and should."""
 
 
 def entry(tx: Transaction, delivery_id: int | None) -> Entry | None:
     """Return a delivery with its event; None where it is gone."""
     found = tx.row(
         "SELECT d.id, d.event_id, d.handler, d.reason, COALESCE(d.last_error, ''),"
-        " e.name, e.`key`, e.args FROM eventctl_delivery d"
+        " e.name, e.`key`, e.args, d.attempts, d.waited, COALESCE(e.created_at, 0)"
+        " FROM eventctl_delivery d"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id = ?",
         (delivery_id,),
     )
-    return Entry._make((*found[:4], text_of(found[4]), *found[5:])) if found else None
+    if found is None:
+        return None
+    columns = ("delivery.attempts", "delivery.waited", "event.created_at")
+    odd = tuple(
+        column for column, value in zip(columns, found[8:], strict=True) if number_of(value, -1) < 0
+    )
+    return Entry._make((*found[:4], text_of(found[4]), *found[5:8], odd))
 
 
 def last_words(tx: Transaction, delivery_id: int | None) -> tuple[str, str]:

@@ -196,6 +196,21 @@ def test_args_that_are_damaged(project: Project, damage: str) -> None:
 
 
 @sqlite_only
+@pytest.mark.parametrize("column", ["delivery.attempts", "delivery.waited", "event.created_at"])
+def test_numbers_that_are_none(project: Project, column: str) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "A")
+    table, _, name = column.partition(".")
+    project.execute(f"UPDATE eventctl_{table} SET {name} = 'many'")
+    sent = project.run("sweep", check=1).stdout
+    assert f"its {name} is no number: 'many'" in sent
+    (update,) = printed(sent)
+    apply(project, update)
+    assert_ended(project)
+    assert look.notes(project) == ['["A"]']
+
+
+@sqlite_only
 @pytest.mark.parametrize("column", ["args", "name", "key", "handler", "gone"])
 def test_rows_that_nobody_can_read(project: Project, column: str) -> None:
     project.write(TOML, HANDLERS)

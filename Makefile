@@ -3,6 +3,7 @@
 # make test T=tests/cli/test_x.py    only these tests (pytest's own arguments)
 # make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
 # make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
+# make pictures   the terminal of the README, from a real run
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -12,7 +13,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test crash galera soak bench lint format clean
+.PHONY: help demo test crash galera soak bench pictures lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -38,6 +39,9 @@ crash: .venv/.tests
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests
 	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+pictures: .venv/.core
+	@$(BIN)/python -m scripts.pictures
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .

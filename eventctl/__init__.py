@@ -3,14 +3,12 @@
     import eventctl
     eventctl.emit("purchased", "user A", 5000)
 
-and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`,
-`raise eventctl.RetryLater("10m")`. What they need is loaded when it is first used, but for the
-exceptions: `except eventctl.EventctlError` works where the host lets no more files be opened.
+and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`, `raise
+eventctl.RetryLater("10m")`. Everything but the exceptions is loaded when it is first used:
+`except eventctl.EventctlError` works even where the host allows no more open files.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from eventctl.errors import (
     ConfigError,
@@ -22,6 +20,7 @@ from eventctl.errors import (
     UsageError,
 )
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.api import emit
     from eventctl.workers.handlers import Current, current

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
 
 from eventctl.errors import EXIT_NOT_RECORDED, OutputError
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> NoReturn:
@@ -19,19 +22,19 @@ def main() -> NoReturn:
         restore_signals()
         streams.prepare()
     except (OSError, ImportError, MemoryError) as error:
-        # Without files or memory there is not even a parser: the words are all that is left.
+        # Without files or memory there is not even a parser: print the command's words.
         os.write(2, f"eventctl: the host refused: {error}; not done: {sys.argv[1:]}\n".encode())
         os._exit(EXIT_NOT_RECORDED)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = code or 0  # who read us has gone, and has what it wanted
+        code = code or 0  # the reader has gone, as `head` does
     except OutputError as error:
         complain(str(error))
         code = code or error.exit_code
     sys.stderr.flush()
-    # All is written and closed. What the interpreter would do now costs milliseconds.
+    # Everything is written and closed: the interpreter's own end would cost milliseconds.
     os._exit(code)
 
 

@@ -1,4 +1,4 @@
-"""The Python door: `eventctl.emit`, as the command does it, for programs that go on."""
+"""The Python API: `eventctl.emit`, which does what the command does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from eventctl import config as configuration
@@ -30,10 +29,10 @@ _lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 _looked_at: dict[str, float] = {}
-"""When it was last looked whether sweeps end, by configuration."""
+"""When this process last checked that sweeps end, by configuration."""
 
 _LOOK_EVERY = 60.0
-"""Seconds between two such looks of one process."""
+"""Seconds between two such checks of one process."""
 
 
 def emit(
@@ -48,21 +47,21 @@ def emit(
 ) -> int | None:
     """Record the event `name` with its args, and return its id.
 
-    The next sweep runs the handlers, `delay` (seconds, or a duration such as "10m")
-    from now at the earliest; with `run`, they have been run when this returns, by a
-    fresh process. The same `key` again gives the same id, and runs nothing twice.
+    The next sweep runs the handlers, `delay` (seconds, or a duration such as "10m") from now at
+    the earliest; with `run`, a fresh process runs them before this returns. The same `key` again
+    gives the same id, and runs nothing twice.
 
-    events.toml is found as the command finds it, or named by `config`. The store's
-    connection stays open; it is safe in threads and after a fork, also one in C.
+    events.toml is found as the command finds it, or named by `config`. The store's connection
+    stays open. It may be used by threads and after a fork, even one in C.
 
-    With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django
-    or peewee), the event is a part of the caller's own transaction: it is there if that
-    is committed, and None is returned, since it has no id before the next sweep. How its
-    driver writes placeholders is found by asking it; `paramstyle` says so where that fails,
-    in the words of DB-API: "qmark", "numeric", "format" or "pyformat".
+    With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django or
+    peewee), the event is a part of the caller's own transaction: it is there if that is
+    committed, and None is returned, since it has no id before the next sweep. The driver is asked
+    how it writes placeholders; where that fails, name the style with `paramstyle`, as in DB-API:
+    "qmark", "numeric", "format" or "pyformat".
 
-    Where the store can't be reached, the event goes into the spool, the next sweep
-    records it, and None is returned.
+    If the store cannot be reached, the event goes into the spool, None is returned, and the next
+    sweep records it.
 
     If no sweep has ended for [sweep] stalled, it warns of that (StalledWarning), once an
     hour on each host.
@@ -74,14 +73,14 @@ def emit(
     EventctlErrors, and the event is not recorded.
     """
     if run and delay is not None:
-        raise UsageError("delay leaves the handlers to the sweep: run cannot go with it")
+        raise UsageError("delay leaves the handlers to the sweep: run cannot be used with it")
     if connection is not None and (run or delay is not None):
         raise UsageError(
-            "the caller's transaction is not committed yet: neither run nor"
-            " delay can go with connection"
+            "the caller's transaction is not committed yet: run and"
+            " delay cannot be used with connection"
         )
     if paramstyle is not None and connection is None:
-        raise UsageError("paramstyle says how connection writes placeholders, and there is none")
+        raise UsageError("paramstyle requires connection")
     try:
         seconds = 0.0 if delay is None else parse_duration(delay)
     except (TypeError, ValueError) as error:
@@ -124,7 +123,7 @@ def _keep(
     error: Exception,
     delay: float,
 ) -> None:
-    """Put an event that is not recorded into the spool. Raises where that cannot be, either."""
+    """Put an event that is not recorded into the spool. Raises if that fails too."""
     try:
         from eventctl.run.keep_event import keep  # lazy: few calls need it
 
@@ -140,10 +139,10 @@ def _not_recorded(*errors: Exception) -> StoreUnavailable:
 
 
 def _settings(config: str | os.PathLike[str] | None) -> Config:
-    path = str(configuration.find(None if config is None else os.fspath(config)))
+    path = configuration.find(None if config is None else os.fspath(config))
     with _lock:
         if path not in _configs:
-            _configs[path] = configuration.load(Path(path), configuration.Needs.TO_RECORD)
+            _configs[path] = configuration.load(path, configuration.Needs.TO_RECORD)
         return _configs[path]
 
 
@@ -167,7 +166,7 @@ def _warn_if_stalled(settings: Config, store: Database) -> None:
     if words := emitter.stalled(settings, store):
         import warnings  # lazy: few calls need it
 
-        # Where a filter makes errors of warnings: this event is recorded all the same.
+        # A filter may turn warnings into errors, but this event is recorded.
         with contextlib.suppress(StalledWarning):
             warnings.warn(words, StalledWarning, stacklevel=3)
 
@@ -175,8 +174,8 @@ def _warn_if_stalled(settings: Config, store: Database) -> None:
 def _run(settings: Config, event: NewEvent) -> int | None:
     """Emit in a fresh process: a fork of a threaded program may not go on safely.
 
-    Returns the event's id; None where the process said none. It may have recorded the event
-    all the same, which is no harm: to record it again by its key gives the same id.
+    Returns the event's id; None if the process printed none. It may still have recorded the
+    event; recording it again by its key gives the same id.
     """
     argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
     try:

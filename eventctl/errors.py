@@ -5,10 +5,6 @@ The codes are those of sysexits.h where it has one: 74 EX_IOERR, 78 EX_CONFIG.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from pathlib import Path
-
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -17,13 +13,13 @@ EXIT_CONFIG = 78
 
 
 class EventctlError(Exception):
-    """Base of all; its text is one line that names what is wrong and how to fix it."""
+    """The base of all others; its text is one line that names what is wrong and how to fix it."""
 
     exit_code = EXIT_FAILED
 
 
 class UsageError(EventctlError):
-    """What the caller asked for cannot be: an unknown event, bad args, no such id."""
+    """The caller's request cannot be met: an unknown event, bad args, no such id."""
 
     exit_code = EXIT_USAGE
 
@@ -44,17 +40,17 @@ class ConfigError(EventctlError):
     exit_code = EXIT_CONFIG
 
     def __init__(
-        self, mistakes: list[str] | str, state: Path | None = None, group: str | None = None
+        self, mistakes: list[str] | str, state: str | None = None, group: str | None = None
     ) -> None:
         self.mistakes = [mistakes] if isinstance(mistakes, str) else list(mistakes)
         self.state = state
-        """The state folder, where [store] could be read as far as that."""
+        """The state folder, if [store] could be read that far."""
         self.group = group
         super().__init__("\n".join(self.mistakes))
 
 
 class StoreError(EventctlError):
-    """The store answered, and what it says means that it cannot be used as it is."""
+    """The store answered, but cannot be used as it is."""
 
     exit_code = EXIT_CONFIG
 
@@ -64,13 +60,13 @@ class StoreUnavailable(EventctlError):
 
     exit_code = EXIT_NOT_RECORDED
     is_passing = True
-    """Whether it may be over soon: not where the disk fails, or the file is damaged."""
+    """Whether it may pass soon: not if the disk fails or the file is damaged."""
     needs_person = False
-    """Whether it is over once somebody has freed space or made it writable."""
+    """Whether it passes only once somebody has freed space or made it writable."""
 
 
 class StateUnavailable(StoreUnavailable):
-    """The state folder cannot be written: what needs no lock may go on without it."""
+    """The state folder cannot be written; work that needs no lock may go on."""
 
 
 class ArchiveError(EventctlError):
@@ -80,30 +76,30 @@ class ArchiveError(EventctlError):
 
 
 class OutputError(EventctlError):
-    """What was asked for cannot be written to stdout."""
+    """The output cannot be written to stdout."""
 
     exit_code = EXIT_NOT_RECORDED
 
 
 class WorkerError(EventctlError):
-    """Workers cannot be started, or die before they start anything: nothing can be run here."""
+    """Workers cannot be started, or die before they start anything: nothing can run here."""
 
     exit_code = EXIT_NOT_RECORDED
 
 
 class StalledWarning(UserWarning):
-    """No sweep has ended for as long as [sweep] stalled says: nothing is retried."""
+    """No sweep has ended for [sweep] stalled: nothing is retried."""
 
 
 class Discard(Exception):
-    """Raised by a handler: give this delivery up at once, without further retries."""
+    """Raised by a handler: give up this delivery at once, without further retries."""
 
 
 class RetryLater(Exception):
     """Raised by a handler: run it again after `delay`, without spending an attempt.
 
-    `delay` is in seconds, or a duration such as "10m". The waits of one delivery
-    add up to a week at the most; past that the attempt counts as failed.
+    `delay` is in seconds, or a duration such as "10m". The waits of one delivery may add up to a
+    week; after that, the attempt counts as failed.
     """
 
     def __init__(self, delay: float | str = 60) -> None:

@@ -1,4 +1,4 @@
-"""The words for where events and deliveries stand, and the records that travel.
+"""The states of events and deliveries, and the records that modules exchange.
 
     record ──> pending ──claim──> running ──finish──> done
                   ^                  │                  │
@@ -8,31 +8,87 @@
                   ├────────────cancel─────────────^     │
                   └───────────reopen────────────┴───────┘
 
-Each arrow is a statement that is conditional on where it starts. `store.claims` has claim, rescue
-and hold; `store.results` has finish, retry, release and give up; `store.cancel` and `store.reopen`
-have the rest.
-
-There is no `from __future__ import annotations` in files with named tuples that each
-emit loads: it would have every field's type compiled from its text.
+Each arrow is a statement that is conditional on the state it starts from. `store.claims` has
+claim, rescue and hold; `store.results` has finish, retry, release and give up; `store.cancel` and
+`store.reopen` have the rest.
 """
 
+from __future__ import annotations
+
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple as NamedTuple
+else:
+    from operator import itemgetter
+
+    class _Fields(type):
+        """Makes the annotated names of a class's body the fields of a tuple."""
+
+        def __new__(cls, name, bases, body):
+            fields = tuple(body.get("__annotations__", ()))
+            body |= {
+                "__slots__": (),
+                "_fields": fields,
+                "_field_defaults": {each: body[each] for each in fields if each in body},
+                **{each: property(itemgetter(place)) for place, each in enumerate(fields)},
+            }
+            return super().__new__(cls, name, bases, body)
+
+    class NamedTuple(tuple, metaclass=_Fields):
+        """What `typing.NamedTuple` is, for the records that each emit loads: that one compiles
+        a function for each class, and `typing` itself must be loaded. Together it was a quarter
+        of what an emit costs.
+        """
+
+        def __new__(cls, *values, **named):
+            if len(values) != len(cls._fields) or named:
+                values = cls._completed(values, named)
+            return tuple.__new__(cls, values)
+
+        @classmethod
+        def _completed(cls, values, named):
+            left = cls._fields[len(values) :]
+            given = {**cls._field_defaults, **named}
+            if not (named.keys() <= set(left) <= given.keys() and len(values) <= len(cls._fields)):
+                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")
+            return (*values, *[given[each] for each in left])
+
+        @classmethod
+        def _make(cls, values):
+            values = tuple(values)
+            if len(values) != len(cls._fields):
+                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")
+            return tuple.__new__(cls, values)
+
+        def _replace(self, **named):
+            return type(self)(**{**self._asdict(), **named})
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+        def __repr__(self):
+            fields = ", ".join(f"{name}={value!r}" for name, value in self._asdict().items())
+            return f"{type(self).__name__}({fields})"
 
 
 class Status(IntEnum):
-    """Where an event stands, as a whole."""
+    """The status of an event as a whole."""
 
     EMITTED = 0
     TIMEOUT = 1
-    """It was not done on its first run, and the sweep has it."""
+    """It was not done on its first run; the sweep retries it."""
     PROCESSED = 2
     FAILED = 3
     """A delivery ran out of retries or was given up: a person must act."""
 
 
 class State(StrEnum):
-    """Where one delivery stands."""
+    """The state of one delivery."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -41,7 +97,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a delivery stands there, where the state alone does not say it."""
+    """The reason for a delivery's state, where the state alone does not tell."""
 
     EXHAUSTED = "exhausted"
     DISCARDED = "discarded"
@@ -51,7 +107,7 @@ class Reason(StrEnum):
 
 
 HELD = (Reason.UNKNOWN_HANDLER, Reason.DAMAGED_ARGS)
-"""The reasons of a pending delivery that cannot be run as it is."""
+"""The reasons for which a pending delivery cannot be run as it is."""
 
 
 class Outcome(StrEnum):
@@ -61,23 +117,25 @@ class Outcome(StrEnum):
     FAILED = "failed"
     TIMED_OUT = "timed out"
     LOST = "lost"
-    """Its process died, and nobody knows how far it came."""
+    """Its process died, and nobody knows how far it got."""
     DISCARDED = "discarded"
     POSTPONED = "postponed"
-    """The handler asked to be run later; no attempt was spent."""
+    """The handler asked to run later; no attempt was spent."""
     UNDECODABLE = "undecodable"
     """The args are not JSON; the handler was never started."""
     NOT_STARTED = "not started"
-    """It would have outlived its lease, so it was given back."""
+    """It could have outlived its lease, so it was given back."""
+    REPLAYED = "replayed"
+    """No attempt: a note in the history that the delivery was replayed."""
 
 
 REHEARSED = 0
-"""The id of a delivery that is in no store: what a transactional handler does for it is
-rolled back."""
+"""The id of a delivery that is not in the store: a transactional handler's writes are rolled
+back."""
 
 
 class NewEvent(NamedTuple):
-    """An event to record. `args` is JSON text, kept to the letter."""
+    """An event to record. `args` is JSON text, kept as it is."""
 
     name: str
     args: str
@@ -86,11 +144,11 @@ class NewEvent(NamedTuple):
     deadline: int | None = None
     """Milliseconds from when it was created, after which a person is notified that it is late."""
     has_new_key: bool = False
-    """Whether the key was made for it just now, so that no other event can have it."""
+    """Whether the key was just generated, so that no other event can have it."""
 
 
 class Recorded(NamedTuple):
-    """What recording an event gave: its id, and whether it was new."""
+    """The result of recording an event: its id, and whether it was new."""
 
     id: int
     key: str
@@ -100,9 +158,9 @@ class Recorded(NamedTuple):
 class Delivery(NamedTuple):
     """A claimed delivery, with all that its handler needs.
 
-    `attempt` counts from 1; `created_at` is in milliseconds since 1970, UTC;
-    `start_by` is a reading of `time.CLOCK_BOOTTIME` in seconds, past which the
-    run could outlive its lease and must not be started any more.
+    `attempt` counts from 1; `created_at` is in milliseconds since 1970, UTC; `start_by` is a
+    reading of `time.CLOCK_BOOTTIME` in seconds, after which the run could outlive its lease and
+    must not start.
     """
 
     id: int
@@ -116,11 +174,11 @@ class Delivery(NamedTuple):
     waited: int
     """Milliseconds that RetryLater has made it wait so far."""
     due_at: int
-    """When it was due, in milliseconds since 1970: what it goes back to if released."""
+    """When it was due, in milliseconds since 1970; restored if it is released."""
     claim: str
     start_by: float
     probe: bool = False
-    """Whether it is run to find out if its handler works again, behind an open breaker."""
+    """Whether it is run to find out if its handler, whose breaker is open, works again."""
 
 
 class Result(NamedTuple):
@@ -142,10 +200,10 @@ class Result(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What becomes of a delivery after an attempt.
+    """The next state of a delivery after an attempt.
 
-    `delay` is in milliseconds from now, for a pending one; `charge` is the number
-    of attempts that it costs, 0 or 1; `waited` is what it adds to RetryLater's sum.
+    `delay` is in milliseconds from now, if it is pending; `charge` is the number of attempts that
+    it costs, 0 or 1; `waited` is added to RetryLater's sum.
     """
 
     state: State
@@ -154,18 +212,17 @@ class Verdict(NamedTuple):
     charge: int = 1
     waited: int = 0
     notify: bool = False
-    """Whether a channel wants to hear of a failure with retries left."""
+    """Whether a channel is notified of a failure with retries left."""
 
 
 class Notice(NamedTuple):
     """Something that a person must be notified of, until a channel has accepted it.
 
-    `kind` is "exhausted", "discarded" or "held"; "failed" for an attempt that is followed by
-    others, where a channel wants to know; "late" for an event that was not
-    processed within its deadline, and which `handler` names; "set aside" for a spool file
-    or outbox row that cannot become an event (`handler` says which, `event_id` is 0).
-    `at` is in milliseconds since 1970, UTC; `error`, `traceback` and `output` are those
-    of the last attempt.
+    `kind` is "exhausted", "discarded" or "held"; "failed" for an attempt that others will follow,
+    if a channel wants it; "late" for an event that was not processed within its deadline, and
+    which `handler` names; "set aside" for a spool file or outbox row that cannot become an event
+    (`handler` says which, `event_id` is 0). `at` is in milliseconds since 1970, UTC; `error`,
+    `traceback` and `output` are those of the last attempt.
     """
 
     id: int
@@ -179,7 +236,7 @@ class Notice(NamedTuple):
     traceback: str
     output: str
     cause: str = ""
-    """What is the same for attempts that failed in the same way (see `cause`)."""
+    """The fingerprint of its cause, the same for attempts that failed alike."""
     delivery_id: int | None = None
     place: str | None = None
-    """Where something was set aside: the name of a host's state folder, or "outbox"."""
+    """Where it was set aside: the name of a host's state folder, or "outbox"."""

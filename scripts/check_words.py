@@ -27,6 +27,18 @@ REFUSED = {
     r"fails? in one way": "have one cause",
     r"all the same": "still",
     r"will do": "is enough",
+    r"is no (?:event|file|text|number|json|url|option|status|channel|handler|kind)": "is not a",
+    r"(?:take|takes|taken) (?:it|one|them|one of them|the line) out(?! of)": "remove",
+    r"at the (?:most|least)": "at most",
+    r"of no use": "no effect",
+    r"(?:cannot|can't) go with": "cannot be used with",
+    r"(?:has|have) (?:not )?got": "has",
+    r"in place of": "instead of",
+    r"whole path": "absolute path",
+    r"(?:is|are) away": "is unavailable",
+    r"beside": "next to",
+    r"anew": "again",
+    r"look(?:s|ed)? at again": "check again",
 }
 """Patterns, each with the plain word to use instead. Upper or lower case does not matter."""
 
@@ -38,7 +50,7 @@ EXCEPTIONS = {
 }
 """Words that may stay: file and word as found, with the reason."""
 
-PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/*.md")
+PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/**/*.md")
 
 _PATTERN = re.compile(rf"\b(?:{'|'.join(REFUSED)})\b", re.IGNORECASE)
 _COMMANDS = "cli/commands"

@@ -1,1 +1,1 @@
-"""Notify a person: incidents, and the channels that carry them."""
+"""Notify a person: incidents, and channels."""

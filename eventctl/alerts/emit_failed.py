@@ -1,11 +1,11 @@
-"""Notify a person that an event could not be recorded: run by an emitter, which does not wait.
+"""Notify a person that an event could not be recorded; an emitter starts it without waiting.
 
     python -m eventctl.alerts.emit_failed EVENTS.TOML EVENT KEY ERROR SPOOLED
 
-SPOOLED is "spooled", or "" where the event could not be put into the spool either. It needs no
-store, and of events.toml only the channels. Each is tried once, all at the same time: the line
-on the emitter's stderr says the same. All that one host could not record is one incident (see
-`unrecorded`); the sweep that has imported it notifies of its end.
+SPOOLED is "spooled", or "" if the event could not be put into the spool either. It needs no
+store, and only the channels of events.toml. Each is tried once, all at the same time; the emitter
+has printed the same to stderr. All events that one host could not record form one incident (see
+`unrecorded`); the sweep that imports them notifies of its end.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from eventctl.state.folder import StateFolder
 from eventctl.store.incidents import EMIT_FAILED, new_key
 
 _WAIT = 60.0
-"""Seconds after which a channel is waited for no more."""
+"""Seconds to wait for a channel."""
 
 
 def seen(name: str, key: str, error: str) -> Unrecorded:
-    """Return what is known of an event that could not be recorded, as of now."""
+    """Return an incident-to-be for an event that could not be recorded now."""
     now = int(time.time() * 1000)
     return Unrecorded(new_key(), now, now, 1, name, f"{name} (key {key}): {error}")
 
 
 def notify(config: Config, found: Unrecorded, *, spooled: bool = True) -> None:
-    """Notify every channel that has emit-failed, but those that print."""
+    """Notify every channel with emit-failed, except those that print."""
     state = StateFolder(config.store.state, config.store.group)
     if spooled:
         with suppress(OSError, StateUnavailable), unrecorded.locked(state) as fd:
@@ -50,13 +50,13 @@ def notify(config: Config, found: Unrecorded, *, spooled: bool = True) -> None:
             unrecorded.write(fd, found)
             _send_all(config, found, lambda: unrecorded.write(fd, found))
             return
-    # Nobody ends it, and so it has one name for ever.
+    # No sweep ends it, so it has a constant key.
     place = f"{os.uname().nodename}\0{config.path}"
     _send_all(config, replace(found, key=sha256(place.encode()).hexdigest()[:10]), lambda: None)
 
 
 def _joined(known: Unrecorded | None, found: Unrecorded, waiting: int) -> Unrecorded:
-    """Return what is known already with what was found; `waiting` events are in the spool."""
+    """Return the known state merged with a new failure; `waiting` events are in the spool."""
     if known is None:
         return replace(found, count=max(1, waiting))
     count = max(known.count, waiting)
@@ -64,7 +64,7 @@ def _joined(known: Unrecorded | None, found: Unrecorded, waiting: int) -> Unreco
 
 
 def _send_all(config: Config, found: Unrecorded, note: Callable[[], None]) -> None:
-    """Send to each channel, and call `note` when one more has accepted."""
+    """Send to each channel, and call `note` whenever one has accepted."""
     lock = threading.Lock()
     threads = [
         threading.Thread(target=_send, args=(channel, config, found, note, lock), daemon=True)
@@ -86,7 +86,7 @@ def _send(
 ) -> None:
     times = found.accepted.get(channel.name, 0)
     message: Digest = digest(config, replace(found.incident(), sequence=times))
-    with suppress(ChannelError):  # nobody is here who could read of it
+    with suppress(ChannelError):  # nobody reads its stderr
         channels.send(channel, message)
         with lock, suppress(OSError):
             found.accepted[channel.name] = times + 1
@@ -96,7 +96,7 @@ def _send(
 def main() -> None:
     """Notify as [report] and [[alerts]] say."""
     path, name, key, error, spooled = sys.argv[1:]
-    restore_signals()  # an emitter may have ignored what a channel's program needs
+    restore_signals()  # the emitter may ignore signals that a channel's program needs
     notify(load(Path(path), Needs.NOTHING), seen(name, key, error), spooled=bool(spooled))
 
 

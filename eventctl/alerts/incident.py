@@ -1,4 +1,4 @@
-"""Grouping: failures with one cause are one incident, however many there are."""
+"""Group failures: those with one cause form one incident."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.format import invocation
@@ -18,15 +17,14 @@ from eventctl.store.incidents import Incident, new_key
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What one message is about, and what it takes to act on it.
+    """The subject of one message, and what a person needs to act on it.
 
-    `path` is that of events.toml; `handlers` are the names that it knows; `program` is how this
-    eventctl is called by who has another PATH and folder; `stalled` is the number of seconds
-    within which another sweep ends, unless something is wrong.
+    `path` is that of events.toml; `handlers` are its handlers; `program` is the absolute argv of
+    this eventctl; `stalled` is the number of seconds within which another sweep should end.
     """
 
     incidents: tuple[Incident, ...]
-    path: Path
+    path: str
     host: str
     handlers: frozenset[str]
     program: tuple[str, ...]
@@ -34,14 +32,14 @@ class Digest:
 
 
 def digest(config: Config, *incidents: Incident, host: str = "") -> Digest:
-    """Return a message about these incidents; `host` is this one unless it is named."""
+    """Return a message about these incidents; `host` is this one by default."""
     name = host or os.uname().nodename
     program, handlers = tuple(invocation.argv()), frozenset(config.handlers)
     return Digest(incidents, config.path, name, handlers, program, config.sweep.stalled)
 
 
 def sample(config: Config) -> Digest:
-    """Return a message that says of itself that it is a test."""
+    """Return a test message."""
     now = int(time.time() * 1000)
     incident = Incident(
         id=0,
@@ -63,13 +61,13 @@ def sample(config: Config) -> Digest:
 
 
 def group(notices: Iterable[Notice]) -> list[Incident]:
-    """Group by kind, handler and cause; the incident with most deliveries is first."""
+    """Group by kind, handler and cause; the incident with the most deliveries comes first."""
     incidents = [made_of(members) for members in by_fingerprint(notices).values()]
     return sorted(incidents, key=lambda incident: (-incident.count, incident.opened_at))
 
 
 def by_fingerprint(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
-    """Return notices by their fingerprint, each list in the order of time."""
+    """Return notices by fingerprint, each list in the order of time."""
     found: dict[str, list[Notice]] = {}
     for notice in sorted(notices, key=lambda notice: (notice.at, notice.id)):
         found.setdefault(_fingerprint_of(notice), []).append(notice)
@@ -87,7 +85,7 @@ def _fingerprint_of(notice: Notice) -> str:
 
 
 def made_of(members: Sequence[Notice]) -> Incident:
-    """Return the incident that notices of one fingerprint make; they are in the order of time."""
+    """Return the incident of notices with one fingerprint, which are in the order of time."""
     first, last = members[0], members[-1]
     return Incident(
         id=0,

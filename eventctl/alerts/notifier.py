@@ -1,5 +1,5 @@
-"""Notify each channel of what is due: all of them at the same time, so that one that hangs
-holds up no other. What is accepted is marked at once; the rest stays due.
+"""Notify each channel of what is due, all at the same time, so that one that hangs delays no
+other. What is accepted is recorded at once; the rest stays due.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, digest
 from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
+from eventctl.format.time import duration
 from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database
@@ -21,17 +22,17 @@ from eventctl.store.incidents import Incident, Notification
 from eventctl.store.notifications import ENDED
 
 FULL = 10
-"""How many incidents a channel is notified of one by one in a sweep; the rest is one summary."""
+"""How many incidents a channel gets one by one in a sweep; the rest is one summary."""
 
 _START = 45.0
-"""Seconds in which a channel may begin a message: what it takes then ends within its lease."""
+"""Seconds in which a channel may begin a message, so that it ends within its lease."""
 _WAIT = 90.0
-"""Seconds after which a sweep waits for a channel no more."""
+"""Seconds that a sweep waits for a channel."""
 _AGAIN = 50.0
-"""Seconds for which a channel that has failed is left alone: until the next minute's sweep.
-So often, too, a channel that wants each sweep hears of what is open."""
+"""Seconds until a failed channel is tried again: the next minute's sweep. A channel that wants
+each sweep is also sent open incidents at this interval."""
 _FAILURES = 2
-"""After so many failures in a row, a channel is taken to be down."""
+"""After this many failures in a row, a channel is considered down."""
 
 _NOTHING = Unresolved(cancelled=0, given_up=0)
 
@@ -40,14 +41,14 @@ _Due = tuple[Notification, Incident]
 
 @dataclass(slots=True)
 class Notified:
-    """What came of the notifications of a sweep."""
+    """The result of a sweep's notifications."""
 
     incidents: set[int] = field(default_factory=set)
-    """Those that at least one channel accepted, and that a person must act on."""
+    """Incidents that at least one channel accepted, and that require a person."""
     accepted: set[str] = field(default_factory=set)
-    """The channels that accepted all."""
+    """The channels that accepted everything."""
     failures: dict[str, str] = field(default_factory=dict)
-    """By the name of a channel, why it did not accept something."""
+    """Why a channel did not accept a message, by its name."""
     warnings: list[str] = field(default_factory=list)
 
 
@@ -60,11 +61,11 @@ class Notifier:
         self._host = host
         self._down: dict[str, float] = {}
         self._heard_all: dict[str, float] = {}
-        """When a channel that wants each sweep was last sent all that is open."""
+        """When each channel that wants each sweep was last sent all open incidents."""
         self.outcome = Notified()
 
     def run(self) -> None:
-        """Notify each channel of what is due; return when all are done, or time is over."""
+        """Notify each channel of what is due; return when all are done, or the time is over."""
         now = time.monotonic()
         threads = []
         for channel in self._config.channels:
@@ -97,7 +98,7 @@ class Notifier:
         self.outcome.incidents |= work.notified
         self.outcome.warnings += work.warnings
         if hangs:
-            work.error = f"it was not done after {_WAIT:g} s"
+            work.error = f"it was not done after {duration(_WAIT)}"
         if work.fault is not None:
             raise work.fault
         if work.error:
@@ -111,7 +112,7 @@ class Notifier:
         """Return a message about these incidents, the first ones in full."""
         texts = {each.id: each for each in self._whole([each.id for _, each in due[:FULL]])}
         ended = self._outcomes([each.id for _, each in due if not each.is_open])
-        # What has happened since they were leased is for the next message.
+        # Changes since the lease are for the next message.
         shown = (
             replace(
                 incident_members.still_tried(self._database, incident),
@@ -131,19 +132,19 @@ class Notifier:
         return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
-        """Mark what a channel has accepted."""
+        """Record what a channel has accepted."""
         self._database.transaction(
             lambda tx: notifications.accepted(tx, work.channel, work.token, sent)
         )
 
     def release(self, work: _Work, left: Sequence[_Due], error: str | None) -> None:
-        """Give back what it has not."""
+        """Give up the lease of the rest."""
         ids = [sent.id for sent, _ in left]
         self._database.transaction(lambda tx: notifications.release(tx, work.token, ids, error))
 
 
 class _Work:
-    """What one channel is notified of in one pass, by a thread of its own."""
+    """The notifications of one channel in one pass, in its own thread."""
 
     def __init__(self, notifier: Notifier, channel: Alert, token: str, due: list[_Due]) -> None:
         self._notifier = notifier
@@ -154,10 +155,10 @@ class _Work:
         self.warnings: list[str] = []
         self.error = ""
         self.fault: Exception | None = None
-        """What is no failure of the channel: the store is away."""
+        """An error that is not the channel's: the store is unavailable."""
 
     def run(self) -> None:
-        """Send message after message, until the channel is down or its time is over."""
+        """Send all messages, until the channel is down or the time is over."""
         try:
             self._run()
         except Exception as error:  # noqa: BLE001 - raised again by the sweep's own thread
@@ -204,7 +205,7 @@ class _Work:
         try:
             separate = channels.channel_of(self.channel).SEPARATE
         except ImportError:
-            separate = False  # to send it then says what is missing
+            separate = False  # sending reports what is missing
         if not separate:
             yield self._due
             return
@@ -218,8 +219,8 @@ def _needs_a_person(sent: Notification, incident: Incident) -> bool:
 
 
 def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:
-    """Sort what was refused before to the end, what is open before what ended, what is new
-    before what is repeated, and then by how much there is of it.
+    """Sort previously refused ones to the end, open before ended, new before repeated, and then
+    by size.
     """
     sent, incident = due
     is_known = sent.state not in (None, ENDED)
@@ -228,5 +229,5 @@ def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:
 
 
 def complaint(channel: str) -> str:
-    """Return the name under which `StateFolder.once_in` keeps complaints about a channel."""
+    """Return the name for `StateFolder.once_in` of reports about a channel."""
     return "alert-" + "".join(c if c.isalnum() or c in "-_" else "_" for c in channel)

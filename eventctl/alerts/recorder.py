@@ -1,5 +1,5 @@
-"""What failed becomes a part of an incident, and what is resolved ends one: no message is
-sent here. Each step is one transaction, and a crash between two loses nothing.
+"""Add failures to incidents, and end incidents that are resolved. No message is sent here. Each
+step is one transaction, and a crash between two loses nothing.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from eventctl.store.incidents import EMIT_FAILED, GIVEN_UP, OUTAGE, SET_ASIDE, I
 from eventctl.store.transaction import Transaction
 
 _EARLY = 30.0
-"""Seconds by which an outage may be noted before its time: the next sweep is a minute away."""
+"""Seconds by which an outage may be recorded early, since the next sweep is a minute away."""
 
 _TOGETHER = 100
 """How many incidents end in one transaction."""
 
 
 def admit(config: Config, database: Database) -> None:
-    """Make all notices that are due a part of incidents, new ones or open ones."""
+    """Add all due notices to new or open incidents."""
 
     def admit_all(_: Sequence[None]) -> int:
         return database.transaction(lambda tx: _admit(tx, config))
@@ -67,16 +67,16 @@ def _admit(tx: Transaction, config: Config, among: Sequence[int] = (), why: str 
 
 
 def _with_fix(notice: Notice) -> Notice:
-    """Return what was set aside with how to fix it as its output; the first line is its error."""
+    """Return a set-aside item with the instructions to fix it as its output; their first line is
+    its error.
+    """
     if notice.kind != SET_ASIDE:
         return notice
     return notice._replace(error=notice.error.partition("\n")[0], output=notice.error)
 
 
 def _add(tx: Transaction, group: list[Notice], config: Config) -> None:
-    """Add notices of one fingerprint to the incident that is open or has just ended, or to a
-    new one.
-    """
+    """Add notices of one fingerprint to an open or just ended incident, or to a new one."""
     seen, channels = made_of(group), config.channels
     wanting = [channel for channel in channels if channel.wants(seen.kind)]
     patience = max((channel.again_after for channel in wanting), default=0.0)
@@ -94,7 +94,7 @@ def _add(tx: Transaction, group: list[Notice], config: Config) -> None:
     grown = _grown(tx, config, known, fresh, group)
     incidents.update(tx, grown)
     incident_members.join(tx, grown.id, group)
-    # Only a person replays what was given up, and then waits to hear of it.
+    # Given-up deliveries are only replayed by a person, who then waits for the result.
     again = seen.kind in GIVEN_UP and len(fresh) < len(group)
     notifications.schedule(tx, grown, channels, at_once=again)
 
@@ -112,7 +112,9 @@ def _new(tx: Transaction, config: Config, seen: Incident, group: list[Notice]) -
 
 
 def _count(group: Sequence[Notice]) -> int:
-    """Return how many things notices are about: a delivery may have failed more than once."""
+    """Return the number of different subjects of notices: a delivery may have failed
+    repeatedly.
+    """
     deliveries = {notice.delivery_id for notice in group if notice.delivery_id is not None}
     return len(deliveries) + sum(notice.delivery_id is None for notice in group)
 
@@ -143,14 +145,14 @@ def _output(tx: Transaction, config: Config, group: Sequence[Notice]) -> str:
 
 
 def introduce(config: Config, database: Database) -> None:
-    """Notify channels that are new in events.toml of what is open."""
+    """Notify channels that are new in events.toml of open incidents."""
     notifications.schedule_new_channels(database, config.channels)
 
 
 def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:
-    """End the incident of what emitters of this host could not record, once it is in the store.
+    """End the incident about events that this host could not record, once they are in the store.
 
-    `imported` is how many events have just come from the spool.
+    `imported` is how many events were just imported from the spool.
     """
     with unrecorded.locked_if_free(state) as fd:
         if fd is None or spool_folder.waiting(state):
@@ -158,7 +160,7 @@ def end_unrecorded(config: Config, database: Database, state: StateFolder, impor
         if found := unrecorded.read(fd):
             found.count = max(found.count, imported)
             database.transaction(lambda tx: _end_unrecorded(tx, found, config.channels))
-        state.forget_once(EMIT_FAILED)  # the next one is another incident
+        state.forget_once(EMIT_FAILED)  # the next one is a new incident
         unrecorded.remove(state)
 
 
@@ -172,7 +174,9 @@ def _end_unrecorded(tx: Transaction, found: Unrecorded, channels: Sequence[Alert
 
 
 def resolve(config: Config, database: Database, state: StateFolder) -> None:
-    """End the incidents of which all is resolved, and notify of their end who heard of them."""
+    """End the incidents whose members are resolved, and schedule notifications for the channels
+    that were notified of them.
+    """
     ids = database.transaction(lambda tx: _to_check(tx, state))
     for start in range(0, len(ids), _TOGETHER):
         part = ids[start : start + _TOGETHER]
@@ -187,12 +191,12 @@ def _to_check(tx: Transaction, state: StateFolder) -> list[int]:
 
 
 def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
-    """Return whether a place holds its incident open no more, as far as this host can tell."""
+    """Return whether a place no longer keeps its incident open, as far as this host knows."""
     if place.name == incident_members.BREAKER:
         return not breakers.is_open(tx, place.handler)
     if place.name == incident_members.OUTBOX:
         return not incident_members.any_row_is_held(tx)
-    return place.name == state.name and not spool_folder.anything_aside(state)
+    return state.is_or_was(place.name) and not spool_folder.anything_aside(state)
 
 
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
@@ -204,7 +208,7 @@ def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None
 
 
 def _processed(tx: Transaction, ended: Incident) -> Incident:
-    """Return an outage that is over with the number of deliveries that wait no more."""
+    """Return an ended outage with the number of deliveries that no longer wait."""
     left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
     processed = replace(ended, count=max(0, ended.count - left))
     incidents.update(tx, processed)
@@ -212,7 +216,7 @@ def _processed(tx: Transaction, ended: Incident) -> Incident:
 
 
 def note_outages(config: Config, database: Database) -> None:
-    """Make an incident of each circuit breaker that has been open for [sweep] outage_after."""
+    """Open an incident for each circuit breaker that has been open for [sweep] outage_after."""
     database.transaction(lambda tx: _note_outages(tx, config))
 
 

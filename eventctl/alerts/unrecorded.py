@@ -1,9 +1,9 @@
-"""What this host could not record, kept beside the store: one incident, however many emitters
-notify of it, until a sweep has imported what was spooled.
+"""The incident about events that this host could not record, kept outside of the store: one for
+all emitters, until a sweep has imported the spool.
 
-It is the JSON file `emit-failed` in the state folder. Who has its lock may write or remove it.
-An emitter holds the lock until its channels have answered, so that no sweep ends an incident
-of which they are still to hear.
+It is the JSON file `emit-failed` in the state folder. Only the holder of its lock may write or
+remove it. An emitter holds the lock until its channels have answered, so that no sweep ends an
+incident before they are notified of it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Unrecorded:
     accepted: dict[str, int] = field(default_factory=dict)
 
     def incident(self) -> Incident:
-        """Return the incident that it is."""
+        """Return it as an incident."""
         return Incident(
             id=0,
             key=self.key,
@@ -64,15 +64,15 @@ class Unrecorded:
 
 @contextmanager
 def locked(state: StateFolder) -> Iterator[int]:
-    """Wait for the lock of the file, made where it is missing; yield its descriptor.
+    """Wait for the lock of the file, created if missing; yield its descriptor.
 
-    Raises OSError or StateUnavailable where the state folder cannot be written.
+    Raises OSError or StateUnavailable if the state folder cannot be written.
     """
     while True:
         fd = state.open(_path(state), os.O_CREAT | os.O_RDWR)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
-            if is_at(fd, _path(state)):  # else a sweep has removed it
+            if is_at(fd, _path(state)):  # otherwise a sweep has removed it
                 yield fd
                 return
         finally:
@@ -81,8 +81,8 @@ def locked(state: StateFolder) -> Iterator[int]:
 
 @contextmanager
 def locked_if_free(state: StateFolder) -> Iterator[int | None]:
-    """Yield the descriptor of the file; None where it is missing, an emitter has its lock, or
-    another user's emitter has made it.
+    """Yield the descriptor of the file; None if it is missing, locked by an emitter, or created
+    by another user's emitter.
     """
     try:
         fd = state.open(_path(state), os.O_RDWR)
@@ -96,9 +96,9 @@ def locked_if_free(state: StateFolder) -> Iterator[int | None]:
 
 
 def read(fd: int) -> Unrecorded | None:
-    """Return what the file says; None where it is empty or damaged."""
+    """Return the content of the file; None if it is empty or damaged."""
     try:
-        # What a killed process did not cut off follows the object.
+        # A killed process may have left old bytes after the object.
         fields, _ = json.JSONDecoder().raw_decode(read_all(fd).decode())
         found = Unrecorded(**fields)
     except (ValueError, TypeError, RecursionError):
@@ -119,7 +119,7 @@ def _is_whole(found: Unrecorded) -> bool:
 
 
 def write(fd: int, found: Unrecorded) -> None:
-    """Write the file anew."""
+    """Rewrite the file."""
     fields = asdict(found) | {"error": found.error[:_LONGEST_ERROR]}
     data = json.dumps(fields).encode("ascii")
     os.pwrite(fd, data, 0)
@@ -127,7 +127,7 @@ def write(fd: int, found: Unrecorded) -> None:
 
 
 def remove(state: StateFolder) -> None:
-    """Remove the file. Who has its lock may."""
+    """Remove the file; the caller holds its lock."""
     _path(state).unlink(missing_ok=True)
 
 

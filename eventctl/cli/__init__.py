@@ -1,7 +1,7 @@
-"""The command line: one file a command, and here what they share.
+"""The command line, with one file for each command.
 
-A command parses, calls, and prints. What goes wrong is an exception, and `run` is the
-one place that turns exceptions into a line on stderr and an exit code.
+A command parses, calls, and prints. Errors are exceptions, which only `run` turns into a line on
+stderr and an exit code.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ def run(arguments: list[str]) -> int:
     from eventctl.cli import fast_emit  # lazy: few runs need it
 
     try:
+        if arguments == ["--version"]:
+            from eventctl.cli import version  # lazy: few runs need it
+
+            version.show()
+            return EXIT_DONE
         if asked := fast_emit.parse(arguments):
             from eventctl.cli.context import Context  # lazy: few runs need it
 
@@ -26,7 +31,7 @@ def run(arguments: list[str]) -> int:
         complain("interrupted")
         return 130
     except BrokenPipeError:
-        return EXIT_DONE  # who read us has gone, and has what it wanted
+        return EXIT_DONE  # the reader has gone, as `head` does
     except EventctlError as error:
         complain(str(error))
         return error.exit_code

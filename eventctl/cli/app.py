@@ -1,8 +1,9 @@
-"""The commands as click knows them: which there are, and what its exceptions mean."""
+"""The list of commands for click, and the handling of its exceptions."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from importlib import import_module
 
@@ -15,7 +16,8 @@ from eventctl.format.messages import complain
 from eventctl.format.text import did_you_mean, printable
 
 _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
-"""What refuses an events.toml with any mistake in it: they run handlers, or judge the whole."""
+"""The commands that refuse an events.toml with any mistake: they run handlers, or check
+everything."""
 
 
 COMMANDS: dict[str, dict[str, str]] = {
@@ -49,25 +51,52 @@ COMMANDS: dict[str, dict[str, str]] = {
         "completion": "Print the completion script for a shell.",
     },
 }
-"""The commands by task, each with its help in one line, so that listing them imports
-none of them. Each is `command` in the file of its name."""
+"""The commands by task, each with its one-line help, so that listing them imports none. Each is
+`command` in the file with its name."""
 
 
 _ELSEWHERE = {
-    "retry": "replay",
-    "requeue": "replay",
-    "status": "list, or eventctl stats",
-    "logs": "show",
-    "inspect": "show",
-    "dead": "list --status failed",
-    "failed": "list --status failed",
-    "publish": "emit",
-    "send": "emit",
-    "run": "sweep",
-    "worker": "sweep",
-    "purge": "prune",
+    "--help": ("help",),
+    "--version": ("version",),
+    "ack": ("mute", "silence"),
+    "alerts": ("errors", "incidents"),
+    "cancel": ("abort", "drop", "kill"),
+    "check": ("health", "ping"),
+    "crontab --install": ("install", "schedule"),
+    "doctor": ("config", "diagnose", "validate", "verify"),
+    "emit": ("add", "enqueue", "publish", "send"),
+    "init": ("create", "new"),
+    "list": ("events", "ls", "ps"),
+    "list --status failed": ("dead", "failed", "failures"),
+    "list --watch": ("follow", "watch"),
+    "list, or eventctl stats": ("status",),
+    "pause": ("disable", "stop"),
+    "prune": ("clean", "delete", "purge"),
+    "replay": ("redo", "requeue", "rerun", "resend", "retry"),
+    "resume": ("enable", "unpause"),
+    "show": ("describe", "get", "inspect", "logs", "log"),
+    "sweep": ("process", "run", "work", "worker"),
 }
-"""What other tools call our commands."""
+"""What other tools call these commands, by our word."""
+
+
+def _config_too(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.find_root().params["config"] = value
+        if isinstance(context.obj, Context):  # it is none while a shell completes
+            context.obj.option = value
+
+
+_CONFIG_TOO = click.Option(
+    ["--config"],
+    metavar="FILE",
+    type=click.Path(),
+    callback=_config_too,
+    expose_value=False,
+    is_eager=True,
+    hidden=True,
+)
+"""--config after the command, where a person adds it to the line that has just failed."""
 
 
 class Commands(click.Group):
@@ -81,6 +110,9 @@ class Commands(click.Group):
             return None
         command = import_module(f"eventctl.cli.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
+        for each in (command, *getattr(command, "commands", {}).values()):
+            if _CONFIG_TOO not in each.params:
+                each.params.append(_CONFIG_TOO)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -94,10 +126,19 @@ class Commands(click.Group):
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in self.list_commands(ctx):
             hint = did_you_mean(name, self.list_commands(ctx))
-            if meant := _ELSEWHERE.get(name):
-                hint = f"use eventctl {meant}"
+            for meant, words in _ELSEWHERE.items():
+                if name.lower() in words:
+                    hint = f"use eventctl {meant}"
             ctx.fail(f"no such command {name!r}: {hint or 'see eventctl --help'}")
         return super().resolve_command(ctx, args)
+
+
+def _version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value and not context.resilient_parsing:
+        from eventctl.cli import version  # lazy: a sweep has no need of it
+
+        version.show()
+        context.exit()
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,10 +146,17 @@ class Commands(click.Group):
     "--config",
     metavar="FILE",
     type=click.Path(),
-    help="The events.toml to use. Default: $EVENTCTL_CONFIG, ./events.toml,"
-    " ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
+    help="The events.toml to use; may also follow the command. Default: $EVENTCTL_CONFIG,"
+    " ./events.toml, ~/.config/eventctl/events.toml, /etc/eventctl/events.toml.",
 )
-@click.version_option(package_name="eventctl", message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the versions of eventctl and of what it runs on, and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context, config: str | None) -> None:
     """Record events, run their handlers, and retry failed ones.
@@ -140,13 +188,13 @@ def main(arguments: list[str]) -> int:
         complain(_one_line(error))
         return error.exit_code
     except SystemExit:
-        return EXIT_DONE  # click's own answer to a reader that has gone
+        return EXIT_DONE  # click's reaction to a closed reader
     except click.Abort:
         raise KeyboardInterrupt from None
 
 
 def _one_line(error: click.ClickException) -> str:
-    """Return what is wrong with a command line, and where its help is."""
+    """Return the mistake in a command line, and where to find help."""
     words = printable(" ".join(error.format_message().split())).rstrip(".")
     words = words[:1].lower() + words[1:]
     context = error.ctx if isinstance(error, click.UsageError) else None
@@ -154,4 +202,6 @@ def _one_line(error: click.ClickException) -> str:
         return words
     if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
         words += "; to pass it as an ARG, put -- before the ARGs"
+    if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
+        return f"{words}; for one event, use eventctl show {extra[1]}"
     return words if "--help" in words else f"{words} (see {context.command_path} --help)"

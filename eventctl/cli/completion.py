@@ -1,7 +1,7 @@
-"""Shell completion, by click's own machinery: our names and ids, and a time limit.
+"""Shell completion, with click's machinery, our names and ids, and a time limit.
 
-What cannot be had quickly, or not at all, is not completed: nothing may be written into
-the line that somebody is typing, and nothing may be made.
+What is not available quickly is not completed: completion must not print into the line that
+somebody is typing, and must create nothing.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 VARIABLE = "_EVENTCTL_COMPLETE"
 
 _PATIENCE = 2.0
-"""Seconds after which Tab has no answer."""
+"""Seconds after which Tab completes nothing."""
 
 _SHOWN = 50
-"""How many ids are offered."""
+"""The most ids that are offered."""
 
 _WIDTH = 60
-"""Letters of what an incident is about."""
+"""The most letters of an incident's description."""
 
-# Unlike click's own: bash's words, which end at each : and =, are put together again.
+# Unlike click's own script, this rejoins bash's words, which end at each : and =.
 _BASH = """\
 %(complete_func)s() {
     local kind value
@@ -56,11 +56,11 @@ Items = list["CompletionItem[str]"]
 
 
 def answer(cli: click.Command) -> int:
-    """Print what completes the line that the environment describes; return the exit code."""
+    """Print the completions for the line in the environment; return the exit code."""
     shell, _, what = os.environ[VARIABLE].partition("_")
     if shell not in SHELLS or what != "complete":
         return 1
-    # A store that hangs, in C code too, must not hang the shell.
+    # A hanging store, even in C code, must not hang the shell.
     limit = threading.Timer(_PATIENCE, os._exit, (0,))
     limit.daemon = True
     limit.start()
@@ -104,7 +104,7 @@ def statuses(context: click.Context, parameter: click.Parameter, incomplete: str
 
 
 def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the id of an event: the newest, those that failed first."""
+    """Complete the id of an event: the newest ones, failed ones first."""
     from eventctl.cli.output.formats import iso, status_name  # lazy: few runs need it
     from eventctl.store.queries.events import newest
 
@@ -134,11 +134,11 @@ def incidents(context: click.Context, parameter: click.Parameter, incomplete: st
 
 
 def _store(context: click.Context) -> AbstractContextManager[Database | None]:
-    """Return the store, or None in its place where there is none yet: to open it would make it."""
+    """Yield the store, or None if it does not exist yet, since opening it would create it."""
     from eventctl.store.connect import database  # lazy: few runs need it
 
     store = _config(context).store
-    if store.sqlite and not store.sqlite.exists():
+    if store.sqlite and not os.path.exists(store.sqlite):
         return nullcontext()
     return database(store._replace(timeout=_PATIENCE / 2))
 
@@ -164,13 +164,13 @@ class _Completer(ShellComplete):
 
 
 class _Bash(_Completer):
-    """Bash replaces what follows the last : or = of a word, to the letter."""
+    """Bash replaces the text after the last : or = of a word."""
 
     name = "bash"
     source_template = _BASH
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        # The mark keeps an empty last word, and a space that is escaped or quoted.
+        # The mark keeps an empty last word, and an escaped or quoted space.
         lexer = shlex.shlex(f"{os.environ['COMP_LINE']}\x1f", posix=True)
         lexer.whitespace_split, lexer.commenters = True, ""
         words: list[str] = []

@@ -1,11 +1,9 @@
-"""What every command is given: the configuration, and the store, once they are needed."""
+"""The context of every command: the configuration and the store, opened when needed."""
 
 from __future__ import annotations
 
 import os
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from eventctl import config as configuration
 from eventctl.config import Needs
@@ -13,6 +11,7 @@ from eventctl.config.model import Config
 from eventctl.errors import ConfigError
 from eventctl.format.messages import complain
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.store.database import Database
 
@@ -21,30 +20,32 @@ class Context:
     """One command line's context; click hands it on as `ctx.obj`."""
 
     def __init__(self, config: str | None, needs: Needs = Needs.TO_RECORD) -> None:
-        self._option = config
+        self.option = config
+        """The value of --config."""
         self._needs = needs
 
     @cached_property
     def config(self) -> Config:
-        """The configuration, read when it is first asked for. Raises ConfigError.
+        """The configuration, read when first used.
 
-        A mistake in a part that is not needed to record events is named, and stops nothing.
+        Raises ConfigError. A mistake in a part that recording does not need is reported, and stops
+        nothing.
         """
-        config = configuration.load(configuration.find(self._option), self._needs)
+        config = configuration.load(configuration.find(self.option), self._needs)
         if config.mistakes:
             first, *others = config.mistakes
             more = f" (and {len(others)} more: see eventctl doctor)" if others else ""
             complain(f"{first}{more}")
-        if os.isatty(2):  # cron would mail it each minute
+        if os.isatty(2):  # cron would mail it every minute
             for line in configuration.concerns(config.path):
                 complain(line)
         return config
 
     @cached_property
-    def path(self) -> Path | None:
-        """The path of events.toml; None where there is none."""
+    def path(self) -> str | None:
+        """The path of events.toml; None if there is none."""
         try:
-            return configuration.find(self._option)
+            return configuration.find(self.option)
         except ConfigError:
             return None
 
@@ -56,7 +57,7 @@ class Context:
 
     @property
     def prog(self) -> str:
-        """How a person calls eventctl with this configuration again."""
+        """The command that calls eventctl with this configuration."""
         import shlex  # lazy: few runs need it
 
-        return f"eventctl --config {shlex.quote(str(self.config.path))}"
+        return f"eventctl --config {shlex.quote(self.config.path)}"

@@ -1,8 +1,8 @@
 """emit without click: start-up is most of what an emit costs.
 
-Only what is plain on the command line is read here. All else (help, mistakes, --batch, other
-commands) is click's, which reads what is plain in the same way: a test compares the two.
-Both end in `emit`, which records the event, runs its handlers, and prints.
+Only simple command lines are parsed here. Click handles everything else (help, mistakes, --batch,
+other commands), and parses simple lines in the same way: a test compares the two. Both call
+`emit`, which records the event, runs its handlers, and prints.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any, NamedTuple
 
 from eventctl.cli.context import Context
 from eventctl.config import parse_duration
@@ -27,8 +26,12 @@ from eventctl.errors import (
 from eventctl.format.messages import complain, is_ready, last_words
 from eventctl.format.text import printable
 from eventctl.intake import validation
-from eventctl.models import NewEvent, Outcome, Recorded, Result, State, Verdict
+from eventctl.models import NamedTuple, NewEvent, Outcome, Recorded, Result, State, Verdict
 from eventctl.run import emit as run
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 _FLAGS = {
     "--defer": "defer",
@@ -41,14 +44,14 @@ _VALUES = {"--json": "json_args", "--key": "key", "--delay": "delay"}
 
 
 class Asked(NamedTuple):
-    """What `emit` was asked for: --config, and the arguments of `emit`."""
+    """A parsed command line: --config, and the arguments of `emit`."""
 
     config: str | None
     options: dict[str, Any]
 
 
 def parse(arguments: list[str]) -> Asked | None:
-    """Return what an `emit` is asked for; None where click has to look at it."""
+    """Return a parsed `emit`; None to leave the line to click."""
     if "_EVENTCTL_COMPLETE" in os.environ:
         return None
     words = iter(arguments)
@@ -138,14 +141,16 @@ def emit(
             config, event, emission.on_recorded, emission.on_result, emission.warn
         ):
             return 128 + signal
-        # Where the store or the host has just failed, nobody waits for it once more.
+        # Do not wait again for a store or host that has just failed.
         words = "" if emission.warned else run.stalled(config)
     except TooLarge:
-        raise  # it would be held in the spool for good
+        raise  # it would be held in the spool forever
     except Exception as error:  # noqa: BLE001 - whatever was refused, the event is kept
         if emission.id is None:
             return _keep(context, config, event, error, later)
-        complain(f"{run.reason(error)}; event {emission.id} is recorded: the sweep has the rest")
+        complain(
+            f"{run.reason(error)}; event {emission.id} is recorded: the sweep runs its handlers"
+        )
         return EXIT_DONE
     if words:
         complain(words)
@@ -160,7 +165,7 @@ def _stdin() -> str:
 
 
 def seconds(delay: str | None) -> float:
-    """Return what --delay says, in seconds."""
+    """Return --delay in seconds."""
     try:
         return parse_duration(delay) if delay is not None else 0.0
     except ValueError as error:
@@ -168,7 +173,7 @@ def seconds(delay: str | None) -> float:
 
 
 class _Emission:
-    """One emit, and what is printed of it: the id on stdout, words on stderr."""
+    """One emit, and its output: the id on stdout, messages on stderr."""
 
     def __init__(self, quiet: bool, *, runs: bool) -> None:
         self._quiet = quiet
@@ -181,7 +186,7 @@ class _Emission:
         self.id = recorded.id
         if not self._quiet:
             try:
-                # At once: whoever reads it may count on the event, whatever comes now.
+                # At once: its reader may rely on the event, whatever happens now.
                 if self._runs and not is_ready(1):
                     raise OutputError("nobody reads stdout")
                 sys.stdout.write(f"{recorded.id}\n")
@@ -200,7 +205,7 @@ class _Emission:
         if result.outcome == Outcome.SUCCEEDED:
             return
         self.failed = True
-        # Why one was not started concerns all of them: it has a line of its own.
+        # The reason that one was not started applies to all: it is printed once.
         if not self._quiet and result.outcome != Outcome.NOT_STARTED:
             delivery = result.delivery
             what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"
@@ -228,11 +233,11 @@ def _keep(
 
 
 def print_no_more() -> None:
-    """Let what is printed from now on go nowhere."""
+    """Discard what is printed from now on."""
     null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
     os.dup2(null, 1)
     os.close(null)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # without what it holds still
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # without its buffered data
 
 
 def _next(verdict: Verdict) -> str:
@@ -240,7 +245,8 @@ def _next(verdict: Verdict) -> str:
         return "it is given up (see eventctl replay)"
     if verdict.reason:
         return f"it is held: {verdict.reason}"
-    seconds = verdict.delay / 1000
-    return (
-        f"the sweep runs it again in {seconds:.0f} s" if seconds >= 1 else "the sweep runs it again"
-    )
+    if verdict.delay < 1000:
+        return "the sweep runs it again"
+    from eventctl.format.time import span  # lazy: most emits succeed
+
+    return f"the sweep runs it again in {span(round(verdict.delay, -3))}"

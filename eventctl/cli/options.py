@@ -1,4 +1,4 @@
-"""The types and options that commands share: durations, and what selects events."""
+"""Types and options that commands share: durations, and the selection of events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from eventctl.cli import completion
 from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
+from eventctl.format.text import did_you_mean
 from eventctl.models import Status
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 Moment = Callable[[int], int]
-"""Gives a time in milliseconds since 1970, UTC, from what the time is now."""
+"""Returns a time in milliseconds since 1970, UTC, given the time now."""
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
     """A duration such as 1h30m, as a float of seconds.
 
-    `words` are accepted besides, each with its own value; `minimum` is in seconds.
+    `words` are accepted too, each with its value; `minimum` is in seconds.
     """
 
     name = "duration"
@@ -55,17 +56,20 @@ DURATION = Duration()
 def _statuses(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
 ) -> tuple[Status, ...]:
-    """Read statuses, each by its name or number."""
+    """Parse statuses by name or number."""
     by_word = {word: s for s in Status for word in (s.name.lower(), str(int(s)))}
     for value in values:
         if value.lower() not in by_word:
             known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
-            raise click.BadParameter(f"{value!r} is no status; there are {known}")
+            meant = did_you_mean(value, [status.name.lower() for status in Status])
+            raise click.BadParameter(
+                f"{value!r} is not a status: {meant or f'the statuses are {known}'}"
+            )
     return tuple(by_word[value.lower()] for value in values)
 
 
 def moment(context: click.Context, option: click.Parameter, value: str | None) -> Moment | None:
-    """Read a duration back from now, or a date and time."""
+    """Parse a duration before now, or a date and time."""
     if value is None:
         return None
     try:
@@ -74,7 +78,7 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
         at = _date(value)
         if at is None:
             raise click.BadParameter(
-                f"{value!r} is neither a duration back from now, such as 2h or 1h30m,"
+                f"{value!r} is neither a time before now, such as 2h or 1h30m,"
                 " nor a date and time, such as 2026-11-23T01:11"
             ) from None
         return lambda now: at
@@ -82,7 +86,7 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
 
 
 def name(context: click.Context, option: click.Parameter, value: str) -> str:
-    """Check that a name, id or key is text that can be looked for in the store."""
+    """Check that a name, id or key is text that the store can search for."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -156,8 +160,10 @@ def selection(
     since: Moment | None,
     until: Moment | None,
 ) -> Selection:
-    """Return what the options select. `now` is the database's, in milliseconds since 1970."""
-    from eventctl.store.queries.events import Selection  # lazy: a sweep has no need of peewee
+    """Return the selection of the options. `now` is the database's time, in milliseconds since
+    1970.
+    """
+    from eventctl.store.queries.events import Selection  # lazy: a sweep does not need peewee
 
     return Selection(
         statuses=tuple(int(status) for status in statuses),

@@ -11,26 +11,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store.incidents import OUTAGE
+from eventctl.store.pauses import Kind
 
 if TYPE_CHECKING:
+    from eventctl.config.model import Config
     from eventctl.run.plan import PlanRow
     from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import Selection
 
 MOST_SHOWN = 10
-"""How many of a kind are shown one by one."""
+"""How many of a kind are listed one by one."""
 
 _SHORTEST = 4
-"""Letters of an incident's id that must be typed at least."""
+"""The fewest letters of an incident's id to type."""
 
 
 def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit: int) -> None:
-    """Refuse a command that names nothing, or names it in two ways. Raises UsageError."""
+    """Refuse a command that selects nothing, or selects in two ways. Raises UsageError."""
     others = [name for name, value in chosen.items() if value and name != "handlers"]
     if ids and (others or limit):
         raise UsageError(
@@ -46,12 +49,16 @@ def check_asked(command: str, ids: Sequence[str], chosen: dict[str, Any], limit:
 _DOES = {"replay": "run", "cancel": "be cancelled"}
 
 
-def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> Selection:
-    """Return which events are meant. Raises UsageError where an id or key is not there."""
+def selected(
+    config: Config, database: Database, ids: Sequence[str], chosen: dict[str, Any]
+) -> Selection:
+    """Return the selected events. Raises UsageError if an id, key or name does not exist."""
     from eventctl.cli.options import selection  # lazy: few runs need it
     from eventctl.store import claims
     from eventctl.store.queries import events
 
+    names.require(config, Kind.EVENT, chosen["events"], database)
+    names.require(config, Kind.HANDLER, chosen["handlers"], database)
     typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
     wanted = selection(claims.now(database), **chosen)
     if typed:
@@ -61,7 +68,8 @@ def selected(database: Database, ids: Sequence[str], chosen: dict[str, Any]) -> 
     known = events.ids_of(database, ids)
     unknown = [each for each in ids if each not in known]
     if unknown:
-        raise UsageError(f"no event has the id or key {', '.join(map(repr, unknown[:5]))}")
+        several = ", ".join(map(repr, unknown[:5]))
+        raise UsageError(f"no event has the id or key {several}; to list them: eventctl list")
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
 
 
@@ -70,23 +78,23 @@ def _of_incident(wanted: Selection, incident: Incident) -> Selection:
         raise UsageError("--handler cannot be used with --incident")
     if is_down(incident):
         return replace(wanted, **behind(incident))
-    # What is late is the event as a whole. An event has no two deliveries to one handler.
+    # An event is late as a whole. An event has no two deliveries to one handler.
     handlers = () if incident.kind == "late" else (incident.handler,)
     return replace(wanted, incident=incident.id, handlers=handlers)
 
 
 def is_down(incident: Incident) -> bool:
-    """Return whether an incident is an outage that lasts."""
+    """Return whether an incident is an open outage."""
     return incident.kind == OUTAGE and incident.is_open
 
 
 def behind(incident: Incident) -> dict[str, Any]:
-    """Return, as a part of a selection, the events whose deliveries wait behind an outage."""
+    """Return the part of a selection for events whose deliveries wait behind an outage."""
     return {"waiting": True, "handlers": (incident.handler,)}
 
 
 def why_none(database: Database, typed: str) -> str:
-    """Return, to be added to a line that nothing was found, why the incident `typed` has none."""
+    """Return why the incident `typed` has no such delivery, to append to a message."""
     if not typed:
         return ""
     incident = find_incident(database, typed)
@@ -101,7 +109,7 @@ def why_none(database: Database, typed: str) -> str:
 
 
 def find_incident(database: Database, typed: str) -> Incident:
-    """Return the incident with this id, or whose id alone begins with it. Raises UsageError."""
+    """Return the incident with this id or unambiguous prefix. Raises UsageError."""
     from eventctl.store.queries import incidents  # lazy: few runs need it
 
     seen = "to list them: eventctl alerts --all"
@@ -116,12 +124,12 @@ def find_incident(database: Database, typed: str) -> Incident:
 
 
 def deliveries(count: int) -> str:
-    """Return so many deliveries in words."""
+    """Return a number of deliveries in words."""
     return "1 delivery" if count == 1 else f"{count:,} deliveries"
 
 
 def events(count: int) -> str:
-    """Return so many events in words."""
+    """Return a number of events in words."""
     return "1 event" if count == 1 else f"{count:,} events"
 
 
@@ -131,18 +139,18 @@ def both(rows: Sequence[PlanRow]) -> str:
 
 
 def moved_on(missed: int) -> str:
-    """Return in words that some were not any more as they had been planned."""
+    """Return in words that some had changed since they were planned."""
     return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
-    """Return, in words, with how many nothing is done, and why."""
+    """Return in words how many are left alone, and why."""
     left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
 
 
 def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
-    """Name the given events that have no delivery for this, and say why."""
+    """List the given events without a matching delivery, and why."""
     active = {row.delivery.event_id for row in rows if row.acts}
     idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
     for row in rows:
@@ -155,7 +163,7 @@ def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
 
 
 def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
-    """Name deliveries that nothing was done with: the first of them, and how many more."""
+    """List the first deliveries that were left alone, and count the others."""
     for row in rows[:MOST_SHOWN]:
         delivery = row.delivery
         name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
@@ -165,7 +173,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
 
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
-    """Name what is paused among these deliveries, given as event and handler names."""
+    """List the pauses that affect these deliveries, given as event and handler names."""
     from eventctl.store.queries import operations  # lazy: few runs need it
 
     pauses = operations.Pauses(database)
@@ -174,9 +182,9 @@ def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
 
 
 def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
-    """Ask where it is about more than one delivery, and return the answer.
+    """Ask for confirmation for more than one delivery, and return the answer.
 
-    Raises UsageError where there is nobody to ask.
+    Raises UsageError if there is nobody to ask.
     """
     counts = Counter((row.delivery.handler, row.event) for row in rows)
     lines = [

@@ -1,18 +1,21 @@
-"""The standard streams as the commands find them: open, and with failures that are named."""
+"""Prepare the standard streams: open, and with distinct errors."""
 
 from __future__ import annotations
 
 import io
 import os
 import sys
-from typing import Any
 
 from eventctl.errors import OutputError
 from eventctl.format import messages
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
 
 class _Stdout(io.TextIOWrapper):
-    """stdout, whose failures differ from all others. A pipe whose reader has gone is none."""
+    """stdout, whose errors have their own class, except for a pipe without a reader."""
 
     def write(self, text: str) -> int:
         try:
@@ -36,7 +39,7 @@ def _failed(error: OSError) -> Exception:
 def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
     settings: dict[str, Any] = {
         "encoding": stdout.encoding,
-        # What the terminal's charset has not got is shown escaped, and ends no command.
+        # A character that the terminal's charset lacks is escaped, and fails no command.
         "errors": "backslashreplace" if stdout.errors == "strict" else stdout.errors,
         "line_buffering": stdout.line_buffering,
         "write_through": stdout.write_through,
@@ -45,8 +48,8 @@ def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
 
 
 def _open_what_is_closed() -> None:
-    """Put /dev/null where our caller has closed stdin, stdout or stderr: what is opened
-    next would come to stand there, and be taken for it. To write to stdout is an error still.
+    """Open /dev/null for stdin, stdout or stderr if our caller has closed it: otherwise the next
+    opened file would take its place. Writing to stdout is still an error.
     """
     for fd in (0, 1, 2):
         try:
@@ -58,7 +61,7 @@ def _open_what_is_closed() -> None:
 
 
 def prepare() -> None:
-    """Make the standard streams fit for use."""
+    """Prepare the standard streams."""
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_what_is_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
@@ -26,10 +26,11 @@ _OPTIONS = {
 
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
+SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
+def read(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
     """Return what the [[alerts]] tables say, and note every mistake in them.
 
     `private` says that only its owner can read the file, so that it may hold secrets.
@@ -49,7 +50,7 @@ def read(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
 
 
 def _channel(table: TableReader) -> str | None:
-    """Return the one key that names a channel; note none, two, and a slip of one."""
+    """Return the one key that names a channel; note none, two, or a misspelt one."""
     found = [name for name in table if name in CHANNELS]
     if len(found) == 1:
         return found[0]
@@ -60,15 +61,15 @@ def _channel(table: TableReader) -> str | None:
     known = (*CHANNELS, *_OPTIONS, "on", "again_after", "repeat", "name")
     slips = [(name, hint) for name in table if name not in known and (hint := near(name, known))]
     for name, hint in slips:
-        table.mistake(name, "is no channel", hint)
+        table.mistake(name, "is not a channel", hint)
     if not slips:
-        wrong = f"has no channel; there are {', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
+        wrong = f"has no channel; the channels are {', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
         table.mistakes.add(table.key, wrong, 'add one, such as mail = ["ops@example.com"]')
     return None
 
 
 def _name(table: TableReader, channel: str, taken: set[str]) -> str:
-    """Return what the channel is called: as it says, else its word, numbered where it repeats."""
+    """Return the channel's name: as configured, else its type, numbered if it repeats."""
     said = table.text("name")
     if said is None:
         number, name = 1, channel
@@ -84,7 +85,7 @@ def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: TableReader, channel: str, folder: Path, private: bool, name: str) -> Alert:
+def _read(table: TableReader, channel: str, folder: str, private: bool, name: str) -> Alert:
     to = _to(table, channel, private)
     secret = table.secret("secret", private) or table.secret("api_key", private)
     said = given(
@@ -96,12 +97,34 @@ def _read(table: TableReader, channel: str, folder: Path, private: bool, name: s
     ca_file = table.path("ca_file", folder)
     for key, channels in _OPTIONS.items():
         if key in table and channel not in channels:
-            fix = "take it out" if channel != "mail" else "[report] says how mail is sent"
-            table.mistake(key, f"is of no use to {channel}", fix)
+            fix = "remove it" if channel != "mail" else "set it in [report] instead"
+            table.mistake(key, f"has no effect with {channel}", fix)
     if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
+    if secret and channel == "webhook":
+        try:
+            webhook_key(secret)
+        except ValueError as error:
+            table.mistake("secret", str(error), SECRET_FORM)
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
+
+
+def webhook_key(secret: str) -> bytes:
+    """Return the key that a secret holds, as the libraries of Standard Webhooks read it: in base64,
+    mostly with "whsec_" before it.
+
+    Raises:
+        ValueError: it is not base64.
+    """
+    coded = secret.removeprefix("whsec_").rstrip("=")
+    try:
+        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError('is not "whsec_" and base64')
+    return key
 
 
 def _on(table: TableReader) -> tuple[str, ...] | None:
@@ -109,23 +132,23 @@ def _on(table: TableReader) -> tuple[str, ...] | None:
     if kinds is None:
         return None
     if not kinds:
-        table.mistake("on", "names nothing", f"{_ON_FORM}, or take it out")
+        table.mistake("on", "names nothing", f"{_ON_FORM}, or remove it")
     for kind in kinds:
         if kind not in _KINDS:
             known = f"there are {', '.join(_KINDS[:-1])} and {_KINDS[-1]}"
-            wrong = f"{table.shown('on', kind)} is no kind of incident"
+            wrong = f"{table.shown('on', kind)} is not a kind of incident"
             table.mistake("on", wrong, near(kind, _KINDS) or known)
     if kinds == ["resolved"]:
-        fix = 'add what it is the end of, such as "exhausted"'
-        table.mistake("on", '"resolved" alone has nothing to be the end of', fix)
+        fix = 'add the kinds whose end it reports, such as "exhausted"'
+        table.mistake("on", '"resolved" alone reports nothing', fix)
     return tuple(kinds)
 
 
 def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...]:
-    """Return what the channel's own key says."""
+    """Return the value of the channel's own key."""
     if channel in _FLAGS:
         if table.flag(channel) is False:
-            table.mistake(channel, "is false", "write true, or take the whole table out")
+            table.mistake(channel, "is false", "write true, or remove the whole table")
         return ""
     if channel == "mail":
         addresses = table.addresses("mail")
@@ -135,14 +158,14 @@ def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...
     if channel == "command":
         argv = table.texts("command", _COMMAND_FORM)
         if argv is not None and not (argv and argv[0].startswith("/")):
-            wrong = "does not begin with the whole path of a program"
+            wrong = "does not begin with a program's absolute path"
             table.mistake("command", wrong, _COMMAND_FORM)
         return tuple(argv or ())
     return _url(table, channel, private)
 
 
 def _url(table: TableReader, channel: str, private: bool) -> str:
-    """Return a channel's URL. None of it is ever shown: it may hold a secret."""
+    """Return a channel's URL. No part of it is ever shown: it may hold a secret."""
     if table.is_deferred(channel):
         return Secret("")
     url = table.text(channel)
@@ -151,7 +174,7 @@ def _url(table: TableReader, channel: str, private: bool) -> str:
     try:
         if channel == "apprise":
             if "://" not in url:
-                raise UrlError("is no URL that apprise knows", "write it as json://host/path")
+                raise UrlError("is not a URL that Apprise knows", "write it as json://host/path")
             is_secret = True
         else:
             parts = parse_http(url)
@@ -162,7 +185,7 @@ def _url(table: TableReader, channel: str, private: bool) -> str:
         table.mistake(channel, error.wrong, error.fix)
         return ""
     if is_secret and not private and not names_in(str(table.raw(channel))):
-        fix = f'write "${{{channel.upper()}_URL}}" in its place, or chmod 600 this file'
+        fix = f'write "${{{channel.upper()}_URL}}" instead, or chmod 600 this file'
         wrong = "may hold a secret, and others can read this file"
         table.mistake(channel, wrong, fix)
     return Secret(url)

@@ -4,9 +4,9 @@
     DB_PASSWORD=s3cret
     SLACK_WEBHOOK_URL="https://hooks.slack.com/services/…"
 
-A line that begins with # or ; is a comment. Quotes around a whole value are taken off, and in
-double quotes a backslash stands before a quote, a backslash, a $ or a backtick. No other
-character means anything: nothing is expanded, and nothing is run.
+A line that begins with # or ; is a comment. Quotes around a whole value are removed; in double
+quotes, a backslash escapes a quote, a backslash, a $ or a backtick. No other character is
+special: nothing is expanded or run.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import errno
 import os
 import re
 import stat
-from pathlib import Path
 
 from eventctl.config import permissions
 from eventctl.config.variables import EnvFileError
@@ -24,24 +23,24 @@ from eventctl.errors import ConfigError
 _ESCAPED = re.compile(r'\\(["\\$`])')
 
 
-def read(path: Path, *, required: bool) -> dict[str, str]:
+def read(path: str, *, required: bool) -> dict[str, str]:
     """Return the variables of the file at `path`; none where it is missing and not `required`.
 
     Raises:
-        EnvFileError: it cannot be read, others can read it, or a line is no KEY=VALUE. Its
-            text holds nothing of the file: that may be a secret.
+        EnvFileError: it cannot be read, others can read it, or a line is not KEY=VALUE. Its text
+        quotes nothing from the file, which holds secrets.
     """
     try:
-        # Not a FIFO, at which we would wait.
+        # A FIFO would make us wait.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, "it is no plain file")
+                raise OSError(errno.EINVAL, "it is not a regular file")
             _refuse_exposed(path, status)
             content = file.read()
     except FileNotFoundError:
         if required:
-            raise EnvFileError(f"{path} is missing", "write it, or take env_file out") from None
+            raise EnvFileError(f"{path} is missing", "write it, or remove env_file") from None
         return {}
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -51,14 +50,14 @@ def read(path: Path, *, required: bool) -> dict[str, str]:
     return _parsed(path, content)
 
 
-def exposed(path: Path, status: os.stat_result) -> tuple[str, str] | None:
-    """Return what is wrong with a file's rights, and how to fix it; None where it is private."""
+def exposed(path: str, status: os.stat_result) -> tuple[str, str] | None:
+    """Return what is wrong with a file's permissions, and the fix; None if it is private."""
     if status.st_mode & 0o007:
         return f"{path} holds secrets, and others can read or write it", f"chmod o-rwx {path}"
     return None
 
 
-def _refuse_exposed(path: Path, status: os.stat_result) -> None:
+def _refuse_exposed(path: str, status: os.stat_result) -> None:
     if found := exposed(path, status):
         raise EnvFileError(*found)
     try:
@@ -68,7 +67,7 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
         raise EnvFileError(wrong, fix) from None
 
 
-def _parsed(path: Path, content: bytes) -> dict[str, str]:
+def _parsed(path: str, content: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
         try:

@@ -1,8 +1,6 @@
-"""[defaults], [handlers] and [events]: who reacts to what, and how patiently."""
+"""[defaults], [handlers] and [events]: which handlers react to which events."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 from eventctl.config.model import EventConfig, Handler, Retry
 from eventctl.config.values import TableReader, given, near, quoted
@@ -12,7 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 LONGEST_NAME = 191
-"""What a unique index holds of a column of utf8mb4, on every MySQL there is."""
+"""The most characters of utf8mb4 that a unique index takes on every MySQL."""
 
 _CALL_FORM = 'write "module:callable", such as "shop.mail:welcome"'
 _HANDLER_FORM = 'write "module:callable", or a table such as { command = ["/usr/bin/draw"] }'
@@ -38,8 +36,9 @@ class _Handlers:
         retry: dict[str, Any] | None = None,
         transactional: bool = False,
         form: str | None = None,
+        log: bool = False,
     ) -> None:
-        """Make a handler, with the defaults for what it does not say itself."""
+        """Make a handler, with the defaults for all that it does not set."""
         self.own[name] = {**self.retry, **(retry or {})}
         policy = Retry(**self.own[name])
         self.made[name] = Handler(
@@ -48,11 +47,12 @@ class _Handlers:
             command,
             retry=policy,
             transactional=transactional,
+            log=log,
             **given(timeout=timeout or self.timeout, format=form),
         )
 
 
-def read(root: TableReader, folder: Path) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
+def read(root: TableReader, folder: str) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
     """Return the handlers and the events by name, and note every mistake in them."""
     handlers = _Handlers(root.table("defaults"))
     table = root.table("handlers")
@@ -68,7 +68,7 @@ def read(root: TableReader, folder: Path) -> tuple[dict[str, Handler], dict[str,
 
 
 def _read_retry(table: TableReader) -> dict[str, Any]:
-    """Return what a table's `retry` says, and no more."""
+    """Return what a table's `retry` sets, without defaults."""
     retry = table.table("retry")
     said = given(
         attempts=retry.whole("attempts", 1, 1_000_000),
@@ -81,7 +81,7 @@ def _read_retry(table: TableReader) -> dict[str, Any]:
     return said
 
 
-def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Path) -> None:
+def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: str) -> None:
     value = table.raw(name)
     if isinstance(value, str):
         handlers.add(name, _call(table, name))
@@ -97,8 +97,9 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Pa
     retry = _read_retry(own)
     transactional = own.flag("transactional")
     form = own.choice("format", ("eventctl", "cloudevents"))
-    handlers.add(name, call, command, timeout, retry, bool(transactional), form)
-    known = ("call", "command", "timeout", "retry", "transactional", "format")
+    log = bool(own.flag("log"))
+    handlers.add(name, call, command, timeout, retry, bool(transactional), form, log)
+    known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
     if _is_dotted(table, name, own, known):
         return
     own.finish()
@@ -107,11 +108,11 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: Pa
     elif "call" not in own and "command" not in own:
         table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
     elif transactional and "command" in own:
-        fix = "take it out; only a call can share the store's transaction"
-        own.mistake("transactional", "belongs to a call, and this is a command", fix)
+        fix = "remove it; only a call can share the store's transaction"
+        own.mistake("transactional", "is for a call, and this is a command", fix)
     if form == "cloudevents" and "call" in own:
-        fix = "take it out; only a command is given the event as JSON"
-        own.mistake("format", "belongs to a command, and this is a call", fix)
+        fix = "remove it; only a command is given the event as JSON"
+        own.mistake("format", "is for a command, and this is a call", fix)
 
 
 def _call(table: TableReader, name: str) -> str | None:
@@ -126,7 +127,7 @@ def _call(table: TableReader, name: str) -> str | None:
     return None
 
 
-def _command(table: TableReader, folder: Path) -> tuple[str, ...] | None:
+def _command(table: TableReader, folder: str) -> tuple[str, ...] | None:
     """Return the argv; a program with a / in its path is relative to the folder."""
     argv = table.texts("command", 'write a list such as ["/usr/bin/draw", "--fast"]')
     if argv is None:
@@ -134,7 +135,7 @@ def _command(table: TableReader, folder: Path) -> tuple[str, ...] | None:
     if not argv or not argv[0]:
         table.mistake("command", "names no program", 'write it as ["/usr/bin/draw", "--fast"]')
         return None
-    program = str(table.located("command", argv[0], folder)) if "/" in argv[0] else argv[0]
+    program = table.located("command", argv[0], folder) if "/" in argv[0] else argv[0]
     return (program, *argv[1:])
 
 
@@ -160,13 +161,13 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
         texts = table.texts(name, _HANDLERS_FORM)
     where, key = (table, name) if own is None else (own, "handlers")
     if texts == [] or (own is not None and "handlers" not in own):
-        fix = f"{_HANDLERS_FORM}, or take the event out"
+        fix = f"{_HANDLERS_FORM}, or remove the event"
         table.mistake(name, "has no handlers", fix)
     expected: dict[str, Retry] = {}
     for text in texts or ():
         if text in expected:
             shown = where.shown(key, text)
-            where.mistake(key, f"names {shown} twice", "take one of them out")
+            where.mistake(key, f"names {shown} twice", "remove one of them")
         elif _find_handler(where, key, text, handlers):
             policy = handlers.made[text].retry
             expected[text] = Retry(**{**handlers.own[text], **retry}) if retry else policy
@@ -174,16 +175,16 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
 
 
 def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) -> bool:
-    """Return whether a handler goes by this name, made on the spot for an entry point."""
+    """Return whether a handler has this name; for an entry point, make one."""
     if text in handlers.made:
         return True
     shown = table.shown(key, text)
     if not text:
-        table.mistake(key, "has an empty handler's name", "take it out")
+        table.mistake(key, "has a handler with an empty name", "remove it")
     elif ":" not in text:
         close = near(text, handlers.made) if shown.startswith('"') else ""
         fix = close or f"add it to [handlers], or {_CALL_FORM}"
-        table.mistake(key, f"{shown} is no handler of [handlers]", fix)
+        table.mistake(key, f"{shown} is not a handler in [handlers]", fix)
     elif not _is_entry_point(text) or len(text) > LONGEST_NAME:
         table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
     else:
@@ -193,17 +194,17 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
 
 
 def _check_name(table: TableReader, name: str) -> None:
-    """Note a name that the store cannot keep apart, or that looks like an option."""
+    """Note a name that the store could confuse with another, or that looks like an option."""
     if not name:
-        table.mistake(name, "is an empty name", "give it one")
+        table.mistake(name, "is an empty name", "give it a name")
     elif len(name) > LONGEST_NAME:
-        table.mistake(name, "has too long a name", f"{LONGEST_NAME} characters are the most")
+        table.mistake(name, "has a name that is too long", f"use at most {LONGEST_NAME} characters")
     elif any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
-        table.mistake(name, "has a control character in its name", "take it out")
+        table.mistake(name, "has a control character in its name", "remove it")
     elif name.startswith("-"):
         table.mistake(name, "has a name that looks like an option", "begin it with a letter")
     elif name != name.strip():
-        table.mistake(name, "has a space at an end of its name", "take it out")
+        table.mistake(name, "has a name that starts or ends with a space", "remove it")
 
 
 def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str, ...]) -> bool:
@@ -211,6 +212,6 @@ def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str
     inner = next(iter(own), None)
     if inner is None or any(key in known for key in own) or near(inner, known):
         return False
-    fix = f"put it into quotes: {quoted(f'{name}.{inner}')} = …"
-    table.mistake(name, "is a dotted name without quotes, which makes a table of it", fix)
+    fix = f"put it in quotes: {quoted(f'{name}.{inner}')} = …"
+    table.mistake(name, "is a dotted name without quotes, which TOML reads as a table", fix)
     return True

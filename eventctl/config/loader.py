@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import tomli
 
@@ -12,16 +11,17 @@ from eventctl.config.model import Config
 from eventctl.config.tables import Needs, build
 from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
+from eventctl.format.text import whole_path
 
 PLACES = ("./events.toml", "~/.config/eventctl/events.toml", "/etc/eventctl/events.toml")
-"""Where events.toml is looked for when nobody names it, the first one that is there."""
+"""Where events.toml is looked for if nobody names it; the first that exists is used."""
 
 
-def find(option: str | None = None) -> Path:
+def find(option: str | None = None) -> str:
     """Return the absolute path of the events.toml to use.
 
-    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of
-    `PLACES` that is there.
+    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of `PLACES`
+    that exists.
 
     Raises:
         ConfigError: what was named is not there, or nothing was found anywhere.
@@ -32,31 +32,32 @@ def find(option: str | None = None) -> Path:
         return _named("$EVENTCTL_CONFIG", variable)
     looked = []
     for place in PLACES:
-        path = Path(os.path.expanduser(place))
+        path = os.path.expanduser(place)
         try:
-            path.stat()
+            os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
             looked.append(place)
         except OSError as error:
             looked.append(f"{place} ({error.strerror})")
         else:
-            return path.absolute()
+            return whole_path(path, os.getcwd())
     raise ConfigError(
-        f"no events.toml, looked for at {looked[0]}, {looked[1]} and {looked[2]}; "
-        "write one (eventctl init does), or name it with --config or $EVENTCTL_CONFIG"
+        f"no events.toml at {looked[0]}, {looked[1]} or {looked[2]}; "
+        "create one with eventctl init, or name it with --config or $EVENTCTL_CONFIG"
     )
 
 
-def load(path: Path, needs: Needs = Needs.ALL) -> Config:
+def load(path: str | os.PathLike[str], needs: Needs = Needs.ALL) -> Config:
     """Return what the events.toml at `path` says.
 
-    A mistake in a part that is not needed is no error: it is a line of `Config.mistakes`.
+    A mistake in a part that is not needed is not an error: it is a line of `Config.mistakes`.
 
     Raises:
         ConfigError: it cannot be read, or has mistakes: all of them, each in one line
-            `FILE: KEY: what is wrong; how to fix it`. Or we are root, and others may
-            change it.
+            `FILE: KEY: what is wrong; how to fix it`. Or this is root, and others may change the
+            file.
     """
+    path = os.fspath(path)
     content, status = _read(path)
     permissions.check(path, status)
     try:
@@ -67,25 +68,25 @@ def load(path: Path, needs: Needs = Needs.ALL) -> Config:
     except (ValueError, RecursionError) as error:
         fix = "look for a missing quote, comma or bracket there or just before"
         raise _mistake(path, f"is not TOML: {error}", fix) from None
-    # A file that nobody but its owner can read may hold a password.
+    # A file that only its owner can read may hold a password.
     return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)
 
 
-def _named(by: str, text: str) -> Path:
+def _named(by: str, text: str) -> str:
     """Return the path that a person gave; only `load` looks into it."""
-    path = Path(os.path.expanduser(text))
+    path = os.path.expanduser(text)
     if not text:
         raise _mistake(by, "is empty", "name a file, or leave it out")
     try:
-        path.stat()
+        os.stat(path)
     except (OSError, ValueError) as error:
-        fix = "name a file that is there, or write it (eventctl init does)"
+        fix = "name an existing file, or create one with eventctl init"
         raise _mistake(by, f"{text}: {_reason(error)}", fix) from None
-    return path.absolute()
+    return whole_path(path, os.getcwd())
 
 
-def _read(path: Path) -> tuple[bytes, os.stat_result]:
-    """Return a file's content, and whose it is and who may do what with it."""
+def _read(path: str) -> tuple[bytes, os.stat_result]:
+    """Return a file's content and its status (owner and permissions)."""
     try:
         with open(path, "rb") as file:
             return file.read(), os.fstat(file.fileno())
@@ -100,7 +101,7 @@ def _reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _mistake(source: Path | str, wrong: str, fix: str) -> ConfigError:
+def _mistake(source: str, wrong: str, fix: str) -> ConfigError:
     mistakes = Mistakes(source)
     mistakes.add("", wrong, fix)
     return ConfigError(mistakes.lines)

@@ -1,17 +1,18 @@
-"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes.
-
-Named tuples: dataclasses would cost each emit some milliseconds.
+"""What events.toml says, as frozen records. Durations are in seconds, sizes in bytes, and
+paths texts: pathlib would cost each emit a tenth more.
 """
 
+from __future__ import annotations
+
+import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
 
 from eventctl.config.variables import ENV_FILE, Variables
+from eventctl.models import NamedTuple
 
 
 class Secret(str):
-    """A text that is not shown where the record that has it is printed."""
+    """A text that is hidden when the record that has it is printed."""
 
     __slots__ = ()
 
@@ -22,8 +23,8 @@ class Secret(str):
 class Retry(NamedTuple):
     """When a failed delivery is run again: `delay` × `factor`ⁿ, up to `max_delay`.
 
-    `attempts` counts all of them, the first included. `jitter` is the share by
-    which a delay is spread out in both directions, from 0 to 1.
+    `attempts` includes the first one. `jitter`, from 0 to 1, is the share by which a delay is
+    spread out in both directions.
     """
 
     attempts: int = 8
@@ -43,7 +44,9 @@ class Handler(NamedTuple):
     retry: Retry = Retry()
     transactional: bool = False
     format: str = "eventctl"
-    """What a command has on its stdin: "eventctl"'s own JSON, or "cloudevents"."""
+    """The form of a command's stdin: "eventctl"'s own JSON, or "cloudevents"."""
+    log: bool = False
+    """Whether the end of its output is kept when it succeeds as well."""
 
 
 class EventConfig(NamedTuple):
@@ -81,18 +84,18 @@ class MySQLUrl(NamedTuple):
 class Store(NamedTuple):
     """Where events are kept: `sqlite` (a file) or `mysql`, never both."""
 
-    sqlite: Path | None
+    sqlite: str | None
     mysql: MySQLUrl | None
-    state: Path
+    state: str
     """The folder of locks and spool."""
     group: str | None = None
-    read_default_file: Path | None = None
+    read_default_file: str | None = None
     timeout: float = 30.0
-    """How long one write may wait for other writers."""
+    """How long one write waits for other writers."""
     max_args: int = 1_000_000
     ssl: str = "preferred"
     """"preferred", "required" (refuse a server without TLS) or "verify" (its name too)."""
-    ssl_ca: Path | None = None
+    ssl_ca: str | None = None
     keep: float | None = None
     """How long a processed event is kept; None: for ever."""
     source: str = "/eventctl"
@@ -102,7 +105,7 @@ class Store(NamedTuple):
 class SweepConfig(NamedTuple):
     """How a sweep works."""
 
-    lock: Path
+    lock: str
     jobs: int = 1
     group_commit: float = 0.02
     """How long the first finished result may wait for others; 0 commits each one."""
@@ -124,7 +127,7 @@ KINDS = (
 """What an incident can be about: what people can be notified of, besides its end, "resolved"."""
 
 NEEDS_A_PERSON = (*(each for each in KINDS if each != "failed"), "resolved")
-"""What a channel hears of that does not say otherwise."""
+"""The default of a channel's `on`."""
 
 _HOUR, _DAY = 3600.0, 86_400.0
 
@@ -138,7 +141,9 @@ class Report(NamedTuple):
     """smtp:// (STARTTLS where it is offered) or smtps:// (TLS from the start)."""
     smtp_password: str | None = None
     sendmail: str | None = None
-    ca_file: Path | None = None
+    ca_file: str | None = None
+    helo: str | None = None
+    """By which name this host greets the mail server."""
     again_after: float = _HOUR
     repeat: float = _DAY
     print: bool = True
@@ -149,21 +154,21 @@ class Alert(NamedTuple):
     """One [[alerts]] table: a channel, and what it is notified of."""
 
     name: str
-    """What people call it, and what the store remembers it by: unique in the file."""
+    """Its name for people and in the store, unique in the file."""
     channel: str
     """The key that names it, such as "slack": the file of `eventctl.alerts.channels` that sends."""
     to: str | tuple[str, ...]
-    """What that key says: a URL, addresses or an argv. It may hold a secret."""
+    """The value of that key: a URL, addresses or an argv. It may hold a secret."""
     on: tuple[str, ...] = NEEDS_A_PERSON
     """The kinds of incidents that it is notified of."""
     again_after: float = _HOUR
     """Seconds within which an incident that goes on is not reported again."""
     repeat: float = _DAY
-    """Seconds after which one that is still open is reported again, though nothing is new."""
+    """Seconds after which an incident that is still open is reported again, even without news."""
     secret: str | None = None
     """webhook: the key of its signature. elasticsearch: its API key."""
-    ca_file: Path | None = None
-    index: str = "eventctl"  # type: ignore[assignment]  # nobody looks for a value in it
+    ca_file: str | None = None
+    index: str = "eventctl"  # type: ignore[assignment]  # no caller uses tuple's index
     """elasticsearch: the data stream or index that documents go to."""
     report: Report = Report()
     """mail: the [report] that says from whom and how it is sent."""
@@ -176,8 +181,8 @@ class Alert(NamedTuple):
 class Config(NamedTuple):
     """One events.toml, read and found without a mistake."""
 
-    path: Path
-    pythonpath: tuple[Path, ...]
+    path: str
+    pythonpath: tuple[str, ...]
     store: Store
     sweep: SweepConfig
     report: Report
@@ -187,17 +192,15 @@ class Config(NamedTuple):
     """Args that are never shown (see `eventctl.format.redact`); None: none are shown."""
     alerts: tuple[Alert, ...] = ()
     mistakes: tuple[str, ...] = ()
-    """Those in parts that are not needed to record an event; `sweep` and `doctor` refuse them."""
+    """Mistakes in parts that recording does not need; `sweep` and `doctor` refuse them."""
     can_run: bool = True
-    """Whether handlers can be run: no mistake is in what they depend on."""
-    env_file: Variables = Variables(Path(ENV_FILE))
+    """Whether handlers can be run: nothing they depend on has a mistake."""
+    env_file: Variables = Variables(ENV_FILE)
     """Where `${NAME}` is looked up: the environment, and then this file."""
 
     @property
     def channels(self) -> tuple[Alert, ...]:
-        """Where a person is notified: [report], as a channel of that name, and then each of
-        [[alerts]].
-        """
+        """The channels: [report], under that name, and then each of [[alerts]]."""
         report = self.report
         if not report.mail_to and not report.print:
             return self.alerts
@@ -212,9 +215,9 @@ class Config(NamedTuple):
         return (channel, *self.alerts)
 
     @property
-    def folder(self) -> Path:
-        """The folder that every relative path in it is relative to."""
-        return self.path.parent
+    def folder(self) -> str:
+        """The folder to which its relative paths are relative."""
+        return os.path.dirname(self.path)
 
     def retry_of(self, event: str, handler: str) -> Retry:
         """Return the retry policy of one delivery, by its event's and handler's name."""

@@ -1,11 +1,10 @@
-"""Who else may change events.toml: it names what is run, so who writes it decides what runs."""
+"""Who else may change events.toml: it names what is run, so its writer decides what runs."""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Iterator
-from pathlib import Path
 
 from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
@@ -15,7 +14,7 @@ ANYBODY = "anybody"
 _ROOT = 0
 
 
-def check(path: Path, status: os.stat_result) -> None:
+def check(path: str, status: os.stat_result) -> None:
     """Refuse to root an events.toml that others may change; `status` is the open file's.
 
     Raises:
@@ -25,51 +24,51 @@ def check(path: Path, status: os.stat_result) -> None:
         raise ConfigError(lines)
 
 
-def concerns(path: Path) -> list[str]:
+def concerns(path: str | os.PathLike[str]) -> list[str]:
     """Return a line for each way in which others may change the events.toml at `path`.
 
-    To root `load` has refused such a file; anybody else is to be warned.
+    For root, `load` refuses such a file; anybody else is warned.
     """
-    return _lines(path, path.stat())
+    return _lines(os.fspath(path), os.stat(path))
 
 
 def writers(status: os.stat_result) -> str:
     """Return who besides its owner may write to a file or folder, "" if nobody may."""
     if status.st_mode & stat.S_IWOTH:
         return ANYBODY
-    # A group of the user's own number is the user's alone: that is how Linux makes users.
+    # A group with the user's own number is the user's private group on Linux.
     is_own = status.st_gid == os.geteuid() != _ROOT
     if status.st_mode & stat.S_IWGRP and not is_own:
         return f"the group {group_name(status.st_gid)}"
     return ""
 
 
-def _lines(path: Path, status: os.stat_result) -> list[str]:
+def _lines(path: str, status: os.stat_result) -> list[str]:
     mistakes = Mistakes(path)
     for wrong, fix in _ways(path, status):
         mistakes.add("", wrong, fix)
     return mistakes.lines
 
 
-def _ways(path: Path, status: os.stat_result) -> Iterator[tuple[str, str]]:
+def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
     is_root = os.geteuid() == _ROOT
     if is_root and status.st_uid != _ROOT:
         yield (
-            f"belongs to the user {user_name(status.st_uid)}, who would say what root runs",
+            f"belongs to the user {user_name(status.st_uid)}, who could change what root runs",
             f"run eventctl as the user {user_name(status.st_uid)}, or: chown root {path}",
         )
     if who := writers(status):
         yield f"can be changed by {who}", f"chmod go-w {path}"
-    for folder in sorted({path.absolute().parent, path.resolve().parent}):
-        there = folder.stat()
-        # In a folder such as /tmp nobody can replace what belongs to another.
+    for folder in sorted({os.path.dirname(path) or ".", os.path.dirname(os.path.realpath(path))}):
+        there = os.stat(folder)
+        # In a sticky folder such as /tmp, nobody can replace another user's file.
         if (who := writers(there)) and not there.st_mode & stat.S_ISVTX:
             yield f"can be replaced by {who}, through its folder", f"chmod go-w {folder}"
 
 
 def user_name(number: int) -> str:
-    """Return a user's name, or the number where there is none."""
-    import pwd  # lazy: only who is refused or warned pays for it
+    """Return a user's name, or the number if there is none."""
+    import pwd  # lazy: only needed for a refusal or a warning
 
     try:
         return pwd.getpwuid(number).pw_name
@@ -78,7 +77,7 @@ def user_name(number: int) -> str:
 
 
 def group_name(number: int) -> str:
-    """Return a group's name, or the number where there is none."""
+    """Return a group's name, or the number if there is none."""
     import grp  # lazy: few files need it
 
     try:

@@ -1,4 +1,4 @@
-"""When a delivery is run next, or no more. Pure: no clock, no store, no chance of its own."""
+"""When a delivery is run next, if at all. Pure: no clock, no store, no randomness."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from eventctl.config.model import Retry
 from eventctl.models import Outcome, Reason, Result, State, Verdict
 
 LONGEST_WAIT = 7 * 24 * 3600 * 1000
-"""What RetryLater may add up to for one delivery, in milliseconds."""
+"""The longest total wait by RetryLater for one delivery, in milliseconds."""
 
 HOLD = 50_000
-"""After how many milliseconds a held delivery is looked at again, and a probe that failed can be
-the next one: with the next minute's sweep."""
+"""Milliseconds until a held delivery is checked again, and until a failed probe may be repeated:
+the next minute's sweep."""
 
 _PACED = 366 * 24 * 3600 * 1000
-"""Milliseconds: what is replayed with --interval, and has no attempt counted, waits less."""
+"""Milliseconds: the longest wait of a replayed delivery without attempts."""
 
 
 def backoff(policy: Retry, attempt: int, chance: float) -> int:
     """Return the delay after the `attempt`-th failure (from 1), in milliseconds.
 
-    It grows by `factor` each time, up to `max_delay`, and is spread out by `jitter`:
-    `chance`, from 0 to 1, says where in between. As in exponential backoff with
-    jitter everywhere, so that what failed together does not come back together.
+    It grows by `factor` each time, up to `max_delay`, and is spread out by `jitter`: `chance`,
+    from 0 to 1, says where in between. The jitter keeps deliveries that failed together from
+    being retried together.
     """
     try:
         delay = min(policy.max_delay, policy.delay * policy.factor ** (attempt - 1))
@@ -41,7 +41,7 @@ def longest_wait(policy: Retry, attempts: int, waited: int) -> int:
 
 
 def judge(result: Result, policy: Retry, chance: float) -> Verdict:
-    """Return what becomes of a delivery after an attempt that ended as `result` says."""
+    """Return the next state of a delivery after an attempt with this result."""
     delivery = result.delivery
     match result.outcome:
         case Outcome.SUCCEEDED:
@@ -57,7 +57,7 @@ def judge(result: Result, policy: Retry, chance: float) -> Verdict:
             if delivery.waited + wait <= LONGEST_WAIT:
                 return Verdict(State.PENDING, delay=wait, charge=0, waited=wait)
     if delivery.probe:
-        # It has asked for all that wait: the answer is about the handler, and costs it nothing.
+        # A probe asks for the handler as a whole, so it costs this delivery no attempt.
         return Verdict(State.PENDING, delay=HOLD, charge=0)
     if delivery.attempt >= policy.attempts:
         return Verdict(State.FAILED, Reason.EXHAUSTED)
@@ -65,10 +65,10 @@ def judge(result: Result, policy: Retry, chance: float) -> Verdict:
 
 
 def judge_lost(attempts: int, started: bool, policy: Retry) -> Verdict:
-    """Return what becomes of a delivery whose claimer died with it.
+    """Return the next state of a delivery whose claimer died.
 
-    It is due at once: its claimer's death was no verdict on its handler. `attempts`
-    were counted before; it is charged one more only where it may have been started.
+    It is due at once: the death of its claimer says nothing about its handler. `attempts` were
+    counted before; it is charged one more only where it may have been started.
     """
     charge = 1 if started else 0
     if attempts + charge >= policy.attempts:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from eventctl.config.model import MySQLUrl, Store, UrlError
 from eventctl.config.values import TableReader, given
 from eventctl.config.variables import literal
 
-SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
+SQLITE_FORM = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for an absolute path"
 
 _REFERENCE = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~:/?#[]@!$&'()*+,;=%"
 )
-"""What a URI reference may have in it (RFC 3986)."""
+"""The characters of a URI reference (RFC 3986)."""
 
 
-def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | None]:
+def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | None]:
     """Return what the table [store] of the file at `path` says, and its state folder, None
     where a mistake leaves that unknown; note every mistake.
 
     `private` says that only its owner can read the file, so that it may hold a password.
     """
-    folder = path.parent
+    folder = os.path.dirname(path)
     sqlite, mysql = _database(table, folder, private)
     read_default_file = table.path("read_default_file", folder)
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
@@ -31,9 +30,9 @@ def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | N
     if sqlite is not None:
         for name in ("read_default_file", "ssl", "ssl_ca"):
             if name in table:
-                table.mistake(name, "belongs to a mysql:// url", "take it out, or set url")
+                table.mistake(name, "requires a mysql:// url", "remove it, or set url")
     elif ssl_ca is not None and ssl != "verify":
-        table.mistake("ssl_ca", "is of no use without verification", 'set ssl = "verify"')
+        table.mistake("ssl_ca", 'requires ssl = "verify"', 'set ssl = "verify"')
     said = given(
         group=table.text("group"),
         timeout=table.duration("timeout"),
@@ -50,17 +49,18 @@ def read(table: TableReader, path: Path, private: bool) -> tuple[Store, Path | N
     return store, state if is_known else None
 
 
-def _default_state(path: Path, sqlite: Path | None) -> Path:
+def _default_state(path: str, sqlite: str | None) -> str:
     """Return the state folder of the file at `path`, where it names none.
 
-    It is beside that file and named after it, so that two of them in one folder have one
-    each. With a SQLite file elsewhere it is beside that, and named after it. A folder that an
-    older eventctl has made is used on, under the name that it has.
+    It is next to that file and named after it, so that two of them in one folder have one each.
+    For a SQLite file elsewhere, it is next to the SQLite file and named after it. A folder that
+    an older eventctl has made is still used, under its old name.
     """
-    former = path.with_name("eventctl.state") if sqlite is None else Path(f"{sqlite}.state")
-    if sqlite is not None and sqlite.parent != path.parent:
+    folder = os.path.dirname(path)
+    former = os.path.join(folder, "eventctl.state") if sqlite is None else f"{sqlite}.state"
+    if sqlite is not None and os.path.dirname(sqlite) != folder:
         return former
-    state = path.with_name(f"{path.stem}.state")
+    state = f"{os.path.splitext(path)[0]}.state"
     return former if not os.path.exists(state) and os.path.exists(former) else state
 
 
@@ -69,7 +69,7 @@ def _is_mysql(table: TableReader) -> bool:
 
 
 def parse_sqlite(url: str) -> str:
-    """Return the file's path in `sqlite:///PATH`, taken to the letter.
+    """Return the file's path in `sqlite:///PATH`, taken literally.
 
     Raises:
         UrlError: it names no file.
@@ -78,21 +78,28 @@ def parse_sqlite(url: str) -> str:
     if slashes != "///":
         raise UrlError("has too few slashes", SQLITE_FORM)
     if path in ("", ":memory:") or path.endswith("/"):
-        raise UrlError("names no file that could keep events", SQLITE_FORM)
+        raise UrlError("names no file", SQLITE_FORM)
     if "?" in path:
-        raise UrlError('has "?" options, and sqlite takes none', "leave out what follows the ?")
+        raise UrlError('has "?" options, which sqlite does not take', "leave them out")
     if "\n" in path:
         raise UrlError("has a line break in it", SQLITE_FORM)
     return path
 
 
-def _database(
-    table: TableReader, folder: Path, private: bool
-) -> tuple[Path | None, MySQLUrl | None]:
-    """Return the SQLite file or the MySQL URL, neither where there is a mistake."""
+def unsupported(url: str) -> UrlError:
+    """Return what is wrong with a URL of another database, or of none."""
+    scheme, there, _ = url.partition("://")
+    if there and scheme.replace("+", "").isalnum():
+        forms = "write mysql://user@host/database (MariaDB, too) or sqlite:///events.db"
+        return UrlError(f"is a {scheme}:// URL, which is not supported", forms)
+    return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+
+
+def _database(table: TableReader, folder: str, private: bool) -> tuple[str | None, MySQLUrl | None]:
+    """Return the SQLite file or the MySQL URL; neither if there is a mistake."""
     raw = table.raw("url")
     if raw is None:
-        return folder / "events.db", None
+        return os.path.join(folder, "events.db"), None
     in_mysql = isinstance(raw, str) and raw.startswith("mysql:")
     url = table.text("url", _encoded if in_mysql else str)
     if url is None:
@@ -102,7 +109,7 @@ def _database(
             return table.located("url", parse_sqlite(url), folder), None
         if url.startswith("mysql://"):
             return None, _mysql(url, str(raw), private)
-        raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+        raise unsupported(url)
     except UrlError as error:
         table.mistake("url", error.wrong, error.fix)
         return None, None
@@ -114,7 +121,7 @@ def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
     if not private and urls.password_of(literal(raw)):
         raise UrlError(
             "has a password in it, and others can read this file",
-            "write ${DB_PASSWORD} in its place, or name an option file with "
+            "write ${DB_PASSWORD} instead, or name an option file with "
             "read_default_file, or chmod 600 this file",
         )
     return urls.parse_mysql(url)
@@ -130,14 +137,14 @@ def _source(table: TableReader) -> str | None:
     source = table.text("source")
     if source is not None and not _REFERENCE.issuperset(source):
         fix = 'write one such as "/shop/db1" or "https://example.com/shop"'
-        table.mistake("source", "is no URI reference", fix)
+        table.mistake("source", "is not a URI reference", fix)
     return source
 
 
 def _default_source(mysql: MySQLUrl | None) -> str:
-    """Return the `source` of a store's events as CloudEvents, where events.toml has none.
+    """Return the default `source` of a store's events as CloudEvents.
 
-    What is the same on all hosts of the store: its database's name, or this host's name.
+    It is the same on all hosts of the store: its database's name, or else this host's name.
     """
     name = mysql.database if mysql else os.uname().nodename
     return f"/eventctl/{name if _REFERENCE.issuperset(name) else _encoded(name)}"

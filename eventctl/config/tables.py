@@ -1,13 +1,13 @@
 """Turn a parsed events.toml into the records of `model`, one function for each table.
 
-What the file does not say is left to the records' defaults: `given` drops it.
+What the file does not set is left to the records' defaults: `given` drops it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from pathlib import Path
 
 from eventctl.config.handlers import read as read_handlers
 from eventctl.config.model import (
@@ -23,18 +23,19 @@ from eventctl.config.store import read as read_store
 from eventctl.config.values import Mistakes, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
+from eventctl.format.text import whole_path
 
 _MANY = 2**31 - 1
 
 
 class Needs(IntEnum):
-    """What a reader of events.toml cannot do without: a mistake elsewhere stops nothing."""
+    """The parts that a reader of events.toml needs; a mistake elsewhere stops nothing."""
 
     NOTHING = 0
     TO_RECORD = 1
     """[store], [events], [handlers] and [defaults]. No secret is looked up elsewhere."""
     TO_SHOW = 2
-    """The same parts, and secrets are looked up: what is missing is named."""
+    """The same parts, and secrets are looked up; missing ones are named."""
     ALL = 3
 
 
@@ -42,36 +43,39 @@ _REDACT_FORM = 'write field names, or EVENT.N for a positional arg, such as ["ca
 
 
 def build(
-    path: Path, document: dict[str, object], private: bool, *, needs: Needs = Needs.ALL
+    path: str, document: dict[str, object], private: bool, *, needs: Needs = Needs.ALL
 ) -> Config:
     """Return the configuration that a parsed events.toml at `path` makes.
 
-    `private` says that only its owner can read the file, so that it may hold a password. A
-    mistake in what is not needed leaves that part out, and is a line of `mistakes`.
+    `private` says that only its owner can read the file, so that it may hold a password. A part
+    with a mistake that is not needed is left out, and the mistake added to `mistakes`.
 
     Raises:
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
     recording, others = Mistakes(path), Mistakes(path)
-    path = path.absolute()
+    path = whole_path(path, os.getcwd())
+    folder = os.path.dirname(path)
     root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
-    env_file = root.path("env_file", path.parent)
-    root.variables = Variables(env_file or path.with_name(ENV_FILE), required=env_file is not None)
+    env_file = root.path("env_file", folder)
+    root.variables = Variables(
+        env_file or os.path.join(folder, ENV_FILE), required=env_file is not None
+    )
     store, state = read_store(root.table("store"), path, private)
-    handlers, events = read_handlers(root, path.parent)
+    handlers, events = read_handlers(root, folder)
     root.mistakes = others
-    pythonpath = _pythonpath(root, path.parent)
+    pythonpath = _pythonpath(root, folder)
     redact = _redact(root, events)
     can_run = not others.lines
-    sweep = _sweep(root.table("sweep"), path.parent, store.state)
-    channels = _alerts(root, path.parent, private)
-    report = _report(root.table("report"), path.parent, private, channels)
+    sweep = _sweep(root.table("sweep"), folder, store.state)
+    channels = _alerts(root, folder, private)
+    report = _report(root.table("report"), folder, private, channels)
     root.finish()
     lines = [*recording.lines, *others.lines]
     if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
         is_known = isinstance(document.get("store", {}), dict)
         raise ConfigError(lines, state if is_known else None, store.group)
-    # What is mailed by whatever channel is sent as [report] says.
+    # Every mail is sent as [report] says, whichever channel it is for.
     mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
     return Config(
         *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
@@ -81,15 +85,15 @@ def build(
     )
 
 
-def _pythonpath(root: TableReader, folder: Path) -> tuple[Path, ...]:
+def _pythonpath(root: TableReader, folder: str) -> tuple[str, ...]:
     folders = root.texts("pythonpath")
     if folders is None:
         return (folder,)
     return tuple(root.located("pythonpath", text, folder) for text in folders)
 
 
-def _sweep(table: TableReader, folder: Path, state: Path) -> SweepConfig:
-    lock = table.path("lock", folder) or state / "sweep.lock"
+def _sweep(table: TableReader, folder: str, state: str) -> SweepConfig:
+    lock = table.path("lock", folder) or os.path.join(state, "sweep.lock")
     said = given(
         jobs=table.whole("jobs", 1, _MANY),
         group_commit=table.duration("group_commit", zero=True),
@@ -118,22 +122,24 @@ def _ping(table: TableReader) -> Secret | None:
 
 
 def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, ...] | None:
-    """Return the entries of `redact`; None where a mistake leaves unknown what to hide."""
+    """Return the entries of `redact`; None if a mistake leaves unknown what to hide."""
     before = len(root.mistakes.lines)
     entries = root.texts("redact", _REDACT_FORM) or []
     for entry in entries:
         event, dot, last = entry.rpartition(".")
         is_position = bool(event) and last.isdecimal() and len(last) < 10
         if not last.strip() or (is_position != bool(dot)) or entry.isdecimal():
-            wrong = f"{root.shown('redact', entry)} is no field's own name, nor EVENT.N"
+            wrong = f"{root.shown('redact', entry)} is neither a field name nor EVENT.N"
             root.mistake("redact", wrong, _REDACT_FORM)
-        # What is no event any more may still be in the store: only a slip is a mistake.
+        # A removed event may still be in the store: only a likely typo is a mistake.
         elif dot and event not in events and (close := near(event, events)):
-            root.mistake("redact", f"{root.shown('redact', event)} is no event of [events]", close)
+            root.mistake(
+                "redact", f"{root.shown('redact', event)} is not an event in [events]", close
+            )
     return tuple(entries) if len(root.mistakes.lines) == before else None
 
 
-def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]:
+def _alerts(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
     from eventctl.config import alerts  # lazy: every emit would pay for it
@@ -141,7 +147,7 @@ def _alerts(root: TableReader, folder: Path, private: bool) -> tuple[Alert, ...]
     return alerts.read(root, folder, private)
 
 
-def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[Alert]) -> Report:
+def _report(table: TableReader, folder: str, private: bool, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
     smtp = table.text("smtp")
     smtp_password = table.secret("smtp_password", private)
@@ -154,6 +160,7 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
         smtp_password,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
         table.path("ca_file", folder),
+        table.text("helo"),
         **given(
             again_after=table.duration("again_after"),
             repeat=table.duration("repeat"),
@@ -163,18 +170,20 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
     if report.mail_from is not None:
         table.check_address("mail_from", report.mail_from)
     if sendmail and not sendmail.startswith("/"):
-        table.mistake("sendmail", "is not a whole path", 'write it as "/usr/sbin/sendmail"')
+        table.mistake("sendmail", "is not an absolute path", 'write it as "/usr/sbin/sendmail"')
     if smtp:
         _check_smtp(table, smtp)
     if "smtp" in table and "sendmail" in table:
-        table.mistake("sendmail", "is set beside smtp", "keep one of the two")
-    for name in ("smtp_password", "ca_file"):
+        table.mistake("sendmail", "is set together with smtp", "keep one of the two")
+    if report.helo is not None:
+        _check_helo(table, report.helo)
+    for name in ("smtp_password", "ca_file", "helo"):
         if name in table and "smtp" not in table:
-            table.mistake(name, "is of no use without smtp", "set smtp, or take it out")
+            table.mistake(name, "requires smtp", "set smtp, or remove it")
     for name in ("mail_from", "smtp", "sendmail"):
         if name in table and "mail_to" not in table and not mails:
-            fix = 'add mail_to = ["ops@example.com"], or take it out'
-            table.mistake(name, "is of no use without mail_to", fix)
+            fix = 'add mail_to = ["ops@example.com"], or remove it'
+            table.mistake(name, "requires mail_to", fix)
     if not report.print:
         _check_silence(table, report, channels)
     table.finish()
@@ -182,12 +191,19 @@ def _report(table: TableReader, folder: Path, private: bool, channels: Sequence[
 
 
 def _check_silence(table: TableReader, report: Report, channels: Sequence[Alert]) -> None:
-    """Note a printed report that is turned off, and nothing in its place."""
+    """Note that printing is turned off while nothing else reports."""
     if report.mail_to:
-        table.mistake("print", "is of no use beside mail_to", "take it out: the report is mailed")
+        table.mistake("print", "has no effect with mail_to", "remove it: the report is mailed")
     elif not any(channel.wants("exhausted") for channel in channels):
-        fix = 'add [[alerts]] that have "exhausted" in on, or take it out'
-        table.mistake("print", "is false, and nobody would be notified of what failed", fix)
+        fix = 'add [[alerts]] that have "exhausted" in on, or remove it'
+        table.mistake("print", "is false, so nobody would be notified of failures", fix)
+
+
+def _check_helo(table: TableReader, helo: str) -> None:
+    from eventctl.format.address import is_domain  # lazy: few files need it
+
+    if not is_domain(helo):
+        table.mistake("helo", "is not the name of a host", 'write it as "shop.example.com"')
 
 
 def _check_smtp(table: TableReader, smtp: str) -> None:
@@ -199,7 +215,7 @@ def _check_smtp(table: TableReader, smtp: str) -> None:
         table.mistake("smtp", error.wrong, error.fix)
         return
     if user and "smtp_password" not in table:
-        fix = 'add smtp_password = "${SMTP_PASSWORD}", or take the user out'
-        table.mistake("smtp", "names a user, and there is no smtp_password", fix)
+        fix = 'add smtp_password = "${SMTP_PASSWORD}", or remove the user'
+        table.mistake("smtp", "names a user, but smtp_password is not set", fix)
     if not user and "smtp_password" in table:
-        table.mistake("smtp_password", "has no user in smtp to go with", urls.SMTP_FORM)
+        table.mistake("smtp_password", "requires a user in smtp", urls.SMTP_FORM)

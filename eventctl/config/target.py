@@ -1,31 +1,31 @@
-"""Another store, named in an argument and not in events.toml: where a copy goes."""
+"""The target of a copy: a store named in an argument, not in events.toml."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
-from eventctl.config.store import SQLITE_FORM, parse_sqlite
+from eventctl.config.store import parse_sqlite, unsupported
 from eventctl.config.variables import EnvFileError, Variables, expand, literal
 from eventctl.errors import UsageError
+from eventctl.format.text import whole_path
 
 
 def read_target(
     url: str,
     like: Store,
-    folder: Path,
-    read_default_file: Path | None = None,
+    folder: str,
+    read_default_file: str | None = None,
     ssl: str | None = None,
-    ssl_ca: Path | None = None,
+    ssl_ca: str | None = None,
     *,
     variables: Variables,
 ) -> Store:
-    """Return the store that a URL names; what it does not say is as in `like`.
+    """Return the store that a URL names; everything else is as in `like`.
 
     `${NAME}` in it is looked up in `variables`; a SQLite file is relative to `folder`.
-    Raises UsageError, whose text holds no part of the URL: it may be the password's.
+    Raises UsageError, whose text quotes no part of the URL: it may hold a password.
     """
 
     def value_of(name: str) -> str:
@@ -36,24 +36,24 @@ def read_target(
         if url.startswith("mysql:") and urls.password_of(literal(url)):
             raise UrlError(
                 "has a password in it, which every user of this host can see",
-                "write '${DB_PASSWORD}' in its place, in single quotes, or name an option file"
+                "write '${DB_PASSWORD}' instead, in single quotes, or name an option file"
                 " with --read-default-file",
             )
         if url.startswith("mysql://"):
             mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(value_of(name))))
         elif url.startswith("sqlite:"):
             path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
-            sqlite = folder / path
+            sqlite = whole_path(path, folder)
         else:
-            raise UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
+            raise unsupported(url)
     except UrlError as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
     except ValueError as error:
         raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
     if mysql is None and (read_default_file or ssl or ssl_ca):
-        raise UsageError("--read-default-file, --ssl and --ssl-ca belong to a mysql:// target")
+        raise UsageError("--read-default-file, --ssl and --ssl-ca require a mysql:// target")
     if ssl_ca and ssl != "verify":
-        raise UsageError("--ssl-ca is of no use without --ssl verify")
+        raise UsageError("--ssl-ca requires --ssl verify")
     return Store(
         sqlite,
         mysql,

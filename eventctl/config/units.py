@@ -8,7 +8,7 @@ SIZE_EXAMPLES = '"500KB", "1MB", "1MiB" or 1000000'
 _INFINITY = float("inf")
 
 _LONGEST = 36_525 * 86_400
-"""A hundred years. What is added to a date must still give a date."""
+"""A hundred years, so that a date plus a duration is still a date."""
 
 _MILLISECONDS = {
     "ms": 1,
@@ -34,10 +34,10 @@ _BYTES = {
 def parse_duration(text: str | float) -> float:
     """Return a duration in seconds: "500ms", "1h30m", "1.5h", or a plain number of seconds.
 
-    Zero is a duration; a caller that needs more checks for it.
+    Zero is a duration; a caller that needs more must check.
 
     Raises:
-        ValueError: it is no duration, below zero, or longer than a hundred years. The
+        ValueError: it is not a duration, below zero, or longer than a hundred years. The
             text is one line that says how durations are written.
     """
     seconds = _seconds(text.strip()) if isinstance(text, str) else _within_floats(text)
@@ -54,7 +54,7 @@ def parse_size(text: str | float) -> int:
     """Return a size in bytes: 1000000, "500KB", "1MB" (10⁶) or "1MiB" (2²⁰).
 
     Raises:
-        ValueError: it is no size, or less than one byte. The text is one line that
+        ValueError: it is not a size, or less than one byte. The text is one line that
             says how sizes are written.
     """
     size = _bytes(text.strip()) if isinstance(text, str) else text
@@ -96,14 +96,14 @@ def _bytes(text: str) -> int | None:
 
 
 def _within_floats(number: float) -> float | None:
-    """Return a number as a float, one beyond the floats as the largest; None for nan and inf."""
+    """Return a number as a float, at most the largest one; None for nan and inf."""
     if isinstance(number, float) and not abs(number) < _INFINITY:
         return None
     return float(max(-1e300, min(number, 1e300)))
 
 
 def _number(text: str) -> float | None:
-    """Return a decimal number; float() alone would take "1_0", "nan" and "1e9" as well."""
+    """Return a decimal number; float() alone would also accept "1_0", "nan" and "1e9"."""
     whole, dot, part = text.partition(".")
     if not (whole.isascii() and whole.isdigit()):
         return None

@@ -1,5 +1,5 @@
-"""The URLs that events.toml may hold, taken apart; loaded only where there is one, for its
-`urllib`. No text here repeats a part of a URL: it may be a piece of a password.
+"""Parse the URLs of events.toml. Loaded only if there is one, because it imports `urllib`. No
+message quotes a part of a URL: it may be a piece of a password.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ _THIS_HOST = ("127.0.0.1", "::1", "localhost")
 
 
 def parse_mysql(url: str) -> MySQLUrl:
-    """Take `mysql://user:password@host:port,host/database?unix_socket=PATH` apart.
+    """Parse `mysql://user:password@host:port,host/database?unix_socket=PATH`.
 
     User, password, port and options may be missing. Each part is percent-decoded.
 
     Raises:
-        UrlError: a part is missing or mistaken.
+        UrlError: a part is missing or invalid.
     """
     user, password, place = _credentials(url)
     hosts, _, path = place.partition("/")
-    # Without its hosts: urlsplit knows of one host only.
+    # Without its hosts: urlsplit supports only one.
     parts = urlsplit(f"mysql:///{path}")
     database = parts.path.removeprefix("/")
     unix_socket = _unix_socket(parts.query)
     if not database:
         raise UrlError("names no database", MYSQL_FORM)
     if "/" in database:
-        raise UrlError("has a / too many", f"{MYSQL_FORM}; in a name a / is %2F")
+        raise UrlError("has one / too many", f"{MYSQL_FORM}; in a name a / is %2F")
     if parts.fragment or not place.isprintable():
-        raise UrlError("has a character that no URL has", "write it as %XX")
+        raise UrlError("has a character that is not allowed in a URL", "write it as %XX")
     if not hosts and unix_socket:
         hosts = "localhost"
     return MySQLUrl(
@@ -50,61 +50,63 @@ def parse_mysql(url: str) -> MySQLUrl:
     )
 
 
-def parse_smtp(url: str) -> tuple[bool, str | None, str, int]:
-    """Return whether `smtp[s]://user@host:port` has TLS from the start, user, host and port.
+def parse_smtp(url: str) -> tuple[bool, str | None, str, int, bool]:
+    """Take `smtp[s]://user@host:port?verify=required` apart: return whether it has TLS from the
+    start, user, host and port, and whether it requires a certificate that is valid.
 
     Raises:
-        UrlError: it is no such URL, or it has a password in it.
+        UrlError: it is not such a URL, or it has a password in it.
     """
     scheme, separator, _ = url.partition("://")
     if not separator or scheme not in _SMTP_PORTS:
         raise UrlError("is not an SMTP URL", SMTP_FORM)
     user, password, place = _credentials(url)
     if password is not None:
-        fix = 'take it out, and write smtp_password = "${SMTP_PASSWORD}" below'
+        fix = 'remove it, and write smtp_password = "${SMTP_PASSWORD}" below'
         raise UrlError("has a password in it", fix)
+    place, _, option = place.partition("?")
     place = place.removesuffix("/")
-    if "/" in place or "?" in place:
+    if "/" in place or option not in ("", "verify=required"):
         raise UrlError("has something after its host", SMTP_FORM)
     host, port = _host(_decoded(place), _SMTP_PORTS[scheme], SMTP_FORM)
-    return scheme == "smtps", user or None, host, port
+    return scheme == "smtps", user or None, host, port, bool(option)
 
 
 def parse_http(url: str, form: str = HTTP_FORM) -> SplitResult:
     """Return an http:// or https:// URL, split, if a request can be made of it.
 
     Raises:
-        UrlError: it is none. `form` says how to write it.
+        UrlError: it is not one. `form` says how to write it.
     """
     scheme, separator, _ = url.partition("://")
     if not separator or scheme.lower() not in _HTTP_PORTS:
         raise UrlError("is neither https:// nor http://", form)
     if not (url.isascii() and url.isprintable()) or " " in url:
-        raise UrlError("has a character that no URL has", "write it as %XX")
+        raise UrlError("has a character that is not allowed in a URL", "write it as %XX")
     parts = _split(url, form)
     _host(parts.netloc.rpartition("@")[2], _HTTP_PORTS[parts.scheme], form)
     return parts
 
 
 def is_in_the_clear(parts: SplitResult) -> bool:
-    """Return whether what is sent to a URL can be read on its way; on this host it cannot."""
+    """Return whether a request to a URL is sent unencrypted over the network."""
     return parts.scheme == "http" and parts.hostname not in _THIS_HOST
 
 
 def password_of(url: str) -> str:
-    """Return the password in a URL, be the rest of it right or wrong; "" where there is none."""
+    """Return the password in a URL, even an invalid one; "" if there is none."""
     return _credentials(url)[1] or ""
 
 
 def encoded(text: str) -> str:
-    """Return a text as one part of a URL, so that decoding gives it back to the letter."""
+    """Return a text as one part of a URL, so that decoding returns it unchanged."""
     return quote(text, safe="")
 
 
 def _credentials(url: str) -> tuple[str | None, str | None, str]:
     """Return user, password and what follows the last @.
 
-    A raw @, / or # in a password is accepted, where urlsplit would end the password.
+    A raw @, / or # in a password is accepted; urlsplit would end the password there.
     """
     credentials, at, place = url.partition("://")[2].rpartition("@")
     if not at:
@@ -133,7 +135,7 @@ def _host(text: str, default_port: int, form: str) -> tuple[str, int]:
     except ValueError:
         port = 0
     if not port:
-        raise UrlError("has a port that is no number from 1 to 65535", form)
+        raise UrlError("has a port that is not a number from 1 to 65535", form)
     return host, port
 
 
@@ -141,7 +143,7 @@ def _split(url: str, form: str) -> SplitResult:
     try:
         return urlsplit(url)
     except ValueError:  # its text would repeat the URL
-        raise UrlError("has a mistaken address between [ and ]", form) from None
+        raise UrlError("has an invalid address between [ and ]", form) from None
 
 
 def _decoded(text: str) -> str:

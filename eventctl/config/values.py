@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
 from eventctl.config.variables import ENV_FILE, EnvFileError, Variables, expand, literal
+from eventctl.format.text import whole_path
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 class Mistakes:
     """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
 
-    def __init__(self, source: Path | str) -> None:
+    def __init__(self, source: str) -> None:
         self._source = source
         self.lines: list[str] = []
 
     def add(self, key: str, wrong: str, fix: str) -> None:
-        """Note a mistake; no key means the file. No text may hold what could be a secret."""
+        """Note a mistake; no key means the file. The text must not quote what may be a secret."""
         from eventctl.format.text import printable  # lazy: only a mistake needs it
 
         place = f"{self._source}: {key}" if key else str(self._source)
@@ -33,11 +33,11 @@ class Mistakes:
 
 
 class TableReader:
-    """Hands out the values of one table, and notes each mistake instead of raising it.
+    """Returns the values of one table, and notes each mistake instead of raising it.
 
-    A getter returns None where the key is missing or its value is mistaken, so that one
-    reading finds every mistake of a file. A key that nobody asked for is unknown: say
-    `finish` after the last getter. A value that holds a `${NAME}` is never shown.
+    A getter returns None if the key is missing or its value is invalid, so that one reading finds
+    every mistake of a file. A key that nobody asked for is unknown: call `finish` after the last
+    getter. A value with a `${NAME}` is never shown.
     """
 
     __slots__ = (
@@ -56,9 +56,9 @@ class TableReader:
     ) -> None:
         self.mistakes = mistakes
         self.key = key
-        self.variables = variables or Variables(Path(ENV_FILE))
+        self.variables = variables or Variables(ENV_FILE)
         self.defers = defers
-        """Whether a variable in a secret is looked up by another process, the one that uses it."""
+        """Whether variables in secrets are left to the process that uses the secret."""
         self._values = values
         self._asked: list[str] = []
         self._from_environment: set[str] = set()
@@ -70,12 +70,12 @@ class TableReader:
         return name in self._values
 
     def raw(self, name: str) -> object:
-        """Return a value as it was written; None where there is none."""
+        """Return a value as it was written; None if there is none."""
         self._asked.append(name)
         return self._values.get(name)
 
     def text(self, name: str, escape: Callable[[str], str] = str) -> str | None:
-        """Return a string, not empty, with its variables put in, each one escaped first."""
+        """Return a non-empty string with its variables replaced, each value escaped first."""
         value = self.raw(name)
         if value is None:
             return None
@@ -84,24 +84,24 @@ class TableReader:
             return None
         text = self._expanded(name, value, escape)
         if text == "":
-            self.mistake(name, "is empty", "write a value, or take the line out")
+            self.mistake(name, "is empty", "write a value, or remove the line")
             return None
         return text
 
     def secret(self, name: str, private: bool) -> Secret | None:
-        """Return a string that is not shown; "" where it is left to who uses it. `private` says
-        that only its owner reads the file; otherwise all of it has to come from a variable.
+        """Return a string that is never shown; "" if it is left to the process that uses it.
+        Unless only its owner can read the file (`private`), all of it must come from a variable.
         """
         text = "" if self.is_deferred(name) else self.text(name)
         if text is None:
             return None
         if not private and literal(str(self.raw(name))):
-            fix = f'write "${{{name.upper()}}}" in its place, or chmod 600 this file'
+            fix = f'write "${{{name.upper()}}}" instead, or chmod 600 this file'
             self.mistake(name, "is a secret, and others can read this file", fix)
         return Secret(text)
 
     def is_deferred(self, name: str) -> bool:
-        """Return whether a secret has a variable that only who uses the secret looks up."""
+        """Return whether a secret has a variable that is looked up only when it is used."""
         value = self.raw(name)
         return self.defers and isinstance(value, str) and "${" in value
 
@@ -117,7 +117,7 @@ class TableReader:
         for number, item in enumerate(value, 1):
             if not isinstance(item, str):
                 wrong = f"its item {number} is {kind(item)}, not a string"
-                self.mistake(name, wrong, "put it into quotes")
+                self.mistake(name, wrong, "put it in quotes")
                 continue
             text = self._expanded(name, item, str)
             if text is not None:
@@ -133,27 +133,27 @@ class TableReader:
 
     def check_address(self, name: str, address: str) -> None:
         """Note an address that no mail can be sent to or from."""
-        from eventctl.format.address import FORM, parse_address  # lazy: only who mails needs it
+        from eventctl.format.address import FORM, parse_address  # lazy: only needed with mail
 
         if "," in address:
-            self.mistake(name, "has a comma in an address", "write one address a string")
+            self.mistake(name, "has a comma in an address", "write one string for each address")
             return
         try:
             parse_address(address)
         except ValueError as error:
             self.mistake(name, f"{self.shown(name, address)} {error}", FORM)
 
-    def path(self, name: str, folder: Path) -> Path | None:
+    def path(self, name: str, folder: str) -> str | None:
         """Return a path; see `located`."""
         text = self.text(name)
         return None if text is None else self.located(name, text, folder)
 
-    def located(self, name: str, text: str, folder: Path) -> Path:
-        """Return a text as a path, relative to `folder` if at all, with ~ as a home."""
+    def located(self, name: str, text: str, folder: str) -> str:
+        """Return a text as a path, relative to `folder`; ~ is expanded."""
         path = os.path.expanduser(text)
         if path.startswith("~"):
-            self.mistake(name, "begins with the home of an unknown user", "write the whole path")
-        return folder / path
+            self.mistake(name, "begins with the home of an unknown user", "write the absolute path")
+        return whole_path(path, folder)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
         """Return one of a few words."""
@@ -214,7 +214,7 @@ class TableReader:
         return None if size is None else int(size)
 
     def table(self, name: str) -> TableReader:
-        """Return a table within this one; an empty one where there is none."""
+        """Return a table within this one; an empty one if there is none."""
         value = self.raw(name)
         if value is not None and not isinstance(value, dict):
             self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
@@ -237,7 +237,7 @@ class TableReader:
         return TableReader(self.mistakes, key, values, self.variables, defers=self.defers)
 
     def finish(self) -> None:
-        """Note each key that nobody asked for, with the known word that is near to it."""
+        """Note each key that nobody asked for, with the most similar known key."""
         for name in self._values:
             if name in self._asked:
                 continue
@@ -255,8 +255,8 @@ class TableReader:
         return f"{self.key}.{bare}" if self.key else bare
 
     def shown(self, name: str, text: str) -> str:
-        """Return (a part of) a value for a mistake's text; never what a variable gave."""
-        return "what its variable gives" if name in self._from_environment else quoted(text)
+        """Return (a part of) a value for a mistake's text; never the value of a variable."""
+        return "the value of its variable" if name in self._from_environment else quoted(text)
 
     def _measure(
         self, name: str, parse: Callable[[str | float], float], wanted: str
@@ -274,14 +274,14 @@ class TableReader:
         except ValueError as error:
             wrong, _, fix = str(error).partition("; ")
             if name in self._from_environment:
-                wrong = "its variable does not give what is wanted"
+                wrong = "its variable has a value of the wrong form"
             self.mistake(name, wrong, fix)
             return None
 
     def _expanded(self, name: str, text: str, escape: Callable[[str], str]) -> str | None:
-        """Put a string's variables in; None, and a mistake, where that cannot be done."""
+        """Replace a string's variables; on failure, note a mistake and return None."""
         if "\0" in text:
-            self.mistake(name, "has a NUL character in it", "take it out")
+            self.mistake(name, "has a NUL character in it", "remove it")
             return None
         if "${" not in text:
             return text
@@ -315,12 +315,12 @@ class TableReader:
 
 
 def given(**values: Any) -> dict[str, Any]:
-    """Return the values that a file gives, as arguments for a record with defaults."""
+    """Return the values that a file sets, as arguments for a record with defaults."""
     return {name: value for name, value in values.items() if value is not None}
 
 
 def kind(value: object) -> str:
-    """Return what sort of TOML value it is, in words; of the value itself only true/false."""
+    """Return the type of a TOML value in words; of the value itself, only true/false."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -336,7 +336,7 @@ def kind(value: object) -> str:
 
 
 def near(word: str, words: Iterable[str]) -> str:
-    """Return `did you mean "…"?` for the word that is nearest, "" where none is near."""
+    """Return `did you mean "…"?` with the most similar word, "" if none is similar."""
     from eventctl.format.text import did_you_mean  # lazy: only a mistake needs it
 
     return did_you_mean(word, words, quoted)

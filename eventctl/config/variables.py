@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import tomli
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
 ENV_FILE = "eventctl.env"
-"""The file beside events.toml that variables are looked up in, unless `env_file` names another."""
+"""The file next to events.toml that variables are looked up in, unless `env_file` names
+another."""
 
 
 _SECRETS = (
@@ -31,13 +35,13 @@ class EnvFileError(ValueError):
 class Variables:
     """The variables of the environment, and then those of one file.
 
-    The file is read when a variable is looked up that the environment has not got: most
-    emits need none, and may be run by users who must not read it.
+    The file is only read for a variable that the environment lacks: most emits need none, and may
+    be run by users who must not read it.
     """
 
     __slots__ = ("_found", "_required", "file")
 
-    def __init__(self, file: Path, *, required: bool = False) -> None:
+    def __init__(self, file: str, *, required: bool = False) -> None:
         self.file = file
         self._required = required
         self._found: dict[str, str] | None = None
@@ -49,12 +53,12 @@ class Variables:
         return hash(self.file)
 
     def get(self, name: str) -> str | None:
-        """Return a variable's value, None where it is set nowhere. Raises EnvFileError."""
+        """Return a variable's value, None if it is not set anywhere. Raises EnvFileError."""
         value = os.environ.get(name)
         return self.in_file(name) if value is None else value
 
     def in_file(self, name: str) -> str | None:
-        """Return what the file says, whatever the environment has. Raises EnvFileError."""
+        """Return the file's variables, regardless of the environment. Raises EnvFileError."""
         if self._found is None:
             from eventctl.config import env_file  # lazy: most emits need no file
 
@@ -63,7 +67,7 @@ class Variables:
 
 
 def expand(text: str, value_of: Callable[[str], str]) -> str:
-    """Return `text` with each `${NAME}` replaced, and each `$${` made a literal `${`.
+    """Return `text` with each `${NAME}` replaced, and each `$${` turned into `${`.
 
     Raises:
         ValueError: a `${` without a variable's name and a closing brace.
@@ -83,7 +87,7 @@ def expand(text: str, value_of: Callable[[str], str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return what a string has besides its variables: of a secret, nothing may be left."""
+    """Return a string without its variables: for a secret, that must be empty."""
     return expand(text, lambda _: "")
 
 
@@ -99,18 +103,22 @@ def names_in(text: str) -> list[str]:
     return names
 
 
-def variables(path: Path) -> list[str]:
+def variables(path: str) -> list[str]:
     """Return the names of the variables in an events.toml that `load` has read, sorted."""
-    document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
-    return sorted(variables_of(document))
+    return sorted(variables_of(_document(path)))
 
 
-def secrets(path: Path) -> set[str]:
-    """Return the names of the variables that stand where events.toml has secrets."""
-    document = tomli.loads(path.read_bytes().removeprefix(b"\xef\xbb\xbf").decode())
+def secrets(path: str) -> set[str]:
+    """Return the names of the variables in the secrets of events.toml."""
+    document = _document(path)
     tables = [document, *(table for table in document.values() if isinstance(table, dict))]
     tables += document.get("alerts", [])
     return variables_of([table[key] for table in tables for key in _SECRETS if key in table])
+
+
+def _document(path: str) -> dict[str, Any]:
+    with open(path, "rb") as file:
+        return tomli.loads(file.read().removeprefix(b"\xef\xbb\xbf").decode())
 
 
 def variables_of(document: object) -> set[str]:

@@ -1,11 +1,11 @@
-"""Mail addresses: what a header, SMTP and a sendmail program can all take."""
+"""Mail addresses that a header, SMTP and a sendmail program all accept."""
 
 from __future__ import annotations
 
 import re
 
 _DOMAIN = r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?"
-# Nothing that a header, SMTP or a sendmail program (a leading "-") takes for its own.
+# No character that is special in a header, SMTP or sendmail's arguments (a leading "-").
 _LOCAL = r"[\w.!#$%&'*+/=?^`{|}~][\w.!#$%&'*+/=?^`{|}~-]*"
 _ADDRESS = re.compile(rf"({_LOCAL})(?:@({_DOMAIN}))?", re.ASCII)
 
@@ -18,13 +18,13 @@ def is_domain(text: str) -> bool:
 
 
 def parse_address(text: str) -> tuple[str, str, str]:
-    """Return the shown name, the mailbox and the domain of an address.
+    """Return the display name, the mailbox and the domain of an address.
 
-    That is "ops@example.com", "Ops <ops@example.com>", or "root" for a mailbox of this
-    host; what it has not is "".
+    That is "ops@example.com", "Ops <ops@example.com>", or "root" for a mailbox on this host;
+    missing parts are "".
 
     Raises:
-        ValueError: it is no address.
+        ValueError: it is not an address.
     """
     shown, _, bare = text[:-1].rpartition("<") if text.endswith(">") else ("", "", text)
     match = _ADDRESS.fullmatch(bare)

@@ -1,5 +1,5 @@
-"""Files that others read while they are written, each whole, old or new, at any instant; and
-files that others have written, and are closed to us.
+"""Replace files atomically, so that readers see the old or the new content; and find files of
+other users that this user may not write.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import BinaryIO
 from eventctl.errors import EventctlError
 
 _ALIKE = 15
-"""With how many bytes two files of one sort begin alike."""
+"""How many leading bytes identify a file of the same kind."""
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put `text` at `path`, in the place of an older one; it survives a power cut.
+    """Write `text` to `path`, replacing an older file; it survives a power cut.
 
-    What was there keeps its rights; a new file has those that the umask leaves. Raises
-    EventctlError where it cannot be written, or where something else is there, which may be
-    the store itself: what was there is then there still.
+    An existing file keeps its permissions; a new one gets those of the umask. Raises EventctlError
+    if it cannot be written, or if a file of another kind is there, such as the store itself; that
+    file is then unchanged.
     """
     target = Path(os.path.realpath(path))
     try:
@@ -39,10 +39,10 @@ def write_whole(path: Path, text: str) -> None:
 
 @contextmanager
 def whole_file(path: Path, mode: int = 0o666, *, new: bool = False) -> Iterator[BinaryIO]:
-    """Open a draft for writing, which takes the name `path` when the block has ended.
+    """Open a draft for writing, which is renamed to `path` when the block has ended.
 
-    Then it is on the disk. Where the block raises, there is no draft left. `new` raises
-    FileExistsError where something is at `path`, instead of replacing it.
+    Then it is on the disk. If the block raises, the draft is removed. With `new`, raises
+    FileExistsError if `path` exists, instead of replacing it.
     """
     draft = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     fd = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, mode)
@@ -71,13 +71,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def _mode(target: Path) -> int | None:
-    """Return the rights of what is there; a device or a folder must not be replaced."""
+    """Return the permissions of the existing file; a device or a folder must not be replaced."""
     try:
         status = target.stat()
     except FileNotFoundError:
         return None
     if not stat.S_ISREG(status.st_mode):
-        raise EventctlError(f"{target} is no plain file: name one that may be replaced")
+        raise EventctlError(f"{target} is not a regular file: name another")
     return stat.S_IMODE(status.st_mode)
 
 
@@ -85,11 +85,11 @@ def _check_alike(target: Path, text: str) -> None:
     with open(target, "rb") as file:
         there = file.read(_ALIKE)
     if there and there != text.encode("utf-8", "backslashreplace")[:_ALIKE]:
-        raise EventctlError(f"{target} is another sort of file, and is not replaced: name another")
+        raise EventctlError(f"{target} is not a regular file, and is not replaced: name another")
 
 
 def closed_to_us(paths: Iterable[Path]) -> str:
-    """Return which of these files is there and not for this user to write, in words, or ""."""
+    """Return which of these files exists but is not writable for this user, in words, or ""."""
     for path in paths:
         with suppress(OSError):
             owner = path.stat().st_uid
@@ -99,7 +99,7 @@ def closed_to_us(paths: Iterable[Path]) -> str:
 
 
 def user_name(uid: int) -> str:
-    """Return a user's name, or the number where it has none."""
+    """Return a user's name, or the number if it has none."""
     import pwd  # lazy: few texts need it
 
     try:

@@ -1,7 +1,6 @@
-"""What tells one cause of failure from another: an error without its data.
+"""The fingerprint of a failure's cause: the error without its data.
 
-Two errors that differ in numbers, ids, times, addresses or quoted strings only are
-taken for the same cause.
+Errors that differ only in numbers, ids, times, addresses or quoted strings have the same cause.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ import re
 _QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*'|"[^"\n]*"|`[^`\n]*`)(?!\w)""")
 _ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w.-]+")
 _HEX = re.compile(r"\b[0-9a-fA-F]{8,}\b")
-# A word with a digit in it, and what hangs on it: 17, 1,234.50, A-17b, 10.0.0.1:25,
+# A word with a digit in it, and what is attached to it: 17, 1,234.50, A-17b, 10.0.0.1:25,
 # a UUID, 2026-11-23T01:11:11.000Z. The look-behind keeps it linear on long words.
 _NUMBERED = re.compile(r"(?<![\w-])[\w-]*\d[\w-]*(?:[.,:+][\w-]*\d[\w-]*)*")
 _FRAME = re.compile(r'^ *File "([^"\n]+)", line \d+, in (.+)$', re.MULTILINE)
 _READ, _TELLING = 2000, 300
-"""How many characters of an error are read, and how many then tell one from another."""
+"""How many characters of an error are read, and how many of these are compared."""
 
 
 def general(error: str) -> str:
-    """Return an error's text without what changes from one time to the next."""
+    """Return an error's text without the parts that vary."""
     text = _QUOTED.sub("'…'", error[:_READ])
     for pattern in (_ADDRESS, _NUMBERED, _HEX):
         text = pattern.sub("#", text)
@@ -28,7 +27,7 @@ def general(error: str) -> str:
 
 
 def fingerprint(error: str, traceback: str) -> str:
-    """Return 12 hex digits, the same for errors of one cause: by text, and by what raised."""
+    """Return 12 hex digits, the same for errors with one cause: by text, and by what raised it."""
     from hashlib import sha256  # lazy: few texts need it
 
     parts = (general(error), *place(traceback))
@@ -36,6 +35,6 @@ def fingerprint(error: str, traceback: str) -> str:
 
 
 def place(traceback: str) -> tuple[str, ...]:
-    """Return the file and the function that raised, or nothing where that is not known."""
+    """Return the file and the function that raised, or nothing if they are not known."""
     frames = _FRAME.findall(traceback)
     return frames[-1] if frames else ()

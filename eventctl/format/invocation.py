@@ -1,4 +1,4 @@
-"""How this very eventctl is called, by a person in a shell and by cron."""
+"""How to call this eventctl, from a shell and from cron."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 
 def argv() -> list[str]:
-    """Return the absolute argv of this program, for who has another PATH and folder."""
+    """Return the absolute argv of this program, for use with another PATH or folder."""
     import shutil  # lazy: it loads bz2 and lzma, and a quiet sweep asks for nothing
 
     called = sys.argv[0]
     if os.path.basename(called) == "eventctl" and (found := shutil.which(called)):
         return [os.path.abspath(found)]
-    # -P: what lies in the folder that it is started in must not be taken for eventctl.
+    # -P: a module in the current folder must not be taken for eventctl.
     return [sys.executable, "-P", "-m", "eventctl"]
 
 
 def typed() -> str:
-    """Return what a person types in this shell: the name alone where PATH has this program."""
+    """Return what a person types in this shell: the name alone if PATH finds this program."""
     import shutil  # lazy: it loads bz2 and lzma, and a quiet sweep asks for nothing
 
     itself = argv()
@@ -30,10 +30,10 @@ def typed() -> str:
     return shlex.join(itself)
 
 
-def tidy(path: Path) -> Path:
+def tidy(path: str | Path) -> Path:
     """Return an absolute path without "." and "..", so that one file has one name."""
     short = Path(os.path.abspath(path))
     try:
-        return short if short.samefile(path) else path
+        return short if short.samefile(path) else Path(path)
     except OSError:
         return short

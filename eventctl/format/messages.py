@@ -1,8 +1,7 @@
-"""Words for a person on stderr, by a writer that can fail without harm.
+"""Messages for a person on stderr, written so that a failure does no harm.
 
-What people read must neither stop nor hold up what runs deliveries: a disk that is full, a
-reader that has gone, a pipe that nobody empties. What cannot be written is dropped and
-counted; a sweep records the count.
+A full disk, a closed reader or a full pipe must neither stop nor delay the code that runs
+deliveries. What cannot be written is dropped and counted; a sweep records the count.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from eventctl.format.text import printable
 _STDERR = 2
 
 _PATIENCE = 1.0
-"""Seconds that one process waits for slow readers, all its writes together."""
+"""Seconds that one process waits for slow readers, in all of its writes together."""
 
 _LAST_PATIENCE = 60.0
 
 _AT_ONCE = 512
-"""Bytes: a pipe that is ready takes as many without blocking (POSIX's least PIPE_BUF)."""
+"""Bytes that a ready pipe takes without blocking (POSIX's minimum for PIPE_BUF)."""
 
 
 class _Stderr(io.RawIOBase):
@@ -30,7 +29,7 @@ class _Stderr(io.RawIOBase):
 
     def __init__(self) -> None:
         self.dropped = 0
-        """How many writes were dropped, in part or as a whole."""
+        """How many writes were dropped, wholly or in part."""
         self.patience = _PATIENCE
 
     def writable(self) -> bool:
@@ -55,7 +54,7 @@ class _Stderr(io.RawIOBase):
         return not left
 
     def _is_ready(self) -> bool:
-        """Wait for the reader for as long as there is patience left."""
+        """Wait for the reader while there is patience left."""
         begin = time.monotonic()
         ready = is_ready(_STDERR, self.patience)
         self.patience = max(0.0, self.patience - (time.monotonic() - begin))
@@ -67,7 +66,7 @@ def is_ready(fd: int, patience: float = _PATIENCE) -> bool:
     try:
         import select  # lazy: an emit with nothing to say does not load it
     except (ImportError, OSError):
-        return True  # a host that has no file left for it: better to wait than to be silent
+        return True  # no file descriptor left: better to wait than to be silent
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(patience * 1000))
@@ -77,7 +76,7 @@ _stderr = _Stderr()
 
 
 def install() -> None:
-    """Make `sys.stderr` of this process the writer of this module."""
+    """Replace `sys.stderr` of this process by this module's writer."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     sys.stderr = io.TextIOWrapper(
         io.BufferedWriter(_stderr),
@@ -89,17 +88,17 @@ def install() -> None:
 
 
 def dropped() -> int:
-    """Return how many writes to stderr were dropped so far, in part or as a whole."""
+    """Return how many writes to stderr were dropped so far, wholly or in part."""
     return _stderr.dropped
 
 
 def last_words(text: str) -> None:
-    """Write to stderr what is nowhere else, and wait longer for its reader."""
+    """Write to stderr what is stored nowhere else, and wait longer for the reader."""
     _stderr.patience = _LAST_PATIENCE
     sys.stderr.write(text)
 
 
 def complain(text: str) -> None:
-    """Write words for a person to stderr, each line with the program's name."""
+    """Write a message to stderr, each line with the program's name."""
     for line in text.splitlines() or [""]:
         sys.stderr.write(f"eventctl: {printable(line)}\n")

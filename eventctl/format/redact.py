@@ -1,45 +1,67 @@
-"""What `redact` of events.toml hides wherever args are shown. Handlers get them whole.
+"""Hide what `redact` of events.toml names, wherever args are shown. Handlers get all args.
 
     redact = ["card", "purchased.1"]
 
-An entry is the name of a field, of any object at any depth in any event's args, in
-upper or lower case; of a field "user.card" too, since the last part counts. Or it is
-EVENT.N: the positional arg N, from 0, of that event. Args that are not JSON are hidden
-as a whole, since nobody knows what is in them.
+An entry is the name of a field, of any object at any depth in any event's args, ignoring case;
+"card" also matches a field "user.card", since the last part counts. Or it is EVENT.N: the
+positional arg N, from 0, of that event. Args that are not JSON are hidden as a whole, since their
+fields are unknown.
 
-A hidden text or number of four characters or more is also hidden where it stands in
-an error, a traceback or an output of its event: before these are recorded, so that no
-report holds it, and again where they are shown.
+A hidden text or number of four characters or more is also hidden in the errors, tracebacks and
+output of its event: before these are cut to a length and recorded, so that no report contains a
+part of it, and again when they are shown.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterator, Sequence
 
-from eventctl.models import Result
+from eventctl.format import numbers
+from eventctl.format.numbers import spellings
+from eventctl.models import NamedTuple
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 MASK = "••••"
 
+_BLANK = "\U0010ffff"
+"""Stands for each character of a hidden value; it is no character, and in no text."""
+_BLANKS = re.compile(f"{_BLANK}+")
+
 _SHORTEST = 4
-"""Characters that a hidden value must have to be looked for in other text."""
+"""The fewest characters of a hidden value that is searched for in other text."""
 
 
 class Hidden(NamedTuple):
-    """One event's args as they may be shown, and the values that are hidden in them."""
+    """One event's args as they may be shown, and the values hidden in them."""
 
     args: str
     values: tuple[str, ...] = ()
 
-    def cut(self, text: str) -> str:
-        """Return a text in which none of the values stands any more."""
+    def cut(self, text: str, to_length: Callable[[str], str] = lambda text: text) -> str:
+        """Return a text with all of the values hidden, as `to_length` shortens it.
+
+        It is shortened while blanks of the same length take the place of the values: if it is
+        cut within a value, no part of the value is left.
+        """
         for value in self.values:
-            text = text.replace(value, MASK)
-        return text
+            text = text.replace(value, _BLANK * len(value))
+        text = to_length(text)
+        return _BLANKS.sub(MASK, text) if self.values else text
+
+    @property
+    def longest(self) -> int:
+        """How many bytes the longest of the values has."""
+        return max(
+            (len(value.encode("utf-8", "backslashreplace")) for value in self.values), default=0
+        )
 
     def cut_line(self, line: str) -> str:
-        """Do the same with one line of a text: a value may go on over several of them."""
+        """Do the same with one line of a text: a value may span several lines."""
         for value in self.values:
             for part in value.splitlines():
                 if len(part) >= _SHORTEST:
@@ -48,7 +70,7 @@ class Hidden(NamedTuple):
 
 
 class Redaction:
-    """What events.toml hides. False where it hides nothing."""
+    """What events.toml hides. False if it hides nothing."""
 
     def __init__(self, entries: Sequence[str] | None) -> None:
         """`entries` as events.toml has them; None hides all args."""
@@ -66,9 +88,9 @@ class Redaction:
         return bool(self._all or self._fields or self._positions)
 
     def hide(self, event: str, args: str) -> Hidden:
-        """Return the args of an event with what is hidden in them replaced by `MASK`.
+        """Return the args of an event, with hidden values replaced by `MASK`.
 
-        Args in which nothing is hidden stay as they are, to the letter.
+        Args without hidden values stay exactly as they are.
         """
         if self._all:
             return Hidden(MASK)
@@ -77,20 +99,20 @@ class Redaction:
             return Hidden(args)
         found: list[Any] = []
         try:
-            shown = json.loads(args, object_pairs_hook=lambda pairs: self._object(pairs, found))
+            shown = numbers.read(args, lambda pairs: self._object(pairs, found))
             if isinstance(shown, list):
                 for position in positions.intersection(range(len(shown))):
                     found.append(shown[position])
                     shown[position] = MASK
             elif not isinstance(shown, dict):
                 return Hidden(MASK)
-            text = json.dumps(shown, ensure_ascii=False) if found else args
+            text = numbers.write(shown) if found else args
         except (ValueError, RecursionError):
             return Hidden(MASK)
         return Hidden(text, _spellings(found))
 
     def _object(self, pairs: list[tuple[str, Any]], found: list[Any]) -> dict[str, Any]:
-        # By pairs, since of two fields of one name a dict would keep the last one only.
+        # As pairs: of two fields with one name, a dict would keep only the last.
         shown = {}
         for name, value in pairs:
             hidden = name.casefold().rpartition(".")[2] in self._fields
@@ -99,20 +121,11 @@ class Redaction:
             shown[name] = MASK if hidden else value
         return shown
 
-    def result(self, result: Result) -> Result:
-        """Return how an attempt ended as it may be recorded."""
-        if not self or not (result.error or result.traceback or result.output):
-            return result
-        cut = self.hide(result.delivery.name, result.delivery.args).cut
-        return result._replace(
-            error=cut(result.error),
-            traceback=cut(result.traceback),
-            output=cut(result.output),
-        )
-
 
 def _spellings(found: list[Any]) -> tuple[str, ...]:
-    """Return all texts and numbers in what is hidden, as a log may spell them, longest first."""
+    """Return all texts and numbers in the hidden values, as a log may spell them, longest
+    first.
+    """
     spelt: set[str] = set()
     for text in _leaves(found):
         spelt |= {text, repr(text)[1:-1]}
@@ -129,4 +142,4 @@ def _leaves(value: Any) -> Iterator[str]:
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, str | int | float) and not isinstance(value, bool):
-        yield str(value)
+        yield from spellings(value)

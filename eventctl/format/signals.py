@@ -1,4 +1,4 @@
-"""Signals as a program expects them, whatever its caller has made of them."""
+"""Restore the signal dispositions that a program expects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ _RESTORED = (signal.SIGCHLD, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1, sig
 
 
 def restore_signals() -> None:
-    """Undo what a caller has ignored or blocked: with SIGCHLD ignored, as under some daemons,
-    every exit code of a child reads 0. What nohup and shells set (SIGHUP, SIGINT) stays.
+    """Restore signals that the caller ignored or blocked. With SIGCHLD ignored, as under some
+    daemons, every child's exit code reads as 0. What nohup and shells set (SIGHUP, SIGINT) stays.
     """
     for number in _RESTORED:
         signal.signal(number, signal.SIG_DFL)

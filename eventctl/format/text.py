@@ -1,12 +1,12 @@
-"""Text that came from outside, made safe to show to people.
+"""Make text from outside safe to show to people.
 
-Names, args, errors and output are data. A terminal or a mail reader that is shown
-them raw obeys what is in them: escape sequences repaint the screen, and bidi overrides
-make a line read as something else than it says.
+Names, args, errors and output are data. Shown raw, they control a terminal or a mail reader:
+escape sequences repaint the screen, and bidi overrides make a line read differently.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cache
 
@@ -32,11 +32,11 @@ _LINES = {code: escape for code, escape in _ONE_LINE.items() if code not in (0x0
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return `text` with what is not to be shown raw escaped, as in "\x1b[31m".
+    r"""Return `text` with unsafe characters escaped, as in "\x1b[31m".
 
-    That is control characters, line separators, bidi overrides and lone surrogates.
-    Letters of every script, emoji and their joiners stay. `lines` keeps line feeds
-    and tabs, and makes CR LF a line feed.
+    These are control characters, line separators, bidi overrides and lone surrogates. Letters of
+    every script, emoji and their joiners stay. `lines` keeps line feeds and tabs, and makes CR LF a
+    line feed.
     """
     if lines:
         shown = text.replace("\r\n", "\n").translate(_LINES)
@@ -46,9 +46,9 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def json_text(value: object) -> str:
-    """Return a value as JSON that every database takes, its letters as they are.
+    """Return a value as JSON that every database accepts, with non-ASCII letters unescaped.
 
-    Bytes that were no UTF-8 are lone surrogates in Python, and escapes in JSON.
+    Bytes that were not UTF-8 are lone surrogates in Python, and escapes in JSON.
     """
     text = _encoder().encode(value)
     if not text.isascii():
@@ -61,15 +61,24 @@ def json_text(value: object) -> str:
 
 @cache
 def _encoder(ascii: bool = False) -> JSONEncoder:
-    from json import JSONEncoder  # lazy: few who show text have values to encode
+    from json import JSONEncoder  # lazy: few callers encode values
 
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
-def fit(text: str, size: int = 65_000) -> str:
-    """Return `text` in `size` bytes of UTF-8 at the most, an ellipsis for what is cut off.
+def whole_path(path: str, folder: str) -> str:
+    """Return a path as it is from the root on, relative to `folder` if at all.
 
-    The default is what a TEXT column of MySQL takes.
+    A ".." stays: what is before it may be a link.
+    """
+    parts = os.path.join(folder, path).split("/")
+    return "/" + "/".join(part for part in parts if part not in ("", "."))
+
+
+def fit(text: str, size: int = 65_000) -> str:
+    """Return `text` in at most `size` bytes of UTF-8, with an ellipsis if it is cut.
+
+    The default is the size of MySQL's TEXT.
     """
     if 4 * len(text) <= size:
         return text
@@ -80,12 +89,12 @@ def fit(text: str, size: int = 65_000) -> str:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return `text` in `width` characters at the most, an ellipsis for what is cut off."""
+    """Return `text` in at most `width` characters, with an ellipsis if it is cut."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def nearest(word: str, words: Iterable[str]) -> str | None:
-    """Return the most similar of some words, None where none is similar."""
+    """Return the most similar of some words, None if none is similar."""
     from difflib import get_close_matches  # lazy: only a mistake needs it
 
     by_fold = {other.casefold(): other for other in words}
@@ -94,6 +103,13 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = repr) -> str:
-    """Return "did you mean …?" with the most similar of some words, "" where none is similar."""
+    """Return "did you mean …?" with the most similar of some words, "" if none is similar."""
     found = nearest(word, words)
     return f"did you mean {quote(found)}?" if found is not None else ""
+
+
+def which(word: str, words: Iterable[str], table: str) -> str:
+    """Return what a word that is in no [table] of events.toml may mean, or what there is."""
+    names = sorted(words)
+    known = ", ".join(names[:10])
+    return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")

@@ -26,6 +26,11 @@ def span(milliseconds: float) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0"))
 
 
+def duration(seconds: float) -> str:
+    """Return a time in seconds as `span` has it."""
+    return span(seconds * 1000)
+
+
 def minute(at: int) -> str:
     """Return a time in milliseconds since 1970 as "2026-11-23 01:11"."""
     moment = _moment(at)
@@ -53,7 +58,7 @@ def iso(at: int | None) -> str | None:
 
 
 def _moment(at: int) -> datetime | None:
-    """Return the time; None past the year 9999, or where it is no number: written by hand."""
+    """Return the time; None past the year 9999, or where it is not a number."""
     try:
         return datetime.fromtimestamp(at / 1000, UTC)
     except (ValueError, OverflowError, OSError, TypeError):

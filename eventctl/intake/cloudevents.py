@@ -4,8 +4,8 @@
      "time": "2026-11-23T01:11:11.000Z", "datacontenttype": "application/json",
      "data": ["user A", 5000], "eventctlid": "42", "eventctlstatus": "processed", …}
 
-What is eventctl's own goes into extension attributes: their names are of small letters and
-digits, and their values are texts, whole numbers of 32 bits, or truth values.
+eventctl's own fields become extension attributes: their names consist of lower-case letters and
+digits, and their values are strings, 32-bit integers or booleans.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _EXTENSION = "eventctl"
 def write(
     source: str, key: str, name: str, created_at: str, data: Any, **about: str | int
 ) -> dict[str, Any]:
-    """Return an event as a CloudEvent. `created_at` is a time as RFC 3339 has it.
+    """Return an event as a CloudEvent.
 
-    `about` is what else is told of it, each by a word of small letters.
+    `created_at` is a time in the format of RFC 3339. `about` has more fields, with names in lower
+    case.
     """
     return {
         "specversion": VERSION,
@@ -39,14 +40,15 @@ def write(
     }
 
 
-def read(fields: dict[str, Any], own_source: str) -> tuple[str, list[Any] | dict[str, Any], str]:
-    """Return name, args and key of the event that a CloudEvent is for us.
+def read(fields: dict[str, Any], data: str, own_source: str) -> tuple[str, str, str]:
+    """Return the name, args and key of the event that a CloudEvent stands for.
 
-    An object is args by name, a list args in order, and any other data the only one. Id and
-    source together identify a CloudEvent: of `own_source` the id is the key again. Other
-    attributes are passed over.
+    `data` is the JSON text of its data, and the args are JSON text too, unchanged. An object
+    gives named args, a list positional ones, and any other data a single one. Id and source
+    together identify a CloudEvent; for `own_source`, the id alone is the key. Other attributes
+    are ignored.
 
-    Raises UsageError where it is none of version 1.0, or its data is binary.
+    Raises UsageError if it is not of version 1.0, or its data is binary.
     """
     if fields.get("specversion") != VERSION:
         raise UsageError(
@@ -55,7 +57,7 @@ def read(fields: dict[str, Any], own_source: str) -> tuple[str, list[Any] | dict
     source, identity, name = (_text(fields, attribute) for attribute in ("source", "id", "type"))
     if fields.get("data_base64") is not None:
         raise UsageError('a CloudEvent with binary data ("data_base64"); only JSON data is read')
-    return name, _args(fields), _key(source, identity, own_source)
+    return name, _args(fields, data), _key(source, identity, own_source)
 
 
 def _text(fields: dict[str, Any], attribute: str) -> str:
@@ -65,29 +67,29 @@ def _text(fields: dict[str, Any], attribute: str) -> str:
     return value
 
 
-def _args(fields: dict[str, Any]) -> list[Any] | dict[str, Any]:
+def _args(fields: dict[str, Any], text: str) -> str:
     if "data" not in fields:
-        return []
+        return "[]"
     data = fields["data"]
     if not _is_json(fields.get("datacontenttype")) and not isinstance(data, str):
         raise UsageError(
-            f"a CloudEvent whose data is no string, as its datacontenttype"
+            f"a CloudEvent whose data is not a string, as its datacontenttype"
             f" {fields['datacontenttype']!r} asks for"
         )
-    return data if isinstance(data, list | dict) else [data]
+    return text if isinstance(data, list | dict) else f"[{text}]"
 
 
 def _is_json(content_type: Any) -> bool:
     if content_type is None:
         return True
     if not isinstance(content_type, str):
-        raise UsageError('a CloudEvent whose "datacontenttype" is no string')
+        raise UsageError('a CloudEvent whose "datacontenttype" is not a string')
     subtype = content_type.partition(";")[0].strip().lower().partition("/")[2]
     return subtype == "json" or subtype.endswith("+json")
 
 
 def _key(source: str, identity: str, own_source: str) -> str:
-    # No source has a space in it, so that no two pairs make the same key.
+    # A source has no space in it, so no two pairs make the same key.
     key = identity if source == own_source else f"{source} {identity}"
     if len(key) <= _LONGEST_KEY and key.isprintable() and key == key.strip():
         return key

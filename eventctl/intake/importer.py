@@ -1,4 +1,4 @@
-"""What came in by another door becomes events: the spool's files and the outbox's rows."""
+"""Turn the spool's files and the outbox's rows into events."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from eventctl.store.transaction import Row, Transaction
 _AN_HOUR = 3600.0
 
 _ROWS = 500
-"""How many rows of the outbox one transaction turns into events at the most."""
+"""The most rows of the outbox that one transaction imports."""
 _BYTES = 8_000_000
-"""Bytes of args that it reads at the most, if it is more than one row."""
+"""The most bytes of args that it reads, if it takes more than one row."""
 _LARGEST_REST = 10_000
-"""Bytes of a row besides its args, more than which no event has."""
+"""The most bytes that a valid row has besides its args."""
 
 _SIZES = (
     "SELECT id, held, SUBSTR(name, 1, 200), LENGTH(args),"
@@ -41,10 +41,10 @@ _SIZES = (
 def import_spool(config: Config, database: Database, state: StateFolder) -> int:
     """Record what is in the spool, the oldest first; return how many events were new.
 
-    A file is removed once its event is in the store. Its key makes that safe to do
-    twice. What is no event is moved to `damaged`, and what names no event to `held`,
-    where each sweep looks again; a person is told of both. Root imports nothing from a
-    spool that others may write to: see `spool_folder.exposed`.
+    A file is removed once its event is in the store; its key makes it safe to do that twice. A
+    file that is not an event is moved to `damaged`, one with an unknown event to `held`, which
+    each sweep checks again. A person is notified of both. Root imports nothing from a spool that
+    others may write to: see `spool_folder.exposed`.
     """
     if os.geteuid() == 0 and spool_folder.exposed(state):
         return 0
@@ -61,9 +61,9 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
 
 
 def _is_ours(database: Database, state: StateFolder) -> bool:
-    """Return whether the spool belongs to this store; say once an hour that it does not.
+    """Return whether the spool belongs to this store; if not, report it once an hour.
 
-    The store is asked where that can matter: where the folder has no store yet, or events.
+    The store is only asked if that matters: if the folder has no store yet, or has events.
     """
     if state.store() and not spool_folder.anything(state):
         return True
@@ -80,7 +80,9 @@ def _is_ours(database: Database, state: StateFolder) -> bool:
 
 
 def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
-    """Record what a file says, and remove it; return whether it is new. Raises NotAnEvent."""
+    """Record a file's event, and remove the file; return whether the event is new. Raises
+    NotAnEvent.
+    """
     if spooled.problem:
         raise NotAnEvent(spooled.part, spooled.problem, spooled.size)
     event = accept(config, spooled.name, spooled.args, spooled.key)
@@ -99,7 +101,7 @@ def _refuse(_: object, error: Exception) -> NoReturn:
 
 
 def _refused(error: Exception) -> NotAnEvent:
-    """Return why the store takes something in no case."""
+    """Return why the store will never take something."""
     if isinstance(error, TooLarge):
         return NotAnEvent("packet", str(error), error.size)
     said = shorten(printable(str(error.args[-1] if error.args else error)), 150)
@@ -115,7 +117,7 @@ def _set_aside(
     error: NotAnEvent,
 ) -> None:
     if target := spool.place_aside(state, spooled, where):
-        # Word of it first: who dies in between has it told twice, and not never.
+        # The notice comes first: if this process dies in between, it is repeated rather than lost.
         folder = state.path / spool_folder.FOLDER
         what = repair.spool_file(config, target, folder, spooled.name, spooled.args, error)
         database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
@@ -125,9 +127,9 @@ def _set_aside(
 def import_outbox(config: Config, database: Database) -> int:
     """Turn the outbox's rows into events, the oldest first; return how many were new.
 
-    A row goes in the transaction that records its event. What can't be an event stays,
-    held and named, and blocks nothing; each sweep looks at it again, and reads it only
-    where it is not too large.
+    A row is deleted in the transaction that records its event. A row that cannot become an event
+    stays, marked as held, and blocks nothing. Each sweep checks it again, and reads it unless it
+    is too large.
     """
     new = after = 0
     while True:
@@ -146,7 +148,7 @@ def import_outbox(config: Config, database: Database) -> int:
 
 
 class _Waiting(NamedTuple):
-    """A row that is not read yet: the begin of its name, and bytes of its args and the rest."""
+    """A row that is not read yet: the start of its name, and the size of its args and the rest."""
 
     id: int
     held: str | None
@@ -158,7 +160,7 @@ class _Waiting(NamedTuple):
 def _batches(
     config: Config, database: Database, found: Sequence[_Waiting]
 ) -> Iterator[list[_Waiting]]:
-    """Yield rows to be imported together; hold those that are too large to be read."""
+    """Yield rows to import together; hold those that are too large to read."""
     batch: list[_Waiting] = []
     size = 0
     for waiting in found:
@@ -184,7 +186,7 @@ def _import_rows(config: Config, database: Database, waiting: Sequence[_Waiting]
 
 
 def _import_ids(tx: Transaction, config: Config, ids: Sequence[int]) -> int:
-    """Import these rows, but for those that another sweep imports; return how many are new."""
+    """Import these rows, except those that another sweep is importing; return how many are new."""
     rows = tx.rows(
         "SELECT id, `key`, name, args, created_at, held FROM eventctl_outbox"
         f" WHERE id IN ({marks(ids)}) ORDER BY id{tx.lock}",
@@ -212,15 +214,15 @@ def _event(config: Config, row: Row) -> NewEvent:
         part = "name" if not isinstance(name, str) else "key" if isinstance(args, str) else "args"
         raise NotAnEvent(part, "it is not UTF-8 text")
     if not isinstance(created_at, int):
-        raise NotAnEvent("created_at", "its created_at is no number of milliseconds")
+        raise NotAnEvent("created_at", "its created_at is not a number of milliseconds")
     if created_at < 0:
         raise NotAnEvent("created_at", "its created_at is before 1970")
-    # NULL and "" both leave the key to us.
+    # For NULL and "", a key is generated.
     return accept(config, name, check(args), key or None)
 
 
 def _hold(config: Config, database: Database, waiting: _Waiting, error: NotAnEvent) -> int:
-    """Hold a row that is not read; return how many events are new, which is none."""
+    """Hold a row that is not read; return the number of new events, 0."""
     if waiting.held != _held(error):
         row = (waiting.id, waiting.name, "", waiting.held)
         database.transaction(lambda tx: _hold_row(tx, config, *row, error))
@@ -248,6 +250,6 @@ def _held(error: NotAnEvent) -> str:
 
 
 def _insert(tx: Transaction, event: NewEvent, created_at: int, due_in: int = 0) -> bool:
-    # Due since it happened, unless the writer's clock is ahead of the database's.
+    # Due from its creation, unless the writer's clock is ahead of the database's.
     moment = min(created_at, tx.now())
     return events.insert(tx, event, moment, due_in=due_in, claim=None).new

@@ -1,7 +1,7 @@
 """The outbox's writing side: emit inside the caller's own transaction.
 
-One INSERT over the caller's connection. It commits and rolls back with everything else
-that the caller does; the next sweep turns the row into an event.
+One INSERT over the caller's connection. It commits or rolls back with everything else in that
+transaction; the next sweep turns the row into an event.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _MARKS = {
 """The placeholders of each DB-API paramstyle that takes values in order."""
 
 _STYLES = {"sqlite3": "qmark", "_sqlite3": "qmark", "MySQLdb": "format", "pymysql": "format"}
-"""Of a class's package: what need not be asked for."""
+"""The paramstyles of known packages, whose connections need not be asked."""
 
 
 def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None:
     """Add an event to the outbox over a connection to the store's database.
 
-    `connection` is a DB-API connection, also one in a tracer's or a pool's wrapper, or
-    SQLAlchemy's Connection or Session, a Django connection, or a peewee Database. `paramstyle`
-    is what its driver's is; without it, the connection is asked. Raises what it raises, and
-    UsageError where no placeholders are known for it.
+    `connection` is a DB-API connection, possibly wrapped by a tracer or a pool, SQLAlchemy's
+    Connection or Session, a Django connection, or a peewee Database. `paramstyle` is that of its
+    driver; without it, the connection is asked. Raises the driver's errors, and UsageError if its
+    placeholders cannot be found.
     """
     if paramstyle is not None and paramstyle not in _MARKS:
         raise UsageError(f"paramstyle is one of {', '.join(_MARKS)}, not {paramstyle!r}")
@@ -61,14 +61,14 @@ def _execute(connection: Any, sql: str, values: tuple[str, ...], *, fetch: bool 
 
 def _known_style(connection: Any) -> str | None:
     if hasattr(connection, "in_atomic_block"):
-        return "format"  # Django's, whatever the driver below it
-    # Of the object, not of type(): wrapt's proxies have the class of what they wrap.
+        return "format"  # Django's, for every driver
+    # The object's own __class__, not type(): wrapt's proxies show what they wrap.
     packages = (base.__module__.partition(".")[0] for base in connection.__class__.__mro__)
     return next((_STYLES[package] for package in packages if package in _STYLES), None)
 
 
 def _asked_style(connection: Any) -> str:
-    """Ask by a query that reads no table, and so changes nothing of a transaction."""
+    """Ask with a query that reads no table, and so does not affect the transaction."""
     errors = []
     for style in ("qmark", "format"):
         try:

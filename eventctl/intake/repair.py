@@ -1,4 +1,4 @@
-"""How to fix what cannot become an event, or cannot be run: what a person is shown of it.
+"""Tell a person how to fix what cannot become an event or cannot be run.
 
     eventctl_outbox row 7: no event 'purchsed' in /etc/eventctl/events.toml: did you mean …?
     name: purchsed
@@ -6,8 +6,8 @@
     To fix it, in the database:
       UPDATE eventctl_outbox SET name = 'purchased' WHERE id = 7;
 
-Its first line says what is wrong. Then comes the entry, its args as `redact` leaves them, and
-then what to do. A command has a line of its own, indented, and runs as it is.
+The first line says what is wrong. Then come the entry, with redacted args, and what to do. A
+command has an indented line of its own, and can be pasted as it is.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _LIMITS = ("size", "packet")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 Step = tuple[str, str]
-"""What for, and the command or the line."""
+"""Its purpose, and the command or the line."""
 
 
 def steps(text: str) -> list[Step]:
-    """Return what to do, out of such a text."""
+    """Return the fixes in such a text."""
     lines = text.split("\n")
     return [
         (what, command.strip())
@@ -58,7 +58,7 @@ def outbox_row(config: Config, row_id: int, name: object, args: object, error: N
         [
             *_fixes(config, "eventctl_outbox", name, where, error),
             ("To drop it, in the database:", f"DELETE FROM eventctl_outbox{where}"),
-            ("To see all that are held:", held),
+            ("To list all held rows:", held),
         ],
     )
 
@@ -69,9 +69,9 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
     if error.part == "store":
         return []
     fixes: dict[str, Step] = {
-        "args": ("with the args that were meant in place of []", "args = '[]'"),
-        "key": ("which gives it a new key", "`key` = NULL"),
-        "created_at": ("which dates it now", f"created_at = {int(time.time() * 1000)}"),
+        "args": ("with the right args instead of []", "args = '[]'"),
+        "key": ("which generates a new key", "`key` = NULL"),
+        "created_at": ("which sets it to now", f"created_at = {int(time.time() * 1000)}"),
     }
     if error.part == "name":
         meant = nearest(name, config.events) if isinstance(name, str) else None
@@ -86,11 +86,11 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
 def _larger(config: Config, error: NotAnEvent) -> Step:
     if error.part == "packet":
         return (
-            "To take it as it is, in the server's option file:",
+            "To accept it as it is, in the server's option file:",
             f"max_allowed_packet = {error.size}",
         )
     path = printable(str(config.path))
-    return f"To take it as it is, in [store] of {path}:", f"max_args = {error.size}"
+    return f"To accept it as it is, in [store] of {path}:", f"max_args = {error.size}"
 
 
 def _unknown(config: Config, name: str) -> Step:
@@ -102,10 +102,10 @@ def _unknown(config: Config, name: str) -> Step:
 def spool_file(
     config: Config, path: Path, folder: Path, name: str, args: str, error: NotAnEvent
 ) -> str:
-    """Return the text about a file that was set aside at `path`, out of the spool `folder`."""
+    """Return the text about a file of the spool `folder` that was set aside at `path`."""
     file, spool = shlex.quote(str(path)), shlex.quote(str(folder))
     edit = f"${{EDITOR:-vi}} {file}"
-    if error.part == "file":  # in `damaged`, where no sweep looks again
+    if error.part == "file":  # in `damaged`, which sweeps do not read
         fixes = [("To fix it, and have the next sweep import it:", f"{edit} && mv {file} {spool}/")]
     elif error.part == "kind":
         fixes = [("To see what it is:", f"ls -ld {file}")]
@@ -119,7 +119,7 @@ def spool_file(
     elif error.part in _LIMITS:
         fixes.insert(0, _larger(config, error))
     shown = _entry(config, name, args)
-    if not name:  # it was not read, or is no event
+    if not name:  # it was not read, or is not an event
         shown = {"content": shown["args"]} if args else {}
     drop = f"rm -r {file}" if error.part == "kind" else f"rm {file}"
     return _text(f"{printable(str(path))}: {error}", shown, [*fixes, ("To drop it:", drop)])
@@ -154,8 +154,8 @@ def held_delivery(config: Config, entry: Entry) -> str:
         )
     if _is_decodable(entry.args):
         return _text(entry.error, shown, [("To drop it, in the database:", drop)])
-    what = "No retry can help. To fix it, in the database, with the args that were meant"
-    fix = (f"{what} in place of []:", f"UPDATE eventctl_event SET args = '[]'{of_event}")
+    what = "No retry can help. To fix it, in the database, with the right args"
+    fix = (f"{what} instead of []:", f"UPDATE eventctl_event SET args = '[]'{of_event}")
     return _text(entry.error, shown, [fix])
 
 
@@ -175,7 +175,7 @@ def _is_decodable(args: object) -> bool:
 def _text(wrong: str, entry: Mapping[str, str], found: list[Step]) -> str:
     lines = [printable(wrong), *(f"{label}: {value}" for label, value in entry.items())]
     for what, command in found:
-        # A command that cannot be shown as it is must not be pasted.
+        # A command with unprintable characters must not be pasted.
         lines += [what, f"  {command}"] if printable(command) == command else []
     return "\n".join(lines)
 
@@ -185,7 +185,7 @@ def _entry(config: Config, name: object, args: object) -> dict[str, str]:
     if not isinstance(args, str):
         args = MASK if redaction else repr(args)
     elif redaction and name not in config.events:
-        args = MASK  # nobody knows what is hidden in another event's args
+        args = MASK  # what is hidden in the args of an unknown event is not known
     else:
         args = redaction.hide(str(name), args).args
     return {"name": _shown(name), "args": shorten(printable(args), _LONGEST)}

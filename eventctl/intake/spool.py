@@ -1,20 +1,19 @@
-"""The spool: where an event goes when the store can't be reached, durably.
+"""The spool: durable storage for events while the store cannot be reached.
 
-A folder of JSON files, one event each: {"name": …, "args": […], "key": …}. A file is
-written under a name that begins with a dot, flushed to the disk, and only then given
-its own, so that it is whole or not there; the next sweep imports it. It is a public door
-as well: any program that renames such a file into the folder has emitted. `key` may be
-left out, and a `delay`, in seconds, may be there.
+A folder of JSON files, one event each: {"name": …, "args": […], "key": …}. A file is written
+under a name that begins with a dot, flushed to the disk, and only then renamed, so that it is
+complete or absent; the next sweep imports it. The folder is also a public interface: a program
+emits by renaming such a file into it. `key` is optional, and so is `delay`, in seconds.
 
     .….json.tmp ──────────> X.json ──import──> (gone)
                               ├──unknown event──> held/X.json ──import──> (gone)
                               └──not an event───> damaged/X.json
 
 The name need not end with .json. Names that begin with a dot, or end with .tmp, .part or ~,
-are drafts: they have a day to be finished.
+are drafts, which must be finished within a day.
 
-Only a fault of the file sets it aside. What the host refuses while a file is read leaves it
-where it is, for the next sweep; so does a folder from which this user may remove nothing.
+A file is only set aside for its own fault. If the host refuses to read it, or this user may not
+remove files from the folder, it stays for the next sweep.
 """
 
 from __future__ import annotations
@@ -30,7 +29,8 @@ from pathlib import Path
 from eventctl.config.units import parse_duration
 from eventctl.errors import StoreUnavailable
 from eventctl.format.files import sync_folder, user_name
-from eventctl.format.text import json_text
+from eventctl.intake import validation
+from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
@@ -38,15 +38,15 @@ from eventctl.state.folder import StateFolder, is_at, try_lock
 _SHOWN = 300
 
 _BESIDE_ARGS = 65_536
-"""Bytes of a file that its name, key and delay may take, besides the args."""
+"""The most bytes of a file for name, key and delay, besides the args."""
 _LONGEST_ESCAPE = 6
 """Bytes that JSON may take for one of the args: "\\u0041"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A file in the spool, and what it says; where it is no event, `name` is "", and `args` is
-    the begin of the file.
+    """A file in the spool and its content. If it is not an event, `name` is "", and `args` is the
+    start of the file.
     """
 
     path: Path
@@ -57,15 +57,15 @@ class Spooled:
     """When the file was written, in milliseconds since 1970, by this host's clock."""
     problem: str = ""
     delay: float = 0.0
-    """Seconds from then, before which it is not to be run."""
+    """Seconds from then until it is due."""
     part: str = "file"
-    """What of it is wrong, as `NotAnEvent` has it, where there is a problem."""
+    """The part that is wrong, as in `NotAnEvent`, if there is a problem."""
     size: int = 0
-    """Bytes of a file that is too large to be read."""
+    """The size of a file that is too large to read."""
 
 
 class _Unfit(Exception):
-    """A file whose content cannot be read as an event's: `part`, what is wrong, its size."""
+    """A file whose content is not an event: the `part`, what is wrong, its size."""
 
     def __init__(self, part: str, text: str, size: int = 0) -> None:
         super().__init__(text)
@@ -76,23 +76,22 @@ class _Unfit(Exception):
 def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     """Write an event to the spool; it survives a power cut when this returns.
 
-    `delay` is in seconds, as emit was asked for. Raises StoreUnavailable where it
-    cannot be written.
+    `delay` is in seconds. Raises StoreUnavailable if it cannot be written.
     """
     name, key = json.dumps(event.name), json.dumps(event.key)
-    # The args are JSON text already, kept to the letter.
-    later = f', "delay": {delay:g}' if delay else ""
+    # The args are JSON text already, and kept as they are.
+    later = f', "delay": {delay!r}' if delay else ""
     body = f'{{"name": {name}, "key": {key}, "args": {event.args}{later}}}'.encode()
     try:
         folder = state.folder(FOLDER)
         draft = folder / f".{os.urandom(6).hex()}{DRAFT}"
         while (new := _written(state, draft, _targets(folder, event.key), body, event.key)) is None:
-            continue  # a sweep took our draft for a dead process's: write it again
+            continue  # a sweep took our draft for that of a dead process: write it again
         path, is_ours = new
         try:
             sync_folder(folder)
         except OSError:
-            # The caller is told that it is not here: so it must not be, or be emitted twice.
+            # The caller learns that the event is not here. It must not be, or it is emitted twice.
             if is_ours:
                 path.unlink()
                 raise
@@ -104,7 +103,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
 
 
 def _targets(folder: Path, key: str) -> Iterator[Path]:
-    """Yield names for an event's file, the first of which is free or has the same event."""
+    """Yield names for an event's file, to use the first that is free or has the same event."""
     name = _file_name(key)
     yield folder / f"{name}.json"
     while True:
@@ -116,9 +115,8 @@ def _written(
 ) -> tuple[Path, bool] | None:
     """Write a draft, and give it the first of `targets` that is free.
 
-    Returns its name, and whether it is new: another file may have the same event.
-
-    Unlike a rename, a link never takes the place of a file that is there.
+    Returns its name, and whether it is new: another file may have the same event. Unlike a
+    rename, a link never replaces an existing file.
     """
     fd = state.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
@@ -139,14 +137,14 @@ def _written(
                 return None
             return target, True
     finally:
-        with suppress(OSError):  # a sweep removes what is left of it
+        with suppress(OSError):  # a sweep removes the rest
             draft.unlink()
         os.close(fd)
     return None
 
 
 def _key_in(path: Path, size: int) -> str | None:
-    """Return the key in a file, None where it cannot be read; `size` is that of one like it."""
+    """Return the key in a file, None if it cannot be read; `size` is the expected size."""
     try:
         return _parse(path, _LONGEST_ESCAPE * size + _BESIDE_ARGS).key
     except OSError:
@@ -162,7 +160,7 @@ def _file_name(key: str) -> str:
 
 
 def read(state: StateFolder, max_args: int) -> Iterator[Spooled]:
-    """Yield what is in the spool, the oldest first, what is held included.
+    """Yield the files in the spool, including held ones, the oldest first.
 
     A file that is too large for an event with `max_args` bytes of args is not read. Drafts of
     processes that died are removed: they were never acknowledged.
@@ -172,13 +170,12 @@ def read(state: StateFolder, max_args: int) -> Iterator[Spooled]:
         try:
             yield _parse(path, largest)
         except (OSError, ImportError):
-            # Another sweep was faster, or the host refuses the file, or code that reads it:
-            # the next sweep reads it.
+            # Another sweep was faster, or the host refuses: the next sweep reads it.
             continue
 
 
 def _parse(path: Path, largest: int) -> Spooled:
-    """Return what a file says. Raises OSError where the host refuses it for now."""
+    """Return a file's content. Raises OSError if the host refuses it for now."""
     try:
         status, data = _content(path, largest)
     except _Unfit as error:
@@ -188,37 +185,37 @@ def _parse(path: Path, largest: int) -> Spooled:
         name, args, key, delay = _fields(data)
     except (ValueError, TypeError, RecursionError) as error:
         text = data[:_SHOWN].decode("utf-8", "backslashreplace")
-        return Spooled(path, "", text, "", created_at, f"it is no event: {error}")
+        return Spooled(path, "", text, "", created_at, f"it is not an event: {error}")
     key = key or _key_of(path.name, status, data)
     return Spooled(path, name, args, key, created_at, delay=delay)
 
 
 def _fields(data: bytes) -> tuple[str, str, str | None, float]:
-    """Return name, args as JSON text, key, and delay in seconds, out of a file's content."""
-    fields = json.loads(data)
+    """Return name, args as JSON text, key, and delay in seconds from a file's content."""
+    text = data.decode(json.detect_encoding(data))
+    fields = validation.decode(text)
     if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
-        raise ValueError("it is no object of name, args, key and delay")
+        raise ValueError("it is not an object with name, args, key and delay")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
     delay = parse_duration(fields.get("delay", 0))
-    text = json_text(args)
     if not isinstance(name, str) or not name:
-        raise ValueError("its name is no text")
+        raise ValueError("its name is not a string")
     if not isinstance(args, list | dict):
         raise ValueError("its args are neither a list nor an object")
     if key is not None and not isinstance(key, str):
-        raise ValueError("its key is no text")
-    return name, text, key, delay
+        raise ValueError("its key is not a string")
+    return name, field_text(text, "args") or "[]", key, delay
 
 
 def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
-    """Return a file's status and content, of which it is known that we may and should read it."""
+    """Return a file's status and content, after checking that it may and should be read."""
     _check_plain(path.lstat())
     try:
-        # Not a FIFO, at which we would wait, nor a link, to what its writer may not read.
+        # A FIFO would make us wait; a link may name what its writer may not read.
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError as error:
         if os.access(path, os.R_OK, effective_ids=True):
-            raise  # refused this once
+            raise  # refused temporarily
         owner = user_name(path.lstat().st_uid)
         raise _Unfit("rights", f"it belongs to {owner}, and this user may not read it") from error
     with open(fd, "rb") as file:
@@ -232,12 +229,12 @@ def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
 
 def _check_plain(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise _Unfit("kind", "it is no plain file")
+        raise _Unfit("kind", "it is not a regular file")
 
 
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
-    # The same file imported again, after a crash, must be the same event; another
-    # file of the same name and content must not.
+    # The same file, imported again after a crash, must be the same event; another file with the
+    # same name and content must not.
     from hashlib import sha256  # lazy: few keys need it
 
     identity = os.fsencode(f"{name} {status.st_ino} {status.st_mtime_ns} ")
@@ -250,7 +247,7 @@ def remove(spooled: Spooled) -> None:
 
 
 def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:
-    """Return where in HELD or DAMAGED a file can be moved to; None if it is there already."""
+    """Return a free path for a file in HELD or DAMAGED; None if it is there already."""
     folder = state.folder(FOLDER, where)
     if spooled.path.parent == folder:
         return None
@@ -261,6 +258,6 @@ def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None
 
 
 def move_aside(spooled: Spooled, target: Path) -> None:
-    """Move a file there, unless another sweep has done so."""
+    """Move a file there, unless another sweep has moved it."""
     with suppress(FileNotFoundError):
         os.rename(spooled.path, target)

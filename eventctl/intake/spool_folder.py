@@ -1,4 +1,4 @@
-"""The folder of the spool: what lies there, and what of it this user may import.
+"""The folder of the spool: its files, and which of them this user may import.
 
 Names that begin with a dot, or end with .tmp, .part or ~, are drafts.
 """
@@ -23,13 +23,13 @@ DAMAGED = "damaged"
 DRAFT = ".json.tmp"
 
 _DRAFTS = (".tmp", ".part", "~")
-"""What the names of other programs' drafts end with, where they do not begin with a dot."""
+"""The suffixes of other programs' drafts that do not begin with a dot."""
 _A_DAY = 24 * 3600
 
 
 def exposed(state: StateFolder) -> str:
     """Return one line if others than [store] group may write to the spool, else ""."""
-    with suppress(PermissionError):  # `stuck` names what we may not see
+    with suppress(PermissionError):  # `stuck` reports what may not be read
         for parts in ((), (FOLDER,), (FOLDER, HELD)):
             if who := state.writers(*parts):
                 folder = state.path.joinpath(*parts)
@@ -38,7 +38,7 @@ def exposed(state: StateFolder) -> str:
 
 
 def stuck(state: StateFolder) -> str:
-    """Return one line if something in the spool is not for this user to import, else ""."""
+    """Return one line if this user may not import something in the spool, else ""."""
     for folder in (state.path / FOLDER, state.path / FOLDER / HELD):
         try:
             entries = [entry for entry in os.scandir(folder) if _is_spooled(entry)]
@@ -49,7 +49,7 @@ def stuck(state: StateFolder) -> str:
             return f"{folder} cannot be read ({error.strerror}): {_give_us(folder)}"
         if left:
             what = printable(left.path)
-            return f"{what} is passed over, for this user may not remove it: {_give_us(folder)}"
+            return f"{what} is skipped, because this user may not remove it: {_give_us(folder)}"
     return ""
 
 
@@ -64,7 +64,7 @@ def importable(state: StateFolder) -> list[Path]:
         try:
             entries = list(os.scandir(place))
         except OSError:
-            continue  # none there, or not for us: `stuck` names it
+            continue  # missing, or not ours: `stuck` reports it
         for entry in entries:
             if entry.name.startswith("."):
                 _remove_dead_draft(state, Path(entry.path))
@@ -77,9 +77,9 @@ def importable(state: StateFolder) -> list[Path]:
 
 
 def _may_move(entry: os.DirEntry[str]) -> bool:
-    """Return whether this user may take a file out of its folder, once it is an event.
+    """Return whether this user may remove a file from its folder after the import.
 
-    What stays would be an event once more, when the first one is pruned.
+    If it stayed, it would become an event again once the first one is pruned.
     """
     folder = os.path.dirname(entry.path)
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
@@ -88,17 +88,17 @@ def _may_move(entry: os.DirEntry[str]) -> bool:
     status = entry.stat(follow_symlinks=False)
     if there.st_mode & stat.S_ISVTX and us not in (0, there.st_uid, status.st_uid):
         return False
-    # A folder that is moved has another "..", and is written for it.
+    # Moving a folder changes its "..", which requires write access to it.
     return not stat.S_ISDIR(status.st_mode) or os.access(entry.path, os.W_OK, effective_ids=True)
 
 
 def waiting(state: StateFolder) -> int:
-    """Return how many files wait to be imported, without what is held or damaged."""
+    """Return how many files wait to be imported, without held and damaged ones."""
     return len(files(state.path / FOLDER))
 
 
 def anything(state: StateFolder) -> bool:
-    """Return whether there is a file that the next sweep looks at, what is held included."""
+    """Return whether there is a file for the next sweep to check, including held ones."""
     folder = state.path / FOLDER
     return bool(files(folder) or files(folder / HELD))
 
@@ -112,7 +112,7 @@ def files(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _is_spooled(entry: os.DirEntry[str]) -> bool:
-    """Return whether an entry is an event, or to be set aside: all but drafts and folders."""
+    """Return whether an entry is to be imported or set aside: all but drafts and folders."""
     name = entry.name
     if name.startswith(".") or name in (HELD, DAMAGED):
         return False
@@ -127,19 +127,19 @@ def _is_young(entry: os.DirEntry[str]) -> bool:
     try:
         return time.time() - entry.stat(follow_symlinks=False).st_mtime < _A_DAY
     except FileNotFoundError:
-        return True  # it has its name now
+        return True  # it has its final name now
 
 
 def _remove_dead_draft(state: StateFolder, path: Path) -> None:
-    # Other programs' drafts have no lock: they have a day to be finished.
+    # Other programs' drafts have no lock; they must be finished within a day.
     try:
         if not path.name.endswith(DRAFT) and time.time() - path.stat().st_mtime < _A_DAY:
             return
         fd = state.open(path, os.O_RDWR)
     except (OSError, StateUnavailable):
-        return  # gone meanwhile, or another user's: not ours to remove
+        return  # it is gone, or another user's
     try:
-        with suppress(OSError):  # a folder, or one in which others may remove nothing
+        with suppress(OSError):  # a folder, or in a folder where only its owner may remove it
             if try_lock(fd) and is_at(fd, path):
                 path.unlink()
     finally:
@@ -147,8 +147,8 @@ def _remove_dead_draft(state: StateFolder, path: Path) -> None:
 
 
 def anything_aside(state: StateFolder) -> bool:
-    """Return whether anything lies in HELD or DAMAGED."""
+    """Return whether HELD or DAMAGED has a file."""
     folders = (state.path / FOLDER / where for where in (HELD, DAMAGED))
-    with suppress(PermissionError):  # what we may not see is not ours
+    with suppress(PermissionError):  # what may not be read is not ours
         return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
     return False

@@ -1,10 +1,9 @@
-"""What may become an event, by whichever door it comes: command, API, spool or outbox."""
+"""What may become an event, whether it comes by command, API, spool or outbox."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
@@ -12,16 +11,21 @@ from eventctl.format.text import json_text, shorten
 from eventctl.models import NewEvent
 from eventctl.store.events import new_key
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
+
 LONGEST_KEY = 191
 
 _INFINITY = float("inf")
+_BOM = "\ufeff"
 
 
 class NotAnEvent(UsageError):
-    """Something cannot become an event. `part` is what of it is wrong: "name", "args", "size"
-    (of the args, or of a file, which is `size` in bytes), "packet" (the server takes none of
-    `size` bytes), "key", "created_at", the "file" as a whole, its "kind" or its "rights", or
-    "store", which refuses it.
+    """Something cannot become an event. `part` is the part that is wrong: "name", "args", "size"
+    (of the args or a file, `size` in bytes), "packet" (the server takes no statement of `size`
+    bytes), "key", "created_at", the "file" as a whole, its "kind" or its "rights", or "store", if
+    the store refuses it.
     """
 
     def __init__(self, part: str, text: str, size: int = 0) -> None:
@@ -31,16 +35,16 @@ class NotAnEvent(UsageError):
 
 
 def accept(config: Config, name: str, args: str, key: str | None = None) -> NewEvent:
-    """Return an event that may be recorded, with a new key where it has none.
+    """Return an event that may be recorded, with a new key if it has none.
 
-    `args` is the JSON text of a list or an object. Raises NotAnEvent where the name is
-    not in events.toml, the args are too large, or the key is none that can be stored;
-    ConfigError where mistakes leave unknown which events there are.
+    `args` is the JSON text of a list or an object. Raises NotAnEvent if the name is not in
+    events.toml, the args are too large, or the key cannot be stored; ConfigError if mistakes leave
+    unknown which events exist.
     """
     if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
     if not config.events and config.mistakes:
-        # As with [evnts]: the event may well be one.
+        # As with [evnts]: the event may well exist.
         raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
     if name not in config.events:
         raise NotAnEvent("name", _unknown(config, name))
@@ -55,7 +59,7 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
 
 
 def check_size(config: Config, name: str, size: int) -> None:
-    """Raise NotAnEvent where the args of an event, of `size` bytes, are too large."""
+    """Raise NotAnEvent if the args of an event, `size` bytes, are too large."""
     if size > config.store.max_args:
         raise NotAnEvent(
             "size",
@@ -66,30 +70,26 @@ def check_size(config: Config, name: str, size: int) -> None:
 
 
 def unchecked(name: str, args: str, key: str | None = None) -> NewEvent:
-    """Return an event for the spool, where events.toml cannot say whether there is such a one."""
+    """Return an event for the spool, unchecked, because events.toml cannot be used."""
     return NewEvent(name, args, key or new_key(), ())
 
 
 def _check_key(key: str) -> None:
     if not 0 < len(key) <= LONGEST_KEY:
         raise NotAnEvent("key", f"a key has 1 to {LONGEST_KEY} characters, not {len(key)}")
-    # MySQL takes keys for the same that differ in spaces at the end.
+    # MySQL ignores spaces at the end of a key.
     if not key.isprintable() or key != key.strip():
         raise NotAnEvent("key", "a key has printable characters only, and no space at either end")
 
 
 def _unknown(config: Config, name: str) -> str:
-    from eventctl.format.text import did_you_mean  # lazy: only a mistake needs it
+    from eventctl.format.text import which  # lazy: only a mistake needs it
 
-    text = f"no event {name!r} in {config.path}"
-    if hint := did_you_mean(name, config.events):
-        return f"{text}: {hint}"
-    known = ", ".join(sorted(config.events)[:10])
-    return f"{text}: it has {known}" if known else f"{text}: it has no [events]"
+    return f"no event {name!r} in {config.path}: {which(name, config.events, 'events')}"
 
 
 def encode(args: Sequence[Any] | dict[str, Any]) -> str:
-    """Return args as JSON text. Raises UsageError where JSON has no form for them."""
+    """Return args as JSON text. Raises UsageError if JSON cannot represent them."""
     try:
         return json_text(args)
     except (TypeError, ValueError, RecursionError) as error:
@@ -97,9 +97,10 @@ def encode(args: Sequence[Any] | dict[str, Any]) -> str:
 
 
 def as_text(value: Any) -> Any:
-    """Return bytes that are UTF-8 as text, and anything else as it is.
+    """Return UTF-8 bytes as text, and anything else as it is.
 
-    SQLite keeps what a program bound as a BLOB, such as Node's Buffer, whatever the column's type.
+    SQLite stores what a program bound as a BLOB, such as Node's Buffer, as such, whatever the
+    column's type.
     """
     if isinstance(value, bytes):
         try:
@@ -110,23 +111,31 @@ def as_text(value: Any) -> Any:
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _float(text: str) -> float:
-    # Read as infinity it would be written as Infinity, which is no JSON.
+    # It would be read as infinity and written as Infinity, which is not JSON.
     if abs(number := float(text)) == _INFINITY:
-        raise ValueError(f"{shorten(text, 40)} is larger than any number that a program reads")
+        raise ValueError(f"{shorten(text, 40)} is a number too large for programs to read")
     return number
 
 
-def check(text: str, hint: str = "") -> str:
-    """Return JSON text that was given as args, once it is known to be a list or an object.
-
-    Raises NotAnEvent, with `hint` where the text is not JSON.
+def decode(text: str) -> Any:
+    """Return the value of JSON text. Raises ValueError, or RecursionError, also for a number
+    that JSON does not allow, or that no program reads.
     """
+    return json.loads(text, parse_constant=_no_number, parse_float=_float)
+
+
+def check(text: str, hint: str = "") -> str:
+    """Return JSON text for args, after checking that it is a list or an object.
+
+    Raises NotAnEvent, with `hint` if the text is not JSON.
+    """
+    text = text.removeprefix(_BOM)
     try:
-        args = json.loads(text, parse_constant=_no_number, parse_float=_float)
+        args = decode(text)
         text.encode()
     except (ValueError, RecursionError) as error:
         raise NotAnEvent("args", f"the args are not JSON ({error}){hint}") from error

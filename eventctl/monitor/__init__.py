@@ -1,1 +1,1 @@
-"""Is all well? What monitors, dashboards and the page ask."""
+"""The overall state, for monitors, dashboards and the page."""

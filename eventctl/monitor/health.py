@@ -1,4 +1,4 @@
-"""How well eventctl itself is: what `check` judges, and the top of the page shows."""
+"""The health of eventctl itself, for `check` and the top of the page."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from eventctl.store.queries.statistics import Backlog, LastSweep, Unaccepted
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in this host's spool. `oldest` is for how many milliseconds already."""
+    """The files in this host's spool. `oldest` is the age of the oldest, in milliseconds."""
 
     files: int = 0
     oldest: int = 0
     set_aside: int = 0
-    """Files that cannot become events as they are."""
+    """Files that cannot become events until they are fixed."""
     problem: str = ""
-    """Why nobody knows: it cannot be read."""
+    """Why it cannot be read, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """All of it at one time. `now` is the database's, in milliseconds since 1970."""
+    """All of it at one moment. `now` is the database's time, in milliseconds since 1970."""
 
     now: int
     sweep: LastSweep | None
     backlog: Backlog
     failed: dict[str, int]
-    """By handler, deliveries that failed and need a person."""
+    """The number of deliveries that failed and need a person, by handler."""
     breakers: list[BreakerView]
     spool: Waiting
     outbox_held: int
     incidents: dict[str, int]
-    """By kind, how many are open."""
+    """The number of open incidents, by kind."""
     unaccepted: list[Unaccepted]
-    """By channel, what it has not accepted yet, the oldest first."""
+    """What each channel has not accepted yet, the oldest first."""
     paused: list[PauseView]
     clock: int
     """By how many milliseconds a clock is wrong, or was when something was recorded: above 0
@@ -56,18 +56,18 @@ class Health:
 
     @property
     def sweep_age(self) -> int | None:
-        """Milliseconds since the last sweep ended; None where none ever has."""
+        """Milliseconds since the last sweep ended; None if none ever has."""
         return None if self.sweep is None else max(0, self.now - self.sweep.ended_at)
 
     @property
     def oldest_due(self) -> int:
-        """For how many milliseconds the oldest due delivery has waited; 0 where none is due."""
+        """Milliseconds that the oldest due delivery has waited; 0 if none is due."""
         oldest = self.backlog.oldest_due
         return 0 if oldest is None else max(0, self.now - oldest)
 
     @property
     def longest_unaccepted(self) -> int:
-        """For how many milliseconds a channel has not accepted something; 0 where all have."""
+        """Milliseconds for which a channel has not accepted a message; 0 if all have."""
         return max((self.now - each.since for each in self.unaccepted), default=0)
 
     @property
@@ -77,7 +77,7 @@ class Health:
 
 
 def measure(config: Config, database: Database) -> Health:
-    """Return how well all is now."""
+    """Return the health now."""
     before = time.time()
     now = claims.now(database)
     skew = _skew(now / 1000, before, time.time())
@@ -114,7 +114,7 @@ def _names(pauses: list[PauseView]) -> Paused:
 
 
 def _spool(config: Config) -> Waiting:
-    folder = config.store.state / spool_folder.FOLDER
+    folder = Path(config.store.state) / spool_folder.FOLDER
     try:
         waiting = _written_at(folder)
         set_aside = [
@@ -139,7 +139,7 @@ def _written_at(folder: Path) -> list[float]:
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
-            continue  # a sweep has just imported it
+            continue  # a sweep has imported it
         if not stat.S_ISDIR(status.st_mode):
             found.append(status.st_mtime)
     return found

@@ -1,8 +1,8 @@
 """The dead-man's switch: a URL that is called after each good sweep.
 
-A monitor at that URL notifies a person when no call comes any more: because the host, cron
-or the store is down, or because a channel did not accept what had failed. The URL is a secret:
-who knows it can call it in our place. So it is in no text here.
+A monitor at that URL notifies a person when the calls stop: because the host, cron or the store is
+down, or because a channel did not accept a message. The URL is a secret, since anybody who knows it
+can call it, so no message contains it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from eventctl.errors import StateUnavailable
 from eventctl.state.folder import StateFolder
 
 TIMEOUT = 5.0
-"""Seconds that one call may take in all, whatever the other end does."""
+"""Seconds that one call may take in total, whatever the server does."""
 
 BETWEEN = 60.0
-"""Seconds between the calls of one sweep that goes on, with `--for`."""
+"""Seconds between the calls of one sweep with `--for`."""
 
 _AN_HOUR = 3600.0
 
 
 class HeartbeatFailed(Exception):
-    """The call did not get through; its text says why, and holds nothing of the URL."""
+    """The call failed; its text says why, and quotes nothing of the URL."""
 
 
 class Heartbeat:
-    """Calls the URL after good sweeps, and says once an hour that it could not."""
+    """Calls the URL after good sweeps, and reports a failure once an hour."""
 
     def __init__(self, url: str | None, state: StateFolder, say: Callable[[str], None]) -> None:
         self._url = url
@@ -36,12 +36,12 @@ class Heartbeat:
         self._last = time.monotonic()
 
     def passed(self) -> None:
-        """Take note of a good pass that others follow: that is a sweep too, once a minute."""
+        """Called after a good pass that others follow; once a minute, it counts as a sweep."""
         if time.monotonic() - self._last >= BETWEEN:
             self.ended()
 
     def ended(self) -> None:
-        """Take note of a good sweep (see `Swept.is_good`)."""
+        """Called after a good sweep (see `Swept.is_good`)."""
         if not self._url:
             return
         self._last = time.monotonic()
@@ -60,13 +60,13 @@ class Heartbeat:
         try:
             return self._state.once_in("ping", _AN_HOUR)
         except StateUnavailable:
-            return True  # a full disk is no reason for silence, nor for the sweep to fail
+            return True  # a full disk must neither silence the warning nor fail the sweep
 
 
 def call(url: str, timeout: float = TIMEOUT) -> None:
-    """Call a URL with GET; return once it has answered with 2xx. Redirects are not followed.
+    """Call a URL with GET; return once it has answered with 2xx.
 
-    `timeout` is in seconds, for all of it. Raises HeartbeatFailed.
+    Redirects are not followed. `timeout` is in seconds, for the whole call. Raises HeartbeatFailed.
     """
     # Lazily: few sweeps have a URL, and each would pay for ssl.
     from urllib.parse import urlsplit  # lazy: a sweep without a URL needs none of it
@@ -76,7 +76,7 @@ def call(url: str, timeout: float = TIMEOUT) -> None:
     try:
         answer = http.request("GET", urlsplit(url), limit=0, seconds=timeout)
     except http.RequestFailed as error:
-        # What follows a colon may name the host.
+        # The text after a colon may name the host.
         raise HeartbeatFailed(str(error).partition(":")[0]) from None
     if answer.is_redirect:
         raise HeartbeatFailed(

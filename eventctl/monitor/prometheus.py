@@ -13,23 +13,26 @@ Samples = Mapping[tuple[tuple[str, str], ...], float]
 """Values by their labels, each a pair of name and value."""
 
 _KINDS = [kind for kind in KINDS if kind != "emit-failed"]
-"""Each has a value, 0 too: what is not there can't be compared."""
+"""Each has a value, even 0, because a missing series cannot be compared."""
 
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
-def metrics(health: Health | None) -> str:
-    """Return the metrics; None where the store cannot be reached, and all else is unknown."""
+def metrics(health: Health | None, store: str) -> str:
+    """Return the metrics; without `health`, only that the store cannot be reached. `store` names it
+    in each of them: node_exporter takes no two series that are alike, not even of two files.
+    """
     return "".join(
-        f"# HELP {name} {help_}\n# TYPE {name} gauge\n" + "".join(_lines(name, samples))
+        f"# HELP {name} {help_}\n# TYPE {name} gauge\n" + "".join(_lines(name, samples, store))
         for name, help_, samples in _metrics(health)
     )
 
 
-def _lines(name: str, samples: Samples) -> Iterator[str]:
+def _lines(name: str, samples: Samples, store: str) -> Iterator[str]:
     for labels, value in samples.items():
-        shown = ",".join(f'{key}="{printable(text).translate(_ESCAPES)}"' for key, text in labels)
-        yield f"{name}{f'{{{shown}}}' if shown else ''} {value:.15g}\n"
+        labelled = (*labels, ("store", store))
+        shown = ",".join(f'{key}="{printable(text).translate(_ESCAPES)}"' for key, text in labelled)
+        yield f"{name}{{{shown}}} {value:.15g}\n"
 
 
 def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:

@@ -1,7 +1,4 @@
-"""What is well, and what a monitor should call a person for.
-
-A value is judged as Nagios plugins do: above its limit is too much.
-"""
+"""The limits above which a monitor calls a person, as in Nagios plugins."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from eventctl.store.queries.events import PauseView
 
 
 class Severity(IntEnum):
-    """How bad a value is; the numbers are the exit codes of Nagios plugins."""
+    """The level of a value; the numbers are the exit codes of Nagios plugins."""
 
     OK = 0
     WARNING = 1
@@ -27,13 +24,13 @@ class Severity(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Above which value it is a WARNING, and above which it is CRITICAL; None: never."""
+    """A value above `warning` is a WARNING, above `critical` it is CRITICAL; None: never."""
 
     warning: float | None
     critical: float | None
 
     def level(self, value: float) -> Severity:
-        """Return what a value means."""
+        """Return the level of a value."""
         if self.critical is not None and value > self.critical:
             return Severity.CRITICAL
         if self.warning is not None and value > self.warning:
@@ -54,12 +51,12 @@ LIMITS: Mapping[str, Limits] = {
     "clock": Limits(60, None),
     "keep": Limits(24 * 3600, None),
 }
-"""The defaults, by what they are about; those of times are in seconds."""
+"""The defaults by name; those of times are in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One value that was judged; `value` is None where there is none. `unit` is "s" or ""."""
+    """One value and its level; `value` is None if there is none. `unit` is "s" or ""."""
 
     name: str
     value: float | None
@@ -70,7 +67,7 @@ class Measured:
 
 
 def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measured]:
-    """Return what is found, in the order of LIMITS."""
+    """Return the findings, in the order of LIMITS."""
     backlog, spool = health.backlog, health.spool
     age = health.sweep_age
     return [
@@ -133,7 +130,7 @@ def _failed(failed: Mapping[str, int]) -> str:
 
 def _unaccepted(health: Health) -> str:
     if not health.unaccepted:
-        return "all was notified"
+        return "all alerts were accepted"
     first, *others = health.unaccepted
     what = "an alert" if first.count == 1 else f"{first.count:,} alerts"
     text = f"{shorten(printable(first.channel), 40)} has not accepted {what}"

@@ -15,14 +15,14 @@ from eventctl.store import breakers
 from eventctl.store.database import Database
 
 PROBE_PAUSE = 30_000
-"""Milliseconds between two probes of a sweep that goes on for longer than one pass."""
+"""Milliseconds between two probes in a sweep of several passes."""
 
 _FAILURES = (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
 _SUCCESSES = (Outcome.SUCCEEDED, Outcome.DISCARDED)
 
 
 class Breakers:
-    """All handlers' breakers, as one sweep sees them."""
+    """The breakers of all handlers, as one sweep sees them."""
 
     def __init__(self, database: Database, threshold: int) -> None:
         self._database = database
@@ -35,8 +35,8 @@ class Breakers:
         self._found: dict[str, str | None] = {}
 
     def begin_pass(self, now: int) -> None:
-        """Begin a pass at `now`, in milliseconds since 1970: read what is open, and see
-        which handlers this pass may probe.
+        """Begin a pass at `now`, in milliseconds since 1970: read the open breakers, and choose
+        the handlers that this pass may probe.
         """
         self._now = now
         self._open = set(breakers.open_breakers(self._database))
@@ -49,24 +49,26 @@ class Breakers:
 
     @property
     def open(self) -> tuple[str, ...]:
-        """The handlers that only a probe may be run of."""
+        """The handlers of which only probes may run."""
         return tuple(self._open)
 
     def next_probe(self) -> str | None:
-        """Return a handler to claim one delivery of, each handler once."""
+        """Return a handler of which to claim one delivery; each handler once."""
         return self._to_probe.pop() if self._to_probe else None
 
     def write(self) -> None:
-        """Write to the store what `note` has found: not at once, since it may be locked."""
+        """Write to the store what `note` has collected; the store may be locked when it is
+        called.
+        """
         for handler, error in list(self._found.items()):
             if error is None:
                 breakers.close_breaker(self._database, handler)
             else:
                 breakers.open_breaker(self._database, handler, error)
-            del self._found[handler]  # not before: the store may be away
+            del self._found[handler]  # not before: the store may be unavailable
 
     def note(self, result: Result) -> bool:
-        """Take note of how an attempt ended; True if this has opened the breaker."""
+        """Note how an attempt ended; return True if this opened the breaker."""
         handler = result.delivery.handler
         if result.outcome in _SUCCESSES:
             self._in_a_row[handler] = 0

@@ -1,4 +1,4 @@
-"""Run claimed deliveries to their end, and write how they ended, in small groups."""
+"""Run claimed deliveries to their end, and write the results in small groups."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from types import FrameType, TracebackType
 from eventctl.config import retry_policy
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable, WorkerError
-from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.state.claimer import Claimer
 from eventctl.store.claims import START_WINDOW
@@ -22,22 +21,21 @@ from eventctl.store.results import finish
 from eventctl.workers.pool import Pool
 
 MOST_CLAIMED = 400
-"""How many deliveries one claim takes at the most, where handlers are quick."""
+"""The most deliveries that one claim takes, for quick handlers."""
 
 MOST_QUEUED = 2.0
-"""Seconds that what a sweep has claimed waits for a worker: then it is given back, since slower
-handlers came than those that it was claimed after, and others are to have their turn.
-"""
+"""Seconds that a claimed delivery waits for a worker. Then it is given back: the handlers turned
+out slower than expected, and other sweeps shall have their turn. """
 
 _QUICK_BATCH = 0.5
-"""Seconds: a claim that took less to run is followed by one of twice the size."""
+"""Seconds: after a claim that ran faster, the next one is twice as large."""
 
 _GLANCE = 2.0
-"""Seconds that one try at the store takes at the most while handlers run: their time-outs are
-to be kept."""
+"""The most seconds for one try at the store while handlers run, since their time-outs must be
+enforced."""
 
 _AWAY = 0.5
-"""Seconds between two tries at a store that is away."""
+"""Seconds between two tries at an unavailable store."""
 
 _DONE = Verdict(State.DONE)
 
@@ -47,20 +45,20 @@ OnResult = Callable[[Result, Verdict], None]
 def leases(config: Config) -> dict[str, int]:
     """Return, by handler, how long a claim lasts, in milliseconds.
 
-    It may be started for as long as START_WINDOW. Then comes its timeout, its grace, and
-    what a write to the store can keep the process from looking at its clock.
+    A delivery may start within START_WINDOW. After that come its timeout, its grace period, and
+    the longest write to the store during which no clock is read.
     """
     slack = START_WINDOW + config.sweep.grace + config.store.timeout + 5
     return {name: int((h.timeout + slack) * 1000) for name, h in config.handlers.items()}
 
 
 def start_by() -> float:
-    """Return until when what is claimed now may be started, as CLOCK_BOOTTIME reads."""
+    """Return the time of CLOCK_BOOTTIME until which a delivery claimed now may start."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) + START_WINDOW
 
 
 class Interruption:
-    """SIGINT and SIGTERM, while work goes on: noticed, and acted on between two steps."""
+    """SIGINT and SIGTERM during work: noted, and acted on between two steps."""
 
     def __init__(self) -> None:
         self.signal = 0
@@ -93,22 +91,22 @@ class Interruption:
         self.count += 1
 
     def hear(self) -> None:
-        """Empty the pipe, so that `wake` becomes readable with the next signal only."""
+        """Empty the pipe, so that `wake` becomes readable only with the next signal."""
         with suppress(BlockingIOError):
             os.read(self.wake, 512)
 
     def wait(self, seconds: float) -> None:
-        """Wait, but not past a signal."""
+        """Wait until a signal comes, at most this long."""
         poll = select.poll()
         poll.register(self.wake, select.POLLIN)
         poll.poll(max(0.0, seconds * 1000))
 
 
 class Dispatch:
-    """One process's running of deliveries, from a claim to what is written of it.
+    """Runs deliveries in one process, from the claim to the written result.
 
-    Results wait for a store that is away until their leases end; once nothing runs, for
-    `most_waited` seconds where only a person can bring it back.
+    While the store is unavailable, results wait until their leases end; but once nothing runs,
+    and only a person can bring the store back, for `most_waited` seconds.
     """
 
     def __init__(
@@ -128,7 +126,6 @@ class Dispatch:
         self.pool = pool
         self._interruption = interruption
         self._on_result = on_result
-        self._redaction = Redaction(config.redact)
         self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
         self._host = os.uname().nodename
         self._ends: list[tuple[Result, Verdict]] = []
@@ -136,7 +133,7 @@ class Dispatch:
         self._leases = leases(config)
         self._most_waited = most_waited
         self._retry_at = 0.0
-        """When a store that was away is tried again, by the monotonic clock."""
+        """When an unavailable store is tried again, by the monotonic clock."""
         self._looked_at = time.monotonic()
         self._most_queued = most_queued
         self._submitted_at = self._looked_at
@@ -150,17 +147,17 @@ class Dispatch:
         until: float = float("inf"),
         claimed: Sequence[Delivery] = (),
     ) -> None:
-        """Run what is `claimed` already, then claim and run until nothing more is given,
+        """Run what is `claimed` already, then claim and run until nothing is left, the time
         `until` by the monotonic clock, or an interruption.
 
-        `claim` takes how many deliveries are wanted. It is asked again after an empty
-        answer once everything has ended: then an empty answer ends the run.
+        `claim` takes the number of deliveries that are wanted. After an empty answer it is called
+        again once everything has ended; then an empty answer ends the run.
         """
         self.pool.queue(claimed)
         try:
             self._run(claim, until)
         except WorkerError:
-            # What nobody can run here goes back, and is no attempt.
+            # What cannot be run here is given back, and counts as no attempt.
             self._release(self.pool.withdraw())
             self.write()
             raise
@@ -188,7 +185,7 @@ class Dispatch:
         self._stop()
 
     def _ask(self, claim: Callable[[int], list[Delivery]]) -> bool:
-        """Claim more; False if nothing is due. A store that is away ends no handler."""
+        """Claim more; False if nothing is due. An unavailable store ends no handler."""
         if not self.pool.busy and not self._ends:
             return self._submit(claim(self._wanted))
         try:
@@ -207,12 +204,12 @@ class Dispatch:
     def _wants_more(self) -> bool:
         if self.pool.locks_store or time.monotonic() < self._retry_at:
             return False
-        # Quick handlers must not wait for the next claim: it is made ahead.
+        # Claim ahead, so that quick handlers need not wait for it.
         ahead = self._wanted == MOST_CLAIMED and self.pool.backlog < MOST_CLAIMED // 2
         return self.pool.hungry or ahead
 
     def _step(self) -> None:
-        """Wait for what happens next, judge it, and write what has waited long enough."""
+        """Wait for the next results, judge them, and write those that have waited long enough."""
         group = self._config.sweep.group_commit
         now = time.monotonic()
         left = self._retry_at - now if self._retry_at > now else 60.0
@@ -235,24 +232,30 @@ class Dispatch:
         self._forget()
 
     def end(self, result: Result) -> None:
-        """Take one result: judge it, and keep it to be written with its group."""
+        """Judge one result, and keep it to be written with its group."""
         if result.outcome == Outcome.SUCCEEDED and not result.output:
-            verdict = _DONE  # as nearly all of them: nothing to judge, nothing to hide
+            verdict = _DONE  # the usual case: nothing to judge
         else:
-            result = self._redaction.result(result)
             name, handler = result.delivery.name, result.delivery.handler
             verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
             if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
                 verdict = verdict._replace(notify=True)
         if not result.written:
-            self._ends.append((result, verdict))
+            self._ends.append((self._without_chat(result), verdict))
         name = _counted(result, verdict)
         self.counts[name] = self.counts.get(name, 0) + 1
         if self._on_result:
             self._on_result(result, verdict)
 
+    def _without_chat(self, result: Result) -> Result:
+        """Return a result as it is recorded: of a success the output only where `log` is set."""
+        if result.outcome != Outcome.SUCCEEDED or not result.output:
+            return result
+        keeps = self._config.handlers[result.delivery.handler].log
+        return result if keeps else result._replace(output="")
+
     def release(self, handler: str) -> None:
-        """Give back what was claimed for this handler and has not been started."""
+        """Give back this handler's deliveries that have not been started."""
         self._release(self.pool.withdraw_handler(handler))
 
     def _release(self, deliveries: list[Delivery]) -> None:
@@ -260,11 +263,11 @@ class Dispatch:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
     def write(self) -> None:
-        """Write the results that wait for others to be written with, once it is possible.
+        """Write the collected results as soon as possible.
 
-        While the store is away they are kept: as long as handlers run they are tried again
-        later, and after that it is waited for until the last of their leases has ended.
-        Raises StoreUnavailable or StoreError then.
+        While the store is unavailable they are kept. As long as handlers run, they are tried
+        again later; after that, this waits for the store until the last of their leases has
+        ended. Raises StoreUnavailable or StoreError then.
         """
         if self.pool.locks_store or (self.pool.busy and time.monotonic() < self._retry_at):
             return
@@ -285,9 +288,9 @@ class Dispatch:
         self._retry_at = 0.0
 
     def _has_waited_enough(self, since: float, error: StoreUnavailable | StoreError) -> bool:
-        """Return whether results that wait for the store have no lease any more, or nobody should
-        wait for as long: a person who interrupts waits for [store] timeout at the most, and what
-        does not pass by itself is only tried again.
+        """Return whether waiting for the store must end: the results' leases have expired, a
+        person who interrupted has waited for [store] timeout, or the fault does not pass by
+        itself.
         """
         waited = time.monotonic() - since
         if isinstance(error, StoreUnavailable):
@@ -304,12 +307,12 @@ class Dispatch:
         return time.clock_gettime(time.CLOCK_BOOTTIME) >= last
 
     def _forget(self) -> None:
-        """Empty the journal, if all that was started has ended and is in the store."""
+        """Empty the journal, if everything that was started is in the store."""
         if not self.pool.busy and not self._ends:
             self._claimer.forget()
 
     def _stop(self) -> None:
-        """Give back what has not started; let the rest end, or end it if interrupted."""
+        """Give back what has not started; let the rest end, or kill it if interrupted."""
         self._release(self.pool.withdraw())
         self.pool.halt()
         patience = float("inf")

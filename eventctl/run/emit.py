@@ -5,7 +5,7 @@
        └─ the host refuses ──> record ──> (left to the sweep)
 
 Only `record` can fail an emit. Whatever the host refuses before it or after it (a process, a
-file, memory) leaves the event to the sweep, with one line that says so.
+file, memory) leaves the event to the sweep, and is reported in one line.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable, StoreError, StoreUnavailable
@@ -24,16 +23,17 @@ from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.pool import Pool
 
 OnRecorded = Callable[[Recorded], None]
 OnResult = Callable[[Result, Verdict], None]
 Warn = Callable[[str], None]
-"""Is given one line for a person."""
+"""Called with one line for a person."""
 
 MOST_JOBS = 4
-"""How many handlers of one event run side by side."""
+"""How many handlers of one event run at the same time."""
 
 _LEFT_TO_SWEEP = "the event is recorded, and the next sweep runs its handlers"
 
@@ -68,7 +68,7 @@ def emit(
     try:
         if runner:
             return runner.run(database, deliveries, on_result, config.store.timeout)
-    except Exception as error:  # noqa: BLE001 - the event is recorded: the sweep has the rest
+    except Exception as error:  # noqa: BLE001 - the event is recorded, and the sweep does the rest
         refused = reason(error)
     if refused:
         warn(f"{refused}; {_LEFT_TO_SWEEP}")
@@ -76,10 +76,10 @@ def emit(
 
 
 def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn) -> None:
-    """Record an event and call `on_recorded`; its handlers run on in the background.
+    """Record an event and call `on_recorded`; its handlers run in the background.
 
-    A forked process takes the claim over, and holds its lock. Raises only where the event is
-    not recorded.
+    A forked process takes over the claim and holds its lock. Raises only where the event is not
+    recorded.
     """
     runner, refused = _prepare(config, event, fork=False)
     with open_store(config) as database:
@@ -105,7 +105,7 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
             runner.run(database, deliveries, lambda *_: None)
         status = 0
     finally:
-        # Whatever happened, the sweep has the rest: our lock ends with us.
+        # Whatever happened, the sweep does the rest: our lock ends with this process.
         os._exit(status)
 
 
@@ -165,11 +165,11 @@ class _Runner:
         return self._interruption.signal
 
     def take_over(self) -> None:
-        """Become the claimer, in a process forked from the one that made it."""
+        """Take over as the claimer, in a process forked from the one that made it."""
         self.claimer.take_over()
 
     def close(self, *, clean: bool) -> None:
-        """End the workers and give the lock back (see `Claimer.close`)."""
+        """End the workers and release the lock (see `Claimer.close`)."""
         self._clean = clean
         self._opened.close()
 
@@ -178,9 +178,9 @@ class _Runner:
 
 
 def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | None, str]:
-    """Return what runs the event's handlers; None, and why, where they are left to the sweep."""
+    """Return what runs the event's handlers; if they are left to the sweep, None and why."""
     if not config.can_run:
-        return None, ""  # the mistake has its line already
+        return None, ""  # the mistake was reported already
     try:
         return _Runner(config, event, fork=fork), ""
     except Exception as error:  # noqa: BLE001 - whatever the host refuses, the event is recorded
@@ -205,8 +205,8 @@ def _record(
 def _open(config: Config) -> Database:
     """Open the store, for a process that ends with `os._exit` once the event is recorded.
 
-    It is left open: who closes SQLite last moves all that is in the WAL into the file and
-    removes the WAL, at the price of three fsyncs. The sweep does so, once for all emits.
+    It is left open: the last process to close a SQLite file moves the WAL into it, at the price
+    of three fsyncs. The sweep does that, once for all emits.
     """
     database = open_store(config)
     _left_open.append(database)
@@ -221,7 +221,7 @@ def _leave_terminal() -> None:
 
 
 def reason(error: BaseException) -> str:
-    """Return in words why something could not be done, on one line."""
+    """Return why something could not be done, on one line."""
     if isinstance(error, OSError) and error.strerror:
         where = f" ({error.filename})" if error.filename else ""
         return f"the host refused: {error.strerror}{where}"
@@ -229,12 +229,10 @@ def reason(error: BaseException) -> str:
 
 
 def stalled(config: Config, database: Database | None = None) -> str:
-    """Return a warning where no sweep has ended for as long as [sweep] stalled says, once
-    an hour on this host; else "". It looks into `database`, or the store that `defer` or
-    `emit` put its event in.
+    """Return a warning, once an hour on this host, if no sweep ended within [sweep] stalled.
 
-    Where none has ever ended it counts since when something is due. What is asked of the
-    store are three values at the ends of an index.
+    It reads `database`, or the store that `defer` or `emit` wrote to. If no sweep has ever ended,
+    the time counts since something was due. The query reads three values at the ends of indexes.
     """
     if database is None:
         if not _left_open:
@@ -247,7 +245,7 @@ def stalled(config: Config, database: Database | None = None) -> str:
             " (SELECT MIN(due_at) FROM eventctl_delivery WHERE due_at IS NOT NULL)"
         )
     except (StoreUnavailable, StoreError):
-        return ""  # the event is recorded: that the store has gone since is for the next one
+        return ""  # the event is recorded; the next emit reports that the store has failed since
     now, ended_at, oldest_due = row or (0, None, None)
     since = oldest_due if ended_at is None else ended_at
     if since is None or now - since < config.sweep.stalled * 1000:
@@ -257,14 +255,16 @@ def stalled(config: Config, database: Database | None = None) -> str:
         if not state.once_in("stalled", _STALLED_EVERY):
             return ""
     except (OSError, StateUnavailable):
-        return ""  # said each time, it would be a flood
-    minutes = (now - since) // 60_000
+        return ""  # once per emit would be a flood
+    from eventctl.format.time import span  # lazy: this is said once an hour
+
+    time = span((now - since) // 60_000 * 60_000)
     if ended_at is None:
         return (
-            f"no sweep has ever ended, and something has been due for {minutes:,} minutes: put"
-            " the line of crontab.example into crontab (this is said once an hour)"
+            f"no sweep has ever ended, and something has been due for {time}: put"
+            " the line of crontab.example into your crontab (this is said once an hour)"
         )
     return (
-        f"no sweep has ended for {minutes:,} minutes, so nothing is retried: is its line in"
-        " crontab, and does cron run? (this is said once an hour)"
+        f"no sweep has ended for {time}, so nothing is retried: check that crontab"
+        " has its line and that cron runs (this is said once an hour)"
     )

@@ -1,7 +1,7 @@
-"""Where an event goes that the store did not take: into the spool, and a person is notified.
+"""Keep an event that the store did not take: write it to the spool, and notify a person.
 
-Where the spool cannot be written either, the caller has the event still, and a person is
-notified all the same.
+If the spool cannot be written either, the caller still has the event, and a person is still
+notified.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 
 _NOTIFIED_EVERY = 600.0
-"""Seconds between two messages of one host that an event could not be recorded."""
+"""Seconds between two messages from one host that an event could not be recorded."""
 
 
 def keep(
-    config: Config | None, path: Path | None, event: NewEvent, error: BaseException, delay: float
+    config: Config | None, path: str | None, event: NewEvent, error: BaseException, delay: float
 ) -> Path:
     """Put an event into the spool, and notify a person by the channels of events.toml.
 
-    `path` is that of events.toml; `config` is None where it could not be read. `error` is why
+    `path` is that of events.toml; `config` is None if it could not be read. `error` is why
     the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
-    Raises whatever keeps it from being written: the event is then nowhere.
+    Raises whatever prevents the write: the event is then nowhere.
     """
     from eventctl.intake import spool  # lazy: an emit need not load it
 
@@ -49,9 +49,7 @@ def keep(
 
 
 def _state(config: Config | None, error: BaseException) -> StateFolder | None:
-    """Return the state folder, as far as it is known: from the configuration, else from the
-    mistake in it.
-    """
+    """Return the state folder, if known: from the configuration, or else from its mistake."""
     if config is not None:
         return StateFolder(config.store.state, config.store.group)
     if isinstance(error, ConfigError) and error.state is not None:
@@ -59,14 +57,14 @@ def _state(config: Config | None, error: BaseException) -> StateFolder | None:
     return None
 
 
-def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error: str) -> None:
-    """Have another process notify a person, so that a slow server never holds the emitter up.
+def _notify(state: StateFolder | None, path: str | None, event: NewEvent, error: str) -> None:
+    """Have another process notify a person, so that a slow server never delays the emitter.
 
-    `state` has the event in its spool; None where it is in none.
+    `state` has the event in its spool; None if no spool has it.
     """
     if path is None:
-        return  # where there is no events.toml, there is no channel
-    # Whatever the host refuses: the event is where it is, and the caller says so.
+        return  # without events.toml there is no channel
+    # Whatever the host refuses, the event stays where it is, and the caller says where.
     with suppress(Exception):
         import subprocess  # lazy: an emit need not load it
 
@@ -75,7 +73,7 @@ def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error
         subprocess.Popen(
             [
                 *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
-                *(str(path), event.name, event.key, error, "spooled" if state else ""),
+                *(path, event.name, event.key, error, "spooled" if state else ""),
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -84,10 +82,11 @@ def _notify(state: StateFolder | None, path: Path | None, event: NewEvent, error
         )
 
 
-def _is_due(state: StateFolder | None, path: Path) -> bool:
+def _is_due(state: StateFolder | None, path: str) -> bool:
     if state is not None:
         return state.once_in("emit-failed", _NOTIFIED_EVERY)
-    # The state folder cannot be written: another place keeps a thousand failures one message.
+    # The state folder cannot be written: note it elsewhere, so that a thousand failures are one
+    # message.
     from tempfile import gettempdir  # lazy: an emit need not load it
     from zlib import crc32
 
@@ -96,4 +95,4 @@ def _is_due(state: StateFolder | None, path: Path) -> bool:
     try:
         return place.once_in("emit-failed", _NOTIFIED_EVERY)
     except (OSError, StateUnavailable):
-        return True  # rather a message too many than none
+        return True  # better one message too many than none

@@ -1,4 +1,4 @@
-"""What a replay or a cancel does with each delivery that was asked for, and why not."""
+"""What a replay or a cancel does with each selected delivery, or why it does nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BATCH = 500
 
 
 class Fate(StrEnum):
-    """What is done with a delivery, and why not if it is left alone."""
+    """What is done with a delivery, or why it is left alone."""
 
     RUN = "run"
     CANCEL = "cancel"
@@ -46,10 +46,9 @@ def to_replay(
 ) -> list[PlanRow]:
     """Return the deliveries of the selected events, each with what a replay does with it.
 
-    Run are those that failed or are held, of the selection's handlers if it has any; of an
-    incident, what a person has cancelled is left alone. Events come in the order of their
-    ids. Without ids in the selection they are those that have something to run, the newest
-    `limit` of them (0: all).
+    It runs those that failed or are held, of the selection's handlers if it has any. Of an
+    incident, cancelled deliveries are left alone. Events come in the order of their ids. If the
+    selection has no ids, they are the newest `limit` (0: all) with something to run.
     """
     states = (State.FAILED, State.DONE) if include_done else (State.FAILED,)
     return _plan(
@@ -65,9 +64,9 @@ def to_replay(
 
 
 def to_cancel(database: Database, selection: Selection, limit: int = 0) -> list[PlanRow]:
-    """Return the same with what a cancel does: it ends what waits, is held or failed.
+    """Return the same for a cancel: it ends what waits, is held or failed.
 
-    Of a selection of what waits it is that alone.
+    For a selection of waiting deliveries, it ends only these.
     """
     states = () if selection.waiting else (State.PENDING, State.RUNNING, State.FAILED)
     wanted = replace(selection, states=states)

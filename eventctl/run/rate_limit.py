@@ -1,4 +1,4 @@
-"""At most so many in a time: what a tender service is run at. Pure: the clock is the caller's."""
+"""Rate limiting for fragile services. Pure: the caller provides the clock."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_rate(text: str) -> float:
-    """Return the seconds from one to the next, for a rate such as "10/s", "100/m" or "30/h".
+    """Return the seconds between two starts at a rate such as "10/s", "100/m" or "30/h".
 
-    Raises ValueError where it is none.
+    Raises ValueError if it is not a rate.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?)/(s|m|h)", text.strip())
     if not found or not float(found[1]):
-        raise ValueError(f"{text!r} is no rate, such as 10/s, 100/m or 30/h")
+        raise ValueError(f"{text!r} is not a rate, such as 10/s, 100/m or 30/h")
     return _UNITS[found[2]] / float(found[1])
 
 
 def spread(base: int, interval: float, index: int) -> int:
-    """Return when the one at `index`, from 0, has its turn, in milliseconds since 1970.
+    """Return when item `index`, from 0, is due, in milliseconds since 1970.
 
-    `base` is that of the first one; `interval` is in seconds.
+    `base` is when the first one is due; `interval` is in seconds.
     """
     return base + int(index * interval * 1000)
 
 
 class Pace:
-    """How many may start now. Times are in seconds, by any clock that does not step.
+    """Says how many may start now. Times are in seconds, by any clock that does not step.
 
-    Time in which nothing was started is made up for by `burst` at once, at the most.
+    After a time without starts, at most `burst` may start at once.
     """
 
     def __init__(self, interval: float, burst: int, now: float) -> None:
@@ -43,9 +43,9 @@ class Pace:
         return int((now - self._next) / self._interval) + 1 if now >= self._next else 0
 
     def started(self, count: int) -> None:
-        """Note that so many were started."""
+        """Note that `count` were started."""
         self._next += count * self._interval
 
     def wait(self, now: float) -> float:
-        """Return after how many seconds the next one may start."""
+        """Return the seconds until the next one may start."""
         return max(0.0, self._next - now)

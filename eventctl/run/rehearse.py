@@ -1,8 +1,7 @@
 """Rehearse: run a recorded event's handler again, and leave no trace of it in the store.
 
-The handler is run as ever, in a worker process, so what it does is done. Only the store is
-left as it is: the delivery that the worker is given is in no store. What a `transactional`
-handler writes is rolled back.
+The handler runs in a worker process as usual, so its effects are real. Only the store does not
+change: the worker's delivery is not in it. What a `transactional` handler writes is rolled back.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import time
 from types import TracebackType
 
 from eventctl.config.model import Config
-from eventctl.format.redact import Redaction
 from eventctl.models import REHEARSED, Delivery, Result
 from eventctl.run.dispatch import Interruption, start_by
 from eventctl.state.claimer import Claimer
@@ -22,12 +20,11 @@ from eventctl.workers.pool import Pool
 
 
 class Rehearsal:
-    """Runs one handler for one event, as often as it is asked to; use as a context manager."""
+    """Runs one handler for one event, any number of times; use as a context manager."""
 
     def __init__(self, config: Config, event: EventView, handler: str, on_line: OnLine) -> None:
         self._config = config
         self._on_line = on_line
-        self._redaction = Redaction(config.redact)
         self._runs = 0
         self._claimer = Claimer(StateFolder(config.store.state, config.store.group))
         self._interruption = Interruption()
@@ -61,13 +58,13 @@ class Rehearsal:
 
     @property
     def signal(self) -> int:
-        """The signal that has stopped it, or 0."""
+        """The signal that stopped it, or 0."""
         return self._interruption.signal
 
     def run(self, kill_after: float | None = None) -> tuple[Result, bool]:
-        """Run the handler in a fresh worker; return how that ended, and whether by our kill.
+        """Run the handler in a fresh worker; return how it ended, and whether this killed it.
 
-        The kill is a SIGKILL to all of its processes, `kill_after` seconds after its start.
+        All of its processes get SIGKILL `kill_after` seconds after its start.
         """
         self._runs += 1
         delivery = self._delivery._replace(attempt=self._runs, start_by=start_by())
@@ -77,7 +74,7 @@ class Rehearsal:
             result, killed = self._await(pool, kill_after)
         finally:
             pool.close()
-        return self._redaction.result(result), killed
+        return result, killed
 
     def _await(self, pool: Pool, kill_after: float | None) -> tuple[Result, bool]:
         kill_at: float | None = None

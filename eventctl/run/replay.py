@@ -1,4 +1,4 @@
-"""Replay: what failed is looked over, re-opened, and run by the next sweep or at once."""
+"""Replay: re-open what failed, for the next sweep or to run at once."""
 
 from __future__ import annotations
 
@@ -23,20 +23,21 @@ from eventctl.workers.output import OnLine
 from eventctl.workers.pool import Pool
 
 _SLACK = 1000
-"""Milliseconds by which the clocks of this host and the store may come apart at a slow rate."""
+"""Milliseconds by which the clocks of this host and the store may drift apart at a slow rate."""
 
 _BURST = 0.1
-"""Seconds' worth of a high rate that may start at once: each claim takes its time."""
+"""Seconds: at a high rate, what is due within this time may start at once, since each claim takes
+time."""
 
 Progress = Callable[[int], None]
-"""Called with how many were looked at since the last time."""
+"""Called with how many were checked since the last call."""
 
 
 @dataclass(slots=True)
 class Ran:
-    """What a run at once did. `counts` are by the words of `Dispatch.counts`.
+    """What an immediate run did. `counts` has the keys of `Dispatch.counts`.
 
-    `left` deliveries were not run: others took them, or their handler keeps failing.
+    `left` deliveries were not run: another process took them, or their handler keeps failing.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -48,10 +49,10 @@ class Ran:
 def reopen_all(
     database: Database, rows: Sequence[PlanRow], progress: Progress, interval: float = 0.0
 ) -> list[int]:
-    """Re-open what the plan says is to run; return the ids of what was re-opened.
+    """Re-open the deliveries that the plan runs; return their ids.
 
-    A delivery that has moved on since it was planned is left alone. With an `interval`,
-    in seconds, they are due one after another.
+    A delivery that has changed since it was planned is left alone. With an `interval`, in seconds,
+    they are due one after another.
     """
     planned = [row.delivery for row in rows if row.acts]
     base = claims.now(database)
@@ -68,9 +69,9 @@ def reopen_all(
 
 
 def cancel_all(database: Database, rows: Sequence[PlanRow], progress: Progress) -> set[int]:
-    """Cancel what the plan says; return the ids of what was cancelled.
+    """Cancel the deliveries that the plan cancels; return their ids.
 
-    A delivery that has moved on since it was planned is left alone.
+    A delivery that has changed since it was planned is left alone.
     """
     planned = [row.delivery for row in rows if row.acts]
     cancelled: set[int] = set()
@@ -90,10 +91,10 @@ def backfill_all(
     progress: Progress,
     interval: float = 0.0,
 ) -> list[int]:
-    """Give a handler events of the past; return the ids of the deliveries that were added.
+    """Add past events to a handler; return the ids of the new deliveries.
 
-    An event that has a delivery to it by now is left alone. With an `interval`, in
-    seconds, they are due one after another.
+    An event that has a delivery to it by now is left alone. With an `interval`, in seconds, they
+    are due one after another.
     """
     base = claims.now(database)
     added: list[int] = []
@@ -122,9 +123,9 @@ def run_now(
 ) -> Ran:
     """Run deliveries that were re-opened, each once; `on_result` is called with each end.
 
-    As in a sweep a handler that keeps failing is not run on and on. With an `interval`,
-    in seconds, they are started one after another at that rate. `on_line` is called with
-    each line that a handler writes, while it runs.
+    As in a sweep, a handler that keeps failing is not run again and again. With an `interval`, in
+    seconds, they start one after another at that rate. `on_line` is called with each line that a
+    handler writes, while it runs.
     """
     claimer = Claimer(StateFolder(config.store.state, config.store.group))
     pool = Pool(config, claimer, config.sweep.jobs, on_line=on_line)
@@ -146,7 +147,7 @@ def run_now(
 
 
 class _Run:
-    """A run at once under way: which deliveries are left to claim."""
+    """The state of an immediate run: which deliveries are left to claim."""
 
     def __init__(
         self,
@@ -181,18 +182,18 @@ class _Run:
 
     @property
     def unclaimed(self) -> int:
-        """How many were not claimed, or could not be."""
+        """How many were not, or could not be, claimed."""
         return sum(map(len, self._chunks))
 
     def claim(self, wanted: int) -> list[Delivery]:
-        """Claim the next of them: one for a handler whose breaker is open, then the rest."""
+        """Claim the next of them: one for each handler whose breaker is open, then the rest."""
         if self._pace is None:
             return self._claim(wanted)
         while not (allowed := self._pace.allowed(time.monotonic())):
             if self.dispatch.pool.busy or self._interruption.signal or not self.unclaimed:
                 return []
             self._interruption.wait(self._pace.wait(time.monotonic()))
-        # They were made due one after another, each by the time at which it is allowed.
+        # Each was made due at the time at which the rate allows it.
         self._cutoff = claims.now(self._database) + _SLACK
         claimed = self._claim(min(wanted, allowed))
         self._pace.started(len(claimed))

@@ -1,6 +1,6 @@
 """A sweep as cron runs it: one at a time on a host, silent where all is well.
 
-What stays wrong from sweep to sweep is said once an hour: cron mails all that is said.
+A lasting problem is reported once an hour, because cron mails everything that is printed.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from eventctl.store.connect import open_store
 _AN_HOUR = 3600.0
 _A_DAY = 86_400.0
 _FAR_TOO_LONG = 3600.0
-"""Seconds: a sweep that has run for longer is named by those that step aside."""
+"""Seconds: the sweeps that step aside name one that has run for longer."""
 
 
 class Listener(Protocol):
-    """Who runs a sweep, and shows what becomes of it."""
+    """The caller of a sweep, who shows its progress."""
 
     def complain(self, text: str) -> None:
-        """Take one line for a person."""
+        """Report one line to a person."""
 
     def started(self) -> None:
-        """Take note that this sweep has the lock."""
+        """Called when this sweep has the lock."""
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
-        """Take note of the end of an attempt."""
+        """Called when an attempt has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepResult:
-    """What became of a sweep: its exit code, and its counts where it ran."""
+    """The result of a sweep: its exit code, and its counts if it ran."""
 
     exit_code: int
     counts: dict[str, int] | None = None
@@ -116,7 +116,7 @@ class _Sweep:
         return SweepResult(error.exit_code)
 
     def _complain(self, what: str, seconds: float, text: str) -> None:
-        """Say something about `what`, at most once in this time; always where chatty."""
+        """Report something about `what` at most once in this time, or always if chatty."""
         if self._is_due(what, seconds) or self._options.chatty:
             self._listener.complain(text)
 
@@ -124,10 +124,10 @@ class _Sweep:
         try:
             return self._state.once_in(what, seconds)
         except StateUnavailable:
-            return True  # a full disk is no reason for silence
+            return True  # a full disk must not silence the warning
 
     def _complain_of_channels(self, notified: Notified) -> None:
-        """Say which channels did not accept a message: at once, then once an hour."""
+        """Report which channels did not accept a message: at once, then once an hour."""
         for warning in notified.warnings:
             self._listener.complain(warning)
         for name in notified.accepted - set(notified.failures):
@@ -151,7 +151,7 @@ class _Sweep:
             self._complain("closed", _AN_HOUR, closed)
 
     def _step_aside(self, lock: SweepLock) -> SweepResult:
-        """Leave the work to the sweep that runs; name one that takes far too long."""
+        """Leave the work to the running sweep; name one that takes far too long."""
         age = time.time() - lock.held_since()
         if age > _FAR_TOO_LONG and self._is_due("sweep", _AN_HOUR):
             self._listener.complain(

@@ -29,9 +29,9 @@ from eventctl.workers.pool import Pool
 
 _RESCUED_AT_ONCE = 500
 _LONGEST_PRUNE = 20.0
-"""Seconds for which a sweep deletes at the most what [store] keep has outlived,"""
+"""The most seconds that a sweep spends on deleting what is older than [store] keep,"""
 _PRUNED_BY = 50.0
-"""and from its start to the end of that: well before cron starts the next one."""
+"""and from its start until then: well before cron starts the next one."""
 
 _PASS = 1.0
 """Seconds from the start of one pass to that of the next, with `--for`."""
@@ -39,7 +39,7 @@ _PASS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one `eventctl sweep` was asked to do. Times are in seconds."""
+    """The options of one `eventctl sweep`. Times are in seconds."""
 
     jobs: int | None = None
     limit: int | None = None
@@ -61,15 +61,14 @@ class Swept:
 
     @property
     def is_good(self) -> bool:
-        """Whether it ran through, and every channel accepted what it was notified of."""
+        """Whether it was not interrupted, and every channel accepted its messages."""
         return not self.interrupted and not self.notified.failures
 
 
 class SweepPasses:
-    """The passes of one sweep: one, or one each second for as long as the options say.
+    """The passes of one sweep: one, or one each second for the time in the options.
 
-    `on_result` is called with the end of each attempt, `on_pass` after each good pass that
-    another one follows.
+    `on_result` is called with each result, `on_pass` after each good pass except the last.
     """
 
     def __init__(
@@ -103,7 +102,7 @@ class SweepPasses:
         self._done = Swept(notified=self._notifier.outcome)
 
     def run(self) -> Swept:
-        """Sweep once, or again each second for as long as the options say."""
+        """Sweep once, or each second for the time in the options."""
         begin = time.monotonic()
         claimer = Claimer(self._state)
         jobs = self._options.jobs or self._config.sweep.jobs
@@ -149,7 +148,7 @@ class SweepPasses:
         import_outbox(self._config, self._database)
         self._correct_clocks()
         self._rescue()
-        # What fails from here on is due later than this: it is not run twice in a pass.
+        # What fails from now on is due later, so nothing runs twice in one pass.
         self._cutoff = claims.now(self._database)
         self._turns = Turns(self._database, self._cutoff)
         self._breakers.begin_pass(self._cutoff)
@@ -159,7 +158,7 @@ class SweepPasses:
         self._notify(imported)
 
     def _correct_clocks(self) -> None:
-        """Make due what only a clock that was wrong has made wait."""
+        """Make due what waits only because a clock was wrong."""
         database, now = self._database, claims.now(self._database)
         held.free_odd(database, now)
         ahead = clocks.lead(database, now)
@@ -179,15 +178,14 @@ class SweepPasses:
         return self._config.retry_of(name, handler) if known else Retry()
 
     def _claim(self, wanted: int) -> list[Delivery]:
-        """Claim the next deliveries: probes first, then all that is due, its handlers in turn
-        where that takes long, and last, one by one and with nothing beside them, those whose
-        last claim was lost.
+        """Claim the next deliveries: probes first, then all that is due, its handlers in turn if
+        that takes long. Last come those whose last claim was lost, each alone.
         """
         self._breakers.write()
         while probe := self._breakers.next_probe():
             if self._options.handler not in (None, probe) or probe not in self._leases:
                 continue  # another events.toml may know it
-            # One that has failed may fail for its own fault, and one that is new may be odd.
+            # A failed one may fail by its own fault, and a new one may be unusual: probe both.
             found = [
                 *self._take(1, handler=probe, probe=True, tried=True),
                 *self._take(1, handler=probe, probe=True, tried=False),
@@ -201,7 +199,7 @@ class SweepPasses:
             return found
         if self._dispatch.pool.busy:
             return []
-        # What is claimed now may kill this process: it must not take results with it.
+        # The next delivery may kill this process: write all results first.
         self._dispatch.write()
         while self._probes_alone:
             handler = self._probes_alone.pop()
@@ -255,14 +253,14 @@ class SweepPasses:
             )
             self._held += claimed.held
             if turn is None:
-                # The clock may be set back: what fails from here on is due after it all the same.
+                # If the clock is set back, what fails from now on is still due after it.
                 self._cutoff = claimed.cutoff
             if self._left is not None:
                 self._left -= len(claimed.deliveries)
             if claimed.deliveries or not claimed.more or self._interruption.signal:
                 return claimed.deliveries
             if not claimed.held:
-                # Other hosts have locked all that we looked at: look again.
+                # Other hosts have locked all candidates: look again.
                 self._interruption.wait(0.02)
         return []
 
@@ -274,12 +272,12 @@ class SweepPasses:
         self._on_result(result, verdict)
 
     def _rescue(self) -> None:
-        """Take back what dead processes had claimed: on this host at once, since their
-        locks tell; of other hosts when the lease has ended.
+        """Take back the claims of dead processes: on this host at once, by their locks; on other
+        hosts when the lease has ended.
         """
         dead = DeadClaimers(self._state, self._claimer)
         try:
-            # A power cut can take the files of claimers with it, but not what they claimed.
+            # A power cut can lose the claimers' files, but not their claims.
             if dead or self._state.is_first_after_boot():
                 self._rescue_all(dead, None, f"{self._state.name}.")
                 self._state.note_boot()
@@ -313,7 +311,7 @@ class SweepPasses:
         return verdict._replace(notify=self._notifies_failed and started)
 
     def _notify(self, imported: int) -> None:
-        """Notify of what failed, also before this sweep, and of what is resolved."""
+        """Notify of failures, including earlier ones, and of what is resolved."""
         recorder.end_unrecorded(self._config, self._database, self._state, imported)
         recorder.admit(self._config, self._database)
         if self._breakers.open:
@@ -325,8 +323,8 @@ class SweepPasses:
         self._notifier.run()
 
     def _keep(self, elapsed: float) -> None:
-        """Delete what [store] keep no longer keeps, now that all else is done, for as long as
-        there is time: this sweep has taken `elapsed` seconds.
+        """Delete what is older than [store] keep, in the time that is left: this sweep has taken
+        `elapsed` seconds.
         """
         if self._config.store.keep is not None and not self._interruption.signal:
             from eventctl.upkeep import prune  # lazy: an emit need not load it

@@ -1,9 +1,9 @@
 """Handlers take turns, so that a flood of one does not starve the rest.
 
-A pass claims in the order in which deliveries are due. Once it has taken a while, it looks
-now and then at a window of what is due, and at what was emitted since it began. Where it finds
-several handlers, they are claimed for in turn. A look reads a bounded number of rows, and the
-next one goes on where it ended; a short pass does not look at all.
+A pass claims deliveries in the order in which they are due. A pass that takes longer reads now
+and then a window of what is due, and of what was emitted since it began. If that has several
+handlers, it claims for each in turn. Each read is bounded, and the next one continues where it
+ended; a short pass does not read at all.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from eventctl.store.database import Database
 from eventctl.store.due import Due, due_handlers
 
 _EVERY = 2.0
-"""Seconds between two looks, and from the start of a pass to the first one."""
+"""Seconds between two reads, and from the start of a pass to the first one."""
 
 WINDOW = 10_000
-"""How many rows one look reads at the most."""
+"""The most rows that one read takes."""
 
 _OVERLAP = 2_000
-"""Milliseconds: what is recorded at one time can be committed a little later."""
+"""Milliseconds: an event may be committed a little later than its time."""
 
 
 class Turn(NamedTuple):
@@ -40,7 +40,7 @@ class Turn(NamedTuple):
 
 
 class Turns:
-    """The handlers of one pass that take turns. Empty where one handler is all that is due."""
+    """The handlers of one pass that take turns. Empty if only one handler is due."""
 
     def __init__(self, database: Database, cutoff: int) -> None:
         self._database = database
@@ -51,18 +51,18 @@ class Turns:
         self._look_at = time.monotonic() + _EVERY
 
     def refresh(self) -> None:
-        """Look for handlers that wait, if it is time to."""
+        """Look for waiting handlers, if it is time to."""
         if time.monotonic() < self._look_at:
             return
         due = due_handlers(self._database, self._seen_by, self._cutoff, WINDOW)
         last = max((each.last for each in due), default=0)
-        # Rows of one time are read again, unless there is nothing else in the window.
+        # Rows of the same time are read again, unless the window has nothing else.
         self._seen_by = max(last, self._seen_by + 1) if due else 0
         now = claims.now(self._database)
         new = due_handlers(self._database, self._new_since, now, WINDOW)
         self._new_since = max(self._new_since, now - _OVERLAP)
         handlers = {each.handler for each in (*due, *new, *self)}
-        # What comes in does not keep a pass alive that has done its own work.
+        # New events do not prolong a pass that has done its own work.
         if len(handlers) > 1 and (due or any(not turn.new for turn in self)):
             self._add(due, new=False)
             self._add(new, new=True)
@@ -79,14 +79,16 @@ class Turns:
             self._turns[handler, new] = Turn(handler, since, until, new)
 
     def next(self) -> Turn | None:
-        """Return whose turn it is; None where they need no turns."""
+        """Return whose turn it is; None if they need no turns."""
         if len({turn.handler for turn in self}) < 2 and not any(turn.new for turn in self):
             self._turns.clear()
             return None
         return next(iter(self))
 
     def claimed(self, turn: Turn, deliveries: Sequence[Delivery]) -> None:
-        """Take note of what a turn has given: with nothing it is over, else it goes last."""
+        """Note the result of a turn: without deliveries the handler drops out, else it goes
+        last.
+        """
         del self._turns[turn.handler, turn.new]
         if deliveries:
             since = max(delivery.due_at for delivery in deliveries)

@@ -1,1 +1,1 @@
-"""The first install, and what is wrong with it."""
+"""Set up a project, and find what is wrong with it."""

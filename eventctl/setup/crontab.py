@@ -1,13 +1,14 @@
 """The user's crontab, and eventctl's own block in it, between a BEGIN and an END line.
 
     # BEGIN eventctl /home/you/shop/events.toml
+    CONTENT_TYPE="text/plain; charset=UTF-8"
     MAILTO=ops@example.com
     * * * * *  /opt/eventctl/bin/eventctl --config /home/you/shop/events.toml sweep
     # …
     MAILTO=you
     # END eventctl /home/you/shop/events.toml
 
-A crontab is bytes here: what is not ours stays as it is, whatever its encoding.
+A crontab is bytes here: other lines do not change, whatever their encoding.
 """
 
 from __future__ import annotations
@@ -16,21 +17,29 @@ import os
 import re
 import shlex
 import subprocess
+import tempfile
 from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.config.variables import EnvFileError, variables
 from eventctl.errors import EventctlError, UsageError
+from eventctl.format.time import duration
 
 PATH = "/usr/bin:/bin"
 """The PATH that cron gives to its jobs."""
 
 _PATIENCE = 10.0
-"""Seconds that the crontab program has; it needs milliseconds."""
+"""Seconds for the crontab program, which takes milliseconds."""
 
-_MAILTO = re.compile(rb"""^[ \t]*(?:MAILTO|"MAILTO"|'MAILTO')[ \t]*=.*$""", re.M)
+_SETTING = rb"""^[ \t]*(?:%b|"%b"|'%b')[ \t]*=.*$"""
 
-_AS_BEFORE = b"# MAILTO holds for every line below it; below this block it is as it was:\n"
+_NONE = re.compile(b"no crontab for|can't open '[^']*': No such file|Crontab does not exist")
+"""What the crontab programs of cron and cronie, of BusyBox and of bcron say where there is none."""
+
+_UTF_8 = b'CONTENT_TYPE="text/plain; charset=UTF-8"'
+"""Without it cron labels its mails as ASCII, or by its own locale."""
+
+_AS_BEFORE = b"# What is set above holds for every line below it; from here on it is as it was:\n"
 
 
 class CrontabError(EventctlError):
@@ -45,23 +54,30 @@ def read() -> bytes:
     done = _run("-l")
     if done.returncode == 0:
         return done.stdout
-    if b"no crontab for" in done.stderr:
+    if _NONE.search(done.stderr):
         return b""
     raise _refused("crontab -l", done)
 
 
 def write(content: bytes) -> None:
     """Make this the user's crontab; an empty one is removed. Raises CrontabError."""
-    done = _run("-", content) if content else _run("-r")
+    if not content:
+        done = _run("-r")
+    else:
+        # Not every crontab program reads its stdin. The file is its owner's alone.
+        with tempfile.NamedTemporaryFile(prefix="eventctl-crontab-") as file:
+            file.write(content)
+            file.flush()
+            done = _run(file.name)
     if done.returncode != 0:
-        raise _refused("crontab -" if content else "crontab -r", done)
+        raise _refused("crontab FILE" if content else "crontab -r", done)
 
 
-def _run(argument: str, content: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def _run(argument: str) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["crontab", argument],
-            input=content or b"",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PATIENCE,
             check=False,
@@ -75,7 +91,7 @@ def _run(argument: str, content: bytes | None = None) -> subprocess.CompletedPro
     except OSError as error:
         raise CrontabError(f"crontab {argument}: {error.strerror}") from None
     except subprocess.TimeoutExpired:
-        raise CrontabError(f"crontab {argument} did not end within {_PATIENCE:g} s") from None
+        raise CrontabError(f"crontab {argument} did not end within {duration(_PATIENCE)}") from None
 
 
 def _refused(command: str, done: subprocess.CompletedProcess[bytes]) -> CrontabError:
@@ -112,7 +128,7 @@ def job(fields: str, argv: list[str]) -> str:
 
     Raises UsageError for a line break, which no crontab can hold.
     """
-    # A bare % would end the command there, and what follows would be its stdin.
+    # An unescaped % would end the command, and the rest would be its stdin.
     return f"{fields}  {_one_line(shlex.join(argv))}".replace("%", "\\%")
 
 
@@ -123,7 +139,7 @@ def _one_line(text: str) -> str:
 
 
 class Block:
-    """The block of one events.toml, which its path marks."""
+    """The block of one events.toml, marked by its path."""
 
     def __init__(self, config: Path) -> None:
         marked = os.fsencode(_one_line(str(config)))
@@ -131,34 +147,37 @@ class Block:
         self._end = b"# END eventctl " + marked + b"\n"
 
     def installed(self, crontab: bytes, lines: list[str], mailto: str | None, user: str) -> bytes:
-        """Return a crontab with this block: where it stood before, else at the end.
+        """Return a crontab with this block: in its old place, or else at the end.
 
-        MAILTO holds for every line below it, in this block or not. So after ours it is
-        set back to what it was: by a line above, or by cron, which mails to `user`.
+        With `mailto` None, the block keeps the MAILTO that it has. A variable applies to every line
+        below it, in this block or not. So after the block it is reset to its value before: that of
+        a line above, or for MAILTO cron's default, `user`. Nothing can unset a CONTENT_TYPE.
         """
-        before, _, after = self._parts(crontab)
+        before, old, after = self._parts(crontab)
         inner = "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
-        if mailto is not None:
-            said = _MAILTO.findall(before)
-            back = said[-1].strip() if said else b"MAILTO=" + os.fsencode(user)
-            inner = b"MAILTO=" + mailto.encode() + b"\n" + inner + _AS_BEFORE + back + b"\n"
+        ours = [f"MAILTO={mailto}".encode()] if mailto is not None else _said(b"MAILTO", old)[:1]
+        types, people = _said(b"CONTENT_TYPE", before)[-1:], _said(b"MAILTO", before)[-1:]
+        back = types + (people or [b"MAILTO=" + os.fsencode(user)] if ours else [])
+        inner = b"".join(line + b"\n" for line in (_UTF_8, *ours)) + inner
+        if back:
+            inner += _AS_BEFORE + b"".join(line + b"\n" for line in back)
         if before and not before.endswith(b"\n"):
             before += b"\n"
         return before + self._begin + inner + self._end + after
 
     def removed(self, crontab: bytes) -> bytes:
-        """Return a crontab without this block, the rest as it was to the byte."""
+        """Return a crontab without this block, every other byte unchanged."""
         before, _, after = self._parts(crontab)
         return before + after
 
     def found(self, crontab: bytes) -> bytes:
-        """Return this block as a crontab has it, b"" where it has not."""
+        """Return this block in a crontab, b"" if it has none."""
         return self._parts(crontab)[1]
 
     def _parts(self, crontab: bytes) -> tuple[bytes, bytes, bytes]:
-        """Return what precedes the block, the block itself, and what follows it.
+        """Return the text before the block, the block, and the text after it.
 
-        Raises CrontabError where one of the two marks is missing or there twice.
+        Raises CrontabError if one of the two marks is missing or repeated.
         """
         lines = crontab.splitlines(keepends=True)
         begins = [at for at, line in enumerate(lines) if line.rstrip() + b"\n" == self._begin]
@@ -178,9 +197,15 @@ class Block:
         )
 
 
+def _said(name: bytes, crontab: bytes) -> list[bytes]:
+    """Return the lines of a crontab that set a variable."""
+    pattern = re.compile(_SETTING % (name, name, name), re.M)
+    return [line.strip() for line in pattern.findall(crontab)]
+
+
 def unset(config: Config, crontab: bytes) -> list[str]:
-    """Return those of the variables in events.toml that a job of cron's would not find: they
-    are neither in its file of variables, nor in the crontab, nor in /etc/environment.
+    """Return the variables of events.toml that a cron job would lack: they are neither in its
+    file of variables, nor in the crontab, nor in /etc/environment.
     """
     try:
         common = Path("/etc/environment").read_bytes()
@@ -201,4 +226,4 @@ def _in_file(config: Config, name: str) -> bool:
     try:
         return config.env_file.in_file(name) is not None
     except EnvFileError:
-        return False  # whoever looks a variable up there says why
+        return False  # the lookup of a variable reports why

@@ -1,4 +1,4 @@
-"""The first events.toml and the first handler of a project, as `init` writes them."""
+"""Write the first events.toml and the first handler of a project, for `init`."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class Answers:
 
 
 def mistakes(answers: Answers, folder: Path) -> list[str]:
-    """Return what is wrong with the answers, a line for each mistake.
+    """Return the mistakes in the answers, a line for each.
 
-    A variable that is not set is none: it may be set where eventctl is to run.
+    An unset variable is not a mistake: it may be set where eventctl will run.
     """
-    path = folder / TOML
+    path = str(folder / TOML)
     try:
         build(path, tomli.loads(toml(answers)), private=True)
     except ConfigError as error:
@@ -53,16 +53,16 @@ def is_unset(mistake: str) -> bool:
 
 
 def write(answers: Answers, folder: Path) -> list[Path]:
-    """Write the files, or none; return their paths, the folder's first if it is new. A file of
-    variables is among them where there are variables, unless it is there already.
+    """Write the files, or none; return their paths, beginning with the folder if it is new.
 
-    Raises UsageError where another one is there already, and OSError.
+    If there are variables, they include a file of variables, unless it exists. Raises UsageError if
+    another one exists, and OSError.
     """
     made = []
     if not folder.exists():
         folder.mkdir(parents=True, mode=0o755)
         made.append(folder)
-    # A password in the URL is for nobody else to read.
+    # Nobody else may read a password in the URL.
     mode = _MINE if password_of(answers.store) else _SHARED
     texts = [(HANDLERS, handlers(answers), _SHARED), (TOML, toml(answers), mode)]
     if (secrets := variables(answers)) and not os.path.lexists(folder / ENV_FILE):
@@ -79,20 +79,20 @@ def write(answers: Answers, folder: Path) -> list[Path]:
 
 
 def refuse_taken(folder: Path) -> None:
-    """Raise UsageError where one of the files is there already."""
+    """Raise UsageError if one of the files exists."""
     for name in (TOML, HANDLERS):
         if os.path.lexists(folder / name):
             raise _taken(folder / name)
 
 
 def undo(made: list[Path]) -> None:
-    """Remove what `write` has made."""
+    """Remove what `write` has created."""
     for path in reversed(made):
         path.rmdir() if path.is_dir() else path.unlink()
 
 
 def _create(path: Path, text: str, mode: int) -> None:
-    """Write a new file, whole or not at all, and never in the place of another one."""
+    """Write a new file, complete or not at all, without replacing another one."""
     try:
         # No group may write to it, whatever the umask: root would refuse it.
         with whole_file(path, mode, new=True) as file:
@@ -130,12 +130,12 @@ def toml(answers: Answers) -> str:
 
 
 def variables(answers: Answers) -> list[str]:
-    """Return the names of the variables that this events.toml looks up, sorted."""
+    """Return the names of the variables in this events.toml, sorted."""
     return sorted(variables_of(tomli.loads(toml(answers))))
 
 
 def env_file(names: list[str]) -> str:
-    """Return the text of a file of variables, each still to be written in."""
+    """Return the text of a file of variables, without values."""
     return _ENV_FILE + "".join(f"# {name}=\n" for name in names)
 
 

@@ -1,1 +1,1 @@
-"""What one host keeps beside the store: locks, journals, names."""
+"""What one host keeps next to the store: locks, journals, names."""

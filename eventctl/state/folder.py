@@ -1,4 +1,4 @@
-"""The state folder: the locks, the spool and the name that a host keeps beside the store."""
+"""The state folder: the locks, the spool and the name that a host keeps next to the store."""
 
 from __future__ import annotations
 
@@ -6,41 +6,68 @@ import fcntl
 import os
 import time
 from contextlib import suppress
-from pathlib import Path
+from itertools import accumulate
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
 
+TYPE_CHECKING = False  # pathlib would cost each emit some milliseconds
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FORMER = 20
+"""How many of its former names a folder remembers."""
+
 _MODE_ALONE = (0o700, 0o600)
 _MODE_SHARED = (0o2770, 0o660)
 
-# Who may write here must not be able to make us write elsewhere, or wait at a FIFO.
+# A user who may write here must not redirect our writes, or block us with a FIFO.
 _SAFE = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
 class StateFolder:
-    """The folder of locks and spool, made where it is not there yet."""
+    """The folder of locks and spool, created if it does not exist."""
 
-    def __init__(self, path: Path, group: str | None = None) -> None:
-        self.path = path
+    def __init__(self, path: str | Path, group: str | None = None) -> None:
+        self._text = os.fspath(path)
         self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
         self._group = group
         self._name = ""
+
+    def __str__(self) -> str:
+        return self._text
+
+    @property
+    def path(self) -> Path:
+        """The folder itself; the other ways into it are texts."""
+        from pathlib import Path  # lazy: an emit need not load it
+
+        return Path(self._text)
 
     @property
     def name(self) -> str:
         """This folder's own name in claim tokens: 8 random hex digits, made once.
 
-        It is bound to the machine and to the folder's place on it. A copy of the folder, in
-        a cloned machine or elsewhere, gets a name of its own, and so does what an older
-        eventctl left: who has another's name would take over what the other still runs.
+        It is bound to the machine and to the folder's path. A copy of the folder, in a cloned
+        machine or elsewhere, gets its own name, and so does the folder of an older eventctl: with
+        another folder's name, it would take over deliveries that still run there.
         """
         if not self._name:
             self._name = self._read_name() or self._make_name()
         return self._name
 
+    def is_or_was(self, name: str) -> bool:
+        """Return whether this is the folder's name or a former one."""
+        return name == self.name or name in self._former()
+
+    def _former(self) -> list[str]:
+        try:
+            return os.readlink(f"{self}/former").split(".")
+        except OSError:
+            return []
+
     def writers(self, *parts: str) -> str:
-        """Return who may write to a folder below that should not, "" if nobody may."""
+        """Return who else may write to a folder below, "" if nobody may."""
         try:
             who = permissions.writers(self.path.joinpath(*parts).stat())
         except FileNotFoundError:
@@ -48,18 +75,21 @@ class StateFolder:
         return "" if self._group and who != permissions.ANYBODY else who
 
     def folder(self, *parts: str) -> Path:
-        """Return a folder below, made where it is not there yet."""
-        path = self.path.joinpath(*parts)
-        missing = [p for p in (path, *path.parents) if p.is_relative_to(self.path)]
+        """Return a folder below, created if it does not exist."""
+        return self.path / self.made(*parts)
+
+    def made(self, *parts: str) -> str:
+        """Return the path of a folder below, created if it does not exist."""
+        folders = list(accumulate((self._text, *parts), os.path.join))
         try:
-            for folder in reversed(missing):
-                if not folder.is_dir():
+            for folder in folders:
+                if not os.path.isdir(folder):
                     self._make_folder(folder)
         except OSError as error:
             raise self._unwritable(error) from error
-        return path
+        return folders[-1]
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
@@ -70,14 +100,14 @@ class StateFolder:
             shutil.chown(folder, group=self._group)
         os.chmod(folder, self._folder_mode)
 
-    def open(self, path: Path, flags: int) -> int:
-        """Open a file of this folder with the rights that its users need; return its fd.
+    def open(self, path: str | Path, flags: int) -> int:
+        """Open a file of this folder with the permissions that its users need; return its fd.
 
-        Raises StateUnavailable, or FileExistsError and FileNotFoundError as `flags` ask.
+        Raises StateUnavailable, or FileExistsError and FileNotFoundError depending on `flags`.
         """
         try:
-            if flags & os.O_CREAT and not path.parent.is_dir():
-                self.folder(*path.parent.relative_to(self.path).parts)
+            if flags & os.O_CREAT and not os.path.isdir(parent := os.path.dirname(path)):
+                self.made(*os.path.relpath(parent, self._text).split("/"))
             fd = os.open(path, flags | _SAFE, 0o600)
             if self._group and os.fstat(fd).st_uid == os.geteuid():
                 os.fchmod(fd, self._file_mode)
@@ -89,30 +119,30 @@ class StateFolder:
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
         return StateUnavailable(
-            f"the state folder {self.path} cannot be written ({error.strerror}):"
+            f"the state folder {self} cannot be written ({error.strerror}):"
             " set [store] state to one that this user may write"
         )
 
     def is_first_after_boot(self) -> bool:
-        """Return whether `note_boot` was not called yet since this host was started."""
+        """Return whether `note_boot` has not been called since this host booted."""
         try:
             return (self.path / "boot").read_text("ascii") != _boot_id()
         except FileNotFoundError:
             return True
 
     def note_boot(self) -> None:
-        """Note that what was lost with the host's last end has been looked for."""
+        """Note that claims lost by the last reboot have been searched for."""
         fd = self.open(self.folder() / "boot", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        with suppress(OSError):  # on a full disk each sweep looks anew
+        with suppress(OSError):  # on a full disk, each sweep searches again
             os.write(fd, _boot_id().encode("ascii"))
         os.close(fd)
 
     def once_in(self, name: str, seconds: float) -> bool:
-        """Return True, and False to who asks again, with the same name, in this time."""
-        path = self.folder() / f"{name}.said"
+        """Return True, and False if called again with the same name within this time."""
+        path = f"{self.made()}/{name}.said"
         now = time.time()
         with suppress(FileNotFoundError):
-            if 0 <= now - path.stat().st_mtime < seconds:
+            if 0 <= now - os.stat(path).st_mtime < seconds:
                 return False
         os.close(self.open(path, os.O_CREAT | os.O_WRONLY))
         os.utime(path)
@@ -123,14 +153,14 @@ class StateFolder:
         (self.path / f"{name}.said").unlink(missing_ok=True)
 
     def store(self) -> str:
-        """Return the identity of the store that this folder belongs to, "" where none is known."""
+        """Return the identity of the store that this folder belongs to, "" if unknown."""
         try:
-            return os.readlink(self.path / "store")
+            return os.readlink(f"{self}/store")
         except OSError:
             return ""
 
     def belongs_to(self, identity: str) -> bool:
-        """Return whether this is the folder of this store: that is the first one that asked."""
+        """Return whether this folder belongs to this store, the first one that asked."""
         folder = self.folder()
         draft = folder / f"store.{os.urandom(4).hex()}"
         try:
@@ -142,31 +172,32 @@ class StateFolder:
         return self.store() == identity
 
     def _read_name(self) -> str:
-        """Return the name; "" where there is none that was made for this folder."""
+        """Return the name; "" if none was made for this folder."""
         try:
-            name, _, place = os.readlink(self.path / "name").partition(".")
+            name, _, place = os.readlink(f"{self}/name").partition(".")
             return name if place == self._place() else ""
         except OSError:
-            return ""  # nothing, or no link: what an older eventctl, or a copy, left
+            return ""  # missing, or not a link: left by an older eventctl or a copy
 
     def _place(self) -> str:
-        status = os.stat(self.path)
+        status = os.stat(self._text)
         return f"{_machine()}.{status.st_dev:x}.{status.st_ino:x}"
 
     def _make_name(self) -> str:
-        folder = self.folder()
-        link = folder / "name"
+        folder = self.made()
+        link = f"{folder}/name"
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one makes it
+                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one creates it
                 if name := self._read_name():
                     return name
+                self._note_former()
                 name = os.urandom(4).hex()
-                draft = folder / f"name.{name}"
+                draft = f"{folder}/name.{name}"
                 os.symlink(f"{name}.{self._place()}", draft)
-                if link.is_dir() and not link.is_symlink():
-                    os.rename(link, folder / f"name.{name}.old")  # nothing can take its place
+                if os.path.isdir(link) and not os.path.islink(link):
+                    os.rename(link, f"{folder}/name.{name}.old")  # nothing can replace it
                 os.rename(draft, link)
                 os.fsync(fd)
                 return name
@@ -174,6 +205,18 @@ class StateFolder:
                 os.close(fd)
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _note_former(self) -> None:
+        """Remember the name that this folder had elsewhere, since files set aside under it are
+        here.
+        """
+        try:
+            former = os.readlink(f"{self}/name").partition(".")[0][:8]
+        except OSError:
+            return  # there was none
+        draft = f"{self}/former.{os.urandom(4).hex()}"
+        os.symlink(".".join([*self._former()[1 - _FORMER :], former]), draft)
+        os.rename(draft, f"{self}/former")
 
 
 def try_lock(fd: int) -> bool:
@@ -185,7 +228,7 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def is_at(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: str | Path) -> bool:
     """Return whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))
@@ -194,7 +237,7 @@ def is_at(fd: int, path: Path) -> bool:
 
 
 def _machine() -> str:
-    """Return the machine's id, and its host name: containers of one image differ in that alone."""
+    """Return the machine's id and host name: containers of one image differ only in the latter."""
     try:
         with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
             number = file.read(64).strip()
@@ -205,11 +248,12 @@ def _machine() -> str:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
+        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+            return file.read()
     except OSError:
-        return "unknown"  # no /proc: each boot looks like the last one, and leases are left
+        return "unknown"  # no /proc: boots cannot be told apart, and leases decide
 
 
 def read_all(fd: int) -> bytes:
-    """Return all that an open file holds, wherever its offset is."""
+    """Return the whole content of an open file, whatever its offset."""
     return os.pread(fd, os.fstat(fd).st_size, 0)

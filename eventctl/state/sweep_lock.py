@@ -1,4 +1,4 @@
-"""The lock by which one sweep at a time runs on a host."""
+"""The lock that allows one sweep at a time on a host."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from eventctl.state.folder import StateFolder, read_all, try_lock
 class SweepLock:
     """The lock that one sweep at a time has on a host. It dies with its process.
 
-    The file says since when it is held, in seconds since 1970, for who finds it taken.
+    The file has the time since when it is held, in seconds since 1970, for other sweeps.
     """
 
-    def __init__(self, state: StateFolder, path: Path) -> None:
-        self.path = path
+    def __init__(self, state: StateFolder, path: str) -> None:
+        self.path = Path(path)
         try:
             state.folder()
-            self._fd = state.open(path, os.O_CREAT | os.O_RDWR)
+            self._fd = state.open(self.path, os.O_CREAT | os.O_RDWR)
         except OSError as error:
             raise StateUnavailable(
                 f"the lock {path} cannot be opened ({error.strerror}): set [sweep] lock, or"
@@ -31,16 +31,16 @@ class SweepLock:
         """Take the lock if it is free; `now` is in seconds since 1970."""
         if not try_lock(self._fd):
             return False
-        with suppress(OSError):  # on a full disk the lock is as good without it
+        with suppress(OSError):  # on a full disk the lock works without it
             os.ftruncate(self._fd, 0)
             os.pwrite(self._fd, f"{now:.0f}\n".encode(), 0)
         return True
 
     def held_since(self) -> float:
-        """Return since when another sweep holds it; infinity where that is not known."""
+        """Return since when another sweep holds it; infinity if unknown."""
         text = read_all(self._fd).strip()
         return float(text) if text.isdigit() else float("inf")
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         os.close(self._fd)

@@ -1,1 +1,1 @@
-"""Plain SQL, one module for each part of the protocol; peewee for the questions of people."""
+"""Plain SQL, one module for each part of the protocol; peewee for queries by people."""

@@ -1,4 +1,4 @@
-"""Give a handler events of the past: deliveries that were not expected when these were recorded."""
+"""Add past events to a handler: deliveries that were not expected when these were recorded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Duplicate, Transaction
 
 BATCH = 500
-"""How many events one transaction gives to the handler."""
+"""How many events one transaction adds to the handler."""
 
 
 def add(
@@ -21,9 +21,8 @@ def add(
 ) -> list[int]:
     """Add a pending delivery to `handler` to each event that has none; return the new ids.
 
-    `due_at` has, by event's id, when each is due, in milliseconds since 1970; without it
-    they are due now. What an event is recorded to expect stays as it is. Takes up to
-    BATCH events.
+    `due_at` says, by event id, when each is due, in milliseconds since 1970; without it they are
+    due now. The recorded list of expected handlers does not change. Takes up to BATCH events.
     """
     if not event_ids:
         return []
@@ -33,7 +32,7 @@ def add(
 def _add(
     tx: Transaction, event_ids: Sequence[int], handler: str, due_at: Mapping[int, int] | None
 ) -> list[int]:
-    # A second backfill of the same waits here, and then sees what this one has added.
+    # A second backfill of the same events waits here, and then sees the added deliveries.
     lock_events(tx, event_ids)
     rows = tx.rows(
         f"SELECT e.id FROM eventctl_event e WHERE e.id IN ({marks(event_ids)}) AND NOT EXISTS"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store.database import MissingTable
 
-Item = TypeVar("Item")
-R = TypeVar("R")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Item = TypeVar("Item")
+    R = TypeVar("R")
+
 
 _OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
-"""What says nothing of an item: the store, or the host, refuses each of them now."""
+"""Errors that are not about one item: the store or the host refuses all of them now."""
 
 
 def do_each(
@@ -20,11 +24,11 @@ def do_each(
     batch: Callable[[Sequence[Item]], R],
     alone: Callable[[Item, Exception], R],
 ) -> list[R]:
-    """Do a batch of items; return what `batch` returned, once for each part of it.
+    """Do a batch of items; return the results of `batch`, one for each part.
 
-    Where it fails for a reason that does not pass, its halves are done, and theirs: what fails
-    by itself is given to `alone`, with its error, and the others are done. Raises what
-    concerns the store as a whole.
+    If it fails for a lasting reason, it is split in halves, again and again: an item that fails by
+    itself is passed to `alone`, with its error, and the others are done. Raises errors that concern
+    the store as a whole.
     """
     if not items:
         return []

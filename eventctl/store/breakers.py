@@ -1,4 +1,4 @@
-"""Circuit breakers: which handlers are known to fail, so that retries are not wasted."""
+"""Circuit breakers: which handlers keep failing, so that retries are not wasted on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Outage(NamedTuple):
     since: int
     error: str
     waiting: int
-    """How many of its deliveries wait."""
+    """How many of its deliveries are waiting."""
 
 
 def open_breakers(database: Database) -> list[str]:
@@ -51,9 +51,9 @@ def close_breaker(database: Database, handler: str) -> None:
 
 
 def outages(tx: Transaction, opened_by: int) -> list[Outage]:
-    """Return the handlers whose breaker is open since `opened_by` or longer.
+    """Return the handlers whose breaker has been open since `opened_by` or longer.
 
-    It costs what waits, and only where a breaker is open.
+    The cost depends on what waits, and is paid only if a breaker is open.
     """
     rows = tx.rows(
         "SELECT handler, opened_at, error FROM eventctl_breaker WHERE opened_at <= ?"
@@ -68,7 +68,7 @@ def outages(tx: Transaction, opened_by: int) -> list[Outage]:
 
 
 def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
-    """Return, by handler, how many deliveries wait to be run, where any does."""
+    """Return the number of waiting deliveries by handler, without zeros."""
     if not handlers:
         return {}
     rows = tx.rows(

@@ -1,4 +1,4 @@
-"""Cancel's part of the claim protocol: what waits or failed is given up by a person."""
+"""Cancel's part of the claim protocol: a person gives up what waits or failed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BATCH = 500
 
 
 def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
-    """Make deliveries failed, with the reason that they are cancelled; return their ids.
+    """Make deliveries failed, with the reason cancelled; return their ids.
 
-    What is not in `state` any more, pending or failed, is left alone. Nobody is notified, not
-    even of what had failed before and was not reported yet. The history of attempts stays as
-    it is. Takes up to BATCH ids.
+    Deliveries that are no longer in `state`, pending or failed, are left alone. Nobody is notified,
+    not even of earlier failures that were not reported yet. The history of attempts stays as it is.
+    Takes up to BATCH ids.
     """
     if not delivery_ids or state not in (State.PENDING, State.FAILED):
         return []
@@ -36,7 +36,7 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
     event_of: dict[int, int] = dict(rows)
     ids = list(event_of)
     lock_events(tx, sorted(set(event_of.values())))
-    # Who claims locks no event first, so some of it may be running by now.
+    # Claiming locks no event first, so some may be running by now.
     tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = NULL, claim = NULL,"
         f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",

@@ -1,6 +1,6 @@
-"""What belongs to an event, in one place: it goes when the event goes.
+"""The rows that belong to an event, and are deleted with it.
 
-Whoever adds a table that names an event or a delivery adds it here; a test says so.
+A new table that refers to an event or a delivery must be added here; a test checks that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ EVENT = "eventctl_event"
 DELIVERY = "eventctl_delivery"
 
 AT_ONCE = 500
-"""How many ids one statement names."""
+"""The most ids in one statement."""
 
 
 class Belonging(NamedTuple):
@@ -34,11 +34,11 @@ BELONGINGS = (
     Belonging("eventctl_member", "event_id", EVENT),
     Belonging("eventctl_member", "delivery_id", DELIVERY),
 )
-"""Each owner stands before what belongs to it."""
+"""Each owner comes before its rows."""
 
 
 def of_events(tx: Transaction, event_ids: Sequence[int]) -> dict[str, list[int]]:
-    """Return the ids of all that is there of these events, by table, the owners first."""
+    """Return the ids of all rows of these events, by table, the owners first."""
     found: dict[str, list[int]] = {EVENT: list(event_ids)}
     for table, column, owner in BELONGINGS:
         ids = found.setdefault(table, [])
@@ -49,7 +49,7 @@ def of_events(tx: Transaction, event_ids: Sequence[int]) -> dict[str, list[int]]
 
 
 def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:
-    """Delete rows by their ids: so MySQL locks these, and nothing beside them."""
+    """Delete rows by their ids, so that MySQL locks only these."""
     for part in parts(ids):
         tx.execute(f"DELETE FROM {table} WHERE id IN ({marks(part)})", part)
 

@@ -3,42 +3,44 @@
 1. `claim` moves due deliveries from pending to running, under a new random token;
    `due_at` becomes the end of the lease.
 2. The claimer runs them. No transaction is open meanwhile.
-3. `finish` moves them from running to done, failed or back to pending, only where
-   they still carry the token: to have lost a claim is normal, and is counted.
+3. `finish` moves them from running to done, failed or back to pending, only if they
+   still carry the token: a lost claim is normal, and is counted.
 4. `rescue`, in a file of its own, takes running ones from claimers that are dead.
 
-Whoever changes a delivery first writes its event's row (`event_status.lock_events`): two hosts that
-finish two handlers of one event at the same instant meet there, and the second one sees
-what the first did. On a cluster without shared row locks it is what certification compares.
+Each change of a delivery first writes its event's row (`event_status.lock_events`): two hosts
+that finish two handlers of one event at the same time wait for each other there, and the second
+one sees the change of the first. On a cluster without shared row locks, certification compares
+this write.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from __future__ import annotations
 
-from eventctl.models import Delivery, State
+from collections.abc import Mapping, Sequence
+
+from eventctl.models import Delivery, NamedTuple, State
 from eventctl.store import held
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database, marks
 from eventctl.store.transaction import Row, Transaction
 
 START_WINDOW = 60.0
-"""Seconds after its claim within which a delivery must be started, or is given back."""
+"""Seconds after its claim within which a delivery must start, or else is given back."""
 
 _LARGEST = 8_000_000
-"""How many characters of args one claim takes, more or less."""
+"""Roughly how many characters of args one claim reads."""
 
 _WIDER = 4
-"""How many times more candidates than wanted are looked at, since hosts take the same ones."""
+"""How many times more candidates than needed are read, since hosts compete for the same ones."""
 
 
 class Ask(NamedTuple):
-    """What a claimer wants: up to `limit` deliveries that were due by `cutoff`.
+    """A request to claim up to `limit` deliveries that were due by `cutoff`.
 
-    `leases` has, by handler, how long its claim lasts, in milliseconds: a delivery whose
-    handler is not in it is held. `start_by`, a reading of CLOCK_BOOTTIME, goes into each
-    delivery. `alone` asks for one whose last claim was lost. `skip` are handlers to leave,
-    `skip_events` are events whose deliveries to leave. `probe` marks what is claimed as a
-    probe of its handler; `tried` asks for one that has, or has not, failed before.
+    `leases` has the duration of a claim by handler, in milliseconds: a delivery whose handler is
+    not in it is held. `start_by`, a time of CLOCK_BOOTTIME, is copied into each delivery. `alone`
+    asks for one whose last claim was lost. `skip` are handlers, and `skip_events` events, to leave
+    out. `probe` marks the deliveries as probes of their handler; `tried` asks for one that has, or
+    has not, failed before.
     """
 
     token: str
@@ -55,17 +57,17 @@ class Ask(NamedTuple):
     probe: bool = False
     tried: bool | None = None
     since: int = 0
-    """When the first was due, in milliseconds since 1970: nothing before it is looked at."""
+    """The earliest due time, in milliseconds since 1970: nothing before it is read."""
     untouched: bool = False
-    """Whether only those are wanted that nobody has claimed since they were recorded."""
+    """Whether to claim only deliveries that were never claimed before."""
     ahead: int = 0
-    """By how many milliseconds `cutoff` may be after now. Past that it is from before a clock
-    was set back, and what is due by now counts."""
+    """By how many milliseconds `cutoff` may be after now. If it is more, the clock was set back,
+    and now is used instead."""
 
 
 class Claimed(NamedTuple):
-    """What a claim gave. `more` says whether others may still be due; `cutoff` is what it went
-    by, in milliseconds since 1970.
+    """The result of a claim. `more` says whether others may still be due; `cutoff` is the one
+    that was used, in milliseconds since 1970.
     """
 
     deliveries: list[Delivery]
@@ -93,7 +95,7 @@ def count_due(database: Database) -> int:
 
 
 def claim(database: Database, ask: Ask) -> Claimed:
-    """Claim due deliveries, the longest due first, and hold those that can't be run."""
+    """Claim due deliveries, the longest due first, and hold those that cannot be run."""
 
     def claim_all(_: Sequence[Ask]) -> Claimed:
         return database.transaction(lambda tx: _claim(tx, ask))
@@ -167,7 +169,7 @@ _TABLES = "eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
 
 
 def _due(tx: Transaction, ask: Ask) -> list[Row]:
-    """Return what is due and wanted, the longest due first, as far as its args fit."""
+    """Return the deliveries to claim, the longest due first, as far as their args fit."""
     where, values = _conditions(ask)
     cursor = tx.execute(
         f"SELECT {_COLUMNS} FROM {_TABLES} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
@@ -184,7 +186,7 @@ def _due(tx: Transaction, ask: Ask) -> list[Row]:
 
 
 def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
-    """Return the same, locked, past what others have locked; and whether there was any."""
+    """Return the same, locked, skipping what others have locked; and whether there were any."""
     where, values = _conditions(ask)
     wide = ask.limit if ask.alone else ask.limit * _WIDER
     candidates: dict[int, int | None] = dict(
@@ -219,7 +221,7 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
 
 
 def _conditions(ask: Ask) -> tuple[str, list[object]]:
-    """Return what a delivery must be to be claimed, and the values in it."""
+    """Return the conditions on a delivery to be claimed, and their values."""
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
     if ask.since:

@@ -15,14 +15,14 @@ from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, 
 from eventctl.store.transaction import Row, Transaction
 
 SLACK = 60_000
-"""Milliseconds by which the clocks of hosts may differ."""
+"""Milliseconds by which the hosts' clocks may differ."""
 
 _PAGE = 200
 _DAY = 86_400_000
 
 
 class Far(NamedTuple):
-    """A delivery that is due later than now. Times are in milliseconds since 1970."""
+    """A delivery that is due in the future. Times are in milliseconds since 1970."""
 
     id: int
     due_at: int
@@ -58,7 +58,7 @@ def correct_deliveries(
     leases: Mapping[str, int],
     longest_wait: Callable[[Far], int],
 ) -> None:
-    """Make deliveries due that wait for longer than anything could have made them wait.
+    """Make deliveries due that would wait longer than any policy allows.
 
     `ahead` is what `lead` returned, `leases` are by handler, and `longest_wait` returns the
     longest wait for the next attempt at a delivery; all are in milliseconds.
@@ -125,10 +125,10 @@ def _right(
     leases: Mapping[str, int],
     longest_wait: Callable[[Far], int],
 ) -> int | None:
-    """Return when a delivery, or the end of its lease, is due by a right clock; None as it is."""
+    """Return the due time by a right clock, or the end of the lease; None to keep it."""
     if far.state == State.RUNNING:
         longest = max(leases.values(), default=0)
-        # Another host's events.toml may have longer timeouts, and what it runs goes on.
+        # Another host's events.toml may have longer timeouts, and its deliveries go on.
         is_wrong = far.due_at > now + 2 * longest + _DAY
         return now + leases.get(far.handler, longest) if is_wrong else None
     if far.was_emitted and not far.was_tried:
@@ -143,7 +143,7 @@ def _right(
 
 
 def _after_emit(due_at: int, created_at: int, now: int) -> int | None:
-    """Return when something is due that was to be due some time after its event was recorded."""
+    """Return the due time of something scheduled relative to the time of its event."""
     is_wrong = created_at > now + SLACK and due_at >= created_at
     return now + due_at - created_at if is_wrong else None
 

@@ -1,19 +1,18 @@
-"""Open the store that events.toml names, its tables made or brought up to date."""
+"""Open the store that events.toml names, and create or migrate its tables."""
 
 from __future__ import annotations
 
 from eventctl.config.model import Config, Store
 from eventctl.store import migrations
 from eventctl.store.database import Database
-from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.sqlite import SqliteDatabase
 
 
 def open_store(config: Config) -> Database:
     """Return the store, ready for use.
 
-    Raises StoreUnavailable where it cannot be reached, and StoreError where it must
-    not be used: its schema is newer than this program, or it refuses this user.
+    Raises StoreUnavailable if it cannot be reached, and StoreError if it must not be used: its
+    schema is newer than this program, or it refuses this user.
     """
     opened = database(config.store)
     try:
@@ -25,5 +24,9 @@ def open_store(config: Config) -> Database:
 
 
 def database(store: Store) -> Database:
-    """Return the database that events.toml names, not connected yet."""
-    return SqliteDatabase(store) if store.sqlite else MySQLDatabase(store)
+    """Return the database that events.toml names, without connecting."""
+    if store.sqlite:
+        return SqliteDatabase(store)
+    from eventctl.store.mysql import MySQLDatabase  # lazy: SQLite needs none of it
+
+    return MySQLDatabase(store)

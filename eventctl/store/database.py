@@ -1,12 +1,12 @@
-"""Connections and transactions, as the rest of the program sees them.
+"""Connections and transactions, the same for both databases.
 
-`sqlite` and `mysql` have all that differs between the two. Statements are written
-once, with `?` for each parameter, and run inside `Database.transaction`, which begins,
-commits, and runs the whole again where other writers made it fail.
+`sqlite` and `mysql` have everything that differs. Statements are written once, with `?` for each
+parameter, and run inside `Database.transaction`, which begins, commits, and repeats the whole if
+other writers made it fail.
 
 No connection is used across a fork: SQLite's locks and a MySQL session belong to one
 process. A connection is closed before each fork of Python's, and opened again when needed;
-a process that C code has forked (uWSGI's workers) drops the one that it finds.
+a process that C code has forked (uWSGI's workers) drops the inherited one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store.forks import ProcessLock, watch
 from eventctl.store.transaction import Row, Transaction
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 _HINT = re.compile(r"\{(\w+)\}")
 
@@ -32,19 +35,19 @@ LARGEST_NUMBER = 2**60
 """No number or time that any program has written is larger."""
 
 BUSY = "busy"
-"""Another writer was in the way: the transaction is rolled back and runs again."""
+"""Another writer interfered: the transaction is rolled back and runs again."""
 GONE = "gone"
-"""The connection or its server is not there (any more): connect anew, and run again."""
+"""The connection or its server is lost: connect again, and run again."""
 UNAVAILABLE = "unavailable"
 """The store cannot be written now."""
 REFUSED = "refused"
-"""The store answers, but not to us: no right, no such database."""
+"""The store answers, but refuses us: no privilege, no such database."""
 FAULT = "fault"
-"""A fault of the program: it is raised as it is."""
+"""A fault of the program, raised as it is."""
 
 
 class MissingTable(Exception):
-    """The eventctl tables are not there (yet)."""
+    """The eventctl tables do not exist (yet)."""
 
 
 class TryAgain(Exception):
@@ -64,7 +67,7 @@ def number_of(value: object, otherwise: int = 0) -> int:
 
 
 def _pause(kind: str, tries: int) -> float:
-    # Writers that collided must not meet again: a pause at random, in seconds.
+    # A random pause in seconds, so that colliding writers do not collide again.
     longest = 0.1 if kind == BUSY else 1.0
     return min(longest, 0.01 * 2.0**tries) * (0.1 + 0.9 * os.urandom(1)[0] / 255)
 
@@ -81,28 +84,28 @@ class Database(ABC):
     driver: Any
     """The DB-API module."""
     row_lock: str
-    """What locks rows in a SELECT; "" where `begin` locks the whole database."""
+    """The clause that locks rows in a SELECT; "" if `begin` locks the whole database."""
     now: str
     """The SQL expression of the database's own time, in milliseconds since 1970, UTC."""
     by_index: str
-    """After a table's name, has a query read it by the index that is put in for {}."""
+    """The index hint after a table's name, with {} for the index."""
     begin: str
     snapshot: tuple[str, ...]
-    """Statements that begin a transaction which reads the store as it is now, to its end."""
+    """Statements that begin a transaction which reads one snapshot until its end."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.waits = store.timeout
-        """For how many seconds other writers, or a server that restarts, are waited for."""
+        """Seconds to wait for other writers, or for a server that restarts."""
         self.lock = ProcessLock()
         self._connection: Any = None
         self._connected_by = 0
         self._was_connected = False
         self.was_cut = False
-        """Whether the connection was lost at least once: a commit whose answer was lost
-        with it may have claimed what nobody here knows of."""
+        """Whether the connection was ever lost: a commit whose answer was lost may have made
+        claims that are unknown here."""
         self.is_embedded = False
-        """Whether it is used inside of another program, whose transactions may be in the way."""
+        """Whether it is used inside another program, whose transactions may block it."""
         watch(self)
 
     def __enter__(self) -> Database:
@@ -113,7 +116,7 @@ class Database(ABC):
 
     @property
     def connection(self) -> Any:
-        """The DB-API connection, in autocommit mode; connects where there is none."""
+        """The DB-API connection, in autocommit mode; connects if there is none."""
         self._drop_inherited()
         if self._connection is None:
             self._connection = self._connect()
@@ -122,7 +125,7 @@ class Database(ABC):
         return self._connection
 
     def _drop_inherited(self) -> None:
-        # In a child that C code has forked, the connection is still its parent's.
+        # In a child forked by C code, the connection still belongs to its parent.
         if self._connection is None or self._connected_by == os.getpid():
             return
         connection = self._connection
@@ -132,7 +135,7 @@ class Database(ABC):
             connection.close()
 
     def close(self) -> None:
-        """Close the connection, if there is one. The next use opens another."""
+        """Close the connection, if any. The next use opens another."""
         with self.lock:
             self._drop_inherited()
             connection, self._connection = self._connection, None
@@ -145,7 +148,7 @@ class Database(ABC):
 
     @contextmanager
     def patience(self, seconds: float) -> Iterator[None]:
-        """Wait in this block no longer than this, and never longer than [store] timeout."""
+        """Wait at most this long in this block, and never longer than [store] timeout."""
         before, self.waits = self.waits, min(seconds, self.store.timeout)
         try:
             yield
@@ -155,25 +158,23 @@ class Database(ABC):
     def transaction(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one write transaction and return what it returned.
 
-        `work` runs again from its beginning where another writer was in the way or
-        the connection broke, until the store's time-out has passed: it must have no
-        effects but its statements, and find out for itself whether an earlier run
-        was committed in truth.
-
-        Raises StoreUnavailable or StoreError where the store can't take it.
+        `work` runs again from its beginning if another writer interfered or the connection broke,
+        until the store's time-out has passed. It must have no effects but its statements, and
+        must find out whether an earlier run was committed after all. Raises StoreUnavailable or
+        StoreError on failure.
         """
         return self._persist(lambda: self._run(work))
 
     def once(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` in one transaction, whatever happens not a second time.
+        """Run `work` in one transaction, without repeating it.
 
-        Raises the driver's own errors.
+        Raises the driver's errors.
         """
         with self.lock:
             return self._run(work)
 
     def query(self, sql: str) -> Row | None:
-        """Run one query by itself, outside of a transaction; return its first row.
+        """Run one query outside of a transaction; return its first row.
 
         Raises as `read` does.
         """
@@ -181,14 +182,11 @@ class Database(ABC):
         return rows[0] if rows else None
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        """Run one query by itself, outside of a transaction, so that it holds up no writer;
-        return all of its rows.
+        """Run one query outside of a transaction, so that it delays no writer; return all rows.
 
-        `{name}` after a table has it read by the index `eventctl_name`. An optimizer must not
-        choose: MariaDB's takes what was finished and is not purged yet for what is left to do,
-        and reads the whole table.
-
-        Raises MissingTable, or StoreUnavailable or StoreError where the store can't answer.
+        `{name}` after a table forces the index `eventctl_name`. The optimizer must not choose:
+        MariaDB's counts finished rows that are not purged yet as due, and reads the whole table.
+        Raises MissingTable, or StoreUnavailable or StoreError if the store cannot answer.
         """
         statement = self.translate(_HINT.sub(self._hint, sql))
 
@@ -206,29 +204,27 @@ class Database(ABC):
         return self.by_index.format(f"eventctl_{found[1]}")
 
     def room(self) -> tuple[int, int] | None:
-        """Return the size of the store's file and how much of it is free, in bytes; None
-        where a server sees to that.
-        """
+        """Return the size of the store's file and its free space, in bytes; None for a server."""
         return None
 
     def largest_statement(self, cursor: Any) -> float:
-        """Return how many bytes a statement may have at the most."""
+        """Return the most bytes that a statement may have."""
         return float("inf")
 
     @abstractmethod
     def next_id(self, table: str) -> int:
-        """Return the id that the next row of a table will have at the least."""
+        """Return the smallest id that the next row of a table can have."""
 
     @abstractmethod
     def raise_next_id(self, table: str, least: int) -> None:
-        """Let the next row of a table have this id at the least."""
+        """Make this the smallest id that the next row of a table can have."""
 
     def vacuum(self) -> None:
-        """Give what is free in the store's file back to the disk, where `room` has one."""
+        """Return the free space of the store's file to the disk, if `room` has one."""
         return
 
     def _persist(self, run: Callable[[], T]) -> T:
-        """Run it until it succeeds, or fails for another reason than others' work."""
+        """Run it until it succeeds, or fails for a reason other than concurrent work."""
         with self.lock:
             deadline = time.monotonic() + self.waits
             tries = 0
@@ -254,8 +250,8 @@ class Database(ABC):
                     time.sleep(_pause(kind, tries))
 
     def _again(self, kind: str, tries: int) -> bool:
-        # A server that was there is waited for: it may be restarting. One that was
-        # not there from the start is none to wait for: emit has its spool.
+        # Wait for a server that was reachable before: it may be restarting. Otherwise do not
+        # wait: emit has its spool.
         return kind == BUSY or (kind == GONE and (self._was_connected or tries < 3))
 
     def _run(self, work: Callable[[Transaction], T]) -> T:
@@ -282,7 +278,7 @@ class Database(ABC):
             self._connection = None
 
     def translated(self, error: Exception) -> Exception:
-        """Return the error that callers know, with one line for a person to read."""
+        """Return the error for callers, with one line for a person."""
         text = f"the store ({self.describe()}) {self.explain(error)}"
         kind = self.classify(error)
         if kind == REFUSED:
@@ -293,23 +289,23 @@ class Database(ABC):
 
     @abstractmethod
     def translate(self, sql: str) -> str:
-        """Return a statement in the form that the driver takes."""
+        """Return a statement in the driver's paramstyle."""
 
     @abstractmethod
     def describe(self) -> str:
-        """Return the store's place, without its password."""
+        """Return the store's location, without its password."""
 
     @abstractmethod
     def classify(self, error: Exception) -> str:
-        """Return what a driver's error means: BUSY, GONE, UNAVAILABLE, REFUSED, FAULT."""
+        """Classify a driver's error: BUSY, GONE, UNAVAILABLE, REFUSED, FAULT."""
 
     @abstractmethod
     def explain(self, error: Exception) -> str:
-        """Return what happened, to go on after 'the store'."""
+        """Return what happened, to follow 'the store'."""
 
     @abstractmethod
     def is_missing_table(self, error: Exception) -> bool:
-        """Return whether a driver's error says that a table is not there."""
+        """Return whether a driver's error says that a table is missing."""
 
     @abstractmethod
     def is_already_there(self, error: Exception) -> bool:
@@ -317,14 +313,14 @@ class Database(ABC):
 
     @abstractmethod
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
-        """Run `work` while no other process can run migrations."""
+        """Run `work` while no other process can migrate."""
 
     def pass_over(self) -> None:
-        """Connect to another host the next time, where there are several."""
+        """Connect to another host the next time, if there are several."""
         return
 
     def _detach(self, connection: Any) -> None:
-        """Have what closes a connection not end that of the process which opened it."""
+        """Make closing an inherited connection harmless for the process that opened it."""
         return
 
     @abstractmethod

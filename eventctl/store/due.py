@@ -1,4 +1,4 @@
-"""Which handlers have work that is due, found by reading a bounded number of rows."""
+"""Find the handlers with due deliveries, by reading a bounded number of rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from eventctl.store.database import Database
 
 
 class Due(NamedTuple):
-    """A handler of which deliveries are due, the first and the last at these times."""
+    """A handler with due deliveries, and the times of the first and the last."""
 
     handler: str
     first: int
@@ -19,7 +19,7 @@ class Due(NamedTuple):
 def due_handlers(database: Database, since: int, until: int, limit: int) -> list[Due]:
     """Return which handlers have deliveries that were due from `since` to `until`.
 
-    At most `limit` deliveries are looked at, the longest due first. Times are in
+    At most `limit` deliveries are read, the longest due first. Times are in
     milliseconds since 1970.
     """
     rows = database.transaction(

@@ -1,4 +1,4 @@
-"""What every change of a delivery writes besides: its event's status, history, notices."""
+"""What every change of a delivery also writes: its event's status, history, notices."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from eventctl.store.database import marks
 from eventctl.store.transaction import Transaction
 
 _LONG_TEXT = 100_000
-"""Bytes of a traceback or an output that are kept."""
+"""The most bytes of a traceback or an output that are kept."""
 
 
 def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
-    """Write events' rows, before their deliveries: all who change those wait for each other here.
+    """Write events' rows before their deliveries, so that concurrent changes wait for each other.
 
-    Two hosts that finish two handlers of one event at the same instant wait for each
-    other here, and the second one sees what the first did. On a cluster whose hosts
-    do not share row locks, this is the write that its certification compares. A SQLite
-    transaction has no one to meet: there `settle` notes that something has changed.
+    Two hosts that finish two handlers of one event at the same time wait for each other here, and
+    the second one sees the change of the first. On a cluster without shared row locks,
+    certification compares this write. A SQLite transaction is alone: there, `settle` notes the
+    change.
     """
     if event_ids and not tx.alone:
         tx.execute(
@@ -28,7 +28,7 @@ def lock_events(tx: Transaction, event_ids: Sequence[int]) -> None:
 
 
 def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None:
-    """Set events' status to what their deliveries say, and note that something has changed."""
+    """Derive events' status from their deliveries, and raise their revision."""
     if event_ids:
         tx.execute(
             "UPDATE eventctl_event SET status = CASE (SELECT COALESCE(MAX("
@@ -43,8 +43,8 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
 
 
 def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
-    """Write a notice of something that a person must know, and that is no delivery:
-    `subject` is "spool" or "outbox", `place` the state folder's name or "outbox".
+    """Write a notice for a person about something other than a delivery: `subject` is "spool" or
+    "outbox", `place` the state folder's name or "outbox".
     """
     moment = tx.now()
     tx.execute(
@@ -63,7 +63,7 @@ def add_notice(
     *,
     at: int | None = None,
 ) -> None:
-    """Write a notice of something that a person must know, and that happened now, or `at`."""
+    """Write a notice for a person about something that happened now, or `at`."""
     tx.execute(
         "INSERT INTO eventctl_notice (kind, delivery_id, cause, created_at, due_at)"
         " VALUES (?, ?, ?, ?, ?)",

@@ -46,7 +46,7 @@ def new_key() -> str:
 def record(database: Database, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record one event for the sweep to run, `delay` seconds from now.
 
-    An event whose key is there already is not recorded again: its id is returned.
+    If the event's key exists already, nothing is recorded, and the existing id is returned.
     """
     return database.transaction(
         lambda tx: insert(tx, event, tx.now(), due_in=int(delay * 1000), claim=None)
@@ -58,9 +58,8 @@ def record_claimed(
 ) -> tuple[Recorded, list[Delivery]]:
     """Record one event whose deliveries are claimed at once, by `claim`.
 
-    `leases` has, by handler, how long its claim lasts, in milliseconds. Returns
-    with no deliveries where the event's key was there already, and without those that
-    are paused: these are left to the sweep.
+    `leases` has the duration of a claim by handler, in milliseconds. Returns no deliveries if the
+    event's key existed already, and none that are paused: these are left to the sweep.
     """
     from eventctl.store import pauses  # lazy: an emit need not load it
 
@@ -68,7 +67,7 @@ def record_claimed(
         now = tx.now()
         recorded = insert(tx, event, now, due_in=leases, claim=claim)
         pauses.leave(tx, event, recorded.id, claim, now)
-        # By claim, and not by `new`: a commit whose answer was lost is ours all the same.
+        # By claim, not by `new`: a commit whose answer was lost is still ours.
         rows = tx.rows(
             "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
             " JOIN eventctl_event e ON e.id = d.event_id"
@@ -104,7 +103,7 @@ def insert(
     due_in: int | Mapping[str, int],
     claim: str | None,
 ) -> Recorded:
-    """Insert one event and its deliveries, unless its key is there already.
+    """Insert one event and its deliveries, unless its key exists already.
 
     `due_in` is in milliseconds from `created_at`: one for all handlers, or by handler.
     """
@@ -139,14 +138,16 @@ def insert(
 def _insert_deadlines(
     tx: Transaction, events: Sequence[tuple[int, NewEvent]], created_at: int
 ) -> None:
-    """Leave word, for the time when it is due, that an event is late: unless it is processed
-    by then (see `store.notices`).
+    """Write a notice, due at the deadline, that an event is late; it is dropped if the event is
+    processed by then (see `store.notices`).
     """
     rows = []
     for event_id, event in events:
         if event.deadline is not None:
+            from eventctl.format.time import span  # lazy: few events have a deadline
+
             late_at = created_at + event.deadline
-            error = f"not processed within {event.deadline / 1000:g} s"
+            error = f"not processed within {span(event.deadline)}"
             rows.append(("late", event_id, event.name, error, late_at, late_at))
     if rows:
         tx.insert_many(_DEADLINE, rows)
@@ -212,10 +213,10 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
 
 
 def _ids_of_inserted(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:
-    """Return the ids that these events were given, which were inserted just now."""
+    """Return the ids of these events, which were just inserted."""
     if not tx.alone or not events:
         return _ids_of_keys(tx, events)
-    # Where nobody else can have inserted anything in between, they follow one another.
+    # If nobody else can have inserted anything in between, they are consecutive.
     last = int(tx.rows("SELECT MAX(id) FROM eventctl_event")[0][0])
     return {event.key: last - back for back, event in enumerate(reversed(events))}
 

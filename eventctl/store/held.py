@@ -31,7 +31,7 @@ def check_numbers(columns: Mapping[str, object]) -> None:
     """Raise OddRow where one of these columns has no number."""
     for column, value in columns.items():
         if number_of(value, -1) < 0:
-            raise OddRow(f"its {column} is no number: {shorten(repr(value), 60)}")
+            raise OddRow(f"its {column} is not a number: {shorten(repr(value), 60)}")
 
 
 def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
@@ -132,7 +132,7 @@ def _free(tx: Transaction, delivery_id: int, state: str) -> None:
             "SELECT id, event_id, reason FROM eventctl_delivery WHERE id = ?", (delivery_id,)
         )
         if row is not None:
-            said = f"its state is none that there is: {shorten(repr(state), 60)}"
+            said = f"its state is unknown: {shorten(repr(state), 60)}"
             hold(tx, row, Reason.DAMAGED_ARGS, said, tx.now())
 
 

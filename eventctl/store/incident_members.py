@@ -1,7 +1,7 @@
-"""The members of incidents: what the end of an incident waits for.
+"""The members of incidents: an incident ends once all of them are resolved.
 
-A member is a delivery, an event, or a place: a spool, the outbox, a circuit breaker. All of it
-is plain SQL within a caller's transaction.
+A member is a delivery, an event, or a place: a spool, the outbox, a circuit breaker. All of it is
+plain SQL within a caller's transaction.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ BREAKER = "breaker"
 """The place of the member of an outage."""
 
 OUTBOX = "outbox"
-"""The place of what was set aside in the outbox; other places are spools."""
+"""The place of held rows of the outbox; other places are spools."""
 
 _CHUNK = 500
 
 _OPEN = "eventctl_incident_open"
-"""The index of what is open: an optimizer may take a short table for a cheap one."""
+"""The index of open incidents: an optimizer might read a short table instead."""
 
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
-    """Return the deliveries of these notices that are members already."""
+    """Return those deliveries of the notices that are members already."""
     ids = [notice.delivery_id for notice in notices if notice.delivery_id is not None]
     found = tx.rows(
         "SELECT delivery_id FROM eventctl_member"
@@ -47,7 +47,7 @@ def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set
 
 
 def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
-    """Add to an incident what its end has to wait for."""
+    """Add members to an incident, which must be resolved before it ends."""
     rows = [
         (incident_id, notice.delivery_id, notice.event_id or None, notice.place)
         for notice in notices
@@ -60,8 +60,8 @@ def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
         )
 
 
-# The end. What a member waits for, by kind; `waits_for` is the first member that is not
-# resolved, as far as is known: none before it is checked again.
+# When a member is resolved, by kind. `waits_for` is the first member that was not resolved when
+# last checked; members before it are not checked again.
 
 _HELD = ", ".join(f"'{reason}'" for reason in HELD)
 _OVER = (
@@ -82,7 +82,9 @@ _MEMBER = (
 
 
 def to_check(tx: Transaction) -> list[int]:
-    """Return the open incidents whose `waits_for` is resolved. Costs what is open."""
+    """Return the open incidents whose `waits_for` is resolved. The cost depends on the number of
+    open incidents.
+    """
     rows = tx.rows(
         f"SELECT i.id FROM eventctl_incident i {tx.by_index.format(_OPEN)}"
         f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
@@ -94,7 +96,7 @@ def to_check(tx: Transaction) -> list[int]:
 def end(tx: Transaction, incident_id: int) -> Incident | None:
     """End an open incident all of whose members are resolved, and return it.
 
-    Where one is not resolved yet, or another host was first, it returns None.
+    Returns None if one is not resolved yet, or another host was first.
     """
     locked = tx.execute(
         "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
@@ -122,11 +124,11 @@ def end(tx: Transaction, incident_id: int) -> Incident | None:
 
 
 class Unresolved(NamedTuple):
-    """What became of an incident's members, other than that they are done."""
+    """The members of an incident that ended other than by success."""
 
     cancelled: int
     given_up: int
-    """Of what was late or failed once: how many were given up in the end."""
+    """Of the late or once failed ones, how many were finally given up."""
 
 
 _GIVEN_UP = (
@@ -137,7 +139,7 @@ _GIVEN_UP = (
 
 
 def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
-    """Return, by incident, what became of its members."""
+    """Return how the members ended, by incident."""
     found: dict[int, Unresolved] = {}
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
@@ -153,8 +155,8 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
 
 
 def still_tried(database: Database, found: Incident) -> Incident:
-    """Return an incident without those of its deliveries that are done or given up since, where
-    it is an open one about what failed once. All who show an incident count in this way.
+    """Return an incident of kind failed, if open, without deliveries that are done or given up
+    since. Everything that shows an incident counts in this way.
     """
     if found.kind != "failed" or not found.is_open:
         return found
@@ -170,7 +172,7 @@ def still_tried(database: Database, found: Incident) -> Incident:
 
 
 class Place(NamedTuple):
-    """A member of an open incident that is a place, and no delivery."""
+    """A member of an open incident that is a place, not a delivery."""
 
     member_id: int
     name: str
@@ -192,24 +194,24 @@ def places(tx: Transaction) -> list[Place]:
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:
-    """Add a place to an incident: its end waits until the place is left (see `leave`)."""
+    """Add a place to an incident, which stays open until the place is removed (see `leave`)."""
     tx.execute(
         "INSERT INTO eventctl_member (incident_id, place) VALUES (?, ?)", (incident_id, name)
     )
 
 
 def any_row_is_held(tx: Transaction) -> bool:
-    """Return whether anything is set aside in the outbox."""
+    """Return whether the outbox has held rows."""
     return tx.row("SELECT id FROM eventctl_outbox WHERE held IS NOT NULL LIMIT 1") is not None
 
 
 def leave(tx: Transaction, member_id: int) -> None:
-    """Note that one place holds an incident open no more."""
+    """Note that a place no longer keeps an incident open."""
     tx.execute("DELETE FROM eventctl_member WHERE id = ?", (member_id,))
 
 
 def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
-    """Return up to _CHUNK members, each with its delivery, of which nobody was notified before."""
+    """Return up to _CHUNK members, with their deliveries, of which nobody was notified yet."""
     return [
         (row[0], row[1])
         for row in tx.rows(
@@ -222,7 +224,7 @@ def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
 
 
 def report(tx: Transaction, incident_id: int) -> None:
-    """Note, at each delivery of an incident, that a person was notified of it."""
+    """Mark each delivery of an incident as reported to a person."""
     moment = tx.now()
     while found := not_reported(tx, incident_id):
         ids = [delivery_id for _, delivery_id in found if delivery_id is not None]

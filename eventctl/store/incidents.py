@@ -5,8 +5,8 @@
                v                    │            v                              │
     notices ─> open ── each member resolved ───> ended ── again_after is over ──> a new one
 
-All of it is plain SQL within a caller's transaction. To change an incident is to write
-its row first: two hosts that see the same failure, or its end, meet there.
+All of it is plain SQL within a caller's transaction. Each change of an incident writes its row
+first, so that two hosts that see the same failure, or its end, wait for each other.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from eventctl.store.transaction import Duplicate, Row, Transaction
 T = TypeVar("T")
 
 IDS = 20
-"""How many ids of events, and names of them, an incident keeps: the first ones."""
+"""How many of the first event ids and names an incident keeps."""
 
 FOR_EVER = 2**53
-"""`silent_until` of an incident that is silent until it ends."""
+"""`silent_until` of an incident that is muted until it ends."""
 
 SET_ASIDE, OUTAGE, EMIT_FAILED = "set aside", "outage", "emit-failed"
 """Kinds whose members are places: a spool, the outbox, a circuit breaker."""
@@ -39,15 +39,16 @@ _LONGEST_TEXT = 100_000
 _CHUNK = 500
 
 GIVEN_UP = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
-"""Kinds of which a person is notified at least once, even where all was resolved before."""
+"""Kinds of which a person is notified at least once, even if all was resolved before."""
 
 
 class Notification(NamedTuple):
-    """What one channel was notified of one incident. Times are in milliseconds since 1970, UTC.
+    """The notifications of one channel about one incident. Times are in milliseconds since 1970,
+    UTC.
 
-    `state` is what the channel heard last: "open", "ended", or None for nothing yet. `sent_at`
-    is when it last heard that the incident is open, with `sent_count` members; `times` is how
-    many messages it has accepted; `error` is why it refused the last one.
+    `state` is the last one: "open", "ended", or None for none yet. `sent_at` is when it was last
+    notified that the incident is open, with `sent_count` members; `times` is how many messages it
+    has accepted; `error` is why it refused the last one.
     """
 
     id: int
@@ -79,17 +80,17 @@ class Notification(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Deliveries of one handler with one outcome and, as far as can be seen, one cause.
+    """Deliveries of one handler with one outcome and, by fingerprint, one cause.
 
-    Times are in milliseconds since 1970, UTC; `count` is of its members; `event_ids` are
-    unique, ascending, and the first ones where there are many; `attempts` is the most that one
-    of them took; `error` and `traceback` are the first, `output` the latest. Where neither is
-    needed, both are empty.
+    Times are in milliseconds since 1970, UTC; `count` is the number of its members; `event_ids`
+    are unique, ascending, and only the first ones if there are many; `attempts` is the most that
+    one of them took; `error` and `traceback` are the first ones, `output` is the latest.
+    `traceback` and `output` are empty if not needed.
     """
 
     id: int
     key: str
-    """Names the incident for ever, in every message about it; random."""
+    """The permanent, random name of the incident, in every message about it."""
     kind: str
     handler: str
     fingerprint: str
@@ -105,23 +106,23 @@ class Incident:
     ended_at: int | None = None
     silent_until: int | None = None
     sequence: int = 0
-    """In a message: how many about it the channel has accepted before. With `key` it names the
-    message, so that a retry can be known as one."""
+    """In a message: how many messages about it the channel has accepted before. With `key`, it
+    identifies the message, so that a retry can be recognized."""
     cancelled: int = 0
-    """In a message about its end: how many of its deliveries a person has cancelled."""
+    """In a message about its end: how many of its deliveries a person cancelled."""
     given_up: int = 0
-    """In a message about the end of what was late or failed once: how many were given up."""
+    """In a message about the end of late or once failed ones: how many were given up."""
     notifications: tuple[Notification, ...] = ()
-    """In answers to a person: what each channel was notified of."""
+    """In answers to a person: the notifications of each channel."""
 
     @property
     def is_open(self) -> bool:
-        """Whether something of it is not resolved yet."""
+        """Whether a member is not resolved yet."""
         return self.ended_at is None
 
     @property
     def has_events(self) -> bool:
-        """Whether it is about events, and not about what could not become one."""
+        """Whether it is about events, not about something that could not become one."""
         return any(self.event_ids)
 
     @property
@@ -131,7 +132,7 @@ class Incident:
         return max(0, self.ended_at - self.opened_at)
 
     def is_silent(self, now: int) -> bool:
-        """Whether a person has asked to hear no more of it, for now. `now` is in milliseconds."""
+        """Whether it is muted. `now` is in milliseconds."""
         return self.is_open and self.silent_until is not None and self.silent_until > now
 
 
@@ -143,7 +144,7 @@ _WHOLE = COLUMNS.replace("'', ''", "traceback, output")
 
 
 def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident]:
-    """Return incidents by their ids; without traceback and output unless `whole`."""
+    """Return incidents by id, without traceback and output unless `whole`."""
     columns = _WHOLE if whole else COLUMNS
     found: list[Incident] = []
     for start in range(0, len(ids), _CHUNK):
@@ -156,8 +157,8 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
 
 
 def incident(row: Row) -> Incident:
-    """Return the incident that is in a row of COLUMNS. What no program has written there is
-    left out, so that a person is notified of the rest.
+    """Return the incident in a row of COLUMNS. Values that this program has not written are left
+    out, so that people are notified of the rest.
     """
     incident_id, key, kind, handler, fingerprint, *texts, names, event_ids = row[:10]
     count, attempts, opened_at, last_at, ended_at, silent_until = row[10:]
@@ -192,7 +193,7 @@ def _listed(text: str | bytes, kind: type[T]) -> list[T]:
 
 
 def find_open(tx: Transaction, fingerprint: str) -> Incident | None:
-    """Return the open incident of a fingerprint, and keep others from changing it."""
+    """Return the open incident of a fingerprint, locked against changes by others."""
     locked = tx.execute(
         "UPDATE eventctl_incident SET count = count WHERE open_as = ?", (fingerprint,)
     )
@@ -203,7 +204,7 @@ def find_open(tx: Transaction, fingerprint: str) -> Incident | None:
 
 
 def reopen(tx: Transaction, fingerprint: str, since: int) -> Incident | None:
-    """Open the last incident of a fingerprint again, if it ended after `since`."""
+    """Reopen the last incident of a fingerprint, if it ended after `since`."""
     last = tx.row(
         "SELECT id, ended_at FROM eventctl_incident WHERE fingerprint = ? ORDER BY id DESC LIMIT 1",
         (fingerprint,),
@@ -232,7 +233,7 @@ def new_key() -> str:
 
 
 def insert(tx: Transaction, found: Incident) -> Incident:
-    """Add an open incident, under a new random key unless it has one; return it with both."""
+    """Add an open incident, with a new random key unless it has one; return it with key and id."""
     key = found.key or new_key()
     try:
         incident_id = tx.insert(
@@ -252,7 +253,7 @@ def insert(tx: Transaction, found: Incident) -> Incident:
 
 
 def update(tx: Transaction, grown: Incident) -> None:
-    """Write what an incident has grown to."""
+    """Update an incident that has grown."""
     tx.execute(
         "UPDATE eventctl_incident SET error = ?, output = ?, names = ?, event_ids = ?, count = ?,"
         " attempts = ?, last_at = ? WHERE id = ?",
@@ -269,9 +270,9 @@ def _names(found: Incident) -> str:
 
 
 def silence(database: Database, incident_id: int, milliseconds: int | None) -> bool:
-    """Send no notification of an open incident for a while, 0 for no more; None until it ends.
+    """Mute an open incident for a while; 0 unmutes it, None mutes it until it ends.
 
-    Returns False where it is not open any more.
+    Returns False if it is no longer open.
     """
 
     def work(tx: Transaction) -> bool:

@@ -1,7 +1,7 @@
-"""The tables, as numbered steps. A step that was released is never edited: add one.
+"""The tables, as numbered steps.
 
-Each step can run again where it broke off half-way, since MySQL commits each DDL
-statement by itself. `{…}` are the words in which the two dialects differ.
+Never edit a released step; add one. Each step can be repeated after an interruption, since MySQL
+commits each DDL statement by itself. `{…}` stands for what differs between the two dialects.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ _TABLES = (
         held INTEGER NOT NULL DEFAULT 0,
         lost_claims INTEGER NOT NULL DEFAULT 0
     ){end}""",
-    # The index names hold in the whole SQLite file, so they carry the prefix too.
+    # Index names are global in a SQLite file, so they have the prefix too.
     "CREATE UNIQUE INDEX eventctl_event_key ON eventctl_event (`key`)",
     "CREATE INDEX eventctl_event_created ON eventctl_event (created_at)",
     "CREATE UNIQUE INDEX eventctl_delivery_pair ON eventctl_delivery (event_id, handler)",
@@ -121,7 +121,7 @@ _TABLES = (
     "CREATE INDEX eventctl_attempt_delivery ON eventctl_attempt (delivery_id)",
 )
 
-# What is held or failed is found without a look at all that went well.
+# Finds held and failed deliveries without reading all that succeeded.
 _REASON = ("CREATE INDEX eventctl_delivery_reason ON eventctl_delivery (reason){where_reason}",)
 
 _INCIDENTS = (
@@ -189,7 +189,7 @@ _PAUSE = (
 )
 
 _KEEP = (
-    # No longer used. It stays: a MySQL user of eventctl need not have the right to DROP.
+    # No longer used. It stays, so that the MySQL user does not need the DROP privilege.
     """CREATE TABLE IF NOT EXISTS eventctl_copy (
         token VARCHAR(64) NOT NULL PRIMARY KEY,
         is_source SMALLINT NOT NULL,
@@ -201,15 +201,15 @@ _KEEP = (
 )
 
 _DROPPED_WRITES = (
-    # How many writes to stderr a sweep had to drop.
+    # How many writes to stderr a sweep dropped.
     "ALTER TABLE eventctl_sweep ADD COLUMN dropped_writes INTEGER NOT NULL DEFAULT 0",
 )
 
-# A key that is too long is held whole: a server that is not strict would cut it to another one.
+# A key that is too long is held as a whole: a non-strict server would truncate it.
 _WHOLE_KEYS = ("{widen_outbox}",)
 
 _IDENTITY = (
-    # Which store this is, so that a state folder knows whose spool it has.
+    # The identity of this store, so that a state folder knows whose spool it has.
     """CREATE TABLE IF NOT EXISTS eventctl_store (
         id INTEGER NOT NULL PRIMARY KEY,
         identity VARCHAR(32) NOT NULL
@@ -226,9 +226,9 @@ VERSION = len(STEPS)
 
 
 def prepare(database: Database) -> None:
-    """Bring the store's tables to this program's version, if they are behind it.
+    """Migrate the store's tables to this program's version, if they are older.
 
-    Raises StoreError where a newer program has made them, and leaves them alone.
+    Raises StoreError if a newer program made them, and changes nothing.
     """
     found = version(database)
     if found > VERSION:
@@ -241,7 +241,7 @@ def prepare(database: Database) -> None:
 
 
 def version(database: Database) -> int:
-    """Return the store's schema version; 0 where there are no tables."""
+    """Return the store's schema version; 0 if there are no tables."""
     try:
         row = database.query("SELECT MAX(version) FROM eventctl_schema")
     except MissingTable:
@@ -250,13 +250,15 @@ def version(database: Database) -> int:
 
 
 def identity(database: Database) -> str:
-    """Return the random id that this store has had since its tables were made."""
+    """Return the random id of this store, created with its tables."""
     row = database.query("SELECT identity FROM eventctl_store")
     return str(row[0]) if row else ""
 
 
 def set_identity(database: Database, identity: str) -> None:
-    """Make a store the one that it was copied from: the state folders stay with it."""
+    """Give a store the identity of the one it was copied from, so that it keeps the state
+    folders.
+    """
     database.transaction(
         lambda tx: tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
     )
@@ -268,7 +270,7 @@ def _apply(database: Database, tx: Transaction) -> None:
         "CREATE TABLE IF NOT EXISTS eventctl_schema"
         " (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)" + words["end"]
     )
-    # Another process may have been first, between our look and the lock.
+    # Another process may have migrated between our check and the lock.
     row = tx.row("SELECT MAX(version) FROM eventctl_schema")
     done = int(row[0] or 0) if row else 0
     for number, statements in enumerate(STEPS[done:], done + 1):
@@ -277,7 +279,7 @@ def _apply(database: Database, tx: Transaction) -> None:
         try:
             tx.execute("INSERT INTO eventctl_schema VALUES (?, ?)", (number, tx.now()))
         except Duplicate as error:
-            # A lock of MySQL's is one server's: another node of a cluster was faster.
+            # GET_LOCK is local to one server: another node of the cluster was faster.
             raise TryAgain("another host migrates the store") from error
 
 

@@ -1,6 +1,6 @@
-"""The store on a MySQL or MariaDB server, by mysqlclient or PyMySQL.
+"""The store on a MySQL or MariaDB server, with mysqlclient or PyMySQL.
 
-The functions at the end have what differs between the two drivers, and what servers say.
+The functions at the end handle differences between the drivers and servers.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 NO_TLS = "SSL is required"
 
-# What the numbers of errors mean; `database` has the words.
+# Error numbers; `database` has the classes.
 BUSY_CODES = frozenset({1213, 1205, 1020, 3572})
 """Deadlock, lock wait, record changed, nowait."""
 GONE_CODES = frozenset({
@@ -29,17 +29,17 @@ GONE_CODES = frozenset({
 })  # fmt: skip
 UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
 ROW_CODES = frozenset({1153, 1264, 1265, 1292, 1301, 1364, 1366, 1644, 1690, 3140, 3819, 4025})
-"""A row, and not the store, is at fault: its size, a value in it, a CHECK or a trigger."""
+"""A row, not the store, is at fault: its size, a value in it, a CHECK or a trigger."""
 REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
 
 
 class MySQLDatabase(Database):
-    """MySQL 8, MariaDB 10.6 and later, and what speaks their protocol."""
+    """MySQL 8, MariaDB 10.6 and later, and compatible servers."""
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
     by_index = "FORCE INDEX ({})"
-    # UNIX_TIMESTAMP(NOW()) would go through the session's time zone, and its DST gap.
+    # UNIX_TIMESTAMP(NOW()) would depend on the session's time zone, with its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
     snapshot = (
@@ -51,7 +51,7 @@ class MySQLDatabase(Database):
         self.driver = load_driver()
         self._host = 0
         self._largest_statement = 0
-        # Above the time-outs of locks, so that these answer first.
+        # Longer than the lock time-outs, so that these end first.
         self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
 
@@ -81,7 +81,7 @@ class MySQLDatabase(Database):
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
-        self._largest_statement = 0  # of this session, and another server may have another
+        self._largest_statement = 0  # of this session; another server may have another value
         try:
             connection = self.driver.connect(
                 host=host,
@@ -94,10 +94,10 @@ class MySQLDatabase(Database):
         except RuntimeError as error:
             raise StoreError(f"the store ({self.describe()}) cannot be used ({error})") from error
         except Exception as error:  # noqa: BLE001 - PyMySQL cannot make sense of its files
-            # Its own text is not shown: it quotes lines of the option file, password and all.
+            # Its text is not shown: it quotes lines of the option file, including passwords.
             raise StoreError(
-                f"the store ({self.describe()}) cannot be used: [store] read_default_file is no"
-                f" option file, or ssl_ca has no certificates ({type(error).__name__})"
+                f"the store ({self.describe()}) cannot be used: [store] read_default_file is not"
+                f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
             self._check_tls(connection)
@@ -106,7 +106,7 @@ class MySQLDatabase(Database):
             cursor.execute(
                 "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',"
                 f" innodb_lock_wait_timeout = {self._patience},"
-                # Of locked tables: without it, emit would wait a day for ALTER TABLE.
+                # For locked tables: otherwise emit would wait a day for ALTER TABLE.
                 f" lock_wait_timeout = {self._patience}"
             )
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
@@ -117,8 +117,9 @@ class MySQLDatabase(Database):
         return connection
 
     def _detach(self, connection: Any) -> None:
-        # Both drivers say goodbye as they close, and the server would end the parent's session.
-        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None where it is closed
+        # Both drivers send COM_QUIT when they close, and the server would end the parent's
+        # session.
+        socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
         with suppress(self.driver.Error):  # mysqlclient's, where it is closed
             if socket is not None:
                 detach(socket.fileno())
@@ -130,14 +131,14 @@ class MySQLDatabase(Database):
             f" (SELECT MAX(id) + 1 FROM {table})",
             (table,),
         )
-        return max(known or 1, there or 1)  # MySQL 8 may know a number of a day ago
+        return max(known or 1, there or 1)  # MySQL 8 may return a cached number, a day old
 
     def raise_next_id(self, table: str, least: int) -> None:
         if self.next_id(table) < least:
             self.read(f"ALTER TABLE {table} AUTO_INCREMENT = {int(least)}")
 
     def _check_files(self) -> None:
-        # Both drivers pass over an option file that is not there, and go on without it.
+        # Both drivers silently ignore a missing option file.
         for key in ("read_default_file", "ssl_ca"):
             path = getattr(self.store, key)
             try:
@@ -147,7 +148,7 @@ class MySQLDatabase(Database):
                 raise StoreError(f"[store] {key}: {path}: {error.strerror}") from error
 
     def _check_tls(self, connection: Any) -> None:
-        # MariaDB's library takes "required" for a wish.
+        # MariaDB's library treats "required" as optional.
         if self.store.ssl == "preferred":
             return
         cursor = connection.cursor()
@@ -159,7 +160,7 @@ class MySQLDatabase(Database):
     @property
     def _no_tls(self) -> str:
         wanted = f'[store] ssl = "{self.store.ssl}"'
-        return f"speaks no TLS, and {wanted} requires it: turn it on in the server"
+        return f"does not support TLS, and {wanted} requires it: turn it on in the server"
 
     def _check_version(self, version: str) -> None:
         if least := too_old(version):
@@ -194,7 +195,7 @@ class MySQLDatabase(Database):
         kinds = {
             BUSY: "is locked by other transactions for too long",
             GONE: "cannot be reached",
-            REFUSED: "refuses this user: check [store] url, the password and the rights",
+            REFUSED: "refuses this user: check [store] url, the password and its privileges",
         }
         text = str(error.args[-1]) if error.args else str(error)
         if refusal := tls_refusal(error):
@@ -222,7 +223,7 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    # Where the session has ended, so has its lock, and the first error counts.
+                    # If the session has ended, so has its lock, and the first error counts.
                     with suppress(self.driver.Error):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
@@ -235,11 +236,11 @@ def _percent_style(sql: str) -> str:
 
 
 def load_driver() -> Any:
-    """Return the DB-API module of the driver that is installed.
+    """Return the DB-API module of the installed driver.
 
-    Raises StoreError where there is none.
+    Raises StoreError if there is none.
     """
-    # mysqlclient is C, and starts twice as fast; either will do.
+    # mysqlclient is in C, and starts twice as fast; either works.
     try:
         import MySQLdb  # lazy: an emit need not load it
     except ImportError:
@@ -255,13 +256,13 @@ def load_driver() -> Any:
 
 
 def error_code(error: Exception) -> int:
-    """Return the number of a driver's error, -1 where it has none."""
+    """Return the number of a driver's error, -1 if it has none."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
 
 def too_old(version: str) -> str:
-    """Return what a server is, by the version that it reports, and what is needed; else ""."""
-    # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
+    """Return which unsupported server this is and what is required, else ""."""
+    # MariaDB prefixes "5.5.5-" for old replication clients.
     name = "MariaDB" if "mariadb" in version.lower() else "MySQL"
     numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
     least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)
@@ -274,7 +275,7 @@ def too_old(version: str) -> str:
 
 
 def tls_refusal(error: Exception) -> str:
-    """Return the word by which a driver says that we do not trust the server, else ""."""
+    """Return the driver's word for a TLS failure, else ""."""
     if error_code(error) not in (2003, 2026):
         return ""
     text = str(error.args[-1])
@@ -282,7 +283,7 @@ def tls_refusal(error: Exception) -> str:
 
 
 def options(store: Store, patience: int) -> dict[str, Any]:
-    """Return what `connect` takes besides the host; `patience`, in seconds, is for locks."""
+    """Return the arguments of `connect` besides the host; `patience`, in seconds, is for locks."""
     url = store.mysql
     assert url is not None
     answer = patience + max(5, int(store.timeout))
@@ -296,7 +297,7 @@ def options(store: Store, patience: int) -> dict[str, Any]:
         "read_timeout": answer,
         "write_timeout": answer,
         "charset": "utf8mb4",
-        # Row counts are of rows that matched, not of those that changed.
+        # Row counts must be of rows that matched, not of those that changed.
         "client_flag": 2,
         "autocommit": True,
     }
@@ -304,7 +305,7 @@ def options(store: Store, patience: int) -> dict[str, Any]:
 
 
 def tls_options(store: Store, driver: Any) -> dict[str, Any]:
-    """Return what `connect` takes for the TLS that [store] asks for."""
+    """Return the arguments of `connect` for the TLS that [store] asks for."""
     if driver.__name__ == "MySQLdb":
         mode = {"preferred": "PREFERRED", "required": "REQUIRED", "verify": "VERIFY_IDENTITY"}
         options: dict[str, Any] = {"ssl_mode": mode[store.ssl]}

@@ -1,5 +1,5 @@
-"""Notices of what a person must know: each row was written in the transaction of the change
-that it is about, and becomes part of an incident with the next sweep.
+"""Notices for a person: each row is written in the transaction of the change that it is about,
+and becomes part of an incident with the next sweep.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from eventctl.store.database import marks, number_of, text_of
 from eventctl.store.transaction import Row, Transaction
 
 BATCH = 1000
-"""How many notices one transaction takes in."""
+"""How many notices one transaction reads."""
 
 
 def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notice]]:
-    """Return the ids of up to BATCH notices that are due, and what is to be reported of them.
+    """Return the ids of up to BATCH due notices, among `ids` if given, and what to report of them.
 
-    They are locked, and passed over where another host has locked them. With `ids` it is those
-    that are among these. Not to be reported is what is late and over, or held no more. A notice
-    has no traceback and no output yet: see `last_words`.
+    They are locked, and skipped if another host has locked them. Late events that are processed by
+    now, and deliveries that are no longer held, are not reported. A notice has no traceback and
+    output yet: see `last_words`.
     """
     among = f" AND id IN ({marks(ids)})" if ids else ""
     rows = tx.rows(
@@ -70,13 +70,13 @@ def _notice(row: Row) -> Notice:
 
 
 def remove(tx: Transaction, ids: Sequence[int]) -> None:
-    """Remove notices that are part of an incident now, or need not be."""
+    """Remove notices that are now part of an incident, or need not be."""
     tx.execute(f"DELETE FROM eventctl_notice WHERE id IN ({marks(ids)})", ids)
 
 
 class Entry(NamedTuple):
-    """A delivery that cannot be run, and its event, as the rows have them: bytes are no text,
-    and where the event's row is gone, its `name`, `key` and `args` are None.
+    """A delivery that cannot be run, and its event, as stored: bytes are not UTF-8 text, and if
+    the event's row is gone, its `name`, `key` and `args` are None.
     """
 
     id: int
@@ -92,7 +92,7 @@ class Entry(NamedTuple):
 
 
 def entry(tx: Transaction, delivery_id: int | None) -> Entry | None:
-    """Return a delivery with its event; None where it is gone."""
+    """Return a delivery with its event; None if it is gone."""
     found = tx.row(
         "SELECT d.id, d.event_id, d.handler, d.reason, COALESCE(d.last_error, ''),"
         " e.name, e.`key`, e.args, d.attempts, d.waited, COALESCE(e.created_at, 0)"

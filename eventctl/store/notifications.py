@@ -1,11 +1,11 @@
-"""Notifications: what each channel was notified of, of each incident, and what is due.
+"""Notifications: what was sent to each channel about each incident, and what is due.
 
 1. `schedule` says when a channel is notified next, whenever its incident begins, grows or ends.
-2. `lease` takes what is due under a lease, so that no other host sends it at the same time.
+2. `lease` claims what is due, so that no other host sends it at the same time.
 3. The channel sends. No transaction is open meanwhile.
-4. `accepted` notes what was accepted, at once; `release` gives the lease back, and it stays due.
-
-Who dies between 3 and 4 leaves a lease that ends: it is sent twice, and not never.
+4. `accepted` records what was accepted, at once; `release` gives up the lease, and it
+   stays due. If the process dies between 3 and 4, the lease ends: it is sent twice
+   rather than never.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ OPEN, ENDED = "open", "ended"
 
 
 MOST = 10_000
-"""Of how many incidents one sweep notifies one channel at the most."""
+"""The most incidents of which one sweep notifies one channel."""
 
 LEASE = 180_000
-"""For how many milliseconds nobody else sends what is being sent."""
+"""Milliseconds for which nobody else sends the same."""
 
 _CHUNK = 500
 
 _TENFOLD = 10
-"""How many times more deliveries must wait for an outage to be news before its time."""
+"""By which factor the waiting deliveries must grow for an outage to be reported early."""
 
 
 _COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, error"
@@ -40,9 +40,9 @@ _OF_NOTIFICATION = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
 
 
 def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -> int | None:
-    """Return when a channel is to be notified of an incident again; None for never.
+    """Return when to notify a channel of an incident again; None for never.
 
-    All that there is to say about how often people are notified is here.
+    All rules about how often people are notified are here.
     """
     sent_at = sent.sent_at or 0
     if sent_at > now + SLACK:
@@ -67,9 +67,9 @@ def schedule(
     *,
     at_once: bool = False,
 ) -> None:
-    """Note when each channel is to be notified of an incident that has begun, grown or ended.
+    """Schedule each channel's notification of an incident that has begun, grown or ended.
 
-    `at_once` is for what a person waits for: what was replayed has failed again.
+    `at_once` is for a failed replay, whose result a person waits for.
     """
     now = tx.now()
     rows = tx.rows(f"SELECT {_COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (incident.id,))
@@ -90,11 +90,11 @@ def schedule(
 
 
 def schedule_new_channels(database: Database, channels: Sequence[Alert]) -> None:
-    """Notify channels of what is open and they know nothing of: those that events.toml has not
-    had before, or that ask for its kind for the first time.
+    """Schedule notifications of open incidents for channels that have had none.
 
-    It costs what is open. Who has asked for a kind once and does so again has its notification
-    already, and hears of what comes.
+    These are channels that are new in events.toml, or ask for a kind for the first time. The cost
+    depends on the number of open incidents. A channel that asks for a kind again after a while
+    was notified before, and is notified of what comes.
     """
     if not channels:
         return
@@ -119,8 +119,8 @@ def schedule_new_channels(database: Database, channels: Sequence[Alert]) -> None
 
 
 def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
-    """Return the query for open incidents that a channel wants and was not notified of,
-    each with the channel's number, and its values.
+    """Return the query for open incidents that a channel wants and was not notified of, with the
+    channel's number, and its values.
     """
     parts, values = [], []
     for number, channel in enumerate(channels):
@@ -143,8 +143,8 @@ def _insert(tx: Transaction, incident_id: int, channel: Alert, now: int) -> None
 
 
 def heard(tx: Transaction, incident: Incident, times: Mapping[str, int]) -> None:
-    """Note that channels, by their names, have accepted so many messages about an incident that
-    was in no store yet.
+    """Record how many messages each channel has accepted about an incident that was not in a
+    store yet.
     """
     tx.insert_many(
         "INSERT INTO eventctl_telling (incident_id, channel, told, told_at, told_count, times)"
@@ -159,14 +159,14 @@ def heard(tx: Transaction, incident: Incident, times: Mapping[str, int]) -> None
 def lease(
     tx: Transaction, channel: Alert, token: str, *, all_open: bool = False
 ) -> list[tuple[Notification, Incident]]:
-    """Take what a channel is to be notified of now, in no order, under a lease of that token.
+    """Claim the due notifications of a channel, in no order, under a lease with this token.
 
-    What a person has asked to be silent is left, but its end is not. What the channel does
-    not ask for any more is not due any more. With `all_open` it is all that is open besides,
-    silent or not; what of it is not due has a `due_at` of None.
+    Muted incidents are left out, except their end. What the channel no longer asks for is no longer
+    due. With `all_open`, all open incidents are added, muted or not; those that are not due have a
+    `due_at` of None.
     """
     now = tx.now()
-    # Nothing waits for longer, unless a clock was wrong.
+    # Nothing waits longer, unless a clock was wrong.
     latest = now + int(max(channel.again_after, channel.repeat) * 1000) + SLACK
     tx.execute(
         "UPDATE eventctl_telling SET due_at = ? WHERE channel = ? AND due_at > ?"
@@ -198,7 +198,7 @@ def lease(
 
 
 def _open(tx: Transaction, channel: Alert, now: int) -> dict[int, Notification]:
-    """Return a channel's notifications of what is open, by incident, as if none were due."""
+    """Return a channel's notifications of open incidents, by incident, as if none were due."""
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
         " FROM eventctl_incident i JOIN eventctl_telling t ON t.incident_id = i.id"
@@ -224,16 +224,16 @@ def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int
 
 
 def new_token() -> str:
-    """Return a name for one lease, which nobody else has."""
+    """Return a unique name for one lease."""
     return os.urandom(8).hex()
 
 
 def accepted(
     tx: Transaction, channel: Alert, token: str, sent: Sequence[tuple[Notification, Incident]]
 ) -> None:
-    """Note that a channel has accepted a message about these incidents, as they were sent.
+    """Record that a channel has accepted a message about these incidents, as they were sent.
 
-    What was not due counts as no message: it only says that the incident is still open.
+    What was not due does not count as a message: it only repeats that the incident is open.
     """
     now = tx.now()
     repeated = [before.id for before, _ in sent if before.due_at is None]
@@ -263,7 +263,7 @@ def accepted(
 
 
 def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) -> None:
-    """Give back what was not accepted, because of `error`, or not even tried.
+    """Give up the lease of what was refused, because of `error`, or not tried.
 
     What was refused is due from now on, if it was not before.
     """

@@ -1,4 +1,4 @@
-"""Find out whether SQLite's lock is held by a transaction of the very thread that waits for it."""
+"""Find out whether SQLite's lock is held by a transaction of the thread that waits for it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from threading import Thread
 
 _WRITE_LOCK = 120
-"""The byte of the -shm file that SQLite locks for who writes (UNIX_SHM_BASE in its os_unix.c)."""
+"""The byte of the -shm file that SQLite locks for the writer (UNIX_SHM_BASE in os_unix.c)."""
 
 
 def is_held_by_this_thread(file: str) -> bool:
     """Return whether a transaction of this thread holds the write lock of a database in WAL mode.
 
-    Where a driver does not let us see whose thread a transaction is, it is taken for another's:
-    that one ends by itself.
+    If a driver does not show which thread a transaction belongs to, it is taken for another's,
+    which will end by itself.
     """
     try:
         if not _is_held_by_this_process(f"{os.path.realpath(file)}-shm"):
@@ -29,7 +29,7 @@ def is_held_by_this_thread(file: str) -> bool:
 
 
 def _is_held_by_this_process(shm: str) -> bool:
-    # To open the file and close it again would give this process's locks on it up.
+    # Opening and closing the file would release this process's locks on it.
     inode, pid = str(os.stat(shm).st_ino), str(os.getpid())
     with open("/proc/locks", encoding="ascii") as locks:
         for line in locks:
@@ -43,13 +43,13 @@ def _is_held_by_this_process(shm: str) -> bool:
 
 
 def _is_in_atomic_block() -> bool:
-    # Django has a connection for each thread, and gives this one's.
+    # Django has a connection for each thread, and returns this one's.
     django = sys.modules.get("django.db")
     return django is not None and any(each.in_atomic_block for each in django.connections.all())
 
 
 def _is_in_transaction() -> bool:
-    """Look for a connection of sqlite3's in a transaction that no other thread may use."""
+    """Look for a sqlite3 connection of this thread that is in a transaction."""
     found = [each for each in gc.get_objects() if isinstance(each, sqlite3.Connection)]
     return any(
         _may_use(each) and each.in_transaction and not _may_another_use(each) for each in found
@@ -57,7 +57,7 @@ def _is_in_transaction() -> bool:
 
 
 def _may_use(connection: sqlite3.Connection) -> bool:
-    # What is closed, or another thread's, refuses a cursor.
+    # A closed connection, or another thread's, refuses a cursor.
     try:
         connection.cursor().close()
     except sqlite3.ProgrammingError:

@@ -1,20 +1,19 @@
-"""What a person has paused: handlers and events that are not run until they are resumed.
+"""Pauses: handlers and events that are not run until they are resumed.
 
-Their events are recorded all the same, and their deliveries wait, without losing attempts.
+Their events are still recorded, and their deliveries wait without losing attempts.
 """
 
 from __future__ import annotations
 
 import time
 from enum import StrEnum
-from typing import NamedTuple
 
-from eventctl.models import NewEvent, State
+from eventctl.models import NamedTuple, NewEvent, State
 from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.transaction import Duplicate, Transaction
 
 _AGAIN = 1.0
-"""Seconds after which a process that works on looks again."""
+"""Seconds after which a running process checks again."""
 
 
 class Kind(StrEnum):
@@ -32,7 +31,7 @@ class Paused(NamedTuple):
 
 
 class Watch:
-    """What is paused, as a process sees it that runs deliveries for as long as an hour."""
+    """The pauses, for a process that may run deliveries for an hour."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -40,7 +39,7 @@ class Watch:
         self._again_at = 0.0
 
     def now(self) -> Paused:
-        """Return what is paused; it is read from the store once in a second at the most."""
+        """Return what is paused, read from the store at most once a second."""
         if time.monotonic() >= self._again_at:
             self._paused = paused(self._database)
             self._again_at = time.monotonic() + _AGAIN
@@ -59,7 +58,7 @@ def paused(database: Database) -> Paused:
 
 
 def leave(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
-    """Leave those deliveries of a new event to the sweep that are paused, and not to `claim`."""
+    """Leave the paused deliveries of a new event to the sweep instead of `claim`."""
     if not event.expected:
         return
     rows = tx.rows(
@@ -81,7 +80,7 @@ def leave(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int)
 def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
     """Pause a handler or an event; return whether it was not paused before.
 
-    What is paused already stays so since then; with a `why`, that is its new reason.
+    An existing pause keeps its time; `why`, if given, replaces its reason.
     """
 
     def work(tx: Transaction) -> bool:
@@ -107,7 +106,7 @@ def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
 
 
 def resume(database: Database, kind: Kind, name: str) -> bool:
-    """Have it run again, from the next sweep on; return whether it was paused."""
+    """Resume it, from the next sweep on; return whether it was paused."""
     cursor = database.transaction(
         lambda tx: (
             tx.execute(

@@ -1,8 +1,8 @@
-"""What is old and over: found by reading alone, and deleted in short transactions.
+"""Old finished events: found by reading only, and deleted in short transactions.
 
-An event may be pruned whose status says that it is over, whose deliveries all are, and of
-which nobody is still to be notified. It is deleted only as it was when it was found: whoever
-changes a delivery raises its event's revision first (see `store.settle.lock_events`).
+An event may be pruned if it and all its deliveries are finished, and no notification of it is
+outstanding. It is deleted only if it has not changed since it was found: every change of a delivery
+first raises its event's revision (see `event_status.lock_events`).
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _LOOKED_AT = 1000
 
 
 class Position(NamedTuple):
-    """Where in the order of their age the looking has come to: behind this event."""
+    """The position in the order of age: after this event."""
 
     created_at: int = -1
     id: int = 0
 
 
 class Wanted(NamedTuple):
-    """What is to be pruned: created before `cutoff`, in milliseconds since 1970.
+    """The selection: events created before `cutoff`, in milliseconds since 1970.
 
-    `failed` adds those of which a delivery failed to those that are processed.
+    `failed` adds events with a failed delivery to the processed ones.
     """
 
     cutoff: int
@@ -66,13 +66,12 @@ class Sum(NamedTuple):
 
 
 def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> list[Old]:
-    """Return the next `limit` old events behind a place, whatever their status.
-
-    They come in the order of the index of created_at, so that no more of them is read.
+    """Return the next `limit` old events after a place, whatever their status, in the order of
+    the index on created_at, so that no others are read.
     """
     rows = database.read(
         "SELECT id, created_at, status, revision FROM eventctl_event"
-        # Without the zero SQLite reads all ids from there on, by the primary key.
+        # Without the zero, SQLite reads all ids from there on by the primary key.
         " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id + 0 > ?)"
         " ORDER BY created_at, id LIMIT ?",
         (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
@@ -93,7 +92,7 @@ def overdue(database: Database, now: int, keep: float | None) -> int:
 
 
 def count(database: Database, wanted: Wanted) -> Sum:
-    """Return what there is to prune. It reads all that is old."""
+    """Return what can be pruned. This reads all old events."""
     ((events, oldest, newest),) = database.read(
         "SELECT COUNT(*), MIN(created_at), MAX(created_at) FROM eventctl_event e"
         f" WHERE created_at < ? AND status IN ({marks(wanted.statuses)})"
@@ -110,10 +109,10 @@ def count(database: Database, wanted: Wanted) -> Sum:
 
 
 def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
-    """Delete events with all that belongs to them, in one transaction; return their ids.
+    """Delete events with all their rows in one transaction; return their ids.
 
-    Left alone is what has changed since it was found, what another process has locked, and
-    what is not over.
+    Events that have changed since they were found, that another process has locked, or that are not
+    finished are left alone.
     """
     return database.transaction(lambda tx: _remove(tx, wanted, found)) if found else []
 
@@ -144,8 +143,8 @@ def _not_over(tx: Transaction, wanted: Wanted, ids: list[int]) -> list[tuple[int
 
 
 def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
-    """Return the events of which a person is still to be notified, or that an open incident is
-    about. That one which is over was late is reported to nobody.
+    """Return the events of which a notification is outstanding, or that belong to an open
+    incident. That a finished event was late is not reported.
     """
     unreported = tx.rows(
         "SELECT d.event_id FROM eventctl_notice n JOIN eventctl_delivery d ON d.id = n.delivery_id"
@@ -160,8 +159,8 @@ def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:
-    """Delete some of the rows of sweeps that began before the cutoff, never the last one's;
-    return how many. Fewer than some: no more are old.
+    """Delete one batch of sweeps that began before the cutoff, never the last one; return how
+    many. Fewer rows than the batch: none are left.
     """
     oldest = database.read(
         "SELECT id, started_at FROM eventctl_sweep"
@@ -195,7 +194,7 @@ def remove_incidents(database: Database, ids: Sequence[int]) -> int:
 
 
 def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
-    # One may be open again meanwhile: what opens it has written its row.
+    # One may have been reopened in the meantime, which wrote its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
         + tx.lock,
@@ -210,14 +209,14 @@ def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
 
 
 def ids_of(database: Database, table: str) -> range:
-    """Return the ids that a table may have, from its first row's to its last row's."""
+    """Return the first and last id of a table."""
     ((first, last),) = database.read(f"SELECT MIN(id), MAX(id) FROM {table}")
     return range(first or 1, (last or 0) + 1)
 
 
 def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[int]:
-    """Return the ids from `first` to `last` whose owner is gone: somebody has deleted it by
-    hand. Deliveries that are running are none.
+    """Return the ids from `first` to `last` whose owner was deleted by hand, without running
+    deliveries.
     """
     table, column, owner = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
-from eventctl.models import State
+from eventctl.models import Outcome, State
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction
+
+_COLUMNS = "delivery_id, number, outcome, ended_at, took, host, error, traceback, output"
 
 BATCH = 500
 """How many deliveries one transaction reopens."""
@@ -20,12 +23,12 @@ def reopen(
     attempts: Mapping[int, int] | None = None,
     due_at: Mapping[int, int] | None = None,
 ) -> list[int]:
-    """Make deliveries due, with all of their attempts before them; return their ids.
+    """Make deliveries due, with a full set of attempts; return their ids.
 
-    What is not in `state` any more is left alone, and so is, where `attempts` says by id
-    how many are behind each, what has had others since. The history of attempts stays.
-    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are
-    due now. Takes up to BATCH ids.
+    Deliveries that are no longer in `state` are left alone, and so are, if `attempts` has the
+    number of attempts by id, those that have had others since. The history of attempts stays.
+    `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are due now.
+    Takes up to BATCH ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []
@@ -52,6 +55,7 @@ def _reopen(
     rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
     ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]
     if ids:
+        _note(tx, [row[0] for row in rows if row[0] in ids and row[1]])
         due, moments = "?", [tx.now()]
         if due_at is not None:
             due = f"CASE id {'WHEN ? THEN ? ' * len(ids)}END"
@@ -62,7 +66,27 @@ def _reopen(
             f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
             [str(State.PENDING), *moments, *ids, str(state)],
         )
-        # A notice that has not gone out yet would report what is being fixed.
+        # A notice that was not sent yet would report what is being fixed.
         tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
     settle(tx, event_ids, troubled=True)
     return ids
+
+
+def _note(tx: Transaction, ids: Sequence[int]) -> None:
+    """Note in the history of deliveries with attempts that they are replayed; and, of a success
+    that only the delivery tells of so far, the attempt.
+    """
+    if not ids:
+        return
+    tx.execute(
+        f"INSERT INTO eventctl_attempt ({_COLUMNS}) SELECT d.id, d.attempts, ?, d.done_at, d.took,"
+        f" '', '', '', '' FROM eventctl_delivery d WHERE d.id IN ({marks(ids)})"
+        " AND d.done_at IS NOT NULL AND NOT EXISTS (SELECT a.id FROM eventctl_attempt a"
+        " WHERE a.delivery_id = d.id AND a.ended_at = d.done_at)",
+        [str(Outcome.SUCCEEDED), *ids],
+    )
+    tx.execute(
+        f"INSERT INTO eventctl_attempt ({_COLUMNS}) SELECT id, 0, ?, {tx.clock}, NULL, ?,"
+        f" '', '', '' FROM eventctl_delivery WHERE id IN ({marks(ids)}) ORDER BY id",
+        [str(Outcome.REPLAYED), os.uname().nodename, *ids],
+    )

@@ -12,7 +12,7 @@ from eventctl.store.transaction import Transaction
 
 
 class Running(NamedTuple):
-    """A delivery that somebody claimed: what a rescuer looks at."""
+    """A claimed delivery, as a rescuer sees it."""
 
     id: int
     event_id: int
@@ -31,7 +31,7 @@ class Running(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """A delivery whose claimer is dead. `started` says whether its handler may have been started;
+    """A delivery whose claimer is dead. `started` says whether its handler may have started;
     `seen_at` is when the claimer was last known to be alive, in milliseconds since 1970.
     """
 
@@ -70,10 +70,10 @@ def rescue(
     judge: Callable[[Running, bool], Verdict],
     host: str,
 ) -> int:
-    """Take deliveries from claimers that died; return how many there were.
+    """Take deliveries from dead claimers; return how many.
 
-    What may have been started is claimed alone the next time, since it may be what killed its
-    claimer. It failed when its claimer was last seen, and not when somebody found out.
+    A delivery that may have started is claimed alone the next time, since it may have killed its
+    claimer. Its attempt failed when its claimer was last seen, not when that was discovered.
     """
 
     def work(tx: Transaction) -> int:
@@ -93,7 +93,7 @@ def _rescue(tx: Transaction, lost: Lost, verdict: Verdict, moment: int, host: st
     running, started, seen_at = lost
     error = "the process that ran it died" if started else "its claimer died before starting it"
     cursor = tx.execute(
-        # What was not started stands as it did before it was claimed.
+        # A delivery that was not started returns to its state before the claim.
         "UPDATE eventctl_delivery SET state = ?, due_at = ?, claim = NULL,"
         " reason = CASE WHEN ? THEN ? ELSE reason END, alone = CASE WHEN ? THEN 1 ELSE alone END,"
         " attempts = attempts + ?, last_error = ? WHERE id = ? AND claim = ?",
@@ -126,7 +126,7 @@ def running(
     """Return running deliveries with an id above `after`, in the order of their ids.
 
     Either those whose lease ended by `expired_by`, or those whose claim begins with
-    `token_prefix`. Both read the index of `due_at`, never the finished ones.
+    `token_prefix`. Both use the index on `due_at`, and never read finished ones.
     """
     value: list[object]
     if expired_by is not None:
@@ -138,8 +138,8 @@ def running(
             "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim,"
             " d.due_at"
             " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-            # The zeros keep both databases from walking the primary key, past all that
-            # has ever happened, instead of the index of what is due.
+            # The zeros keep both databases from scanning the primary key, with the whole history,
+            # instead of the index on due_at.
             f" WHERE {where} AND d.state = ? AND d.id + 0 > ? ORDER BY d.id + 0 LIMIT ?",
             [*value, str(State.RUNNING), after, limit],
         )

@@ -1,4 +1,4 @@
-"""Write how attempts ended: running deliveries become done, failed, or pending again."""
+"""Write results: running deliveries become done, failed, or pending again."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from eventctl.store.transaction import Transaction
 
 
 def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
-    """Write how attempts ended, in one transaction; return how many claims were lost.
+    """Write results in one transaction; return how many claims were lost.
 
-    A result whose delivery no longer carries its claim is not written: somebody
-    else has taken the delivery, and what it wrote stands. One that the store refuses is
-    written without its texts, and the others are written all the same.
+    A result whose delivery no longer carries its claim is not written: another process has taken
+    the delivery, and its result counts. One that the store refuses is written without its texts,
+    and the others are still written.
     """
 
     def write(some: Sequence[tuple[Result, Verdict]]) -> int:
@@ -32,12 +32,12 @@ def finish(database: Database, ends: Sequence[tuple[Result, Verdict]], host: str
 
 
 def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str) -> int:
-    """Do the same inside a transaction that is there already."""
+    """Do the same inside an open transaction."""
     smooth: dict[tuple[str, int], list[int]] = {}
     rough: list[tuple[Result, Verdict]] = []
     for result, verdict in ends:
         delivery = result.delivery
-        if verdict.state == State.DONE and delivery.attempt == 1:
+        if _is_first_success(result, verdict) and not result.output:
             smooth.setdefault((delivery.claim, result.took), []).append(delivery.id)
         else:
             rough.append((result, verdict))
@@ -50,12 +50,19 @@ def finish_in(tx: Transaction, ends: Sequence[tuple[Result, Verdict]], host: str
     troubled = {
         result.delivery.event_id
         for result, verdict in rough
-        if verdict.charge or verdict.reason or verdict.waited or _is_failed_probe(result, verdict)
+        if not _is_first_success(result, verdict)
+        and (
+            verdict.charge or verdict.reason or verdict.waited or _is_failed_probe(result, verdict)
+        )
     }
     calm = event_ids - troubled
     settle(tx, sorted(calm), troubled=False)
     settle(tx, sorted(troubled), troubled=True)
     return lost
+
+
+def _is_first_success(result: Result, verdict: Verdict) -> bool:
+    return verdict.state == State.DONE and result.delivery.attempt == 1
 
 
 def _is_failed_probe(result: Result, verdict: Verdict) -> bool:
@@ -67,10 +74,10 @@ def _is_failed_probe(result: Result, verdict: Verdict) -> bool:
 
 
 def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int]) -> int:
-    """Finish what succeeded on its first attempt in the same time: one statement for it.
+    """Finish deliveries that succeeded on the first attempt in the same time, in one statement.
 
-    Returns how many claims were lost. Where there are many, they took a few milliseconds
-    at the most, and few numbers are different.
+    Returns how many claims were lost. If there are many, they took a few milliseconds each, so
+    there are few different times.
     """
     cursor = tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = NULL, claim = NULL,"
@@ -84,7 +91,7 @@ def _finish_smooth(tx: Transaction, token: str, took: int, ids: list[int]) -> in
 def _finish_rough(
     tx: Transaction, result: Result, verdict: Verdict, moment: int, host: str
 ) -> bool:
-    """Finish one attempt with all that there is to say of it; False if its claim was lost."""
+    """Finish one attempt with its whole result; return False if its claim was lost."""
     delivery = result.delivery
     if result.outcome == Outcome.NOT_STARTED:
         return _give_back(tx, delivery)
@@ -116,7 +123,7 @@ def _finish_rough(
     if not cursor.rowcount:
         return False
     if _is_failed_probe(result, verdict):
-        # Of a delivery that asks each minute for days, the last answer is kept.
+        # A delivery may ask for more time each minute for days: keep only its last answer.
         tx.execute(
             "DELETE FROM eventctl_attempt WHERE delivery_id = ? AND number = ?",
             (delivery.id, delivery.attempt),
@@ -136,20 +143,20 @@ def _finish_rough(
         )
     if verdict.state == State.FAILED or verdict.notify:
         from eventctl.format.fingerprint import (  # lazy: an emit need not load it
-            fingerprint,  # its patterns are compiled where they are needed
+            fingerprint,  # its patterns are compiled when needed
         )
 
         kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
         cause = fingerprint(result.error, result.traceback)
         add_notice(tx, kind, delivery.id, moment, cause)
     elif verdict.reason in HELD and before[0] != verdict.reason:
-        # What is held is looked at again each minute, and reported once.
+        # A held delivery is checked each minute, but reported once.
         add_notice(tx, "held", delivery.id, moment)
     return True
 
 
 def _give_back(tx: Transaction, delivery: Delivery) -> bool:
-    """Undo a claim under which nothing was started: all else stands as it did before."""
+    """Undo a claim under which nothing was started, and change nothing else."""
     cursor = tx.execute(
         "UPDATE eventctl_delivery SET state = ?, due_at = ?, claim = NULL"
         " WHERE id = ? AND claim = ?",

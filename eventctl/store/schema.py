@@ -1,7 +1,7 @@
-"""The tables as peewee knows them, for the questions that people ask.
+"""The tables as peewee models, for queries by people.
 
-`store.migrations` makes the tables, and a test says when the two differ. What is asked
-runs on the connection of `store.database`: there is no second one.
+`store.migrations` creates the tables, and a test checks that the two agree. Queries run on the
+connection of `store.database`; there is no second one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Table(peewee.Model):
 
 
 class Event(Table):
-    """What happened. `args` and `expected` are JSON text."""
+    """An event. `args` and `expected` are JSON text."""
 
     id = peewee.BigAutoField()
     key = peewee.TextField(unique=True)
@@ -38,7 +38,7 @@ class Event(Table):
 
 
 class Delivery(Table):
-    """One event for one handler. `took` and `waited` are in milliseconds."""
+    """A delivery: one event for one handler. `took` and `waited` are in milliseconds."""
 
     id = peewee.BigAutoField()
     event_id = peewee.BigIntegerField()
@@ -61,7 +61,7 @@ class Delivery(Table):
 
 
 class Attempt(Table):
-    """One try at a delivery. `took` is in milliseconds."""
+    """An attempt at a delivery. `took` is in milliseconds."""
 
     id = peewee.BigAutoField()
     delivery_id = peewee.BigIntegerField(index=True)
@@ -79,7 +79,7 @@ class Attempt(Table):
 
 
 class NoticeRow(Table):
-    """Something to notify a person of, until it is a part of an incident."""
+    """Something to report, until it is part of an incident."""
 
     id = peewee.BigAutoField()
     kind = peewee.TextField()
@@ -97,9 +97,7 @@ class NoticeRow(Table):
 
 
 class IncidentRow(Table):
-    """Failures with one cause. `open_as` is its fingerprint while it is open: no two of
-    one fingerprint are open at a time.
-    """
+    """Failures with one cause. `open_as` is its fingerprint while it is open, and unique."""
 
     id = peewee.BigAutoField()
     key = peewee.TextField(unique=True)
@@ -126,7 +124,7 @@ class IncidentRow(Table):
 
 
 class Member(Table):
-    """What must be resolved before an incident ends: a delivery, an event, or a place."""
+    """A member of an incident, to be resolved before it ends: a delivery, an event, or a place."""
 
     id = peewee.BigAutoField()
     incident_id = peewee.BigIntegerField(index=True)
@@ -139,7 +137,7 @@ class Member(Table):
 
 
 class NotificationRow(Table):
-    """What one channel was notified of one incident, and when it is to be notified next."""
+    """The notifications of one channel about one incident, and when the next is due."""
 
     id = peewee.BigAutoField()
     incident_id = peewee.BigIntegerField()
@@ -159,7 +157,7 @@ class NotificationRow(Table):
 
 
 class Outbox(Table):
-    """The public door for other programs: rows that become events."""
+    """The public interface for other programs: rows that become events."""
 
     id = peewee.BigAutoField()
     key = peewee.TextField(null=True)
@@ -217,7 +215,7 @@ class Sweep(Table):
 
 
 class StoreRow(Table):
-    """Which store this is: one row with a random id."""
+    """The identity of the store: one row with a random id."""
 
     id = peewee.IntegerField(primary_key=True)
     identity = peewee.TextField()
@@ -242,13 +240,13 @@ TABLES = (
 )
 
 UNUSED = ("eventctl_copy",)
-"""Tables that an older eventctl had a use for."""
+"""Tables that only older versions used."""
 
 
 def ask(database: Database, query: Any) -> list[Row]:
     """Run one peewee query by `Database.read`; return all of its rows. Raises as that does.
 
-    Text that was damaged by hand, and is not UTF-8, is read as "\\xff", and what is no number
+    Text that was damaged by hand, and is not UTF-8, is read as "\\xff", and what is not a number
     where one should be as 0.
     """
     sql, parameters = _as_sql(database, query)
@@ -271,10 +269,10 @@ def _as_sql(database: Database, query: Any) -> tuple[str, list[Any]]:
 
 
 class _MySQL(peewee.MySQLDatabase):
-    """Writes parameters as `?`, as all statements here do."""
+    """Writes parameters as `?`, as all statements do."""
 
     param = "?"
 
 
 _DIALECTS = {"sqlite": peewee.SqliteDatabase(None), "mysql": _MySQL(None)}
-"""They write SQL, and are never connected."""
+"""They generate SQL, and are never connected."""

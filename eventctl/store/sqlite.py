@@ -5,22 +5,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable, UsageError
 from eventctl.store.database import BUSY, FAULT, UNAVAILABLE, Database
 from eventctl.store.transaction import Transaction
 
-T = TypeVar("T")
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    T = TypeVar("T")
 
 BESIDE = ("-wal", "-shm")
-"""What the names of the files end with that an emit leaves beside the store's for the sweep."""
+"""The suffixes of the files that an emit leaves next to the store for the sweep."""
 
 
 class SqliteDatabase(Database):
-    """A file: WAL, and an fsync for each commit."""
+    """A SQLite file in WAL mode, with an fsync for each commit."""
 
     dialect = "sqlite"
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
@@ -68,24 +72,25 @@ class SqliteDatabase(Database):
             file = os.path.realpath(file)
             wal = f"{file}-wal"
             if os.path.exists(wal) and os.path.getsize(wal):
-                # SQLite would begin a new file, and throw away what nobody has moved into the old.
+                # SQLite would create a new file, and discard the WAL of the old one.
                 raise StoreError(
-                    f"the store ({self.store.sqlite}) is gone, and its newest events are in"
-                    f" {wal} still: move the file back beside that one, or both to where the file"
-                    " is now"
+                    f"the store ({self.store.sqlite}) is missing, and its newest events are still"
+                    f" in {wal}: move the file back next to it, or both to where the file is now"
                 )
-            self._make_file(Path(file))
+            self._make_file(file)
 
-    def _make_file(self, file: Path) -> None:
-        """Make the file, private to its owner and [store] group.
+    def _make_file(self, file: str) -> None:
+        """Create the file, private to its owner and [store] group.
 
-        SQLite gives what it makes beside the file the rights of the file. By itself it would
-        make one that every user can read.
+        SQLite gives its other files the permissions of this one. By itself, it would create one
+        that every user can read.
         """
-        from eventctl.format.files import whole_file  # lazy: an emit need not load it
+        from pathlib import Path  # lazy: an emit need not load it
 
-        # What keeps it from being made, SQLite says in its own words.
-        with suppress(OSError), whole_file(file, 0o600, new=True) as made:
+        from eventctl.format.files import whole_file
+
+        # If it cannot be created, SQLite reports why.
+        with suppress(OSError), whole_file(Path(file), 0o600, new=True) as made:
             if self.store.group:
                 _share(made.fileno(), self.store.group)
 
@@ -94,9 +99,9 @@ class SqliteDatabase(Database):
             super()._begin(cursor)
 
     def _begin_at_once(self, cursor: Any) -> bool:
-        """Begin a transaction if nobody is in the way; return whether it has begun.
+        """Begin a transaction if the lock is free; return whether it has begun.
 
-        Raises UsageError where this thread would wait for a transaction of its own.
+        Raises UsageError if this thread would wait for its own transaction.
         """
         (wait,) = cursor.execute("PRAGMA busy_timeout").fetchone()
         cursor.execute("PRAGMA busy_timeout = 0")
@@ -147,13 +152,15 @@ class SqliteDatabase(Database):
     def explain(self, error: Exception) -> str:
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if primary in (self.driver.SQLITE_CANTOPEN, self.driver.SQLITE_READONLY):
-            from eventctl.format.files import closed_to_us  # lazy: an emit need not load it
+            from pathlib import Path  # lazy: an emit need not load it
 
-            # They lie beside the file, and not beside a link to it.
+            from eventctl.format.files import closed_to_us
+
+            # They are next to the file, not next to a link to it.
             file = os.path.realpath(str(self.store.sqlite))
             if closed := closed_to_us(Path(f"{file}{end}") for end in BESIDE):
                 return (
-                    f"cannot be opened: {closed}; where users share the store, its folder has to"
+                    f"cannot be opened: {closed}; where users share the store, its folder must"
                     f" have mode 2770 and their group ({error})"
                 )
         causes = {
@@ -161,11 +168,11 @@ class SqliteDatabase(Database):
             " [store] timeout",
             self.driver.SQLITE_READONLY: "is read-only for this user: check the rights of the"
             " file and of its folder",
-            self.driver.SQLITE_FULL: "has no room left: its disk is full",
+            self.driver.SQLITE_FULL: "has no space left: its disk is full",
             self.driver.SQLITE_CANTOPEN: "cannot be opened: check that its folder exists and"
             " that this user may write there",
             self.driver.SQLITE_CORRUPT: "is damaged: restore it from a backup",
-            self.driver.SQLITE_NOTADB: "is no SQLite database: check [store] url",
+            self.driver.SQLITE_NOTADB: "is not a SQLite database: check [store] url",
         }
         return f"{causes.get(primary, 'cannot be used')} ({error})"
 
@@ -173,7 +180,7 @@ class SqliteDatabase(Database):
         return str(error).startswith("no such table")
 
     def is_already_there(self, error: Exception) -> bool:
-        return False  # DDL is part of the transaction here: a step is whole, or not there
+        return False  # DDL is part of the transaction here: a step is never half done
 
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         return self.transaction(work)
@@ -202,21 +209,21 @@ class SqliteDatabase(Database):
 
     def vacuum(self) -> None:
         self.read("VACUUM")
-        # What VACUUM has written lies in the WAL file until then.
+        # Until then, the output of VACUUM is in the WAL file.
         self.read("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _share(fd: int, group: str) -> None:
     import grp  # lazy: few stores have a group
 
-    # Where there is no such group, or this user is not in it, doctor says so.
+    # If there is no such group, or this user is not in it, doctor reports it.
     with suppress(KeyError, PermissionError):
         os.fchown(fd, -1, grp.getgrnam(group).gr_gid)
         os.fchmod(fd, 0o660)
 
 
 def _text(data: bytes) -> str | bytes:
-    # A row that was damaged by hand must not make the whole query fail.
+    # A damaged row must not make the whole query fail.
     try:
         return data.decode()
     except UnicodeDecodeError:

@@ -8,7 +8,7 @@ from eventctl.store.database import Database
 from eventctl.store.transaction import Transaction
 
 _KEPT = 20_000
-"""How many sweeps are kept: two weeks of one a minute."""
+"""How many sweeps are kept: two weeks at one a minute."""
 
 COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims", "dropped_writes")
 

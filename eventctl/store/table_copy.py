@@ -1,4 +1,4 @@
-"""A whole store, table by table, in the order of its primary keys: what a copy reads and writes."""
+"""Read and write a whole store, table by table, in the order of the primary keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eventctl.store.transaction import Row, Transaction
 _FIRST_PAGE, _LARGEST_PAGE = 100, 1000
 """Rows."""
 _PAGE_SIZE = 4_000_000
-"""Characters that a page should hold at the most, estimated by the page before."""
+"""The most characters of a page, estimated from the page before."""
 
 
 class TableSpec(NamedTuple):
@@ -49,11 +49,11 @@ def _spec(model: Any) -> TableSpec:
 _OWN = (schema.Schema, schema.StoreRow)
 
 TABLES = tuple(_spec(model) for model in schema.TABLES if model not in _OWN)
-"""All that makes up a store, but for what each one's migrations have put there."""
+"""All tables of a store, except the record of its own migrations."""
 
 
 class Snapshot:
-    """A store as it was at one moment, whatever is written to it meanwhile."""
+    """A snapshot of a store, unaffected by later writes."""
 
     def __init__(self, database: Database) -> None:
         """`database` is used for nothing else from here on, until it is closed."""
@@ -68,8 +68,8 @@ class Snapshot:
         return int(self.read(f"SELECT COUNT(*) FROM {table} WHERE {where}")[0][0])
 
     def read(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Run one query. Raises StoreUnavailable where the connection was lost meanwhile:
-        another one would read the store of another moment.
+        """Run one query. Raises StoreUnavailable if the connection was lost, since a new one
+        would read another snapshot.
         """
         rows = self.database.read(sql, values)
         if self.database.was_cut:
@@ -98,7 +98,7 @@ class Snapshot:
 
 
 class Damaged(str):
-    r"""A text that was damaged by hand: bytes that are not UTF-8 are written as "\xff"."""
+    r"""A damaged text: bytes that are not UTF-8 are written as "\xff"."""
 
 
 def _as_copied(row: Row) -> Row:

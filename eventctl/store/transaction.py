@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
 
 from eventctl.errors import TooLarge
 from eventctl.format.text import fit
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
+    from typing import Any
+
     from eventctl.store.database import Database
 
-Row = tuple[Any, ...]
+Row = tuple["Any", ...]
 
 
 _DUPLICATE = frozenset({1555, 2067, 2579, 1022, 1062, 1586})
@@ -24,7 +26,7 @@ class Duplicate(Exception):
 
 
 class Transaction:
-    """What runs inside one transaction: statements with `?` for their parameters."""
+    """One open transaction: runs statements with `?` for their parameters."""
 
     def __init__(self, database: Database, cursor: Any) -> None:
         self._database = database
@@ -32,13 +34,13 @@ class Transaction:
         self.connection = database.connection
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
-        """Appended to a SELECT, it locks the rows, and passes over locked ones."""
+        """Appended to a SELECT, it locks the rows, and skips locked ones."""
         self.by_index = database.by_index
-        """After a table's name, has a query read it by the index that is put in for {}."""
+        """The index hint after a table's name, with {} for the index."""
         self.clock = database.now
-        """The SQL expression that `now` asks for, where a statement can have it for itself."""
+        """The SQL expression of `now`, for use inside a statement."""
         self.alone = not database.row_lock
-        """Whether no other transaction can write as long as this one lasts."""
+        """Whether no other transaction can write while this one is open."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement; return its cursor. Raises Duplicate."""
@@ -63,8 +65,8 @@ class Transaction:
         return int(self.execute(sql, parameters).lastrowid)
 
     def insert_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Run one INSERT for many rows. Its VALUES have placeholders only: MySQL's
-        drivers send such rows together, and with a literal among them one by one.
+        """Run one INSERT for many rows. Its VALUES must be placeholders only: with a literal,
+        MySQL's drivers send the rows one by one.
         """
         for part in self._parts(list(rows)):
             try:
@@ -101,10 +103,10 @@ class Transaction:
         return fit(text, size)
 
     def check_fits(self, what: str, values: Sequence[Any]) -> None:
-        """Raise TooLarge where the server takes no statement with these values.
+        """Raise TooLarge if the server accepts no statement with these values.
 
-        A server hangs up on one that is too long, and seems to be gone. `what` is in the words
-        of the error. The server is only asked for its limit where it matters.
+        A server closes the connection on one that is too long, and seems to be gone. `what`
+        describes it in the error. The server is only asked for its limit if it matters.
         """
         texts = [value for value in values if isinstance(value, str)]
         if 4 * sum(map(len, texts)) + _BESIDE_VALUES <= _ALWAYS_FITS:
@@ -133,13 +135,13 @@ def _raise_if_duplicate(error: Exception) -> None:
 
 
 _ALWAYS_FITS = 16_384
-"""Bytes of a statement that every server takes which anybody runs."""
+"""The size of a statement that every configured server accepts, in bytes."""
 _SHORT = 500
 """Characters of a text that fits in any case."""
 _BESIDE_VALUES = 2048
 """Bytes of a statement that are not its large values."""
 _ESCAPED = re.compile("[\0\n\r\x1a\"'\\\\]")
-"""What drivers write with a backslash before it."""
+"""The characters that drivers escape with a backslash."""
 
 
 def _size(text: str) -> int:

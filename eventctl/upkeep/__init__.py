@@ -1,1 +1,1 @@
-"""What keeps a store in shape: prune, archive, copy."""
+"""Maintenance of a store: prune, archive, copy."""

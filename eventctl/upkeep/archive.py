@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from eventctl.errors import ArchiveError, UsageError
@@ -12,7 +13,7 @@ from eventctl.format.files import whole_file
 
 
 def check(folder: Path) -> None:
-    """Raise UsageError where there is no such folder."""
+    """Raise UsageError if there is no such folder."""
     if not folder.exists():
         raise UsageError(f"the archive folder {folder} is missing: create it")
     if not folder.is_dir():
@@ -21,11 +22,15 @@ def check(folder: Path) -> None:
         )
 
 
-def write(folder: Path, lines: Iterable[str]) -> Path:
+def write(folder: Path, lines: Iterator[str]) -> Path | None:
     """Write lines into a new file, named by the time; return it when it is on the disk.
 
-    Raises ArchiveError where it cannot be written: nothing of it is there then.
+    None if there is no line: another prune was faster. Raises ArchiveError if it cannot be
+    written; no part of it is left then.
     """
+    first = next(lines, None)
+    if first is None:
+        return None
     now = datetime.now(UTC)
     path = folder / f"events-{now:%Y%m%dT%H%M%S.%fZ}.jsonl.gz"
     try:
@@ -33,7 +38,7 @@ def write(folder: Path, lines: Iterable[str]) -> Path:
             whole_file(path, 0o600, new=True) as file,
             gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file) as packed,
         ):
-            for line in lines:
+            for line in chain([first], lines):
                 packed.write(f"{line}\n".encode())
     except OSError as error:
         raise ArchiveError(

@@ -1,17 +1,18 @@
 """Copy a whole store into an empty one, such as from SQLite to MySQL.
 
-1. The source is read as it was at one moment, in which no delivery was running.
+1. The source is read from one snapshot, in which no delivery was running.
 2. Table by table, in the order of the primary keys, its rows are inserted at the target.
 3. The ids of the target continue where those of the source end.
 4. The target is read back, and its counts and checksums are compared with the source's.
 
-A copy that broke off is not resumed: the target is emptied, and the copy starts again.
+An interrupted copy is not resumed: empty the target, and start again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,14 +27,14 @@ from eventctl.store.table_copy import Snapshot, TableSpec
 from eventctl.store.transaction import Row
 
 Progress = Callable[[int], None]
-"""Called with how many rows were read since the last time."""
+"""Called with the number of rows read since the last call."""
 
 _MAX_NAMED = 10
 """How many places with damaged text, and rows that the target refuses, are named."""
 
 
 class Checksum:
-    """How many rows a table has, and SHA-256 over them in their order, each as a line of JSON."""
+    """The number of rows of a table, and the SHA-256 of all rows, each as a line of JSON."""
 
     def __init__(self) -> None:
         self.rows = 0
@@ -72,8 +73,8 @@ def running(snapshot: Snapshot) -> int:
 def check_target(source: Database, target: Database) -> None:
     """Raise UsageError unless the target is another store, and empty."""
     file = target.store.sqlite
-    if file is not None and not file.exists():
-        return  # a query would create it
+    if file is not None and not os.path.exists(file):
+        return  # opening it would create it
     if migrations.version(target) and _created_at(target) == _created_at(source):
         raise UsageError(
             f"the target ({target.describe()}) is this store itself, or was restored from a"
@@ -96,7 +97,7 @@ def _created_at(database: Database) -> Any:
 
 
 def _how_to_empty(target: Database) -> str:
-    """Return the command or statement that makes the target an empty store."""
+    """Return the command or statement that empties the target."""
     file = target.store.sqlite
     if file is not None:
         return shlex.join(["rm", "-f", *(f"{file}{end}" for end in ("", "-wal", "-shm"))])
@@ -105,7 +106,7 @@ def _how_to_empty(target: Database) -> str:
 
 
 class StoreCopy:
-    """A copy under way; `tables` has what is known of each table so far."""
+    """A running copy; `tables` has the result of each table so far."""
 
     def __init__(self, source: Database, snapshot: Snapshot, target: Database) -> None:
         """`source` is another connection to the store of the snapshot. The target is one that
@@ -123,7 +124,7 @@ class StoreCopy:
         self.number_refused = 0
 
     def run(self, progress: Progress) -> None:
-        """Copy all rows, but for those that the target does not take."""
+        """Copy all rows, except those that the target refuses."""
         migrations.prepare(self._target)
         migrations.set_identity(self._target, migrations.identity(self._source))
         for table, result in zip(table_copy.TABLES, self.tables, strict=True):
@@ -156,7 +157,7 @@ class StoreCopy:
                         self.damaged.append(f"{table.name} {table.key_of(row)}, {column}")
 
     def verify(self, progress: Progress) -> bool:
-        """Read the target back; return whether all tables are the same on both sides."""
+        """Read the target back; return whether all tables are equal on both sides."""
         target = Snapshot(self._target)
         try:
             for table, result in zip(table_copy.TABLES, self.tables, strict=True):
@@ -168,12 +169,12 @@ class StoreCopy:
         return all(table.same for table in self.tables)
 
     def has_source_changed(self) -> bool:
-        """Return whether something was recorded or done at the source since the snapshot."""
+        """Return whether the source has changed since the snapshot."""
         return _state(self._snapshot.read) != _state(self._source.read)
 
 
 def _state(read: Callable[[str], list[Row]]) -> list[str]:
-    """Return what changes with all that is done to a store."""
+    """Return values of which one changes with every change of a store."""
     queries = (
         "SELECT COUNT(*), COALESCE(MAX(id), 0), COALESCE(SUM(revision), 0) FROM eventctl_event",
         "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM eventctl_outbox",

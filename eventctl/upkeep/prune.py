@@ -1,9 +1,8 @@
-"""Prune: what is old and over is deleted, a little at a time, so that nobody waits for it.
+"""Prune: delete what is old and finished, in small steps, so that nobody waits for it.
 
-Finding is reading alone. What is found is archived, if that is wanted, and only then
-deleted, in transactions that take about `_SHORT` at the most and leave pauses for others.
-A process that is killed at any instant has each event in the store, in the archive, or in
-both: never in neither.
+Events are found by reading only. They are archived, if asked, and only then deleted, in
+transactions that take at most about `_SHORT`, with pauses for other writers. If the process is
+killed at any instant, each event is in the store, in the archive, or in both.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Position, Wanted
 
 BATCH = 500
-"""How many events one transaction deletes at the most."""
+"""The most events that one transaction deletes."""
 
 _LOOKED_AT = 1000
-"""How many events are looked at in one query."""
+"""How many events one query reads."""
 
 _ARCHIVED_AT_ONCE = 100_000
-"""How many events one file of an archive has at the most."""
+"""The most events in one file of an archive."""
 
 _SHORT = 0.05
-"""Seconds that a transaction should take at the most."""
+"""Seconds that a transaction should not exceed."""
 
 _LOOKED_AT_IN_A_SWEEP = 5000
-"""How many events one sweep looks at that it does not delete,"""
+"""The most events that one sweep reads but does not delete,"""
 _SECONDS_IN_A_SWEEP = 1.0
-"""and for how long it deletes at the least where its time is over."""
+"""and the seconds that it deletes for even if its time is over."""
 
 _NAMED = 10
 """How many of those are named that cannot be deleted."""
@@ -47,17 +46,17 @@ _NAMED = 10
 _AN_HOUR = 3600.0
 
 _WALK = 3_600_000
-"""Milliseconds after which sweeps look again at what they have passed over."""
+"""Milliseconds after which sweeps read skipped events again."""
 
 _BEGINNING = Position()
 
 Archive = Callable[[Sequence[Old]], None]
-"""Writes events down somewhere else, durably, before they are deleted."""
+"""Stores events elsewhere, durably, before they are deleted."""
 
 
 @dataclass(slots=True)
 class Pruned:
-    """What was deleted; `left` events had changed since they were found."""
+    """What was deleted; `left` events had changed in the meantime."""
 
     events: int = 0
     left: int = 0
@@ -81,7 +80,7 @@ class Throttle:
     """How many events the next transaction may delete, and how long to wait before it."""
 
     def __init__(self) -> None:
-        self.size = 50  # until it is known how long one takes here
+        self.size = 50  # until the time per event is known
 
     def note(self, took: float) -> float:
         """Note how long a transaction took; return the pause after it, both in seconds."""
@@ -101,10 +100,10 @@ def prune(
     archive: Archive | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Delete what is wanted, the oldest first, up to `limit` events (0: all).
+    """Delete the selected events, the oldest first, up to `limit` (0: all).
 
-    `pruned` counts what was done, also where this is interrupted. `progress` is called with
-    how many events were done since the last time.
+    `pruned` counts what was done, even if this is interrupted. `progress` is called with the number
+    of events since the last call.
     """
     throttle, place = Throttle(), _BEGINNING
     size = _ARCHIVED_AT_ONCE if archive else _LOOKED_AT
@@ -124,7 +123,7 @@ def prune(
 def _find(
     database: Database, wanted: Wanted, place: Position, most: int
 ) -> tuple[list[Old], Position]:
-    """Return the next `most` events behind a place to prune, and where the last of them is."""
+    """Return the next `most` events to prune after a place, and the place of the last one."""
     found: list[Old] = []
     while len(found) < most:
         page = pruning.scan(database, wanted, place, _LOOKED_AT)
@@ -173,7 +172,7 @@ def _delete_incidents(config: Config, database: Database, cutoff: int, pruned: P
 
 
 def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) -> None:
-    """Delete what belongs to events or deliveries that are gone. It reads whole tables."""
+    """Delete rows whose event or delivery no longer exists. It reads whole tables."""
     for kind in BELONGINGS:
         there = pruning.ids_of(database, kind.table)
         for first in there[::_LOOKED_AT]:
@@ -190,8 +189,8 @@ def keep_to_limit(
     seconds: float = 0.0,
     stops: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Delete what has outlived [store] keep, for as many seconds as a sweep has time, or until
-    it `stops`; return how many events that were.
+    """Delete what is older than [store] keep, for at most the seconds that a sweep has, or until
+    it `stops`; return the number of events.
     """
     if config.store.keep is None:
         return 0
@@ -226,11 +225,11 @@ def _more(pruned: Pruned) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """Where the sweeps of this host have come to in the order of age, and since when.
+    """How far the sweeps of this host have read in the order of age, and since when.
 
-    A sweep goes on where the last one ended: what is old and not over, be it much, is not
-    looked at by each sweep before all else. Once an hour the walk begins anew, for what has
-    come to its end meanwhile.
+    A sweep continues where the last one ended, so that old unfinished events, however many, are not
+    read again by each sweep. Once an hour it starts again from the beginning, for events that have
+    finished in the meantime.
     """
 
     begun: int
@@ -238,8 +237,8 @@ class _Walk:
 
     @classmethod
     def read(cls, state: StateFolder, now: int) -> _Walk:
-        """Return the walk that is under way, or a new one. `now` is in milliseconds."""
-        with suppress(FileNotFoundError, ValueError):  # none, or one that a crash has cut off
+        """Return the current walk, or a new one. `now` is in milliseconds."""
+        with suppress(FileNotFoundError, ValueError):  # missing, or cut off by a crash
             text = (state.path / "kept").read_text("ascii")
             begun, created_at, event_id = map(int, text.split())
             if 0 <= now - begun < _WALK:
@@ -247,8 +246,8 @@ class _Walk:
         return cls(now)
 
     def write(self, state: StateFolder) -> None:
-        """Leave word of it to the next sweep."""
+        """Save it for the next sweep."""
         fd = state.open(state.folder() / "kept", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
-        with suppress(OSError):  # on a full disk the next sweep looks from the beginning
+        with suppress(OSError):  # on a full disk, the next sweep starts from the beginning
             os.write(fd, f"{self.begun} {self.place.created_at} {self.place.id}\n".encode("ascii"))
         os.close(fd)

@@ -9,16 +9,18 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from types import AsyncGeneratorType, GeneratorType
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
-from eventctl.models import Delivery, Outcome
+from eventctl.format.redact import Hidden
+from eventctl.models import Delivery, NamedTuple, Outcome
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from datetime import datetime
+    from typing import Any
 
-NOT_RUN = "it is a generator function: nothing of it has run, since nobody iterates over it"
+NOT_RUN = "it is a generator function: its body never runs, because nothing iterates over it"
 
 _GENERATORS = (GeneratorType, AsyncGeneratorType)
 
@@ -30,38 +32,50 @@ _LONGEST_REASON = _LONGEST_TRACEBACK = 16_000
 
 
 class Current(NamedTuple):
-    """What `eventctl.current()` returns about the delivery that it is run for."""
+    """What `eventctl.current()` returns: the delivery that is running."""
 
     id: int
     """The event's id, for people."""
     key: str
-    """The event's key: the same in each attempt, so the key for idempotency."""
+    """The event's key: the same in each attempt, so an idempotency key."""
     name: str
     handler: str
     attempt: int
     created_at: datetime
     connection: Any = None
-    """Of a `transactional` handler: the store's DB-API connection, in a transaction
-    that is committed, together with the delivery's end, when the handler returns."""
+    """For a `transactional` handler: the store's DB-API connection, in a transaction that is
+    committed together with the delivery's end when the handler returns."""
 
 
 class End(NamedTuple):
-    """How one run of a handler ended; `delay`, in seconds, only for a postponed one."""
+    """How one run of a handler ended, in whole texts; `delay`, in seconds, only for a postponed
+    one.
+    """
 
     outcome: Outcome
     error: str = ""
     traceback: str = ""
     delay: float = 0.0
 
+    def shown(self, hidden: Hidden) -> End:
+        """Return it as it may be recorded: without what is hidden, and then cut to length."""
+        if not (self.error or self.traceback):
+            return self
+        most = _LONGEST_REASON if self.outcome == Outcome.DISCARDED else _LONGEST_ERROR
+        return self._replace(
+            error=hidden.cut(self.error, lambda text: text[:most]),
+            traceback=hidden.cut(self.traceback, _without_its_middle),
+        )
+
 
 _delivered: tuple[Delivery, Any] | None = None
-"""What is being delivered, and the connection of a transactional handler."""
+"""The running delivery, and the connection of a transactional handler."""
 
 
 def current() -> Current:
-    """Return what is being delivered, inside of a handler. Raises RuntimeError elsewhere."""
+    """Return the running delivery, inside a handler. Raises RuntimeError elsewhere."""
     if _delivered is None:
-        raise RuntimeError("eventctl.current() works only inside of a handler")
+        raise RuntimeError("eventctl.current() works only inside a handler")
     delivery, connection = _delivered
     return Current(
         id=delivery.event_id,
@@ -75,7 +89,7 @@ def current() -> Current:
 
 
 _imported: set[str] = set()
-"""The calls that this worker has imported."""
+"""The callables that this worker has imported."""
 
 
 @cache
@@ -100,9 +114,9 @@ def run(
     on_import: Callable[[], None] | None = None,
     await_command: Callable[[int, float], int] | None = None,
 ) -> End:
-    """Run a handler for one delivery, and return how that ended. Never raises.
+    """Run a handler for one delivery, and return how it ended. Never raises.
 
-    `source` is that of the CloudEvent which a command is given that asks for one.
+    `source` is that of the CloudEvent for a command that asks for one.
     `on_import` is called when a callable has been imported, before its first run.
     `await_command` is given a command's process and its timeout in seconds, and returns its
     status as waitpid does.
@@ -122,12 +136,11 @@ def run(
         assert handler.call is not None
         return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
-        reason = clean(_text_of(verdict))[:_LONGEST_REASON]
-        return End(Outcome.DISCARDED, reason or "discarded by the handler")
+        return End(Outcome.DISCARDED, clean(_text_of(verdict)) or "discarded by the handler")
     except RetryLater as verdict:
         return _postponed(verdict)
     except BaseException as error:  # noqa: BLE001 - SystemExit ends the attempt, not the worker
-        return End(Outcome.FAILED, describe(error), _traceback(error))
+        return End(Outcome.FAILED, words(error), _traceback(error))
 
 
 def _run_call(
@@ -202,7 +215,7 @@ def _start_command(
         "EVENTCTL_HANDLER": delivery.handler,
         "EVENTCTL_ATTEMPT": str(delivery.attempt),
     }
-    # A file in memory, not a pipe: a command that reads nothing can't block us.
+    # A file in memory, not a pipe: a command that does not read cannot block us.
     stdin = os.memfd_create("event")
     try:
         os.write(stdin, _as_json(event, {"args", "data"}, delivery.args).encode())
@@ -215,11 +228,11 @@ def _start_command(
 
 
 def _as_json(fields: dict[str, Any], raw: set[str], text: str) -> str:
-    """Return fields as JSON on one line in ASCII; those named in `raw` have the JSON `text`.
+    """Return fields as JSON on one line in ASCII; those named in `raw` are JSON text already.
 
-    It is kept to the letter: a number that is read and written again loses digits.
+    That is kept unchanged: a number that is parsed and written again may lose digits.
     """
-    # Line ends are between values only, and other letters in strings only.
+    # Line ends can only be between values, and non-ASCII letters only in strings.
     text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
     text = text.replace("\r", " ").replace("\n", " ")
     members = (
@@ -231,15 +244,15 @@ def _as_json(fields: dict[str, Any], raw: set[str], text: str) -> str:
 
 @cache
 def _environment() -> dict[str, str]:
-    """Return the environment that commands get, as it was when this was first called.
+    """Return the environment for commands, as it was when this was first called.
 
-    To read os.environ each time would cost a quick command a tenth of its time.
+    Reading os.environ each time would cost a quick command a tenth of its time.
     """
     return dict(os.environ)
 
 
 def _end_of_exit(leave: SystemExit) -> End:
-    """Return what sys.exit in a handler means: the same as the exit code of a command."""
+    """Return the meaning of sys.exit in a handler: that of the exit code of a command."""
     code = leave.code or 0
     if code == 0:
         return End(Outcome.SUCCEEDED)
@@ -247,7 +260,7 @@ def _end_of_exit(leave: SystemExit) -> End:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
         return End(Outcome.DISCARDED, f"the handler exited with {code} (EX_DATAERR)")
-    return End(Outcome.FAILED, describe(leave), _traceback(leave))
+    return End(Outcome.FAILED, words(leave), _traceback(leave))
 
 
 def _end_of_command(code: int) -> End:
@@ -268,8 +281,8 @@ def _postponed(verdict: RetryLater) -> End:
     try:
         delay = parse_duration(verdict.delay)
     except (TypeError, ValueError) as error:
-        return End(Outcome.FAILED, clean(f"RetryLater: {error}")[:_LONGEST_ERROR])
-    return End(Outcome.POSTPONED, "to be run later, says the handler", delay=float(delay))
+        return End(Outcome.FAILED, clean(f"RetryLater: {error}"))
+    return End(Outcome.POSTPONED, "the handler asked to run later", delay=float(delay))
 
 
 def signal_name(number: int) -> str:
@@ -283,33 +296,41 @@ def signal_name(number: int) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception's type and text, cut to a length that a table can show."""
+    """Return an exception's type and text, cut to what a table can show."""
+    return words(error)[:_LONGEST_ERROR]
+
+
+def words(error: BaseException) -> str:
+    """Return an exception's type and its whole text."""
     name, text = type(error).__name__, _text_of(error)
-    return clean(f"{name}: {text}" if text else name)[:_LONGEST_ERROR]
+    return clean(f"{name}: {text}" if text else name)
 
 
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
     except Exception as another:  # noqa: BLE001 - the handler's own __str__
-        return f"(its text cannot be had: {type(another).__name__})"
+        return f"(its text is not available: {type(another).__name__})"
 
 
 def clean(text: str) -> str:
-    """Return text that every database takes: lone surrogates are written out."""
+    """Return text that every database accepts: lone surrogates are escaped."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _traceback(error: BaseException) -> str:
     import traceback  # lazy: few handlers need it
 
-    # The first frames are this file's own: they say nothing about the handler.
+    # The first frames are of this file, not of the handler.
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename == __file__:
         frames = frames.tb_next
     if frames is None:
-        return ""  # it was not even entered
-    text = clean("".join(traceback.format_exception(type(error), error, frames)))
+        return ""  # it was not entered
+    return clean("".join(traceback.format_exception(type(error), error, frames)))
+
+
+def _without_its_middle(text: str) -> str:
     if len(text) <= _LONGEST_TRACEBACK:
         return text
     half = _LONGEST_TRACEBACK // 2
@@ -323,7 +344,7 @@ def _when(milliseconds: int) -> datetime:
 
 
 def settle_in(config: Config) -> None:
-    """Make this process one that handlers can be run in, and keep its environment for them."""
+    """Prepare this process for handlers, and keep its environment for them."""
     os.environ["EVENTCTL_CONFIG"] = str(config.path)
     sys.path[:0] = [str(folder) for folder in config.pythonpath]
     _environment()

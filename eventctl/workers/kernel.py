@@ -1,8 +1,8 @@
-"""Calls of the kernel that Python's own modules do not offer: prctl, and timers of POSIX.
+"""System calls that Python's modules lack: prctl, and POSIX timers.
 
-By `_ctypes`, not by ctypes: that takes 2 ms to load in place of 0.4, and each emit that runs
-a handler would wait for it. Where the host has none of it, everything here does nothing, and
-what rests on it is weaker.
+This uses `_ctypes`, not ctypes, which takes 2 ms to load instead of 0.4, in each emit that runs a
+handler. On a host without these calls, the functions do nothing, and what depends on them is
+weaker.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ _SLACK = 1.0
 
 
 def adopt_orphans() -> None:
-    """Have orphans below this process become its children."""
+    """Make orphans below this process its children (a subreaper)."""
     _call("prctl", _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process, and no child of it, when its parent dies.
+    """Have the kernel kill this process, but not its children, when its parent dies.
 
-    Nothing that a handler closes, blocks or ignores keeps it from that.
+    Nothing that a handler closes, blocks or ignores prevents that.
     """
     _call("prctl", _PR_SET_PDEATHSIG, int(SIGKILL), 0, 0, 0)
 
 
 class KillTimer:
-    """A timer that ends this process by SIGKILL, whatever a handler is doing.
+    """A timer that kills this process by SIGKILL, whatever a handler is doing.
 
-    It is the kernel's, not a thread or SIGALRM: it works while the parent is stopped and
-    while C code holds the interpreter's lock; it costs no process; a handler can use
-    alarm, and block or ignore every signal. It counts the time that the host sleeps, as
-    leases do.
+    It is a kernel timer, not a thread or SIGALRM: it works while the parent is stopped and while C
+    code holds the GIL; it costs no process; a handler may use alarm, and block or ignore every
+    signal. Like leases, it includes the time that the host sleeps.
     """
 
     def __init__(self) -> None:
@@ -59,16 +58,16 @@ class KillTimer:
                 self._call = _ctypes.call_function
 
     def start(self, now: float, seconds: float) -> None:
-        """Kill this process in so many seconds, or up to one more, unless it is started anew
-        or stopped. `now` is a reading of CLOCK_BOOTTIME.
+        """Kill this process after `seconds`, or up to one more, unless it is restarted or
+        stopped. `now` is a reading of CLOCK_BOOTTIME.
         """
         at = now + seconds
-        if not at <= self._at <= at + _SLACK:  # it is not set for each of many quick handlers
+        if not at <= self._at <= at + _SLACK:  # do not set it again for each of many quick handlers
             self._at = at + _SLACK
             self._set(self._at - now)
 
     def stop(self) -> None:
-        """Let this process live."""
+        """Stop the timer."""
         self._at = 0.0
         self._set(0.0)
 
@@ -80,7 +79,7 @@ class KillTimer:
 
 
 def _function(name: str) -> int:
-    """Return the address of a function of the C library. Raises OSError where it has none."""
+    """Return the address of a function of the C library. Raises OSError if it is missing."""
     import _ctypes  # lazy: few handlers need it
 
     library = _ctypes.dlopen(None, 0)  # type: ignore[arg-type]  # None is this program
@@ -88,7 +87,7 @@ def _function(name: str) -> int:
 
 
 def _call(name: str, *args: object) -> int:
-    """Call a function of the C library; return -1 where it fails or there is none."""
+    """Call a function of the C library; return -1 if it fails or is missing."""
     with suppress(ImportError, OSError):
         import _ctypes  # lazy: few handlers need it
 

@@ -1,8 +1,7 @@
-"""A handler's stdin, stdout and stderr: /dev/null, and a file in memory of which the
-tail is kept.
+"""A handler's stdin, stdout and stderr: /dev/null, and a file in memory whose tail is kept.
 
-The worker and the process that forked it share the file. A handler that writes without
-end fills no memory: what lies before the tail is given back to the system.
+The worker and its parent share the file. A handler that writes without end does not fill the
+memory: everything before the tail is freed.
 """
 
 from __future__ import annotations
@@ -12,28 +11,32 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
 
+from eventctl.format.redact import Hidden
 from eventctl.models import Delivery
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import TextIO
 
 TAIL = 4096
 """How many bytes of a handler's output are kept."""
 
 _LARGEST = 16 * 2**20
-"""Bytes that are let lie in memory, before all but the last of them are given back."""
+"""Bytes that may collect in memory before all but the last of them are freed."""
 
 _LEFT = 65_536
 
 _PIECE = 2**30
-"""Bytes whose memory is given back at a time."""
+"""Bytes that are freed at a time."""
 
 _FOLLOWED = 1_000_000
-"""Bytes that are read at one look; of more, only the last ones are passed on."""
+"""Bytes that are read at a time; of more, only the last ones are passed on."""
 
 _LONGEST_LINE = 16_384
 
 OnLine = Callable[[Delivery, str], None]
-"""Called with a delivery and a line that its handler has written, without its end."""
+"""Called with a delivery and a line of its handler's output, without the line end."""
 
 
 def make() -> int:
@@ -43,18 +46,27 @@ def make() -> int:
     return fd
 
 
-def tail(fd: int) -> str:
-    """Return the tail of what was written, as text that every database takes."""
-    size = os.fstat(fd).st_size
-    data = os.pread(fd, TAIL, max(0, size - TAIL))
-    text = data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
-    return f"…{text}" if size > TAIL else text
+def tail(fd: int, hidden: Hidden) -> str:
+    """Return the tail of the output, as text that every database accepts, with values hidden."""
+    begin = max(0, os.fstat(fd).st_size - TAIL)
+    # With what precedes the tail: a value that begins there is hidden as a whole.
+    more = min(begin, hidden.longest)
+    data = os.pread(fd, more + TAIL, begin - more)
+    while more < len(data) and data[more] & 0xC0 == 0x80 and begin:
+        more += 1  # within a letter
+    before = _text(data[:more])
+    text = hidden.cut(before + _text(data[more:]), lambda text: text[len(before) :])
+    return f"…{text}" if begin else text
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace").replace("\0", "\\x00")
 
 
 def give_back(fd: int) -> None:
-    """Free the memory of all but the end, where it has become too much.
+    """Free the memory of all but the end, if it is too much.
 
-    The offsets stay: a writer that goes on meanwhile notices nothing.
+    The offsets stay, so a writer is not disturbed.
     """
     status = os.fstat(fd)
     if status.st_blocks * 512 <= _LARGEST:
@@ -62,15 +74,15 @@ def give_back(fd: int) -> None:
     import mmap  # lazy: few handlers need it
 
     end = (status.st_size - _LEFT) // mmap.PAGESIZE * mmap.PAGESIZE
-    with suppress(OSError):  # no data before the end, or no room to map it: not yet
+    with suppress(OSError):  # no data before the end, or no room to map it: try again later
         while (start := os.lseek(fd, 0, os.SEEK_DATA)) < end:
-            # In pieces: the whole can be larger than what can be mapped.
+            # In pieces, since the whole may be too large to map.
             with mmap.mmap(fd, min(end - start, _PIECE), offset=start) as pages:
                 pages.madvise(mmap.MADV_REMOVE)
 
 
 class Stage:
-    """Stands in for the worker's standard streams, and is put right for each handler."""
+    """Replaces the worker's standard streams, and is restored for each handler."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -78,7 +90,7 @@ class Stage:
         self._streams: tuple[TextIO, ...] = ()
 
     def set(self) -> None:
-        """Make everything as the first handler found it, whatever the last one did to it."""
+        """Restore everything to what the first handler found, whatever the last one did to it."""
         os.dup2(self._null, 0)
         for number in (1, 2):
             os.dup2(self._fd, number)
@@ -95,21 +107,21 @@ class Stage:
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
 
     def flush(self) -> None:
-        """Write out what Python still holds of the handler's output."""
+        """Flush the handler's output from Python's buffers."""
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
             except (ValueError, OSError, AttributeError):
-                continue  # the handler has closed or replaced it: that is its own affair
+                continue  # the handler has closed or replaced it
 
 
 def _writer(fd: int) -> TextIO:
-    # By the line: what is printed before a handler is killed is to be seen.
+    # Line-buffered, so that output before a kill is not lost.
     return open(fd, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 class Follower:
-    """Reads one worker's output file, which begins anew with each delivery."""
+    """Reads one worker's output file, which is emptied for each delivery."""
 
     def __init__(self, fd: int, on_line: OnLine) -> None:
         self._fd = fd
@@ -118,7 +130,7 @@ class Follower:
         self._rest = b""
 
     def read(self, delivery: Delivery) -> None:
-        """Pass on the lines that have been written whole since the last look."""
+        """Pass on the lines that were completed since the last call."""
         size = os.fstat(self._fd).st_size
         if size - self._offset > _FOLLOWED:
             left_out = size - self._offset - _FOLLOWED
@@ -133,7 +145,7 @@ class Follower:
             self._say(delivery, line)
 
     def end(self, delivery: Delivery) -> None:
-        """Pass on what is left, now that the handler has ended."""
+        """Pass on the rest after the handler has ended."""
         self.read(delivery)
         if self._rest:
             self._say(delivery, self._rest)

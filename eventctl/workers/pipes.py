@@ -1,4 +1,4 @@
-"""The pipes between a worker and the process that forked it, and an fd for its death."""
+"""The pipes between a worker and its parent, and a pidfd."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import os
 from contextlib import ExitStack, suppress
 
 _PIPE = 131_072
-"""Bytes that the pipe of requests should hold."""
+"""The wanted size of the request pipe in bytes."""
 
 
 def make(opened: ExitStack) -> tuple[int, int]:
-    """Return a new pipe that is closed with `opened`."""
+    """Return a new pipe that `opened` closes."""
     ends = os.pipe()
     for fd in ends:
         opened.callback(os.close, fd)
@@ -19,8 +19,8 @@ def make(opened: ExitStack) -> tuple[int, int]:
 
 
 def watch(pid: int) -> int:
-    """Return an fd that becomes readable when a child has died; -1 where the host has none,
-    as old container runtimes do.
+    """Return an fd that becomes readable when a child has died; -1 if the host has no pidfds, as
+    in old container runtimes.
     """
     try:
         return os.pidfd_open(pid)
@@ -29,8 +29,8 @@ def watch(pid: int) -> int:
 
 
 def enlarge(pipe: int) -> int:
-    """Make a pipe larger if that may be, and return how many bytes surely fit into it."""
-    with suppress(OSError):  # the user has too many large ones already: this one will do
+    """Enlarge a pipe if possible, and return how many bytes certainly fit into it."""
+    with suppress(OSError):  # the user has too many large pipes already: keep this size
         fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
-    # A pipe is pages, and what is written begins a new one where it doesn't fit.
+    # A pipe consists of pages, and a write that does not fit begins a new one.
     return fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 2

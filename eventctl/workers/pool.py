@@ -1,4 +1,4 @@
-"""The worker processes: which of them runs what, and what became of it."""
+"""The worker processes: which of them runs what, and the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
 from eventctl.errors import WorkerError
@@ -16,15 +15,16 @@ from eventctl.workers import kernel, processes
 from eventctl.workers.processes import Pids
 from eventctl.workers.worker_handle import WorkerHandle, how
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.output import OnLine
 
 
 _GLANCE = 0.02
-"""Seconds between two looks at what dead workers have left."""
+"""Seconds between two checks of what dead workers have left."""
 
 _MOST_ENDING = 8
-"""With so many dead workers of which something is left, no others are forked."""
+"""With this many dead workers whose children still run, no others are forked."""
 
 
 class Pool:
@@ -46,7 +46,8 @@ class Pool:
         self._queue: deque[Delivery] = deque()
         self._workers: list[WorkerHandle] = []
         self._ending: list[WorkerHandle] = []
-        """What ends as programs do, or is dead and something that its handlers started is not."""
+        """Workers that are ending, or that are dead while processes of their handlers still
+        run."""
         self._others: Pids | None = None
         self._born_dead = 0
         self._is_closing = False
@@ -58,73 +59,73 @@ class Pool:
         }
 
     def start(self) -> None:
-        """Fork the workers now, rather than when the first delivery comes."""
+        """Fork the workers now, before the first delivery."""
         while len(self._workers) < self.jobs:
             self._fork()
 
     def queue(self, deliveries: Sequence[Delivery]) -> None:
-        """Take claimed deliveries to run, but start none before the next `wait`."""
+        """Accept claimed deliveries, but start none before the next `wait`."""
         self._queue.extend(deliveries)
 
     def submit(self, deliveries: list[Delivery]) -> None:
-        """Take claimed deliveries to run, in this order."""
+        """Accept claimed deliveries, to run in this order."""
         self._queue.extend(deliveries)
         self._feed()
 
     @property
     def hungry(self) -> bool:
-        """Whether a worker has nothing to do."""
+        """Whether a worker is idle."""
         return not self._queue and (
             len(self._workers) < self.jobs or any(not w.busy for w in self._workers)
         )
 
     @property
     def backlog(self) -> int:
-        """How many deliveries wait to be started."""
+        """How many deliveries are waiting to start."""
         return len(self._queue) + sum(len(w.sent) for w in self._workers)
 
     @property
     def busy(self) -> bool:
-        """Whether anything is being run, waits to be, or has ended and was not returned."""
+        """Whether anything is running, waiting, or has ended and was not returned."""
         return bool(self._queue or self._results) or any(
             w.busy for w in (*self._workers, *self._ending)
         )
 
     @property
     def started(self) -> bool:
-        """Whether a handler runs, as far as its worker has said."""
+        """Whether a handler is running, as far as its worker has reported."""
         return any(w.running for w in self._workers)
 
     def withdraw(self) -> list[Delivery]:
-        """Take back what no worker has been sent yet."""
+        """Take back everything that was not sent to a worker yet."""
         withdrawn = list(self._queue)
         self._queue.clear()
         return withdrawn
 
     def dismiss(self) -> None:
-        """Have workers end once they have run what they were sent: nothing more comes."""
+        """Have workers end after the deliveries they were sent: there are no more."""
         for each in self._workers:
             each.dismiss()
 
     def halt(self) -> None:
-        """Have workers give back what they were sent ahead; they end with what they run."""
+        """Have workers give back what they were sent ahead, and end after the running delivery."""
         for each in self._workers:
             each.halt()
 
     def withdraw_handler(self, handler: str) -> list[Delivery]:
-        """Take back what no worker has been sent yet of one handler."""
+        """Take back one handler's deliveries that were not sent to a worker yet."""
         withdrawn = [delivery for delivery in self._queue if delivery.handler == handler]
         self._queue = deque(d for d in self._queue if d.handler != handler)
         return withdrawn
 
     def withdraw_late(self, boottime: float) -> list[Delivery]:
-        """Take back what no worker has been sent yet and may not be started any more."""
+        """Take back deliveries that were not sent to a worker yet and may no longer start."""
         if not self._queue or self._queue[0].start_by >= boottime:
             return []
         return self.withdraw()
 
     def wait(self, timeout: float, wake: int = -1) -> list[Result]:
-        """Wait up to `timeout` seconds for results; return those that there are.
+        """Wait up to `timeout` seconds for results, and return them.
 
         Returns at once when `wake`, an fd, becomes readable.
         """
@@ -158,15 +159,15 @@ class Pool:
 
     @property
     def locks_store(self) -> bool:
-        """Whether a transactional handler may be at work on a SQLite store: the lock on the
-        whole of it is that handler's, and to wait for it is to watch no time-outs.
+        """Whether a transactional handler may be holding the lock of a SQLite store: while we
+        waited for it, no time-out would be enforced.
         """
         return bool(self._lockers) and any(
             delivery.handler in self._lockers for each in self._workers for delivery in each.sent
         )
 
     def kill(self, why: str) -> list[Result]:
-        """Kill all workers; return what became of what they were running."""
+        """Kill all workers; return the results of what they were running."""
         for each in list(self._workers):
             each.verdict = (Outcome.LOST, why)
             each.kill()
@@ -192,7 +193,7 @@ class Pool:
         while self._queue and self._may_fork and all(w.busy for w in self._workers):
             if self._fork():
                 self._workers[-1].fill(self._queue, 1)
-        # The least loaded first, and none more than its share: all are to have something to do.
+        # The least loaded first, and none more than its share, so that all have work.
         share = -(-len(self._queue) // max(1, len(self._workers)))
         for each in sorted(self._workers, key=_load):
             each.fill(self._queue, share)
@@ -203,16 +204,16 @@ class Pool:
         return len(self._workers) < self.jobs and len(self._ending) < max(self.jobs, _MOST_ENDING)
 
     def _orphans(self) -> Pids:
-        """Return what dead workers have left: our children that are neither workers nor were
-        there before them, as where a shell that had started others became this process.
+        """Return the orphans of dead workers: our children that are not workers, and that did not
+        exist before them (a shell may have started children before it became this process).
         """
         ours = {each.pid for each in (*self._workers, *self._ending)}
         return processes.children() - ours - (self._others or set())
 
     def _fork(self) -> bool:
-        """Start another worker. Where the host refuses, go on with those that there are.
+        """Start another worker.
 
-        Raises WorkerError where there is none.
+        If the host refuses, go on with the existing ones. Raises WorkerError if there is none.
         """
         if self._others is None:
             self._others = processes.children()
@@ -227,14 +228,14 @@ class Pool:
             if not self._workers:
                 raise WorkerError(
                     f"no worker process can be started ({error.strerror}): handlers are not run"
-                    " before the host allows it (see ulimit -a, and the memory that is free)"
+                    " before the host allows it (check ulimit -a and the free memory)"
                 ) from error
             self.jobs = len(self._workers)
             return False
         return True
 
     def _hear(self, each: WorkerHandle) -> None:
-        # Dead or alive before its last words are read, or they could be missed.
+        # Check this before reading its last answer, or that could be missed.
         dead = each.is_dead()
         while each.listen() and dead:
             continue
@@ -255,7 +256,7 @@ class Pool:
         self._ending.append(each)
 
     def _wind_up(self) -> None:
-        """Bury those of which nothing is left."""
+        """Forget those of which nothing is left."""
         for each in self._ending.copy():
             if each.is_wound_up():
                 self._bury(each)
@@ -269,13 +270,13 @@ class Pool:
                 poll.poll(_GLANCE * 1000)
 
     def _register_deaths(self, poll: select.poll) -> None:
-        """Have `poll` end when one dies that has been let end by itself."""
+        """Have `poll` return when an ending worker dies."""
         for each in self._ending:
             if not each.is_unwatched and not each.is_dead():
                 poll.register(each.death, select.POLLIN)
 
     def _bury(self, each: WorkerHandle) -> None:
-        # It stays among the ending ones until it is reaped: till then it is no orphan.
+        # It stays in the list of ending ones until it is reaped: until then it is not an orphan.
         code = each.reap()
         self._ending.remove(each)
         if each.running is not None:

@@ -1,7 +1,7 @@
-"""What a handler can change in its worker: compared and put right before the next delivery.
+"""What a handler can change in its worker, compared and restored before the next delivery.
 
-What is cheap to restore is restored. For the rest the worker is replaced: nobody can end a
-thread or take memory back. It costs a few microseconds a delivery, so that quick handlers
+What is cheap to restore is restored. Otherwise the worker is replaced: threads cannot be ended, and
+memory cannot be taken back. This costs a few microseconds for each delivery, so that quick handlers
 stay quick.
 """
 
@@ -19,10 +19,10 @@ _LEAST_FORK = 0.0001
 """Seconds: no process is started in less."""
 
 _MEMORY_EVERY = 0.005
-"""Seconds between two looks at the memory: it takes time to fill."""
+"""Seconds between two checks of the memory, which takes time to fill."""
 
 _MOST_GROWTH = 64 * 2**20
-"""Bytes that a worker may grow by, and more where it was large at its start already."""
+"""Bytes that a worker may grow by; more if it was large from the start."""
 
 _SIGNALS = tuple(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
 
@@ -47,7 +47,7 @@ class ProcessState:
         self.accept_import()
 
     def accept_import(self) -> None:
-        """Take what an import has made of environment, sys.path and memory for the start.
+        """Take the environment, sys.path and memory after an import as the state to restore.
 
         Frameworks set variables and load libraries when they are imported, and only then.
         """
@@ -57,7 +57,7 @@ class ProcessState:
         self._memory = _memory()
 
     def restore(self, now: float, took: float) -> bool:
-        """Put right what can be; return whether the process is fit for another handler.
+        """Restore what can be restored; return whether the process is fit for another handler.
 
         `now` is a reading of the monotonic clock, `took` is what the handler took; in seconds.
         """
@@ -87,13 +87,13 @@ class ProcessState:
                         return False  # it was not set by Python, and can't be set again
                     _signal.signal(number, before)
         _signal.set_wakeup_fd(-1)
-        # Last: what was blocked and is delivered now finds its disposition as it was.
+        # Last, so that a blocked signal that is now delivered finds the restored disposition.
         _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
         return True
 
     def _has_life_pipe(self) -> bool:
-        """Return whether what ties this process to its parent is open. The other pipes show
-        by themselves that they are not, before a handler is started.
+        """Return whether the pipe that ties this process to its parent is open. If the other
+        pipes are closed, that shows before a handler starts.
         """
         try:
             return fcntl.fcntl(self._life, fcntl.F_GETFL) == self._life_flags
@@ -134,12 +134,12 @@ class ProcessState:
 
 
 def _ids() -> tuple[object, ...]:
-    """Return who this process is: for files and for signals."""
+    """Return the ids of this process that matter for files and signals."""
     return os.getpgrp(), os.geteuid(), os.getegid()
 
 
 def _has_children() -> bool:
-    """Return whether a handler has left a process of its own, ended or not."""
+    """Return whether a handler has left a child process, ended or not."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -152,7 +152,7 @@ def _limits() -> bytes:
 
 
 def _memory() -> int:
-    """Return how many bytes of memory this process has: 0 where the host does not say."""
+    """Return how many bytes of memory this process uses; 0 if unknown."""
     fields = _read("/proc/self/statm").split()
     return int(fields[1]) * 4096 if fields else 0
 

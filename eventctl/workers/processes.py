@@ -1,10 +1,9 @@
-"""What a worker's handlers have started: found wherever it has gone, and ended.
+"""Find all processes that a worker's handlers have started, and end them.
 
-Handlers start programs, and those start others. What stays in the worker's process group
-is reached by one signal. `timeout`, `setsid` and `bash -m` leave it: but workers, and the
-process that forks them, are subreapers, so that an orphan becomes their child. While a worker
-lives, all that it started is in the tree below it; after its death, in the trees of those
-children of ours that are no workers.
+Handlers start programs, and those start others. One signal reaches the worker's process group.
+`timeout`, `setsid` and `bash -m` leave the group, but workers and their parent are subreapers, so
+orphans become their children. While a worker lives, everything it started is in the tree below
+it; after its death, it is below those children of ours that are not workers.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ Pids = set[int]
 
 
 def children(pid: int | None = None) -> Pids:
-    """Return the children of a process, or of this one. None where the host does not say."""
+    """Return the children of a process, or of this one. None if the host does not tell."""
     base = f"/proc/{'self' if pid is None else pid}/task"
     found: Pids = set()
     with suppress(OSError):  # it has ended meanwhile, or there is no /proc here
@@ -39,9 +38,9 @@ def tree(roots: Iterable[int]) -> Pids:
 
 
 class Family:
-    """One worker, which leads a process group, and all that it has started.
+    """One worker, which leads a process group, and everything it has started.
 
-    `orphans` returns those children of this process that dead workers have left.
+    `orphans` returns the children of this process that dead workers have left.
     """
 
     def __init__(self, leader: int, orphans: Callable[[], Pids]) -> None:
@@ -49,28 +48,28 @@ class Family:
         self._orphans = orphans
         self._terminated: Pids = set()
         self.beyond_reach: dict[int, str] = {}
-        """What may not be killed, or does not die of it: its number and program."""
+        """Processes that cannot be killed or do not die: pid and program."""
 
     def terminate(self) -> None:
-        """Send SIGTERM to the living worker, and to all that it has started."""
+        """Send SIGTERM to the living worker and everything it has started."""
         self._signal_living(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Send SIGKILL to the worker, and to all that it has started."""
+        """Send SIGKILL to the worker and everything it has started."""
         self._signal_living(signal.SIGKILL)
 
     def _signal_living(self, number: int) -> None:
         found = tree([self._leader])
         outside = [pid for pid in found if _group(pid) != self._leader]
-        for pid in outside:  # the worker itself can be in another group, even in ours
+        for pid in outside:  # the worker itself may have joined another group, even ours
             self._send(pid, number)
-        # The group last: this process may be in it.
-        with suppress(ProcessLookupError, PermissionError):  # none may be left, or none ours
+        # The group comes last: this process may be in it.
+        with suppress(ProcessLookupError, PermissionError):  # it may be empty, or not ours
             os.killpg(self._leader, number)
         self._terminated |= found
 
     def left(self) -> Pids:
-        """Return what is left of it after the worker's death; forget what has ended."""
+        """Return what is left after the worker's death; forget what has ended."""
         orphans = self._orphans()
         for pid in orphans.copy():
             with suppress(ChildProcessError):
@@ -79,13 +78,15 @@ class Family:
         return tree(orphans) - set(self.beyond_reach)
 
     def end(self, left: Pids, *, by_force: bool) -> None:
-        """Send SIGTERM to those of what is left that had none; or to all SIGKILL, `by_force`."""
+        """Send SIGTERM to the remaining ones that have not had it; or, `by_force`, SIGKILL to
+        all.
+        """
         for pid in left if by_force else left - self._terminated:
             self._send(pid, signal.SIGKILL if by_force else signal.SIGTERM)
         self._terminated |= left
 
     def give_up(self, left: Pids) -> None:
-        """Wait no longer for what is left: it does not die."""
+        """Stop waiting for the rest: it does not die."""
         self.beyond_reach.update((pid, _program(pid)) for pid in left)
 
     def _send(self, pid: int, number: int) -> None:

@@ -1,8 +1,8 @@
 """The end of a worker, as Python ends a program: threads joined, atexit run, files written.
 
-The interpreter itself cannot be ended here: the frames and objects of the process that forked
-this one are in it, with files and connections that are not ours. So what is inherited is set
-aside after the fork, and at the end the same is done as Python does, for the rest.
+The interpreter itself cannot be finalized here: it contains frames and objects of the parent,
+with files and connections that are not ours. So everything inherited is set aside after the fork,
+and at the end, the rest is finalized as Python does.
 """
 
 from __future__ import annotations
@@ -13,36 +13,40 @@ import io
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class ProgramEnd:
-    """The end of this process: what Python does then, for what began after the fork."""
+    """The end of this process, as in Python, for everything since the fork."""
 
     def __init__(self) -> None:
         """Set aside what is inherited. Called after the fork, before any handler."""
         atexit._clear()
-        # Python registers it with atexit once a process, which has just been forgotten.
+        # Python registers this with atexit once per process, and the registration was just
+        # cleared.
         weakref.finalize._registry.clear()  # type: ignore[attr-defined]
         weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
         self._logging = _log_handlers()
-        # What is frozen is not among gc.get_objects(): it costs nothing to know what is new.
+        # Frozen objects are not in gc.get_objects(), so new ones are cheap to find.
         gc.freeze()
 
     def run(self) -> None:
-        """End the program, but for the process itself. Raises nothing."""
+        """End the program, except for the process itself. Raises nothing."""
         _quietly(self._join_threads)
         _quietly(atexit._run_exitfuncs)
         _quietly(self._end_logging)
         _quietly(_write_files)
 
     def _join_threads(self) -> None:
-        # It also ends the pools of concurrent.futures, once they have done all they were given.
+        # This also ends the pools of concurrent.futures, after all their work.
         if threading := sys.modules.get("threading"):
             threading._shutdown()
 
     def _end_logging(self) -> None:
-        # Where it was imported before the fork its own atexit function has been set aside.
+        # If it was imported before the fork, its atexit function was set aside.
         new = [each for each in _log_handlers() if each not in self._logging]
         if new:
             sys.modules["logging"].shutdown(new)
@@ -54,15 +58,15 @@ def _log_handlers() -> list[Any]:
 
 
 def _write_files() -> None:
-    """Write what open files hold in their buffers, the outer ones first: they fill the inner."""
-    # By the type: what only stands in for an object could do anything when it is asked.
+    """Flush open files, the outer ones first, since they write to the inner ones."""
+    # By type(): asking a proxy for its class could have side effects.
     found: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
     files = sorted(filter(_may_hold_data, found), key=_depth)
     for file in files:
         _quietly(file.flush)
     for file in files:
         if _depth(file) < _INNERMOST:
-            _quietly(file.close)  # as its __del__ does: some write an end then, as gzip does
+            _quietly(file.close)  # as __del__ does: some, such as gzip, write a trailer then
 
 
 _INNERMOST = 2
@@ -82,7 +86,7 @@ def _depth(file: Any) -> int:
 
 
 def _quietly(step: Callable[[], object]) -> None:
-    """Do one step of the end; a failure is printed, as Python does, and hinders no other."""
+    """Do one step of the end; a failure is printed, as Python does, and stops no other step."""
     try:
         step()
     except BaseException:  # noqa: BLE001 - SystemExit in an atexit function, too

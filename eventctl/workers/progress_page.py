@@ -1,8 +1,8 @@
-"""A page of memory that a worker shares with the process that forked it.
+"""A page of memory that a worker shares with its parent.
 
-The worker writes on it what it has started and what has ended; the parent looks when it
-pleases. No system call is made, and what was written is there when the worker dies in
-the next instruction: it tells exactly which deliveries were started, and which were not.
+The worker writes to it what it has started and what has ended; the parent reads it at any time.
+This needs no system call, and survives if the worker dies in the next instruction: the page shows
+exactly which deliveries were started.
 
     started   how many deliveries the worker has started
     ended     how many have ended, or were given back
@@ -18,15 +18,15 @@ import mmap
 from struct import Struct
 
 SIZE = 512
-"""How many ends the ring holds: more than are ever sent ahead."""
+"""The size of the ring: more than is ever sent ahead."""
 
 EMPTY = 0xFFFF_FFFF
 SAID = 0xFFFF_FFFE
-"""There is more to say than how long it took: it was said on the pipe, before."""
+"""The result is more than a duration: it was sent on the pipe before."""
 BACK = 0xFFFF_FFFD
 """It was not started, and is given back."""
 LONGEST = 0xFFFF_FFF0
-"""Any lower number is a success without output, and the milliseconds that it took."""
+"""Any lower number is a success without output, with its milliseconds."""
 
 _COUNT = Struct("=Q")
 _SINCE = Struct("=d")
@@ -34,7 +34,7 @@ _STARTED, _ENDED, _AT, _HALTED, _LEFT, _RING = 0, 8, 16, 24, 32, 40
 
 
 class ProgressPage:
-    """Made before the fork. The worker calls `start`, `end`, `leave` and `halted`, the parent
+    """Created before the fork. The worker calls `start`, `end`, `leave` and `halted`, the parent
     the rest.
     """
 
@@ -44,17 +44,17 @@ class ProgressPage:
         for slot in range(SIZE):
             self._ring[slot] = EMPTY
         self._ends = 0
-        """How many ends this process has written, or taken."""
+        """How many ends this process has written or read."""
         self._starts = 0
 
     def start(self, now: float) -> None:
-        """Note that the next delivery is started `now`, by the monotonic clock."""
+        """Note that the next delivery starts `now`, by the monotonic clock."""
         self._starts += 1
         _SINCE.pack_into(self._page, _AT, now)
         _COUNT.pack_into(self._page, _STARTED, self._starts)
 
     def end(self, how: int) -> None:
-        """Note how it ended: milliseconds, SAID, or BACK for one that was not started."""
+        """Note how it ended: milliseconds, SAID, or BACK if it was not started."""
         if how == BACK:
             self._starts += 1
         self._ring[self._ends % SIZE] = how
@@ -63,7 +63,7 @@ class ProgressPage:
 
     @property
     def halted(self) -> bool:
-        """Whether no more is to be started."""
+        """Whether no more may be started."""
         return self._page[_HALTED] != 0
 
     def halt(self) -> None:
@@ -71,7 +71,7 @@ class ProgressPage:
         self._page[_HALTED] = 1
 
     def leave(self) -> None:
-        """Note that this worker ends, and starts no more."""
+        """Note that this worker is ending, and starts no more."""
         _COUNT.pack_into(self._page, _LEFT, self._ends + 1)
 
     @property
@@ -80,12 +80,12 @@ class ProgressPage:
         return self._counted(_LEFT) == self._ends + 1
 
     def take(self) -> list[int]:
-        """Return how the next deliveries have ended, as far as that is known."""
+        """Return how the next deliveries have ended, as far as known."""
         taken: list[int] = []
         ring, first, count = self._ring, self._ends, self._counted(_ENDED)
         for number in range(first, min(count, first + SIZE)):
             how = ring[number % SIZE]
-            # Two processors may see the two writes of `end` in another order than they were made.
+            # Another processor may see the two writes of `end` in the opposite order.
             if how == EMPTY:
                 break
             ring[number % SIZE] = EMPTY
@@ -95,8 +95,8 @@ class ProgressPage:
 
     @property
     def running_since(self) -> float | None:
-        """When the delivery was started, by the monotonic clock, whose end is the next to
-        take; None where it was not started.
+        """When the delivery whose end is read next was started, by the monotonic clock; None if
+        it was not.
         """
         if self._counted(_STARTED) <= self._ends:
             return None

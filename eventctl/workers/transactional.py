@@ -1,8 +1,8 @@
 """Exactly once: a handler's own writes and its `done` in one transaction of the store.
 
-Run in the worker. The handler is given the connection, with a transaction open on it;
-when it returns, the delivery is finished on the same connection, only if it still
-carries its claim, and both are committed together, or neither.
+Runs in the worker. The handler gets the connection with an open transaction. When it returns, the
+delivery is finished on the same connection, if it still carries its claim, and both are committed
+together, or neither.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from eventctl.workers.handlers import End
 class Exact:
     """The worker's own connection to the store, for transactional handlers."""
 
-    def __init__(self, config: Config, on_import: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        on_import: Callable[[], None],
+        output_of: Callable[[Delivery], str],
+    ) -> None:
         self._config = config
         self._on_import = on_import
+        self._output_of = output_of
         self._database: Database | None = None
 
     def run(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
-        """Run a handler in a transaction; return how it ended, and whether the store
-        has it already.
-        """
+        """Run a handler in a transaction; return how it ended, and whether that is committed."""
         if self._database is None:
             self._database = database(self._config.store)
         opened = self._database
@@ -45,10 +49,10 @@ class Exact:
         except opened.driver.Error as error:
             opened.close()
             if not ended:
-                # The store was locked for too long: the handler has not been run.
+                # The store was locked for too long: the handler has not run.
                 return End(Outcome.NOT_STARTED), False
-            # Whether a commit came through is for the claim to say: it is finished once.
-            return End(Outcome.FAILED, f"its transaction failed: {handlers.describe(error)}"), False
+            # Whether the commit succeeded shows in the claim: it is finished once.
+            return End(Outcome.FAILED, f"its transaction failed: {handlers.words(error)}"), False
         return ended[0], True
 
     def _work(
@@ -61,7 +65,7 @@ class Exact:
         if end.outcome != Outcome.SUCCEEDED:
             raise _RolledBack
         try:
-            # It is there as long as the transaction is that we have begun.
+            # The savepoint exists as long as the transaction that we began.
             tx.execute("RELEASE SAVEPOINT eventctl")
         except self._driver.Error:
             ended[0] = End(
@@ -73,11 +77,12 @@ class Exact:
         if delivery.id == REHEARSED:
             raise _RolledBack
         took = int((time.monotonic() - begin) * 1000)
-        result = Result(delivery, Outcome.SUCCEEDED, took)
+        said = self._output_of(delivery) if handler.log else ""
+        result = Result(delivery, Outcome.SUCCEEDED, took, output=said)
         if finish_in(tx, [(result, Verdict(State.DONE))], os.uname().nodename):
             ended[0] = End(Outcome.LOST, "its claim was taken over while it ran")
             raise _RolledBack
 
 
 class _RolledBack(Exception):
-    """Nothing of it may be committed."""
+    """The transaction must be rolled back."""

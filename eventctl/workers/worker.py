@@ -1,14 +1,16 @@
 """The worker process: it runs handlers, one delivery after another.
 
-It is forked by `pool`, before a store is opened, and lives in a process group of its
-own. It reads deliveries from a pipe, writes on the progress page what has started and ended
-(see `progress_page`), and answers on another pipe where there is more to say than that:
+It is forked by `pool`, before a store is opened, and lives in a process group of its own. It
+reads deliveries from a pipe, writes to the progress page what has started and ended (see
+`progress_page`), and sends longer results on another pipe:
 
     ID [outcome, took, error, traceback, output, delay, written]
 
-An answer without an ID only wakes the parent, so that it looks at the page. When the
+An answer without an ID only wakes the parent, so that it reads the page. When the
 process that forked it dies, the kernel kills the whole group.
 """
+
+from __future__ import annotations
 
 import fcntl
 import marshal
@@ -19,10 +21,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
 
 from eventctl.config.model import Config, Handler
-from eventctl.models import Delivery, Outcome
+from eventctl.format.redact import Redaction
+from eventctl.models import Delivery, NamedTuple, Outcome
 from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.kernel import KillTimer
@@ -33,24 +35,27 @@ from eventctl.workers.program_end import ProgramEnd
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.workers.transactional import Exact
 
-_F_SETSIG = 10  # Linux; the fcntl module does not name it everywhere
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+_F_SETSIG = 10  # Linux; not in every fcntl module
 
 _WAKE = 0.005
-"""Seconds after which the parent is woken at the next end: it commits in groups of 20 ms."""
+"""Seconds after which the next end wakes the parent, which commits in groups of 20 ms."""
 
 LATER = 1.0
-"""Seconds after the parent at which a worker ends by itself what is past its timeout."""
+"""Seconds by which the worker enforces a timeout later than its parent."""
 
 _LENGTH = 4
-"""Bytes in front of each request that say how long it is."""
+"""The size of the length in front of each request."""
 
 
 class Ends(NamedTuple):
-    """A worker's ends of what connects it with the process that forked it (all fds).
+    """A worker's ends of its connections with its parent (all fds).
 
-    `life` is a pipe on which nothing is ever written: its end is the parent's.
-    `output` is a file in memory that takes the place of stdout and stderr. `page` is no
-    fd, but shared memory.
+    `life` is a pipe on which nothing is written: it closes when the parent dies. `output` is a file
+    in memory that replaces stdout and stderr. `page` is not an fd, but shared memory.
     """
 
     requests: int
@@ -61,7 +66,7 @@ class Ends(NamedTuple):
 
 
 def request(delivery: Delivery) -> bytes:
-    """Return what asks a worker to run a delivery. It has the same Python as its parent."""
+    """Return the request to run a delivery. Worker and parent have the same Python."""
     body = marshal.dumps(tuple(delivery))
     return len(body).to_bytes(_LENGTH, "little") + body
 
@@ -71,16 +76,16 @@ def main(
 ) -> NoReturn:
     """Serve until the request pipe ends. Called in the forked child; never returns.
 
-    `lock` is the claimer's file: this process and its children hold its lock as long
-    as one of them lives. `started` adds to the journal in it. `chatty` sends the
-    output of handlers that succeed, too.
+    `lock` is the claimer's file: this process and its children hold its lock while one of them
+    lives. `started` appends to the journal in it. `chatty` also sends the output of handlers that
+    succeed.
     """
     status = 1
     try:
         status = _live(config, ends, lock, started, chatty)
     finally:
-        # Nothing of the parent's may run here, whatever was refused: its buffers, its
-        # atexit, its finally, its code after the fork.
+        # None of the parent's code may run here, whatever fails: buffers, atexit, finally, code
+        # after the fork.
         os._exit(status)
 
 
@@ -98,7 +103,7 @@ def _live(
     except BrokenPipeError:
         status = 0  # nobody is left to answer
     except OSError as error:
-        os.write(ends.output, f"{error}\n".encode())  # the parent shows its tail
+        os.write(ends.output, f"{error}\n".encode())  # its tail is shown by the parent
     except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
         sys.excepthook(*sys.exc_info())
     if os.getpid() == pid:
@@ -109,9 +114,9 @@ def _live(
 
 
 def _leave(ends: Ends) -> None:
-    """Have the parent take back what was sent: what follows may take as long as the grace."""
+    """Have the parent take back what was sent: the end may take the whole grace period."""
     ends.page.leave()
-    with suppress(OSError):  # a handler has closed it: the parent looks now and then
+    with suppress(OSError):  # a handler has closed it: the parent checks now and then
         os.write(ends.answers, b"\n")
 
 
@@ -119,7 +124,7 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
-        # What we handle, and what the process that started us ignored.
+        # Our own handlers, and what our caller ignored.
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
@@ -133,15 +138,15 @@ def _settle_in(config: Config, ends: Ends, lock: int) -> None:
 
 
 def _die_with_parent(life: int) -> None:
-    # When its other end closes, the kernel sends the signal to the whole group: it
-    # works for a handler that is stuck in C code, and for its children.
+    # When its other end closes, the kernel signals the whole group, even if a handler is stuck in
+    # C code.
     fcntl.fcntl(life, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(life, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _close_all_but(kept: set[int]) -> None:
-    # Above all the other workers' pipes: they would not end while we hold them.
+    # Above all the other workers' pipes, which would stay open while we hold them.
     first = 3
     for fd in sorted(kept - {0, 1, 2}):
         os.closerange(first, fd)
@@ -150,7 +155,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _prefer_for_oom_killer() -> None:
-    # Where memory runs out, the handler is to die, and not the sweep that reports it.
+    # If memory runs out, the handler must die, not the sweep that reports it.
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("500")
@@ -159,11 +164,11 @@ def _prefer_for_oom_killer() -> None:
 
 
 def _ends_within(pid: int, seconds: float) -> bool:
-    """Return whether a child ends in time, or nobody can say."""
+    """Return whether a child ends in time, or that is unknown."""
     try:
         fd = os.pidfd_open(pid)
     except OSError:
-        return True  # this host has none: the parent is the only one that watches
+        return True  # no pidfd on this host: only the parent enforces the timeout
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -173,7 +178,7 @@ def _ends_within(pid: int, seconds: float) -> bool:
 
 
 class _Worker:
-    """The child's side: it reads requests, runs handlers, and answers."""
+    """The child's side: reads requests, runs handlers, and answers."""
 
     def __init__(
         self,
@@ -191,14 +196,15 @@ class _Worker:
         self._chatty = chatty
         self._state = state
         self._source = config.store.source
+        self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
-        self._exact = Exact(config, state.accept_import)
+        self._exact = Exact(config, state.accept_import, self._tail)
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
     def serve(self) -> None:
-        """Run what is asked for, one after another, until the pipe ends."""
+        """Run the requests, one after another, until the pipe ends."""
         for delivery in self._requests():
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if now > delivery.start_by or self._page.halted:
@@ -229,13 +235,13 @@ class _Worker:
             data = data[os.write(self._ends.answers, data) :]
 
     def _run(self, delivery: Delivery, boottime: float) -> bool:
-        """Run one handler; return whether this process is fit to run another."""
+        """Run one handler; return whether this process can run another."""
         self._stage.set()
         self._started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
-        # After the parent, and after `_await_command`: they are gentler. It comes to this only
-        # where the parent is stopped.
+        # Later than the parent and `_await_command`, which are gentler: only used if the parent
+        # is stopped.
         self._timer.start(boottime, handler.timeout + self._config.sweep.grace + 2 * LATER)
         self._page.start(begin)
         if handler.transactional:
@@ -245,15 +251,15 @@ class _Worker:
         now = time.monotonic()
         took = int((now - begin) * 1000)
         if os.getpid() != self._pid:
-            os._exit(0)  # the handler has forked, and this is its child: it has no say here
+            os._exit(0)  # the handler has forked, and this is the child: it must not answer
         self._stage.flush()
         self._answer(delivery, end, took, written)
         if now - self._woken_at > _WAKE:
             self._woken_at = now
             self._say(b"\n")
-        # Past its timeout, it has outlived SIGTERM, and SIGKILL is on its way. And what
-        # made a handler fail may have left the process unfit for others. Whatever happens
-        # while the state is restored is no delivery's fault: this one is reported.
+        # Past its timeout, it has survived SIGTERM, and SIGKILL will follow. A failed handler may
+        # also leave the process unfit for others. What happens while the state is restored is not
+        # the delivery's fault: report this result first.
         return (
             took < handler.timeout * 1000
             and end.outcome != Outcome.FAILED
@@ -270,8 +276,8 @@ class _Worker:
         )
 
     def _await_command(self, pid: int, timeout: float) -> int:
-        """Wait for a command, and return its status as waitpid does. Where the parent is
-        stopped, end it after its timeout, and this process with it.
+        """Wait for a command, and return its status as waitpid does. If the parent is stopped,
+        kill it after its timeout, and this process too.
         """
         if not _ends_within(pid, timeout + LATER):
             family = Family(self._pid, set)
@@ -281,12 +287,19 @@ class _Worker:
             family.kill()
         return os.waitpid(pid, 0)[1]
 
+    def _tail(self, delivery: Delivery) -> str:
+        self._stage.flush()
+        hidden = self._redaction.hide(delivery.name, delivery.args)
+        return output.tail(self._ends.output, hidden)
+
     def _answer(self, delivery: Delivery, end: End, took: int, written: bool) -> None:
         succeeded = end.outcome == Outcome.SUCCEEDED
-        tail = output.tail(self._ends.output) if self._chatty or not succeeded else ""
+        log = self._chatty or self._config.handlers[delivery.handler].log
+        tail = self._tail(delivery) if log or not succeeded else ""
         if succeeded and not written and not tail:
             self._page.end(min(took, progress_page.LONGEST))
             return
+        end = end.shown(self._redaction.hide(delivery.name, delivery.args))
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
         self._say(answers.write(delivery.id, said))
         self._page.end(progress_page.SAID)

@@ -1,4 +1,4 @@
-"""One worker process, seen from the process that forked it: pipes, time-outs, kills."""
+"""One worker process as seen by its parent: pipes, time-outs, kills."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from eventctl.config.model import Config
+from eventctl.format.redact import Hidden, Redaction
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import answers, output, pipes, progress_page, worker
@@ -18,31 +18,31 @@ from eventctl.workers.handlers import signal_name
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
 
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.workers.output import Follower, OnLine
 
 _GLANCE = 0.05
-"""Seconds between two looks at a handler's output: what it can write in it is bounded."""
+"""Seconds between two checks of a handler's output, which bounds what it can write."""
 
 _FIRST_GLANCE = 0.01
-"""The same for one that has just been started: it may follow on quick ones, whose ends
-nobody has looked at yet.
+"""The same for a handler that has just started: quick ones before it may have ended unnoticed.
 """
 
 _UNDYING = 5.0
-"""Seconds after SIGKILL for which a process is waited for: it can hang in the kernel."""
+"""Seconds to wait for a process after SIGKILL: it can hang in the kernel."""
 
 _AHEAD = 50
-"""Milliseconds of work that a worker is sent ahead, going by what the last one took."""
+"""Milliseconds of work that a worker is sent ahead, estimated from the last delivery."""
 
 _MOST_AHEAD = 256
 
 _LONGEST_LINE = 2**20
-"""Bytes that an answer has at the most: what is longer comes from no worker of ours."""
+"""The most bytes of an answer: a longer one is not from our code."""
 
 
 class WorkerHandle:
-    """One worker process, and what was sent to it: the first of it is what it runs."""
+    """One worker process, and the deliveries sent to it, of which it runs the first."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class WorkerHandle:
         self._ahead: dict[str, int] = {}
         self._partial = b""
         self._unsent = b""
-        # Both set it: neither may go on before it is so.
+        # Both processes set it, so that neither goes on without it.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
         for fd in (requests, to_answer, life):
@@ -94,20 +94,20 @@ class WorkerHandle:
 
     @property
     def running(self) -> Delivery | None:
-        """What it has started, and not ended as far as we have looked."""
+        """The delivery that it runs, as far as the page was read."""
         if self.sent and self._page.running_since is not None:
             return self.sent[0]
         return None
 
     def fill(self, queue: deque[Delivery], most: int) -> None:
-        """Send it up to `most` of a queue, as many as it should have ahead."""
+        """Send it up to `most` of a queue, limited by the work that it has ahead."""
         if self.verdict or self._requests < 0:
             return  # its end is near
         if self._follower:
-            most = min(most, 1 - len(self.sent))  # the next one would write over what is not read
+            most = min(most, 1 - len(self.sent))  # the next one would overwrite an unread end
         while most > 0 and queue and len(self.sent) < self._most_sent(queue[0]):
             request = worker.request(queue[0])
-            # What is sent ahead must fit into the pipe: nobody reads it, and we can't wait.
+            # What is sent ahead must fit into the pipe, since a busy worker does not read it.
             if self.sent and self._bytes + len(request) > self._room:
                 return
             self.sent.append(queue.popleft())
@@ -117,35 +117,35 @@ class WorkerHandle:
             most -= 1
 
     def _most_sent(self, delivery: Delivery) -> int:
-        """Return how many it may have been sent with this one: what waits behind a slow one
-        could be run elsewhere.
+        """Return how many may be sent including this one: what waits behind a slow one could run
+        elsewhere.
         """
         ahead = self._ahead.get(delivery.handler, 1)
         return min(ahead, self._ahead.get(self.sent[-1].handler, 1)) if self.sent else ahead
 
     def flush(self) -> None:
-        """Write all that was sent, together."""
+        """Write everything that was sent at once."""
         data, self._unsent = memoryview(self._unsent), b""
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
         except BrokenPipeError:
-            return  # it is dead: its answers will end, and what was sent comes back
+            return  # it is dead: its answers will end, and the deliveries come back
 
     def dismiss(self) -> None:
-        """Have it end once it has run what it was sent."""
+        """Have it end after the deliveries it was sent."""
         if self._requests >= 0:
             os.close(self._requests)
             self._requests = -1
 
     def halt(self) -> None:
-        """Have it give back what it was sent and has not started, and then end."""
+        """Have it give back what it has not started, and then end."""
         self._page.halt()
         self.dismiss()
 
     @property
     def next_alarm(self) -> float:
-        """When this worker wants to be looked at, by the monotonic clock."""
+        """When this worker must be checked, by the monotonic clock."""
         if self._kill_at is not None and not self._is_killed:
             return self._kill_at
         if self.is_unwatched:
@@ -163,23 +163,25 @@ class WorkerHandle:
 
     @property
     def _timed_out(self) -> tuple[Outcome, str]:
-        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {self._timeout:g} s"
+        from eventctl.format.time import duration  # lazy: few deliveries time out
+
+        return Outcome.TIMED_OUT, f"it ran longer than its timeout of {duration(self._timeout)}"
 
     def is_dead(self) -> bool:
-        """Whether it is. Its pipe need not end with it: a child of a handler's may hold it."""
+        """Whether it is dead. Its pipe may stay open: a handler's child may hold it."""
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     @property
     def is_unwatched(self) -> bool:
-        """Whether nothing wakes us when it dies: the host has no pidfd for it."""
+        """Whether its death wakes nobody, because the host has no pidfds."""
         return self.death < 0
 
     def await_death(self) -> None:
-        """Wait until it has ended, and leave it to `reap`."""
+        """Wait until it has ended; `reap` collects it."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
 
     def listen(self) -> bool:
-        """Read what it says; return whether there may be more to read."""
+        """Read its answers; return whether there may be more."""
         try:
             data = os.read(self.answers, 262144)
         except BlockingIOError:
@@ -198,10 +200,10 @@ class WorkerHandle:
         return bool(data)
 
     def collect(self, results: list[Result]) -> None:
-        """Take from the progress page what has ended."""
+        """Read from the progress page what has ended."""
         for how in self._page.take():
             if not self.sent:
-                self.kill()  # a handler has got at the page
+                self.kill()  # a handler has overwritten the page
                 return
             self.has_answered = True
             delivery = self.sent.popleft()
@@ -221,11 +223,11 @@ class WorkerHandle:
 
     def _understood(self, delivery: Delivery) -> Result:
         while delivery.id not in self._said and self.listen():
-            continue  # it was written before the page was: it is there to be read
+            continue  # it was written before the page, so it can be read
         try:
             result = Result(delivery, *answers.read(self._said.pop(delivery.id, b"")))
         except ValueError:
-            # The handler has got at the pipe. What else it says is worth nothing.
+            # The handler has written to the pipe: other answers cannot be trusted.
             self.halt()
             return Result(delivery, Outcome.LOST, error="its worker process gave garbled answers")
         if self.verdict and result.outcome != Outcome.SUCCEEDED:
@@ -234,7 +236,7 @@ class WorkerHandle:
         return result
 
     def alarm(self) -> None:
-        """Do what is due: end a handler past its timeout, and bound its output's memory."""
+        """Kill a handler past its timeout, and bound the memory of its output."""
         since = self._page.running_since if self.sent else None
         if since is not None:
             if self._follower:
@@ -250,13 +252,13 @@ class WorkerHandle:
             self.family.terminate()
 
     def kill(self) -> None:
-        """Kill it at once, with all that its handlers have started."""
+        """Kill it at once, with everything its handlers have started."""
         self._kill_at = time.monotonic()
         self._is_killed = True
         self.family.kill()
 
     def take_back(self) -> list[Delivery]:
-        """Return what it was sent and has not started, now that it starts no more."""
+        """Return what it was sent and will not start."""
         first = self.running is not None
         unstarted = list(self.sent)[first:]
         for _ in unstarted:
@@ -266,14 +268,14 @@ class WorkerHandle:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it starts no more: it ends as programs do, for which it has the grace."""
+        """Whether it is ending, within the grace period, and starts no more."""
         return self._page.is_left
 
     def is_wound_up(self) -> bool:
-        """Return whether it has ended, and nothing is left of what its handlers started.
+        """Return whether it and everything its handlers started have ended.
 
-        It is killed when the grace is over. What is left then gets SIGTERM, and SIGKILL after
-        the grace, which began at its timeout if it had one. To be asked again until it is so.
+        It is killed after the grace period. What is left then gets SIGTERM, and SIGKILL after the
+        grace period, counted from its timeout if it had one. Call this until it returns True.
         """
         if not self.is_dead():
             now = time.monotonic()
@@ -294,27 +296,27 @@ class WorkerHandle:
         return False
 
     def reap(self) -> int:
-        """Kill what is left of its group, and return its exit code (negative: a signal)."""
-        # Before waitpid: as long as it is a zombie, nobody else can have its number.
+        """Kill the rest of its group, and return its exit code (negative: a signal)."""
+        # Before waitpid: while it is a zombie, its pid cannot be reused.
         self.family.kill()
         _, status = os.waitpid(self.pid, 0)
         self._close_fds()
         return os.waitstatus_to_exitcode(status)
 
     def last_result(self, code: int) -> Result:
-        """Return how the delivery ended that it was running when it died."""
+        """Return how the delivery ended that was running when it died."""
         since = self._page.running_since
         assert since is not None
         passed = time.monotonic() - since
         if code == -signal.SIGKILL and not self.verdict and passed > self._timeout:
-            self.verdict = self._timed_out  # it has ended itself, while we were stopped
+            self.verdict = self._timed_out  # it killed itself while we were stopped
         outcome, error = self.verdict or (
             Outcome.LOST,
             f"its worker process {how(code)} before the handler returned",
         )
         if beyond := self.family.beyond_reach:
             names = ", ".join(f"{program} ({pid})" for pid, program in sorted(beyond.items()))
-            error += f"; what it started may not be killed and runs on: {names}"
+            error += f"; what it started could not be killed and still runs: {names}"
         return Result(
             self.sent.popleft(), outcome, int(passed * 1000), error, output=self._last_output
         )
@@ -327,23 +329,24 @@ class WorkerHandle:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
-        if self.running is not None and self._follower:
-            self._follower.end(self.running)
-        self._last_output = output.tail(self._output)
+        hidden = Hidden("")
+        if (running := self.running) is not None:
+            hidden = Redaction(self._config.redact).hide(running.name, running.args)
+            if self._follower:
+                self._follower.end(running)
+        self._last_output = output.tail(self._output, hidden)
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
 
 
 def _follower(fd: int, on_line: OnLine) -> Follower:
-    # lazy: few ask for it, and every emit would load it
-    from eventctl.workers.output import (
-        Follower,
-    )
+    # lazy: rarely needed, and every emit would load it
+    from eventctl.workers.output import Follower
 
     return Follower(fd, on_line)
 
 
 def how(code: int) -> str:
-    """Return how a process ended, by its exit code, which is negative for a signal."""
+    """Describe how a process ended, by its exit code (negative: a signal)."""
     return f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"

@@ -255,7 +255,7 @@ def test_config_names_the_events_toml(project: Project) -> None:
         """,
         cwd="elsewhere",
     )
-    assert found[0].startswith("no events.toml, looked for at ./events.toml")
+    assert found[0].startswith("no events.toml at ./events.toml")
     assert found[1] == [1, 2, 3]
     assert len(notes(project)) == 1
 
@@ -271,12 +271,16 @@ def test_config_names_the_events_toml(project: Project) -> None:
         ("eventctl.emit('purchased', key='')", "UsageError", "1 to 191 characters"),
         ("eventctl.emit('purchased', delay='soon')", "UsageError", "delay: "),
         ("eventctl.emit('purchased', delay=-1)", "UsageError", "delay: "),
-        ("eventctl.emit('purchased', delay=1, run=True)", "UsageError", "run cannot go with it"),
+        (
+            "eventctl.emit('purchased', delay=1, run=True)",
+            "UsageError",
+            "run cannot be used with it",
+        ),
         ("eventctl.emit('purchased', config='/nowhere')", "ConfigError", "/nowhere"),
         ("eventctl.emit(7)", "UsageError", "strings"),
         ("eventctl.emit('purchased', key=7)", "UsageError", "key"),
         ("eventctl.emit('purchased', delay=[])", "UsageError", "delay: "),
-        ("eventctl.current()", "RuntimeError", "only inside of a handler"),
+        ("eventctl.current()", "RuntimeError", "only inside a handler"),
     ],
 )
 @sqlite_only

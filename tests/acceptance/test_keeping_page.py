@@ -68,7 +68,7 @@ def test_a_backup_of_mysql(project: Project) -> None:
 def test_an_archived_event_is_emitted_anew(project: Project) -> None:
     past.write(project)
     past.record(project, 2)
-    project.run("prune", "--older-than", "90d", "--archive", ".")
+    project.run("prune", "--older-than", "90d", "--archive", ".", "--yes")
     (line,) = [e for e in past.archived(project.folder) if e["id"] == 2]
     # As the page has it with jq, which is not on every machine.
     fields = {"name": line["eventName"], "args": line["args"], "key": line["key"]}

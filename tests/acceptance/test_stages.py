@@ -139,7 +139,7 @@ def test_stage_4_crontab_and_idempotency(project: Project) -> None:
     assert delivery(project, "giveCoupon").state == "done"
     assert len(notes(project, "giveCoupon")) == 2
     assert len(list(project.folder.glob("coupon-*"))) == 1
-    # Three attempts are all that it has; then a person is told, once.
+    # Three attempts are all that it has; then a person is notified, once.
     sent = cron_runs_sweep(project)
     assert sent.returncode == 1
     assert "lottery: 1 delivery of purchased ran out of retries" in sent.stdout

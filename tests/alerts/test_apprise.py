@@ -97,7 +97,7 @@ def test_apprise_is_not_waited_for_and_nothing_of_it_is_left() -> None:
     receiver = Receiver("drip")
     try:
         notified = alert("apprise", json_url(receiver))
-        assert refusal(apprise.send, notified, seconds=1.5).endswith("it was not done after 1.5 s")
+        assert refusal(apprise.send, notified, seconds=1.5).endswith("it was not done after 1.5s")
     finally:
         receiver.close()
     assert not any("eventctl.alerts.channels.apprise" in line for line in _children())

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -83,13 +84,15 @@ def table(line: str, on: str = '["exhausted", "resolved"]') -> str:
 def test_a_webhook_is_reported_until_it_accepts_and_then_of_the_end(
     project: Project, receiver: Receiver
 ) -> None:
-    env = {"HOOK": receiver.url(f"/{TOKEN}"), "KEY": TOKEN}
+    secret = b64encode(TOKEN.encode()).decode()
+    env = {"HOOK": receiver.url(f"/{TOKEN}"), "KEY": f"whsec_{secret}"}
     project.write(TOML + table('webhook = "${HOOK}"\nsecret = "${KEY}"'), HANDLERS)
     project.run("emit", "-q", "purchased", "A", env=env)
     said = project.run("sweep", check=1, env=env)
     failure = f"goes out with the next sweep: 127.0.0.1:{receiver.port}: it answered 500"
     assert failure in said.stderr
     assert TOKEN not in said.stderr + said.stdout
+    assert secret not in said.stderr + said.stdout
     project.run("sweep", check=1, env=env)
     assert project.run("sweep", env=env).stderr == ""
     (project.folder / "mended").touch()

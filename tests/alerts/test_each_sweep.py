@@ -55,7 +55,7 @@ def test_what_is_open_is_sent_by_each_sweep_in_one_call(
     fail(project, "A", "B")
     project.run("sweep", check=1)
     project.run("ack", project.value("SELECT `key` FROM eventctl_incident WHERE id = 1"))
-    # It is no news, and nobody is asked to act a second time.
+    # It is not news: nobody is asked to act a second time.
     assert project.run("sweep").stderr == ""
     first, again = sent(receiver)
     assert [each["labels"] for each in first] == [each["labels"] for each in again]

@@ -274,7 +274,7 @@ def test_what_was_late_and_given_up_ends_too(project: Project, post: Post) -> No
     sweep(project, 1)
     look.make_due(project)
     sweep(project, 1)
-    topic = "eventctl: purchased is late: not processed within 600 s"
+    topic = "eventctl: purchased is late: not processed within 10m"
     assert sorted(post.subjects()) == [f"Ended: {topic}", TOPIC, topic]
     (end,) = [mail for mail in post.mails() if str(mail["Subject"]).startswith("Ended")]
     assert "1 event had been late, given up" in body(end)
@@ -291,7 +291,7 @@ def test_what_is_late_is_reported_and_its_end_too(project: Project, post: Post) 
     sweep(project)
     project.execute("UPDATE eventctl_notice SET due_at = 1")
     sweep(project, 1)
-    topic = "eventctl: purchased is late: not processed within 600 s"
+    topic = "eventctl: purchased is late: not processed within 10m"
     assert post.subjects() == [topic]
     mend(project)
     look.make_due(project)

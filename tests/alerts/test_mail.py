@@ -26,6 +26,7 @@ from eventctl.alerts.channels import mail
 from eventctl.alerts.incident import Digest
 from eventctl.config.model import Alert, Config, Report, Store, SweepConfig
 from eventctl.errors import ChannelError
+from tests.alerts.test_http import dead, resolve
 from tests.support import needs
 from tests.support.certificate import Certificate
 from tests.support.fire import wait_until_dead
@@ -44,6 +45,7 @@ class Server:
         self.refuse = refuse
         self.envelopes: list[Envelope] = []
         self.private: list[bool] = []
+        self.greeted: list[str] = []
         self.logins: list[bytes] = []
         self.port = needs.free_port()
         if options.pop("auth", False):
@@ -59,6 +61,8 @@ class Server:
     async def handle_MAIL(  # noqa: N802 - the name is aiosmtpd's
         self, server: Any, session: Session, envelope: Envelope, sender: str, options: list[str]
     ) -> str:
+        assert session.host_name
+        self.greeted.append(session.host_name)
         if "MAIL" in self.refuse:
             return self.refuse["MAIL"]
         envelope.mail_from = sender
@@ -342,12 +346,54 @@ def test_a_certificate_for_another_name_is_refused(serve: Serve, stranger: Certi
     assert "its certificate is not valid: IP address mismatch" in line
 
 
-def test_a_server_on_this_host_needs_no_valid_certificate(
-    serve: Serve, certificate: Certificate
+def test_without_a_password_starttls_takes_any_certificate_as_mail_servers_do(
+    serve: Serve, certificate: Certificate, stranger: Certificate
 ) -> None:
-    server = serve(tls_context=certificate.context)
+    server = serve(tls_context=stranger.context)
     send(report(server.port), digest(notice()))
-    assert server.private == [False]
+    assert server.private == [True]
+    required = report(server.port, smtp=f"smtp://127.0.0.1:{server.port}?verify=required")
+    for sent in (required, report(server.port, ca_file=certificate.file)):
+        assert "its certificate is not valid: self" in refusal(sent)
+    plain = serve()
+    send(report(plain.port), digest(notice()))
+    assert plain.private == [False]
+    required = report(plain.port, smtp=f"smtp://127.0.0.1:{plain.port}?verify=required")
+    assert "it offers no STARTTLS" in refusal(required)
+    assert (len(server.envelopes), len(plain.envelopes)) == (1, 1)
+
+
+def test_a_dead_address_leaves_the_next_one_its_time(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve()
+    resolve(monkeypatch, "two.example", "127.0.0.2", "127.0.0.3", "127.0.0.1")
+    sent = report(server.port, smtp=f"smtp://two.example:{server.port}")
+    # One that takes no connection, and one that takes it and greets nobody.
+    with dead("127.0.0.2", server.port), socket.create_server(("127.0.0.3", server.port)):
+        send(sent, digest(notice()), total=6, step=3)
+    assert len(server.envelopes) == 1
+
+
+def test_the_server_is_greeted_with_a_name_that_has_a_dot(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, uname = serve(), os.uname()
+
+    def on(node: str, **more: Any) -> None:
+        monkeypatch.setattr(os, "uname", lambda: os.uname_result((uname[0], node, *uname[2:])))
+        send(report(server.port, **more), digest(notice()))
+
+    on("web1.example.org")
+    on("web1")
+    on("web1", mail_from="root")
+    on("web1.example.org", helo="shop.example.net")
+    assert server.greeted == [
+        "web1.example.org",
+        "example.com",
+        "[127.0.0.1]",
+        "shop.example.net",
+    ]
 
 
 def test_a_ca_file_asks_for_tls_on_this_host_too(serve: Serve, certificate: Certificate) -> None:
@@ -395,7 +441,7 @@ def test_no_server_is_an_error() -> None:
 def test_a_server_that_says_nothing_is_not_waited_for(scripted: Any) -> None:
     port = scripted(lambda connection: connection.recv(1))
     started = time.monotonic()
-    assert "no answer within 0.2 s" in refusal(report(port), step=0.2)
+    assert "no answer within 200ms" in refusal(report(port), step=0.2)
     assert time.monotonic() - started < 3
 
 
@@ -405,7 +451,7 @@ def test_a_server_that_stops_answering_is_not_waited_for(scripted: Any) -> None:
         while connection.recv(1000):
             pass
 
-    assert "no answer within 0.2 s" in refusal(report(scripted(act)), step=0.2)
+    assert "no answer within 200ms" in refusal(report(scripted(act)), step=0.2)
 
 
 def test_a_server_that_trickles_is_bounded_as_a_whole(scripted: Any) -> None:
@@ -419,7 +465,7 @@ def test_a_server_that_trickles_is_bounded_as_a_whole(scripted: Any) -> None:
     port = scripted(act)
     started = time.monotonic()
     try:
-        assert "not done after 0.5 s" in refusal(report(port), total=0.5)
+        assert "not done after 500ms" in refusal(report(port), total=0.5)
         assert time.monotonic() - started < 3
         wait_until(
             lambda: "smtp" not in [thread.name for thread in threading.enumerate()],
@@ -526,7 +572,7 @@ def test_sendmail_that_hangs_is_killed_with_its_children(program: Any, tmp_path:
     hung = program(
         "child = os.fork()\nif child: (folder / 'child').write_text(str(child))\ntime.sleep(600)"
     )
-    with pytest.raises(ChannelError, match="not done after 3 s"):
+    with pytest.raises(ChannelError, match="not done after 3s"):
         send(hung, digest(notice()), total=3)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))
     wait_until_dead([child])
@@ -552,10 +598,10 @@ def test_no_sendmail_is_an_error() -> None:
 
 def config(sent: Report, folder: Path) -> Config:
     return Config(
-        path=folder / "events.toml",
+        path=str(folder / "events.toml"),
         pythonpath=(),
-        store=Store(sqlite=folder / "events.db", mysql=None, state=folder),
-        sweep=SweepConfig(lock=folder / "lock"),
+        store=Store(sqlite=str(folder / "events.db"), mysql=None, state=str(folder)),
+        sweep=SweepConfig(lock=str(folder / "lock")),
         report=sent,
         events={},
         handlers={},

@@ -177,7 +177,7 @@ def test_emit_says_once_an_hour_that_nobody_sweeps(project: Project, post: Post)
     project.execute("UPDATE eventctl_sweep SET ended_at = ended_at - 20000")
     done = project.run("emit", "--defer", "purchased")
     assert done.stdout.strip().isdigit()
-    assert done.stderr.startswith("eventctl: no sweep has ended for 10 minutes")
+    assert done.stderr.startswith("eventctl: no sweep has ended for 10m")
     assert done.stderr.count("\n") == 1
     assert project.run("emit", "--defer", "purchased").stderr == ""
     assert project.run("emit", "-q", "purchased").stderr == ""
@@ -191,7 +191,7 @@ def test_emit_says_so_where_no_sweep_has_ever_been(project: Project, post: Post)
     project.run("emit", "-q", "--defer", "purchased")
     project.execute("UPDATE eventctl_delivery SET due_at = due_at - 700000")
     done = project.run("emit", "--defer", "purchased")
-    assert "no sweep has ever ended, and something has been due for 11 minutes" in done.stderr
+    assert "no sweep has ever ended, and something has been due for 11m" in done.stderr
 
 
 @sqlite_only

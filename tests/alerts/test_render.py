@@ -21,7 +21,16 @@ from eventctl.alerts.incident import group
 from eventctl.alerts.render import excerpts, html, plain, wording
 from eventctl.format.text import printable, shorten
 from eventctl.models import Notice
-from tests.support.incidents import NOON, PRINT, PROGRAM, TRACEBACK, digest, notice
+from tests.support.incidents import (
+    HOUR,
+    NOON,
+    PRINT,
+    PROGRAM,
+    TRACEBACK,
+    digest,
+    notice,
+    one,
+)
 
 
 def commands(text: str) -> list[list[str]]:
@@ -325,6 +334,17 @@ def test_the_page_shows_markup_as_text() -> None:
     assert not page.tags & {"script", "img"}
     assert not page.attributes & {"onerror", "src"}
     assert evil.replace("\x1b", "\\x1b") in page.text
+
+
+def test_what_is_resolved_is_not_in_the_colour_of_an_error() -> None:
+    red = "#b3261e"
+    assert red in html.page(one())
+    assert red not in html.page(one(ended=NOON + HOUR))
+
+
+def test_attempts_are_up_to_a_number_only_where_they_can_differ() -> None:
+    assert "Attempts  up to 8" in plain.text(one())
+    assert "Attempts  1\n" in plain.text(one(attempts=1))
 
 
 def test_the_page_loads_nothing() -> None:

@@ -175,7 +175,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(
         "if child: (folder / 'pids').write_text(f'{os.getpid()} {child}')\n"
         "time.sleep(600)"
     )
-    assert refusal(command.send, hung, seconds=1).endswith("it was not done after 1 s")
+    assert refusal(command.send, hung, seconds=1).endswith("it was not done after 1s")
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     wait_until_dead(pids)
 

@@ -153,13 +153,17 @@ def test_the_signature_is_that_of_standard_webhooks(receiver: Receiver) -> None:
                 Webhook(SECRET).verify(request.body, forged)
 
 
-def test_a_plain_secret_is_its_own_key(receiver: Receiver) -> None:
-    webhook.send(alert("webhook", receiver.url(), secret="pläin text"), one())
+def test_a_secret_is_what_the_libraries_take_it_for_without_its_prefix_too(
+    receiver: Receiver,
+) -> None:
+    secret = SECRET.removeprefix("whsec_")
+    webhook.send(alert("webhook", receiver.url(), secret=secret), one())
     request = receiver.only()
-    assert Webhook("pläin text".encode()).verify(request.body, dict(request.headers))
+    for each in (secret, SECRET):
+        assert Webhook(each).verify(request.body, dict(request.headers))
 
 
-@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64!", "whsec_a"])
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_not base64!", "whsec_a", "pläin text"])
 def test_a_secret_that_is_none_is_an_error_that_does_not_repeat_it(
     receiver: Receiver, secret: str
 ) -> None:

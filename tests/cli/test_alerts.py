@@ -1,4 +1,4 @@
-"""`eventctl ack` and `eventctl alerts`: be silent, and see who was told of what."""
+"""`eventctl ack` and `eventctl alerts`: be silent, and see who was notified of what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`eventctl cancel`: what waits or failed is given up, and nobody is told."""
+"""`eventctl cancel`: what waits or failed is given up, and nobody is notified."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_what_is_cancelled_ends_its_incident(shop: Project) -> None:
     mailbox.refuse(False)
     shop.run("sweep", "--event", "all")
     assert shop.value(still_open) == 0
-    # What ran out of retries is told once at the least, also where it is over by then.
+    # What ran out of retries is told at least once, also where it is over by then.
     assert len(mailbox.mails()) == 1
     shop.run("sweep", "--event", "all")
     assert len(mailbox.mails()) == 1

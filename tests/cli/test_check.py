@@ -1,4 +1,4 @@
-"""`eventctl check`: what a monitor is told, state by state, and as metrics."""
+"""`eventctl check`: what a monitor sees, state by state, and as metrics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import servers
 from tests.support.databases import mariadb_only, sqlite_only
 from tests.support.look import make_due
 from tests.support.mariadb import PASSWORD
@@ -263,13 +264,31 @@ def test_the_metrics_are_read_by_prometheus_own_parser(well: Project, tmp_path: 
 
 
 @sqlite_only
+def test_node_exporter_takes_the_files_of_two_stores(well: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "other")
+    other.write('[events]\nbought = ["handlers:draw"]\n', "def draw(): pass\n")
+    other.run("emit", "-q", "bought")
+    (folder := tmp_path / "metrics").mkdir()
+    stores = []
+    for number, project in enumerate((well, other)):
+        project.run("check", "--prometheus", str(folder / f"{number}.prom"))
+        stores.append(f'store="{project.folder}/events.db"')
+    with servers.node_exporter(folder) as exporter:
+        found = exporter.get("/metrics").splitlines()
+    assert "node_textfile_scrape_error 0" in found
+    for name in ("eventctl_store_up", "eventctl_backlog_deliveries", "eventctl_incidents_open"):
+        for store in stores:
+            assert [each for each in found if each.startswith(f"{name}{{") and store in each]
+
+
+@sqlite_only
 def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_path: Path) -> None:
     missing = tmp_path / "no" / "such.prom"
     level, words, _ = check(well, "--prometheus", str(missing))
     assert (level, "cannot be written (No such file" in words) == ("UNKNOWN", True)
     # A device would be replaced by a file.
     level, words, _ = check(well, "--prometheus", "/dev/null")
-    assert (level, "is no plain file" in words) == ("UNKNOWN", True)
+    assert (level, "is not a regular file" in words) == ("UNKNOWN", True)
     old = tmp_path / "eventctl.prom"
     old.write_text("# HELP eventctl_old")
     link = tmp_path / "link.prom"

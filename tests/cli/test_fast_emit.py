@@ -34,7 +34,7 @@ WORDS = st.sampled_from(
 
 
 def by_click(arguments: list[str]) -> tuple[str | None, dict[str, Any]] | None:
-    """Return what click makes of a command line; None where it is no plain emit."""
+    """Return what click makes of a command line; None if it is not a plain emit."""
     try:
         with cli.make_context("eventctl", list(arguments)) as context:
             name, command, rest = cli.resolve_command(

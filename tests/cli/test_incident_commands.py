@@ -150,7 +150,8 @@ def test_an_outage_has_nothing_to_replay(
 ) -> None:
     done = project.run("replay", "--incident", outage, *options)
     assert done.stderr == (
-        "eventctl: nothing to replay: what waits for lottery is retried by itself once it answers\n"
+        "eventctl: nothing to replay: what waits for lottery is retried automatically once it"
+        " answers\n"
     )
     assert done.stdout == ""
     assert look.delivery(project, "lottery", 1).state == "pending"

@@ -99,7 +99,7 @@ def test_filters_ids_and_limits_narrow_it_down(shop: Project) -> None:
 
     shop.execute("UPDATE eventctl_event SET created_at = 1000 * id WHERE id < 4")
     assert planned("--event", "purchased") == [("purchased", "1", "4")]
-    # An event that is not mapped to it may be named all the same.
+    # An event that is not mapped to it may still be selected.
     assert planned("--event", "visited") == [("visited", "3", "3")]
     assert planned("--since", "1h") == [("purchased", "4", "4")]
     assert planned("--until", "1h") == [("refunded", "2", "2"), ("purchased", "1", "1")]
@@ -134,8 +134,8 @@ def test_bad_usage_adds_nothing(shop: Project) -> None:
         (("audit", "--handler", "coupon"), "--handler and --include-done cannot"),
         (("audit", "1", "--since", "1h"), "ids or filters, not both"),
         (("audit", "99"), "no event has the id or key '99'"),
-        (("audit", "--rate", "fast"), "no rate, such as 10/s"),
-        (("audit", "--rate", "0/s"), "no rate, such as 10/s"),
+        (("audit", "--rate", "fast"), "not a rate, such as 10/s"),
+        (("audit", "--rate", "0/s"), "not a rate, such as 10/s"),
     ):
         assert said in shop.run("replay", "--backfill", *args, "--yes", check=2).stderr
     assert pairs(shop) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -87,7 +88,8 @@ def test_json_has_the_history(shop: Project) -> None:
     exhaust(shop)
     event = json.loads(shop.run("show", "1", "--json").stdout)
     given, drawn = event["deliveries"]
-    assert given["history"] == []
+    (only,) = given["history"]
+    assert (only["number"], only["outcome"], only["endedAt"]) == (1, "succeeded", given["doneAt"])
     assert (drawn["state"], drawn["reason"], drawn["attempts"]) == ("failed", "exhausted", 3)
     assert [attempt["number"] for attempt in drawn["history"]] == [1, 2, 3]
     last = drawn["history"][-1]
@@ -96,6 +98,66 @@ def test_json_has_the_history(shop: Project) -> None:
     assert last["traceback"].startswith("Traceback (most recent call last):\n")
     assert last["output"] == "drawing for user A 5000\n"
     assert last["took"] >= 0
+
+
+def attempts(shop: Project, handler: str) -> list[str]:
+    """Return what `show` says of each attempt at the event 1: its number and how it ended."""
+    *_, shown = shop.run("show", "1").stdout.partition(f"\n{handler}  ")
+    lines = shown.partition("\n\n")[0].splitlines()
+    found = [re.match(r" +(\d*) +(\w+) +20", line) for line in lines]
+    return [f"{each[1]} {each[2]}".strip() for each in found if each]
+
+
+def test_every_attempt_is_listed_the_successful_one_too_and_each_replay(shop: Project) -> None:
+    assert attempts(shop, "giveCoupon") == ["1 succeeded"]
+    exhaust(shop)
+    (shop.folder / "handlers.py").write_text("def lottery(*args): pass\ngive = lottery\n")
+    shop.run("replay", "1")
+    assert attempts(shop, "lottery") == ["1 failed", "2 failed", "3 failed", "replayed"]
+    shop.run("sweep")
+    whole = ["1 failed", "2 failed", "3 failed", "replayed", "1 succeeded"]
+    assert attempts(shop, "lottery") == whole
+    shop.run("replay", "1", "--include-done", "--handler", "lottery")
+    assert attempts(shop, "lottery") == [*whole, "replayed"]
+    shop.run("sweep")
+    assert attempts(shop, "lottery") == [*whole, "replayed", "1 succeeded"]
+    assert attempts(shop, "giveCoupon") == ["1 succeeded"]
+    history = json.loads(shop.run("show", "1", "--json").stdout)["deliveries"][1]["history"]
+    assert [each["outcome"] for each in history] == [line.split()[-1] for line in whole] + [
+        "replayed",
+        "succeeded",
+    ]
+    # Each attempt is counted once, and a replay is none.
+    figures = json.loads(shop.run("stats", "--json").stdout)["handlers"]["lottery"]
+    assert (figures["attempts"], figures["failedAttempts"]) == (5, 3)
+
+
+@pytest.mark.parametrize("transactional", [False, True])
+def test_log_keeps_the_output_of_successes(project: Project, transactional: bool) -> None:
+    toml = """
+    [events]
+    told = ["chatty", "quiet"]
+    [handlers]
+    chatty = { call = "handlers:speak", log = true, transactional = TRANSACTIONAL }
+    quiet = "handlers:speak"
+    """
+    project.write(
+        toml.replace("TRANSACTIONAL", str(transactional).lower()),
+        "def speak(name):\n    print('hello', name)\n",
+    )
+    project.run("emit", "told", "world", "--defer")
+    project.run("sweep", "-v")
+    event = json.loads(project.run("show", "1", "--json").stdout)
+    outputs = {
+        each["handler"]: [attempt["output"] for attempt in each["history"]]
+        for each in event["deliveries"]
+    }
+    assert outputs == {"chatty": ["hello world\n"], "quiet": [""]}
+    assert "  last output\n  | hello world\n" in project.run("show", "1").stdout
+    assert json.loads(project.run("stats", "--json").stdout)["handlers"]["chatty"]["attempts"] == 1
+    # It succeeded at its first attempt: what else is left of the event is not late.
+    project.run("emit", "told", "world")
+    assert project.value("SELECT status FROM eventctl_event WHERE id = 2") == 2
 
 
 def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:

@@ -11,7 +11,8 @@ from eventctl.config.model import NEEDS_A_PERSON
 from tests.support.events_toml import mistakes, write
 
 NO_CHANNEL = (
-    "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, apprise,"
+    "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch, alertmanager,"
+    " apprise,"
     ' mail, command, print and syslog; add one, such as mail = ["ops@example.com"]'
 )
 
@@ -49,7 +50,7 @@ def test_a_table_says_all_of_it(tmp_path: Path) -> None:
         600,
         604_800,
         "s3cret",
-        tmp_path / "ca.pem",
+        str(tmp_path / "ca.pem"),
         "shop",
     )
 
@@ -105,26 +106,26 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
     [
         ("", NO_CHANNEL),
         ('on = ["held"]', NO_CHANNEL),
-        ('slak = "https://x/"', 'alerts[1].slak: is no channel; did you mean "slack"?'),
+        ('slak = "https://x/"', 'alerts[1].slak: is not a channel; did you mean "slack"?'),
         (
             "print = true\nsyslog = true",
             "alerts[1]: has two channels, print and syslog; give each one its own [[alerts]]",
         ),
         ("print = 1", "alerts[1].print: is a number; write true or false, without quotes"),
-        ("print = false", "alerts[1].print: is false; write true, or take the whole table out"),
+        ("print = false", "alerts[1].print: is false; write true, or remove the whole table"),
         (
             'print = true\non = ["exausted"]',
-            'alerts[1].on: "exausted" is no kind of incident; did you mean "exhausted"?',
+            'alerts[1].on: "exausted" is not a kind of incident; did you mean "exhausted"?',
         ),
         (
             "print = true\non = []",
             'alerts[1].on: names nothing; write a list such as ["exhausted", "resolved"],'
-            " or take it out",
+            " or remove it",
         ),
         (
             'print = true\non = ["resolved"]',
-            'alerts[1].on: "resolved" alone has nothing to be the end of; add what it is the end'
-            ' of, such as "exhausted"',
+            'alerts[1].on: "resolved" alone reports nothing; add the kinds'
+            ' whose end it reports, such as "exhausted"',
         ),
         ("print = true\nrepeat = 0", 'alerts[1].repeat: is zero; write "500ms", "30s", "5m", "2h",'
          ' "1h30m", "90d" or "1w"'),
@@ -139,11 +140,11 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'print = true\nsecret = "${HOME}"',
-            "alerts[1].secret: is of no use to print; take it out",
+            "alerts[1].secret: has no effect with print; remove it",
         ),
         (
             'mail = ["a@b"]\nca_file = "ca.pem"',
-            "alerts[1].ca_file: is of no use to mail; [report] says how mail is sent",
+            "alerts[1].ca_file: has no effect with mail; set it in [report] instead",
         ),
         (
             "mail = []",
@@ -156,11 +157,11 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ),
         (
             'mail = ["a@b, c@d"]',
-            "alerts[1].mail: has a comma in an address; write one address a string",
+            "alerts[1].mail: has a comma in an address; write one string for each address",
         ),
         (
             'command = ["page"]',
-            "alerts[1].command: does not begin with the whole path of a program; write a list such"
+            "alerts[1].command: does not begin with a program's absolute path; write a list such"
             ' as ["/usr/local/bin/page", "--now"]',
         ),
         (
@@ -170,7 +171,7 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         ('webhook = "https:///path"', "alerts[1].webhook: names no host; write https://host/path"),
         (
             'webhook = "https://a b/"',
-            "alerts[1].webhook: has a character that no URL has; write it as %XX",
+            "alerts[1].webhook: has a character that is not allowed in a URL; write it as %XX",
         ),
         (
             'slack = "http://hooks.example.com/s3cret"',
@@ -187,16 +188,16 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
         (
             'slack = "https://hooks.slack.com/s3cret"',
             "alerts[1].slack: may hold a secret, and others can read this file; write"
-            ' "${SLACK_URL}" in its place, or chmod 600 this file',
+            ' "${SLACK_URL}" instead, or chmod 600 this file',
         ),
         (
-            'webhook = "https://x/"\nsecret = "s3cret"',
+            'webhook = "https://x/"\nsecret = "czNjcmV0"',
             "alerts[1].secret: is a secret, and others can read this file; write"
-            ' "${SECRET}" in its place, or chmod 600 this file',
+            ' "${SECRET}" instead, or chmod 600 this file',
         ),
         (
             'apprise = "s3cret"',
-            "alerts[1].apprise: is no URL that apprise knows; write it as json://host/path",
+            "alerts[1].apprise: is not a URL that Apprise knows; write it as json://host/path",
         ),
     ],
 )  # fmt: skip
@@ -204,6 +205,18 @@ def test_a_mistake_is_one_line_without_the_secret(tmp_path: Path, table: str, li
     found = mistakes(write(tmp_path, f"[[alerts]]\n{table}"))
     assert found == [f"F: {line}"]
     assert "s3cret" not in found[0]
+
+
+@pytest.mark.parametrize("secret", ["a passphrase", "whsec_", "whsec_a phrase"])
+def test_a_secret_that_no_library_of_standard_webhooks_can_read(
+    tmp_path: Path, secret: str
+) -> None:
+    text = f'[[alerts]]\nwebhook = "https://x/"\nsecret = "{secret}"'
+    (line,) = mistakes(write(tmp_path, text, 0o600))
+    assert line == (
+        'F: alerts[1].secret: is not "whsec_" and base64; make one: echo'
+        ' "whsec_$(openssl rand -base64 32)"'
+    )
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:9200"])
@@ -217,17 +230,17 @@ def test_on_this_host_nobody_listens(tmp_path: Path, host: str) -> None:
     [
         (
             "[report]\nprint = false",
-            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
-            ' that have "exhausted" in on, or take it out',
+            "report.print: is false, so nobody would be notified of failures; add [[alerts]]"
+            ' that have "exhausted" in on, or remove it',
         ),
         (
             '[report]\nprint = false\n[[alerts]]\nsyslog = true\non = ["held"]',
-            "report.print: is false, and nobody would be notified of what failed; add [[alerts]]"
-            ' that have "exhausted" in on, or take it out',
+            "report.print: is false, so nobody would be notified of failures; add [[alerts]]"
+            ' that have "exhausted" in on, or remove it',
         ),
         (
             '[report]\nprint = false\nmail_to = ["a@b"]',
-            "report.print: is of no use beside mail_to; take it out: the report is mailed",
+            "report.print: has no effect with mail_to; remove it: the report is mailed",
         ),
         ("alerts = 1", "alerts: is a number; write tables, [[alerts]]"),
         ("[alerts]\nprint = true", "alerts: is a table; write tables, [[alerts]]"),

@@ -1,4 +1,4 @@
-"""`eventctl.env`: where `${NAME}` is looked up that the environment has not got."""
+"""`eventctl.env`: where `${NAME}` is looked up that the environment lacks."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from eventctl.config import Needs, load
 from eventctl.errors import ConfigError
+from tests.support import needs
 from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.events_toml import mistakes, write
@@ -94,14 +95,14 @@ def test_a_file_that_cannot_be_used_is_one_line_without_its_content(
 def test_a_folder_or_a_pipe_in_its_place(tmp_path: Path) -> None:
     path = write(tmp_path, TOML)
     os.mkfifo(tmp_path / "eventctl.env", 0o600)
-    assert "eventctl.env cannot be read (it is no plain file)" in mistakes(path)[0]
+    assert "eventctl.env cannot be read (it is not a regular file)" in mistakes(path)[0]
     (tmp_path / "eventctl.env").unlink()
     (tmp_path / "eventctl.env").mkdir()
     assert "eventctl.env cannot be read (" in mistakes(path)[0]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_root_refuses_a_file_of_another_user(tmp_path: Path) -> None:
+    needs.root("a file of another user")
     os.chown(secrets(tmp_path, "NAME=/shop"), 1, 1)
     (line,) = mistakes(write(tmp_path, TOML))
     assert "eventctl.env: belongs to the user" in line

@@ -10,7 +10,7 @@ SMTP = "write smtp://user@host:587 or smtps://user@host:465"
 CALL = 'write "module:callable", such as "shop.mail:welcome"'
 HANDLERS = 'write a list such as ["giveCoupon", "lottery"]'
 ADDRESS = 'write "ops@example.com" or "Ops <ops@example.com>", in ASCII but for the name'
-NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or take it out'
+NO_MAIL = 'requires mail_to; add mail_to = ["ops@example.com"], or remove it'
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[handlers]\ndraw = { command = ['x'], transactional = true }",
-            "handlers.draw.transactional: belongs to a call, and this is a command; "
-            "take it out; only a call can share the store's transaction",
+            "handlers.draw.transactional: is for a call, and this is a command; "
+            "remove it; only a call can share the store's transaction",
         ),
         (
             "[handlers]\ndraw = { call = 'm:f', transactional = 1 }",
@@ -59,8 +59,8 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[handlers]\nshop.draw = 'm:f'",
-            "handlers.shop: is a dotted name without quotes, which makes a table of it; "
-            'put it into quotes: "shop.draw" = …',
+            "handlers.shop: is a dotted name without quotes, which TOML reads as a table; "
+            'put it in quotes: "shop.draw" = …',
         ),
         (
             "[handlers]\n-x = 'm:f'",
@@ -69,45 +69,49 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         # events
         (
             "[events]\nbought = ['lotery']\n[handlers]\nlottery = 'm:f'",
-            'events.bought: "lotery" is no handler of [handlers]; did you mean "lottery"?',
+            'events.bought: "lotery" is not a handler in [handlers]; did you mean "lottery"?',
         ),
         (
             "[events]\nbought = ['draw']",
-            f'events.bought: "draw" is no handler of [handlers]; add it to [handlers], or {CALL}',
+            'events.bought: "draw" is not a handler in [handlers]; add it to [handlers], or '
+            f"{CALL}",
         ),
         ("[events]\nbought = ['m:']", f'events.bought: "m:" is not an entry point; {CALL}'),
-        ("[events]\nbought = ['']", "events.bought: has an empty handler's name; take it out"),
+        ("[events]\nbought = ['']", "events.bought: has a handler with an empty name; remove it"),
         ("[events]\nbought = 'm:f'", f"events.bought: is a string; {HANDLERS}"),
         (
             "[events]\nbought = []",
-            f"events.bought: has no handlers; {HANDLERS}, or take the event out",
+            f"events.bought: has no handlers; {HANDLERS}, or remove the event",
         ),
         (
             "[events]\nbought = { deadline = 1 }",
-            f"events.bought: has no handlers; {HANDLERS}, or take the event out",
+            f"events.bought: has no handlers; {HANDLERS}, or remove the event",
         ),
         (
             "[events]\nbought = ['m:f', 'm:f']",
-            'events.bought: names "m:f" twice; take one of them out',
+            'events.bought: names "m:f" twice; remove one of them',
         ),
         (
             "[events]\nbought = { handlers = ['m:f', 'm:f'] }",
-            'events.bought.handlers: names "m:f" twice; take one of them out',
+            'events.bought.handlers: names "m:f" twice; remove one of them',
         ),
         (
             "[events]\nuser.signed_up = ['m:f']",
-            "events.user: is a dotted name without quotes, which makes a table of it; "
-            'put it into quotes: "user.signed_up" = …',
+            "events.user: is a dotted name without quotes, which TOML reads as a table; "
+            'put it in quotes: "user.signed_up" = …',
         ),
-        ("[events]\n'' = ['m:f']", 'events."": is an empty name; give it one'),
-        ("[events]\n'a ' = ['m:f']", 'events."a ": has a space at an end of its name; take it out'),
+        ("[events]\n'' = ['m:f']", 'events."": is an empty name; give it a name'),
+        (
+            "[events]\n'a ' = ['m:f']",
+            'events."a ": has a name that starts or ends with a space; remove it',
+        ),
         (
             '[events]\n"a\\tb" = ["m:f"]',
-            'events."a\\tb": has a control character in its name; take it out',
+            'events."a\\tb": has a control character in its name; remove it',
         ),
         (
             f"[events]\n{'a' * 192} = ['m:f']",
-            f"events.{'a' * 192}: has too long a name; 191 characters are the most",
+            f"events.{'a' * 192}: has a name that is too long; use at most 191 characters",
         ),
         (
             '[events."a b"]\nhandlers = ["m:f"]\nretry.attempts = 0',
@@ -123,7 +127,7 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[report]\nmail_to = ['a@b, c@d']",
-            "report.mail_to: has a comma in an address; write one address a string",
+            "report.mail_to: has a comma in an address; write one string for each address",
         ),
         (
             '[report]\nmail_to = ["a@b\\nBcc: c@d"]',
@@ -143,16 +147,16 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ),
         (
             "[report]\nmail_to = ['a']\nsendmail = 'sendmail'",
-            'report.sendmail: is not a whole path; write it as "/usr/sbin/sendmail"',
+            'report.sendmail: is not an absolute path; write it as "/usr/sbin/sendmail"',
         ),
         (
             "[report]\nmail_to = ['a']\nsendmail = '/s'\nsmtp = 'smtp://mail'",
-            "report.sendmail: is set beside smtp; keep one of the two",
+            "report.sendmail: is set together with smtp; keep one of the two",
         ),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://user:pass@mail'",
             "report.smtp: has a password in it; "
-            'take it out, and write smtp_password = "${SMTP_PASSWORD}" below',
+            'remove it, and write smtp_password = "${SMTP_PASSWORD}" below',
         ),
         ("[report]\nmail_to = ['a']\nsmtp = 'mail:25'", f"report.smtp: is not an SMTP URL; {SMTP}"),
         (
@@ -162,21 +166,21 @@ NO_MAIL = 'is of no use without mail_to; add mail_to = ["ops@example.com"], or t
         ("[report]\nmail_to = ['a']\nsmtp = 'smtp://'", f"report.smtp: names no host; {SMTP}"),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://user@mail'",
-            "report.smtp: names a user, and there is no smtp_password; "
-            'add smtp_password = "${SMTP_PASSWORD}", or take the user out',
+            "report.smtp: names a user, but smtp_password is not set; "
+            'add smtp_password = "${SMTP_PASSWORD}", or remove the user',
         ),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://mail'\nsmtp_password = '${HOME}'",
-            f"report.smtp_password: has no user in smtp to go with; {SMTP}",
+            f"report.smtp_password: requires a user in smtp; {SMTP}",
         ),
         (
             "[report]\nmail_to = ['a']\nsmtp = 'smtp://u@mail'\nsmtp_password = 'x'",
             "report.smtp_password: is a secret, and others can read this file; "
-            'write "${SMTP_PASSWORD}" in its place, or chmod 600 this file',
+            'write "${SMTP_PASSWORD}" instead, or chmod 600 this file',
         ),
         (
             "[report]\nmail_to = ['a']\nca_file = 'x'",
-            "report.ca_file: is of no use without smtp; set smtp, or take it out",
+            "report.ca_file: requires smtp; set smtp, or remove it",
         ),
     ],
 )
@@ -186,7 +190,7 @@ def test_a_mistaken_entry_is_one_line(tmp_path, text, line):
 
 PASSWORD = (
     "F: store.url: has a password in it, and others can read this file; write ${DB_PASSWORD} "
-    "in its place, or name an option file with read_default_file, or chmod 600 this file"
+    "instead, or name an option file with read_default_file, or chmod 600 this file"
 )
 
 

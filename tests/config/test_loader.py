@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader
+from eventctl.config.model import UrlError
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ConfigError
 from tests.support.checkout import CHECKOUT
@@ -19,18 +20,18 @@ from tests.support.events_toml import write
 def test_an_empty_file_gives_the_defaults(tmp_path):
     path = write(tmp_path, "")
     config = load(path)
-    assert config.path == path
-    assert config.folder == path.parent
-    assert config.pythonpath == (path.parent,)
-    assert config.store.sqlite == path.parent / "events.db"
+    assert config.path == str(path)
+    assert config.folder == str(path.parent)
+    assert config.pythonpath == (str(path.parent),)
+    assert config.store.sqlite == f"{path.parent}/events.db"
     assert config.store.mysql is None
-    assert config.store.state == path.parent / "events.state"
+    assert config.store.state == f"{path.parent}/events.state"
     assert (config.store.timeout, config.store.max_args, config.store.ssl) == (
         30.0,
         1_000_000,
         "preferred",
     )
-    assert config.sweep.lock == path.parent / "events.state" / "sweep.lock"
+    assert config.sweep.lock == f"{path.parent}/events.state/sweep.lock"
     assert (config.sweep.jobs, config.sweep.group_commit, config.sweep.breaker) == (1, 0.02, 5)
     assert config.report == Report()
     assert config.events == {}
@@ -75,13 +76,13 @@ def test_every_key_is_read(tmp_path, monkeypatch):
     )
     config, folder = load(path), path.parent
     store, sweep, report = config.store, config.sweep, config.report
-    assert config.pythonpath == (folder / "lib", Path("/opt/shop"))
+    assert config.pythonpath == (f"{folder}/lib", "/opt/shop")
     assert store.sqlite is None
     assert store.mysql == MySQLUrl((("db1", 3306),), "shop", "app")
-    assert store.read_default_file == Path.home() / "my.cnf"
-    assert (store.state, store.group, store.timeout) == (folder / "var", "shop", 10.0)
-    assert (store.max_args, store.ssl, store.ssl_ca) == (2**20, "verify", folder / "ca.pem")
-    assert (sweep.lock, sweep.jobs, sweep.breaker) == (Path("/run/lock/sweep"), 4, 9)
+    assert store.read_default_file == str(Path.home() / "my.cnf")
+    assert (store.state, store.group, store.timeout) == (f"{folder}/var", "shop", 10.0)
+    assert (store.max_args, store.ssl, store.ssl_ca) == (2**20, "verify", f"{folder}/ca.pem")
+    assert (sweep.lock, sweep.jobs, sweep.breaker) == ("/run/lock/sweep", 4, 9)
     assert (sweep.group_commit, sweep.grace) == (0.0, 2.0)
     assert config.events["purchased"].handlers == ("draw", "mail")
     assert config.events["purchased"].deadline == 600.0
@@ -94,7 +95,7 @@ def test_every_key_is_read(tmp_path, monkeypatch):
     assert report.mail_to == ("ops@example.com", "root")
     assert report.mail_from == "eventctl@example.com"
     assert (report.smtp, report.smtp_password) == ("smtps://user@mail.example.com", "s3cret")
-    assert (report.sendmail, report.ca_file) == (None, folder / "mail-ca.pem")
+    assert (report.sendmail, report.ca_file) == (None, f"{folder}/mail-ca.pem")
 
 
 def test_the_events_retry_lies_on_the_handlers_and_that_on_the_defaults(tmp_path):
@@ -155,9 +156,9 @@ def test_mail_goes_through_sendmail_where_nothing_else_is_said(tmp_path):
 def test_sqlite_urls(tmp_path, url, file):
     path = write(tmp_path, f'[store]\nurl = "{url}"')
     store = load(path).store
-    assert store.sqlite == path.parent / file
+    assert store.sqlite == str(path.parent / file)
     beside = "events" if "/" not in file else file
-    assert store.state == path.parent / f"{beside}.state"
+    assert store.state == str(path.parent / f"{beside}.state")
 
 
 @pytest.mark.parametrize(
@@ -183,13 +184,19 @@ def test_mysql_urls(tmp_path, url, parts):
     path = write(tmp_path, f'[store]\nurl = "{url}"', mode=0o600)
     store = load(path).store
     assert (store.sqlite, store.mysql) == (None, parts)
-    assert store.state == path.parent / "events.state"
+    assert store.state == f"{path.parent}/events.state"
 
 
 def test_smtp_urls():
-    assert parse_smtp("smtp://mail") == (False, None, "mail", 25)
-    assert parse_smtp("smtp://a%40b@mail:587/") == (False, "a@b", "mail", 587)
-    assert parse_smtp("smtps://me@example.com@[::1]") == (True, "me@example.com", "::1", 465)
+    assert parse_smtp("smtp://mail") == (False, None, "mail", 25, False)
+    assert parse_smtp("smtp://a%40b@mail:587/") == (False, "a@b", "mail", 587, False)
+    assert parse_smtp("smtps://me@example.com@[::1]") == (
+        *(True, "me@example.com", "::1"),
+        *(465, False),
+    )
+    assert parse_smtp("smtp://mail?verify=required") == (False, None, "mail", 25, True)
+    with pytest.raises(UrlError, match="has something after its host"):
+        parse_smtp("smtp://mail?verify=maybe")
 
 
 def test_a_byte_order_mark_and_crlf_are_let_be(tmp_path):
@@ -222,10 +229,10 @@ def test_variables_are_put_into_string_values(tmp_path, monkeypatch):
             """,
         )
     )
-    folders = [path.name for path in config.pythonpath]
+    folders = [Path(path).name for path in config.pythonpath]
     assert folders == ["lib", "${NAME}", "shop-$NAME"]
     assert config.store.sqlite is not None
-    assert (config.store.sqlite.name, config.store.timeout) == ("shop.db", 5.0)
+    assert (Path(config.store.sqlite).name, config.store.timeout) == ("shop.db", 5.0)
 
 
 def test_a_variable_in_a_key_is_no_variable(tmp_path, monkeypatch):
@@ -277,14 +284,14 @@ def test_find_takes_the_first_that_is_there(places, monkeypatch):
     theirs = home / ".config" / "eventctl" / "events.toml"
     theirs.parent.mkdir(parents=True)
     theirs.touch()
-    assert find(None) == theirs
+    assert find(None) == str(theirs)
     (here / "events.toml").touch()
-    assert find(None) == here / "events.toml"
+    assert find(None) == str(here / "events.toml")
     (home / "env.toml").touch()
     monkeypatch.setenv("EVENTCTL_CONFIG", "~/env.toml")
-    assert find(None) == home / "env.toml"
+    assert find(None) == str(home / "env.toml")
     (here / "mine.toml").touch()
-    assert find("mine.toml") == here / "mine.toml"
+    assert find("mine.toml") == str(here / "mine.toml")
 
 
 def test_find_says_where_it_looked(places, monkeypatch):
@@ -292,15 +299,15 @@ def test_find_says_where_it_looked(places, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         find(None)
     assert caught.value.mistakes == [
-        "no events.toml, looked for at ./events.toml, ~/.config/eventctl/events.toml and "
-        "/no/such/events.toml; write one (eventctl init does), or name it with "
+        "no events.toml at ./events.toml, ~/.config/eventctl/events.toml or "
+        "/no/such/events.toml; create one with eventctl init, or name it with "
         "--config or $EVENTCTL_CONFIG"
     ]
 
 
 def test_find_says_which_of_the_two_named_a_file_that_is_not_there(places, monkeypatch):
     (places[0] / "events.toml").touch()
-    fix = "name a file that is there, or write it (eventctl init does)"
+    fix = "name an existing file, or create one with eventctl init"
     with pytest.raises(ConfigError) as caught:
         find("no.toml")
     assert str(caught.value) == f"--config: no.toml: No such file or directory; {fix}"
@@ -314,8 +321,8 @@ def test_a_relative_path_is_relative_to_the_file(places, tmp_path, monkeypatch):
     path = write(tmp_path, 'pythonpath = ["lib"]')
     monkeypatch.chdir(path.parent)
     config = load(Path("events.toml"))
-    assert config.path == path
-    assert config.pythonpath == (path.parent / "lib",)
+    assert config.path == str(path)
+    assert config.pythonpath == (f"{path.parent}/lib",)
 
 
 def test_the_last_place_is_etc():
@@ -329,7 +336,7 @@ def test_two_files_in_one_folder_have_a_state_folder_each(tmp_path, url):
     second.write_text(text)
     second.chmod(0o644)
     states = [load(path).store.state for path in (first, second)]
-    assert states == [tmp_path / "events.state", tmp_path / "staging.state"]
+    assert states == [f"{tmp_path}/events.state", f"{tmp_path}/staging.state"]
 
 
 @pytest.mark.parametrize(
@@ -339,6 +346,6 @@ def test_two_files_in_one_folder_have_a_state_folder_each(tmp_path, url):
 def test_a_state_folder_of_an_older_eventctl_is_used_on(tmp_path, url, former):
     path = write(tmp_path, f'[store]\nurl = "{url}"')
     (tmp_path / former).mkdir()
-    assert load(path).store.state == tmp_path / former
+    assert load(path).store.state == f"{tmp_path}/{former}"
     (tmp_path / "events.state").mkdir()
-    assert load(path).store.state == tmp_path / "events.state"
+    assert load(path).store.state == f"{tmp_path}/events.state"

@@ -16,7 +16,7 @@ from tests.support.events_toml import mistakes, write
 
 DURATION = '"500ms", "30s", "5m", "2h", "1h30m", "90d" or "1w"'
 SIZE = '"500KB", "1MB", "1MiB" or 1000000'
-SQLITE = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for a whole path"
+SQLITE = "write sqlite:///events.db, or sqlite:////var/lib/shop/events.db for an absolute path"
 MYSQL = "write mysql://user@host:3306/database"
 
 
@@ -34,8 +34,9 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[evnets]", 'evnets: is an unknown key; did you mean "events"?'),
         (
             "[[alerts]]",
-            "alerts[1]: has no channel; there are slack, webhook, elasticsearch, alertmanager, "
-            'apprise, mail, command, print and syslog; add one, such as mail = ["ops@example.com"]',
+            "alerts[1]: has no channel; the channels are slack, webhook, elasticsearch,"
+            " alertmanager, apprise, mail, command, print and syslog; add one, such as"
+            ' mail = ["ops@example.com"]',
         ),
         (
             '"a b\\n" = 1',
@@ -47,15 +48,15 @@ MYSQL = "write mysql://user@host:3306/database"
         ("pythonpath = 1", 'pythonpath: is a number; write a list such as ["a", "b"]'),
         (
             "pythonpath = ['a', true]",
-            "pythonpath: its item 2 is true, not a string; put it into quotes",
+            "pythonpath: its item 2 is true, not a string; put it in quotes",
         ),
         (
             "pythonpath = ['~no-such-user/x']",
-            "pythonpath: begins with the home of an unknown user; write the whole path",
+            "pythonpath: begins with the home of an unknown user; write the absolute path",
         ),
         ("[store]\nurl = 1", 'store.url: is a number; write a string in "quotes"'),
-        ("[store]\nurl = ''", "store.url: is empty; write a value, or take the line out"),
-        ('[store]\ngroup = "a\\u0000"', "store.group: has a NUL character in it; take it out"),
+        ("[store]\nurl = ''", "store.url: is empty; write a value, or remove the line"),
+        ('[store]\ngroup = "a\\u0000"', "store.group: has a NUL character in it; remove it"),
         ("[store]\nstate = []", 'store.state: is a list; write a string in "quotes"'),
         # numbers
         ("[sweep]\njobs = true", "sweep.jobs: is true; write a whole number from 1 to 2147483647"),
@@ -108,21 +109,21 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[store]\nurl = 'sqlite://x.db'", f"store.url: has too few slashes; {SQLITE}"),
         (
             "[store]\nurl = 'sqlite:///:memory:'",
-            f"store.url: names no file that could keep events; {SQLITE}",
+            f"store.url: names no file; {SQLITE}",
         ),
         (
             "[store]\nurl = 'sqlite:///a.db?mode=ro'",
-            'store.url: has "?" options, and sqlite takes none; leave out what follows the ?',
+            'store.url: has "?" options, which sqlite does not take; leave them out',
         ),
         ("[store]\nurl = 'mysql://db1'", f"store.url: names no database; {MYSQL}"),
         ("[store]\nurl = 'mysql:///shop'", f"store.url: names no host; {MYSQL}"),
         (
             "[store]\nurl = 'mysql://db1/a/b'",
-            f"store.url: has a / too many; {MYSQL}; in a name a / is %2F",
+            f"store.url: has one / too many; {MYSQL}; in a name a / is %2F",
         ),
         (
             "[store]\nurl = 'mysql://db1:0/shop'",
-            f"store.url: has a port that is no number from 1 to 65535; {MYSQL}",
+            f"store.url: has a port that is not a number from 1 to 65535; {MYSQL}",
         ),
         (
             "[store]\nurl = 'mysql://db1/shop?charset=x'",
@@ -134,11 +135,11 @@ MYSQL = "write mysql://user@host:3306/database"
         ),
         (
             "[store]\nurl = 'mysql://[::1/shop'",
-            f"store.url: has a mistaken address between [ and ]; {MYSQL}",
+            f"store.url: has an invalid address between [ and ]; {MYSQL}",
         ),
         (
             "[store]\nssl = 'required'",
-            "store.ssl: belongs to a mysql:// url; take it out, or set url",
+            "store.ssl: requires a mysql:// url; remove it, or set url",
         ),
         (
             "[store]\nurl = 'mysql://db1/shop'\nssl = 'on'",

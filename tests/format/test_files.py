@@ -27,7 +27,7 @@ def test_neither_the_store_nor_any_other_file_is_written_over(
         done = project.run(*command, str(project.folder / name), check=None)
         assert done.returncode != 0
         said = done.stdout + done.stderr
-        assert f"{project.folder / name} is another sort of file, and is not replaced" in said
+        assert f"{project.folder / name} is not a regular file, and is not replaced" in said
         assert "Traceback" not in said
         assert (project.folder / name).read_bytes() == before
     for content in ("", None):

@@ -154,14 +154,14 @@ FORM = 'write field names, or EVENT.N for a positional arg, such as ["card", "pu
 @pytest.mark.parametrize(
     ("entry", "wrong"),
     [
-        ('""', f'"" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"1"', f'"1" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('".1"', f'".1" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"user.card"', f'"user.card" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"purchased."', f'"purchased." is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"a.99999999999"', f'"a.99999999999" is no field\'s own name, nor EVENT.N; {FORM}'),
-        ('"purchasd.1"', '"purchasd" is no event of [events]; did you mean "purchased"?'),
-        ("7", "its item 1 is a number, not a string; put it into quotes"),
+        ('""', f'"" is neither a field name nor EVENT.N; {FORM}'),
+        ('"1"', f'"1" is neither a field name nor EVENT.N; {FORM}'),
+        ('".1"', f'".1" is neither a field name nor EVENT.N; {FORM}'),
+        ('"user.card"', f'"user.card" is neither a field name nor EVENT.N; {FORM}'),
+        ('"purchased."', f'"purchased." is neither a field name nor EVENT.N; {FORM}'),
+        ('"a.99999999999"', f'"a.99999999999" is neither a field name nor EVENT.N; {FORM}'),
+        ('"purchasd.1"', '"purchasd" is not an event in [events]; did you mean "purchased"?'),
+        ("7", "its item 1 is a number, not a string; put it in quotes"),
     ],
 )
 def test_a_mistaken_entry_is_reported(tmp_path: Path, entry: str, wrong: str) -> None:
@@ -247,3 +247,18 @@ def test_damaged_args_are_hidden_as_a_whole(shop: Project) -> None:
     assert (event["args"], event["argsRaw"]) == (None, MASK)
     for text in (listed, shop.run("show", "1").stdout, swept.stdout, swept.stderr):
         assert CARD not in text
+
+
+def test_a_value_is_hidden_before_a_text_is_shortened_and_no_part_of_it_is_left() -> None:
+    hidden = Redaction(["e.0"]).hide("e", '["4111111111111111"]')
+    text = "the card 4111111111111111 is refused"
+    for length in range(len(text)):
+        for shown in (
+            hidden.cut(text, lambda text, n=length: text[:n]),  # type: ignore[misc]
+            hidden.cut(text, lambda text, n=length: text[n:]),  # type: ignore[misc]
+        ):
+            assert "1" not in shown
+            assert "4" not in shown
+    assert hidden.cut(text, lambda text: text[:12]) == "the card ••••"
+    assert hidden.cut(text, lambda text: text[12:]) == "•••• is refused"
+    assert hidden.longest == 16

@@ -133,10 +133,12 @@ def test_a_store_reads_what_it_has_written_and_records_nothing_twice(project: Pr
 def test_data_of_every_sort_becomes_args() -> None:
     about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}
     for data, args in (([1], [1]), ({"a": 1}, {"a": 1}), (None, [None]), ("x", ["x"]), (5, [5])):
-        assert read(about | {"data": data}, "/")[1] == args
-    assert read(about, "/") == ("t", [], "/s 1")
-    assert read(about | {"data_base64": None, "time": None, "datacontenttype": None}, "/")[1] == []
-    assert read(about | {"data": "[1]"}, "/")[1] == ["[1]"]  # a text, and not JSON in it
+        assert json.loads(read(about | {"data": data}, json.dumps(data), "/")[1]) == args
+    assert read(about, "", "/") == ("t", "[]", "/s 1")
+    empty = {"data_base64": None, "time": None, "datacontenttype": None}
+    assert read(about | empty, "", "/")[1] == "[]"
+    # A text, and not JSON in it.
+    assert read(about | {"data": "[1]"}, '"[1]"', "/")[1] == '["[1]"]'
 
 
 @pytest.mark.parametrize(
@@ -148,14 +150,14 @@ def test_data_of_every_sort_becomes_args() -> None:
         ({"source": None}, '"source", a string'),
         ({"type": 5}, '"type", a string'),
         ({"data_base64": "AAAA"}, "binary data"),
-        ({"data": [1], "datacontenttype": "text/xml"}, "no string, as its datacontenttype"),
-        ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is no string'),
+        ({"data": [1], "datacontenttype": "text/xml"}, "is not a string, as its datacontenttype"),
+        ({"data": [1], "datacontenttype": 7}, '"datacontenttype" is not a string'),
     ],
 )
 def test_what_is_no_cloudevent_that_can_be_read(changed: dict[str, Any], sent: str) -> None:
     about = {"specversion": "1.0", "id": "1", "source": "/s", "type": "t"} | changed
     with pytest.raises(UsageError) as caught:
-        read(about, "/")
+        read(about, "", "/")
     assert sent in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -204,9 +206,9 @@ def test_mistakes_in_events_toml(project: Project) -> None:
     )
     lines = project.run("list", check=78).stderr.splitlines()
     assert [line.partition("events.toml: ")[2] for line in lines] == [
-        'store.source: is no URI reference; write one such as "/shop/db1" or'
+        'store.source: is not a URI reference; write one such as "/shop/db1" or'
         ' "https://example.com/shop"',
-        "handlers.x.format: belongs to a command, and this is a call; take it out; only a command"
+        "handlers.x.format: is for a command, and this is a call; remove it; only a command"
         " is given the event as JSON",
         'handlers.y.format: is "xml"; write "eventctl" or "cloudevents"',
     ]

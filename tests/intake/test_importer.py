@@ -194,7 +194,7 @@ def test_damaged_files_are_set_aside_and_named_once(project: Project, spool: Pat
     assert aside == DAMAGED
     assert f"{len(DAMAGED)} entries were set aside" in sent.stdout
     for name in ("half", "list"):
-        assert f"{spool}/damaged/{name}.json:itisnoevent:" in unwrapped(sent.stdout)
+        assert f"{spool}/damaged/{name}.json:itisnotanevent:" in unwrapped(sent.stdout)
     again = project.run("sweep")
     assert (again.stdout, again.stderr) == ("", "")
     assert len(spooled(project, "damaged")) == len(DAMAGED)

@@ -262,7 +262,7 @@ def test_a_user_with_no_right_but_insert_on_this_table(project: Project) -> None
     project.config.write_text(own.replace(f"//{USER}:", f"//{user}:"))
     done = project.run("emit", "purchased", "B")
     assert done.stdout == ""
-    assert "refuses this user: check [store] url, the password and the rights" in done.stderr
+    assert "refuses this user: check [store] url, the password and its privileges" in done.stderr
     assert "the event is kept in" in done.stderr
     assert done.stderr.count("\n") == 1
     project.config.write_text(own)
@@ -294,7 +294,7 @@ BAD: dict[str, tuple[dict[str, object], str]] = {
 
 BAD_ON_SQLITE: dict[str, tuple[dict[str, object], str]] = {
     "bytes": ({"args": b"\xff"}, "it is not UTF-8 text"),
-    "time": ({"created_at": "yesterday"}, "its created_at is no number of milliseconds"),
+    "time": ({"created_at": "yesterday"}, "its created_at is not a number of milliseconds"),
 }
 
 

@@ -203,7 +203,7 @@ def test_numbers_that_are_none(project: Project, column: str) -> None:
     table, _, name = column.partition(".")
     project.execute(f"UPDATE eventctl_{table} SET {name} = 'many'")
     sent = project.run("sweep", check=1).stdout
-    assert f"its {name} is no number: 'many'" in sent
+    assert f"its {name} is not a number: 'many'" in sent
     (update,) = printed(sent)
     apply(project, update)
     assert_ended(project)

@@ -46,7 +46,7 @@ def test_an_event_whatever_its_name(project: Project, spool: Path, name: str) ->
 
 @pytest.mark.parametrize(
     ("text", "where", "words"),
-    [("not json", "damaged", "it is no event"), ('{"name": "unknown"}', "held", "unknown")],
+    [("not json", "damaged", "it is not an event"), ('{"name": "unknown"}', "held", "unknown")],
 )
 def test_what_is_no_event_is_set_aside_with_its_cause(
     project: Project, spool: Path, text: str, where: str, words: str

@@ -1,4 +1,4 @@
-"""P5, P12: what the host refuses while a spool file is read is no fault of the file."""
+"""P5, P12: what the host refuses while a spool file is read is not the file's fault."""
 
 from __future__ import annotations
 

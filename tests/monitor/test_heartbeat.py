@@ -147,11 +147,11 @@ def test_nobody_there_is_reported(project: Project) -> None:
 def test_a_server_that_hangs_is_given_up(project: Project, monitor: Listener) -> None:
     monitor.hangs = True
     begin = time.monotonic()
-    with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 0\.3 s"):
+    with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 300ms"):
         heartbeat.call(f"http://127.0.0.1:{monitor.port}/", timeout=0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
-        with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 0\.3 s"):
+        with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 300ms"):
             heartbeat.call(f"https://127.0.0.1:{port}/", timeout=0.3)
     assert time.monotonic() - begin < 5
 

@@ -132,6 +132,8 @@ def test_a_browser_shows_it_on_a_phone_and_at_a_desk(
             r"\x1b[31m\u202e&amp;",
             f"eventctl --config {shop.config} replay",
             "Open circuit breakers",
+            "Failed attempts",
+            "100.0% of 61",
             "Events over time",
             "mean time to recovery",
         ):

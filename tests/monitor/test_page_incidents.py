@@ -1,4 +1,4 @@
-"""What the page says of incidents: each once, who was told of it, and what ends it."""
+"""What the page says of incidents: each once, who was notified of it, and what ends it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
         "lottery: 2 deliveries of purchased ran out of retries",
         "RuntimeError: no luck for 'A'",
         f"exhausted {key}; open for ",
-        "attempts up to 1; events 1, 2",
+        "attempts 1; events 1, 2",
         "report: notified, 2",
         f"{sys.executable} -P -m eventctl --config {project.config} show 1",
         f"eventctl --config {project.config} replay --incident {key}",
@@ -67,6 +67,66 @@ def test_each_failure_is_shown_once_in_its_incident_or_in_none(
     project.execute("DELETE FROM eventctl_member")
     shown = sections(project)
     assert "lottery: 2 deliveries" in shown["In no incident"]
+
+
+def verdict(project: Project) -> str:
+    """Return the line at the top of the page."""
+    project.run("stats", "--html", "page.html")
+    page = (project.folder / "page.html").read_text(encoding="utf-8")
+    found = re.search(r'<p class="verdict (\w+)">(.*?)</p>', page)
+    assert found
+    return f"{found[1]}: {html.unescape(re.sub('<[^>]+>', '', found[2]))}"
+
+
+def backlog(project: Project) -> str:
+    """Return in which colour the page shows the backlog."""
+    page = (project.folder / "page.html").read_text(encoding="utf-8")
+    found = re.search(r'<li class="tile (\w+)"><span class="soft">Backlog<', page)
+    assert found
+    return found[1]
+
+
+def test_the_top_says_whether_all_is_well_and_why_not(project: Project, post: Post) -> None:
+    write(project, post)
+    assert verdict(project) == "critical: Critical: no sweep has ever ended: is it in a crontab?"
+    project.run("sweep")
+    assert verdict(project) == "ok: All is well: nothing waits for a person"
+    # Nothing is above a limit, but a person was notified of something that is not resolved.
+    fail(project)
+    project.run("sweep", check=1)
+    project.execute("UPDATE eventctl_delivery SET state = 'pending', due_at = ?", 2**52)
+    project.execute("UPDATE eventctl_delivery SET reason = NULL")
+    project.execute("UPDATE eventctl_incident SET kind = 'failed'")
+    assert verdict(project) == "warning: Warning: 1 incident is open"
+    assert backlog(project) == "ok"
+    project.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is away')")
+    project.execute("UPDATE eventctl_incident SET kind = 'outage'")
+    assert verdict(project) == "critical: Critical: down: lottery; 1 incident is open"
+    # It waits for its time, and for the handler.
+    assert backlog(project) == "warning"
+
+
+def test_the_first_traceback_and_the_latest_output_are_folded(project: Project, post: Post) -> None:
+    write(project, post)
+    (project.folder / "handlers.py").write_text(
+        "def lottery(user):\n"
+        "    print(f'asking <b>{user}</b>')\n"
+        "    raise RuntimeError('no luck')\n\n"
+        "def audit(): pass\n"
+    )
+    fail(project, "4111 1111", "4111 2222")
+    project.run("sweep", check=1)
+    shown = sections(project)["Open incidents"]
+    assert "First traceback Traceback (most recent call last):" in shown
+    assert "line 3, in lottery raise RuntimeError('no luck') RuntimeError: no luck" in shown
+    assert "Latest output asking <b>4111 2222</b>" in shown
+    page = (project.folder / "page.html").read_text(encoding="utf-8")
+    assert page.count("<details><summary>") >= 2
+    assert "open" not in re.findall(r"<details([^>]*)>", page)
+    project.config.write_text(f'redact = ["purchased.0"]\n{project.config.read_text()}')
+    shown = sections(project)["Open incidents"]
+    assert "asking <b>••••</b>" in shown
+    assert "4111" not in shown
 
 
 def test_who_was_reported_and_who_was_not(project: Project, post: Post) -> None:

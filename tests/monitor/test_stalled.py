@@ -13,7 +13,7 @@ from tests.support.project import Project
 
 TOML = '[events]\nbought = ["handlers:draw"]\n'
 HANDLERS = "def draw():\n    pass\n"
-WORDS = "no sweep has ended for 10 minutes"
+WORDS = "no sweep has ended for 10m"
 
 
 @pytest.fixture

@@ -149,7 +149,7 @@ def test_two_that_kill_the_sweep_are_distinguished(project: Project) -> None:
         assert project.run("sweep", check=None).returncode == -9
     project.run("sweep", check=1)
     assert spent(project, "deadly") == {("failed", 5): 2}
-    # The first time they are not known yet, and may take others with them: once, at the most.
+    # The first time they are not known yet, and may take others with them: at most once.
     assert spent(project, "ok")["done", 1] + spent(project, "ok")["done", 2] == 5
     fire.assert_nothing_claimed(project)
 

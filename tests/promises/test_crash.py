@@ -218,16 +218,16 @@ def check_sent(project: Project, serial: int, said: str) -> None:
 
 
 def check_set_aside(project: Project, serial: int, said: str) -> None:
-    """What is no event is kept, and told."""
+    """A file that is not an event is kept, and a person is notified."""
     spool = project.folder / "state" / "spool"
     for path in (spool / f"held/{serial}-2.json", spool / f"damaged/{serial}-3.json"):
         assert path.exists()
-        assert str(path) in said, f"nobody was told of {path}: {said!r}"
+        assert str(path) in said, f"nobody was notified of {path}: {said!r}"
 
 
 def check_outbox(project: Project, serial: int, said: str) -> None:
     ((row,),) = project.rows("SELECT id FROM eventctl_outbox WHERE args = ?", f"[{serial}]")
-    assert f"eventctl_outbox row {row}" in said, f"nobody was told of row {row}: {said!r}"
+    assert f"eventctl_outbox row {row}" in said, f"nobody was notified of row {row}: {said!r}"
 
 
 def check_balance(project: Project, serial: int, said: str) -> None:

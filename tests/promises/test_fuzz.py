@@ -1,4 +1,4 @@
-"""Whatever comes in by a door that others write to: taken, or told in one line, never a crash."""
+"""Any input from outside is accepted, or refused in one line; it never crashes."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_any_events_toml_is_read_or_reported_line_by_line(tmp_path: Path, conten
         assert_harmless(line)
         assert "\n" not in line
         assert line.startswith(str(path))
-        assert "; " in line  # what is wrong; how to mend it
+        assert "; " in line  # what is wrong; how to fix it
 
 
 # The spool
@@ -256,7 +256,7 @@ def test_any_batch_is_recorded_whole_or_reported_in_one_line(
     tmp_path: Path, lines: list[bytes]
 ) -> None:
     with new_shop(tmp_path) as shop:
-        file = shop.config.folder / "batch"
+        file = Path(shop.config.folder, "batch")
         file.write_bytes(b"\n".join(lines))
         code, out, err = shop.run("emit", "--batch", str(file))
         assert code in (0, 2)

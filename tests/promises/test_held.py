@@ -1,4 +1,4 @@
-"""Deliveries that cannot be run as they are: held, named once, in nobody's way, and mended."""
+"""Deliveries that cannot be run as they are: held, named once, in nobody's way, and fixed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_unknown_handler_is_held_until_it_is_back(project: Project) -> None:
     assert notes(project) == ['["a"]', '["b"]']
     assert delivery(project, "lottery")[1:4] == ("pending", "unknown handler", 0)
     assert status(project) == 1
-    # It is looked at again and again, and told of once.
+    # It is checked again and again, but reported once.
     for _ in range(2):
         make_due(project)
         quiet = project.run("sweep")

@@ -48,7 +48,7 @@ def write_mistaken(project: Project, which: str) -> str:
     """Write a project with a mistake of `ELSEWHERE`; return what the line about it names."""
     write(project)
     text, named = ELSEWHERE[which]
-    # What is no table has to come before all tables.
+    # A top-level key must come before all tables.
     toml = project.config.read_text()
     project.config.write_text(toml + "\n" + text if text.startswith("[") else text + toml)
     return named
@@ -125,7 +125,7 @@ NEEDED = {
     "handlers type": ('ok = "handlers:ok"', "ok = 5", "ok"),
     "defaults": ("attempts = 5", 'attempts = "many"', "attempts"),
 }
-"""Mistakes in what recording needs, where the state folder is known all the same."""
+"""Mistakes in what recording needs, where the state folder is still known."""
 
 
 @pytest.mark.parametrize(("which", "way"), each_once(NEEDED))

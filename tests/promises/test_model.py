@@ -344,11 +344,11 @@ def run(kind: type[Protocol], examples: int) -> None:
 
 
 def test_the_protocol_on_sqlite(tmp_path: Path) -> None:
-    with machine(Store(tmp_path / "events.db", None, tmp_path / "state")) as kind:
+    with machine(Store(str(tmp_path / "events.db"), None, str(tmp_path / "state"))) as kind:
         run(kind, EXAMPLES)
 
 
 def test_the_protocol_on_mariadb(mariadb: MariaDB, tmp_path: Path) -> None:
     url = parse_mysql(mariadb.url(mariadb.new_database()))
-    with machine(Store(None, url, tmp_path / "state")) as kind:
+    with machine(Store(None, url, str(tmp_path / "state"))) as kind:
         run(kind, max(5, EXAMPLES // 4))

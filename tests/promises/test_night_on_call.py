@@ -1,4 +1,4 @@
-"""A night on call: two services are down for hours, and a person is told so, and no more.
+"""A night on call: two services are down for hours, and a person is notified so, and no more.
 
 The sweeps run under a clock of their own, a minute apart at first and then ten, so that three
 hours pass in a minute. They end at about the present time.
@@ -173,7 +173,7 @@ def test_the_night_on_call(night: Night) -> None:
     ]
     for handler in ("lottery", "coupon"):
         about = [hook for hook in night.hooks() if hook[1] == handler]
-        assert len(about) <= 4, "three messages while it is open at the most, and its end"
+        assert len(about) <= 4, "three messages while it is open at most, and its end"
         assert night.done(handler) == EVENTS
     assert len(night.mailbox.mails()) == len(night.slack.requests) == len(night.hooks())
     last = body(night.mailbox.mails()[-1])

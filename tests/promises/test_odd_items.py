@@ -121,7 +121,7 @@ def test_files_of_another_kind_are_set_aside(project: Project, spool: Path) -> N
     drop(spool, "good.json", "A")
     sent = project.run("sweep", check=1)
     assert sent.stderr == ""
-    assert "itisnoplainfile" in flat(sent.stdout)
+    assert "itisnotaregularfile" in flat(sent.stdout)
     assert look.notes(project) == ['["A"]']
     assert {path.name for path in (spool / "damaged").iterdir()} == {
         *("folder.json", "fifo.json", "link.json", "socket.json")

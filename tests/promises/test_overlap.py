@@ -12,7 +12,7 @@ from tests.support.hosts import another_config, another_host
 from tests.support.project import Project
 
 LEASE = 350_000
-"""Milliseconds: what the default timeout of 5 min and its grace come to, at the least."""
+"""Milliseconds: what the default timeout of 5 min and its grace come to, at least."""
 
 
 def handlers(*names: str) -> dict[str, str]:

@@ -23,7 +23,7 @@ import resource
 
 def neighbour(*args):
     with journal.run():
-        # What a handler may count on, whoever was run before it in the same process.
+        # What a handler may count on, whatever ran before it in the same process.
         print("out", args)
         print("err", file=sys.stderr)
         os.write(1, b"fd 1\n")

@@ -77,7 +77,9 @@ def test_root_runs_nothing_of_another_user(tmp_path: Path) -> None:
     needs.root("to be refused as root")
     path = write(tmp_path, "")
     os.chown(path, 65534, 0)
-    with pytest.raises(ConfigError, match="who would say what root runs; run eventctl as the user"):
+    with pytest.raises(
+        ConfigError, match="who could change what root runs; run eventctl as the user"
+    ):
         load(path)
     link = tmp_path / "link.toml"
     link.symlink_to(path)
@@ -483,7 +485,7 @@ def assert_mail_is_harmless(mail: str) -> None:
         ]
     )
     text, page = (
-        part.get_payload(decode=True).decode()  # type: ignore[union-attr]  # it is no multipart
+        part.get_payload(decode=True).decode()  # type: ignore[union-attr]  # it is not a multipart
         for part in message.walk()
         if not part.is_multipart()
     )

@@ -1,4 +1,4 @@
-"""P1, P2, P4: where stderr cannot be written, everything is done and counted all the same."""
+"""P1, P2, P4: where stderr cannot be written, everything is done and still counted."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def run_mute(project: Project, how: str, *args: str, seconds: float = 20.0) -> t
 
 @pytest.mark.parametrize("how", BLOCKED)
 def test_emit_where_stderr_cannot_be_written(project: Project, how: str) -> None:
-    """A handler fails, and nobody can be told of it: the event is recorded, and 0 says so."""
+    """A handler fails, and nobody can be notified: the event is recorded, and 0 says so."""
     write(project)
     code, out = run_mute(project, how, "emit", "fails", "--key", "k")
     assert (code, out) == (0, "1\n")

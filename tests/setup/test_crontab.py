@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import look, needs
 from tests.support.cron import Cron, running_cron
 from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only
@@ -52,7 +55,7 @@ def crontab(project: Project, cron: Cron, *options: str, check: int = 0) -> Fini
 
 
 def listed(cron: Cron) -> bytes | None:
-    """Return what `crontab -l` prints, None where there is no crontab."""
+    """Return what `crontab -l` prints, None if there is no crontab."""
     done = subprocess.run([*cron.stage(Path("/")), "crontab", "-l"], capture_output=True)
     return done.stdout if done.returncode == 0 else None
 
@@ -73,6 +76,7 @@ def test_the_first_crontab_and_none_again(project: Project, cron: Cron) -> None:
         first
         == (
             f"# BEGIN eventctl {project.config}\n"
+            'CONTENT_TYPE="text/plain; charset=UTF-8"\n'
             f"* * * * *  {sys.executable} -P -m eventctl --config {project.config} sweep\n"
             f"# * * * * *  {sys.executable} -P -m eventctl --config {project.config} check"
             f" --prometheus {project.folder}/eventctl.prom\n"
@@ -103,10 +107,77 @@ def test_the_rest_is_untouched_to_the_byte(project: Project, cron: Cron) -> None
     assert changed
     assert changed.endswith(b"0 6 * * * backup\n")
     assert changed.count(b"# BEGIN eventctl") == 1
-    assert b"ops@example.com" not in changed
+    # What has been said once need not be said again.
+    assert b"\nMAILTO=ops@example.com\n* * * * *  " in changed
+    assert changed.count(b"MAILTO=") == 3
     assert b"sweep --for 55s\n" in changed
     crontab(project, cron, "--remove")
     assert listed(cron) == OTHERS + b"0 6 * * * backup\n"
+
+
+def test_crons_mail_is_labelled_as_utf_8(project: Project, cron: Cron) -> None:
+    project.write(
+        '[defaults]\nretry = { attempts = 1 }\n[events]\nbought = ["handlers:draw"]\n',
+        "def draw():\n    raise RuntimeError('kein Glück – 残念')\n",
+    )
+    install(cron, b"CONTENT_TYPE=text/html\n")
+    crontab(project, cron, "--install")
+    assert (listed(cron) or b"").endswith(
+        b"it was:\nCONTENT_TYPE=text/html\n# END eventctl %b\n" % bytes(project.config)
+    )
+    before = len(cron.mails())
+    cron.make_it_look()
+    project.run("emit", "-q", "--defer", "bought")
+    wait_until(lambda: len(cron.mails()) > before, 60, "the mail of cron")
+    mail = cron.mails()[before]
+    assert (mail.get_content_type(), mail.get_content_charset()) == ("text/plain", "utf-8")
+    text = mail.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert "kein Glück – 残念" in text.decode("utf-8")
+
+
+BCRON = """#!/bin/sh
+# As bcron's: it reads a file only, and has its own words.
+case $1 in
+-l) [ -e "$SPOOL/tab" ] && exec cat "$SPOOL/tab"
+    echo "bcrontab: Fatal: Crontab does not exist" >&2; exit 111 ;;
+-r) exec rm "$SPOOL/tab" ;;
+-*) echo "usage: bcrontab [flags] [ -u user ] file" >&2; exit 111 ;;
+*)  exec cp "$1" "$SPOOL/tab" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("kind", ["busybox", "bcron"])
+def test_the_crontab_programs_of_small_systems(project: Project, kind: str) -> None:
+    project.write(TOML, HANDLERS)
+    (spool := project.folder / "spool").mkdir()
+    if kind == "busybox":
+        busybox = needs.program("busybox", "busybox-static")
+        if (
+            "applet not found"
+            in subprocess.run(
+                [busybox, "crontab"], capture_output=True, text=True, check=False
+            ).stderr
+        ):
+            needs.missing("this busybox has no crontab (apt-get install busybox-static)")
+        text = f'#!/bin/sh\nexec {busybox} crontab -c "$SPOOL" "$@"\n'
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    else:
+        text, user = BCRON, "tab"
+    (bin_ := project.folder / "bin").mkdir()
+    look.script(bin_ / "crontab", text)
+    env = {"PATH": f"{bin_}:{project.environment()['PATH']}", "SPOOL": str(spool)}
+    tab = spool / user
+    project.run("crontab", "--install", env=env)
+    assert f"# BEGIN eventctl {project.config}\n" in tab.read_text()
+    project.run("crontab", "--remove", env=env)
+    assert not tab.exists()
+    tab.write_bytes(OTHERS)
+    project.run("crontab", "--install", "--mailto", "ops@example.com", env=env)
+    assert tab.read_bytes().startswith(OTHERS)
+    project.run("crontab", "--remove", env=env)
+    assert tab.read_bytes() == OTHERS
 
 
 def test_several_files_side_by_side(project: Project, cron: Cron) -> None:
@@ -270,7 +341,7 @@ def test_how_often(project: Project, every: str, fields: str) -> None:
     (job,) = [
         line
         for line in project.run("crontab", "--every", every).stdout.splitlines()
-        if not line.startswith("#")
+        if not line.startswith(("#", "CONTENT_TYPE="))
     ]
     assert job.startswith(f"{fields}  /")
 
@@ -282,7 +353,7 @@ def test_a_program_that_only_our_path_finds(project: Project) -> None:
     (tools / "draw-lots").chmod(0o755)
     project.write('[events]\na = ["x"]\n[handlers]\nx = { command = ["draw-lots"] }')
     path = f"{project.environment()['PATH']}:{tools}"
-    job = project.run("crontab", env={"PATH": path}).stdout.splitlines()[1]
+    job = project.run("crontab", env={"PATH": path}).stdout.splitlines()[2]
     assert f"/usr/bin/env 'PATH={tools}:/usr/bin:/bin' /" in job
 
 

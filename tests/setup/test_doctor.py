@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -70,7 +71,7 @@ def test_all_mistakes_are_reported_and_a_missing_file_is_one(project: Project) -
     project.config.write_text('colour = "red"\n[store]\nurl = "x"\n[sweep]\njobs = 0')
     assert sum(line.check == "config" for line in doctor(project, check=78)) == 3
     project.config.unlink()
-    line = only(doctor(project, check=78), "config", "no events.toml, looked for at")
+    line = only(doctor(project, check=78), "config", "no events.toml at")
     assert line.fix
     done = project.run("--config", "gone.toml", "doctor", check=78)
     assert "gone.toml: No such file" in done.stdout
@@ -174,22 +175,17 @@ def test_a_disk_that_fills_up(project: Project, size: str, level: str) -> None:
     assert f"df -h {project.folder}/disk" in (room.fix or "")
 
 
-def test_the_type_of_a_file_system() -> None:
+def test_the_type_of_a_file_system(tmp_path: Path) -> None:
     from eventctl.setup.doctor.files import file_system
 
-    mounts = (
-        "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
-        "40 22 0:50 / /srv rw - nfs4 server:/srv rw,vers=4.2\n"
-        "41 40 0:51 / /srv/my\\040data rw - tmpfs tmpfs rw\n"
-    )
-    for folder, kind in (
-        ("/var/lib", "ext4"),
-        ("/srv", "nfs4"),
-        ("/srv/shop", "nfs4"),
-        ("/srvx", "ext4"),
-        ("/srv/my data/a", "tmpfs"),
-    ):
-        assert file_system(Path(folder), mounts) == kind
+    mounts = Path("/proc/self/mountinfo").read_text()
+    assert file_system(Path("/proc"), mounts) == "proc"
+    assert file_system(Path("/sys/kernel"), mounts) == "sysfs"
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    nfs = f"40 22 {number} / /srv/my\\040data rw shared:1 - nfs4 server:/srv rw,vers=4.2\n"
+    assert file_system(tmp_path, nfs) == "nfs4"
+    assert file_system(Path("/proc"), nfs) == ""
 
 
 @sqlite_only
@@ -212,12 +208,63 @@ def test_what_a_person_sees(project: Project) -> None:
     write(project, handlers='gone = "handlers:gone"')
     code, shown = on_terminal(project, "doctor", columns=80)
     assert code == 1
-    assert "problem  handlers  gone: handlers:gone cannot be used" in plain(shown)
-    assert "\n                   → fix the name in [handlers]" in plain(shown)
+    assert "problem  handlers   gone: handlers:gone cannot be used" in plain(shown)
+    assert "\n                    → fix the name in [handlers]" in plain(shown)
     done = project.run("doctor", check=1)
     assert done.stderr == ""
     assert "problem\thandlers\tgone: handlers:gone cannot be used" in done.stdout
-    assert re.fullmatch(r"\d problems?, \d warnings?", done.stdout.splitlines()[-1])
+    verdict = r"\d problems?, \d warnings?; \d+ ok \(to list them: eventctl doctor -v\)"
+    assert re.fullmatch(verdict, done.stdout.splitlines()[-1])
+
+
+@sqlite_only
+def test_problems_come_first_and_what_is_ok_is_counted(project: Project) -> None:
+    write(project, handlers='idle = "handlers:draw"\ngone = "handlers:gone"')
+    levels = [line.split("\t")[0] for line in project.run("doctor", check=1).stdout.splitlines()]
+    assert "ok" not in levels
+    assert levels[:-1] == sorted(levels[:-1]), "problem before warning"
+    page = json.loads(project.run("doctor", "--json", check=1).stdout)
+    fine = sum(finding["level"] == "ok" for finding in page["findings"])
+    assert f"; {fine} ok (to list them: eventctl doctor -v)" in levels[-1]
+    *listed, verdict = project.run("doctor", "--verbose", check=1).stdout.splitlines()
+    assert sum(line.startswith("ok\t") for line in listed) == fine
+    assert verdict.endswith(f"; {fine} ok")
+
+
+@sqlite_only
+def test_sweeps_that_keep_time_by_themselves_need_no_crontab(project: Project) -> None:
+    """A person who has swept by hand has installed nothing."""
+    write(project)
+    for _ in range(6):
+        project.run("sweep")
+    line = only([each for each in doctor(project) if "daemon" not in each.text], "cron")
+    assert "no line sweeps this file" in line.text
+    assert (line.fix or "").endswith("crontab --install")
+    assert "all is well" not in project.run("doctor", check=1).stdout
+    newest = project.value("SELECT MAX(started_at) FROM eventctl_sweep")
+    project.execute(
+        f"UPDATE eventctl_sweep SET started_at = {newest} - 60000 * (6 - id),"
+        f" ended_at = {newest} - 60000 * (6 - id) + 200"
+    )
+    lines = [each for each in doctor(project) if each.check == "cron"]
+    assert [each.level for each in lines] == ["ok"]
+    assert "but sweeps run each 1m on " in lines[0].text
+
+
+@sqlite_only
+def test_a_second_events_toml_in_reach(project: Project) -> None:
+    """A command picks one by the folder that it is run in: the other is named."""
+    write(project)
+    home = project.folder / "home"
+    other = home / ".config" / "eventctl" / "events.toml"
+    other.parent.mkdir(parents=True)
+    other.write_text(project.config.read_text())
+    env = {"HOME": str(home)}
+    line = only(doctor(project, env=env), "config", f"in other folders, commands use {other}")
+    assert line.level == "warning"
+    assert str(project.config) in (line.fix or "")
+    chosen = env | {"EVENTCTL_CONFIG": str(project.config)}
+    assert "config" not in bad(doctor(project, env=chosen))
 
 
 @sqlite_only

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from eventctl.setup.doctor.mysql import judge, judge_cluster
+from eventctl.setup.doctor.database import judge, judge_cluster
 from tests.support import needs
 from tests.support.certificate import Certificate
 from tests.support.databases import mariadb_only, sqlite_only
@@ -38,7 +38,7 @@ def swept(project: Project, store: str = "") -> None:
 def test_a_store_that_is_no_database(project: Project) -> None:
     project.write(TOML, HANDLERS)
     (project.folder / "events.db").write_text("no database, but long enough to look at" * 100)
-    line = only(doctor(project, check=1), "store", "is no SQLite database")
+    line = only(doctor(project, check=1), "store", "is not a SQLite database")
     assert line.level == "problem"
 
 
@@ -263,7 +263,7 @@ def test_a_mail_server_that_says_nothing(project: Project) -> None:
         )
         project.write(TOML + report, HANDLERS)
         code = (
-            "import sys; from eventctl.setup.doctor import mail; mail.PATIENCE = 0.5;"
+            "import sys; from eventctl.setup.doctor import cron; cron.PATIENCE = 0.5;"
             " from eventctl.cli import run; sys.exit(run(['doctor']))"
         )
         done = subprocess.run(
@@ -274,4 +274,4 @@ def test_a_mail_server_that_says_nothing(project: Project) -> None:
             text=True,
             timeout=30,
         )
-    assert re.search(r"problem\tmail\tthe mail server .* (after|within) 0.5 s\t", done.stdout)
+    assert re.search(r"problem\tmail\tthe mail server .* (after|within) 500ms\t", done.stdout)

@@ -140,7 +140,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
         ([], "stdin is not a terminal: use --yes"),
         (["--yes", "--store", "mysq://x"], "store.url: is neither sqlite:/// nor mysql://"),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
-        (["--yes", "--event", ""], "is an empty name; give it one"),
+        (["--yes", "--event", ""], "is an empty name; give it a name"),
         (["--yes", "--handler", "a\nb"], "has a control character"),
         (["--yes", "--mail-to", "a,,b"], "is not a mail address"),
         (["--yes", "--smtp", "smtp://host"], "requires --mail-to"),

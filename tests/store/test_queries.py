@@ -144,7 +144,7 @@ def test_a_store_that_breaks_is_reported_in_one_line(project: Project, database:
     record_events(database, 1)
     database.close()
     (project.folder / "events.db").write_bytes(b"no database at all, but long enough" * 100)
-    with pytest.raises(StoreUnavailable, match=r"events\.db\) is no SQLite database"):
+    with pytest.raises(StoreUnavailable, match=r"events\.db\) is not a SQLite database"):
         list(queries.pages(database, Selection()))
 
 

@@ -51,7 +51,7 @@ def test_what_one_user_leaves_beside_the_store_is_not_closed_to_the_others(
     shared.run("emit", "--defer", "purchased", "1", wrapper=user("games"))
     refused = shared.run("sweep", wrapper=user("daemon"), check=74).stderr
     assert "cannot be opened: events.db-wal belongs to games, and this user may not" in refused
-    assert "its folder has to have mode 2770 and their group" in refused
+    assert "its folder must have mode 2770 and their group" in refused
     subprocess.run(["sh", "-c", line.fix or ""], check=True)
     assert [each for each in doctor(shared) if "do not get the group" in each.text] == []
     for turn in (2, 3):
@@ -82,7 +82,7 @@ def test_a_file_that_was_moved_without_its_newest_events_is_not_begun_anew(
     store.rename(moved)
     done = project.run("emit", "--defer", "bought", "2")
     assert done.stdout == ""
-    assert f"is gone, and its newest events are in {store}-wal still" in done.stderr
+    assert f"is missing, and its newest events are still in {store}-wal" in done.stderr
     assert "the next sweep records it" in done.stderr  # it is in the spool
     assert project.run("sweep", check=78).stderr.count("\n") == 1
     moved.rename(store)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import grp
-import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from tests.support import needs
 from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor, only, write
 from tests.support.project import Project
@@ -44,8 +44,8 @@ def test_a_store_that_a_link_names_is_private(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM eventctl_event") == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_a_store_of_a_group_is_for_the_group(project: Project) -> None:
+    needs.root("a group of others")
     project.write(TOML, store='group = "daemon"')
     project.run("emit", "--defer", "bought")
     assert modes(project.folder) == {"": 0o660, "-wal": 0o660, "-shm": 0o660}

@@ -126,7 +126,7 @@ def test_a_server_without_tls_is_refused(
 ) -> None:
     shop = Project(tmp_path / "plain", mariadb)
     shop.write(TOML, store=f'ssl = "{ssl}"')
-    words = f'speaks no TLS, and [store] ssl = "{ssl}" requires it: turn it on in the server'
+    words = f'does not support TLS, and [store] ssl = "{ssl}" requires it: turn it on in the server'
     refused_and_spooled(shop, driver, words)
     shop.write(TOML)
     shop.run("sweep", env=driver)
@@ -177,6 +177,6 @@ def hidden(driver: dict[str, str]) -> list[str]:
 
 def test_a_ca_that_would_not_be_looked_at_is_a_mistake(tmp_path: Path) -> None:
     text = '[store]\nurl = "mysql://app@db1/shop"\nssl_ca = "ca.pem"\n'
-    sent = 'F: store.ssl_ca: is of no use without verification; set ssl = "verify"'
+    sent = 'F: store.ssl_ca: requires ssl = "verify"; set ssl = "verify"'
     assert mistakes(write(tmp_path, text)) == [sent]
     assert mistakes(write(tmp_path, text + 'ssl = "required"\n')) == [sent]

@@ -255,7 +255,7 @@ def check_deliveries(project: Project, events: set[int], phantoms: set[int], lax
         assert state in ("done", "failed"), row
         assert (state == "done") is (done_at is not None), row
         assert state == "done" or reason, row
-        assert sent or reason not in ("exhausted", "discarded"), f"nobody was told: {row}"
+        assert sent or reason not in ("exhausted", "discarded"), f"nobody was notified: {row}"
         tries = history.get(delivery, [])
         wanted = starts[event, handler] + (delivery in phantoms)
         allowed = {wanted, wanted + 1} if lax and (1, "lost") in tries else {wanted}

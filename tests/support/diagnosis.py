@@ -70,5 +70,5 @@ def only(lines: list[Line], check: str, *words: str) -> Line:
 
 
 def bad(lines: list[Line]) -> set[str]:
-    """Return the checks that found something, but for cron: the machine has not got ours."""
+    """Return the checks that found something, but for cron: the machine lacks ours."""
     return {line.check for line in lines if line.level != "ok"} - {"cron"}

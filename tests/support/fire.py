@@ -117,7 +117,7 @@ def with_family(*args):
 """
 
 COMMAND = """#!/bin/sh
-# As journal.py does, in a handler that is no Python.
+# As journal.py does, in a handler that is not Python.
 log() { python3 -P -c 'import sys; sys.path[:0] = ["."]; import journal, os
 from pathlib import Path
 journal.log(sys.argv[1], int(os.environ["EVENTCTL_ID"]), os.environ["EVENTCTL_HANDLER"])' "$1"; }

@@ -54,7 +54,7 @@ def notice(
 def digest(*notices: Notice, path: Path = PATH, host: str = "web1") -> Digest:
     """Return the digest of these notices, as one sweep would send it."""
     handlers = frozenset({"lottery", "giveCoupon"})
-    return Digest(tuple(group(notices)), path, host, handlers, (PROGRAM,))
+    return Digest(tuple(group(notices)), str(path), host, handlers, (PROGRAM,))
 
 
 def alert(channel: str, to: str | tuple[str, ...], **more: Any) -> Alert:

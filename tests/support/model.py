@@ -1,7 +1,7 @@
 """What the store's protocol promises, in a few lines of plain Python: no SQL, no clock.
 
 The test of the model does each step here and in the store, and compares the two. Times
-are in milliseconds. What a claim, a rescue or a result comes to is decided here anew,
+are in milliseconds. What a claim, a rescue or a result comes to is decided here again,
 from the words of the design, and not taken from the code under test.
 """
 
@@ -191,7 +191,7 @@ class Model:
         return reopened
 
     def cancel(self, ids: Iterable[int], state: str) -> list[int]:
-        """Return what a person has given up, and nobody is told of."""
+        """Return what a person has given up, and nobody is notified of."""
         found = [self.deliveries[i] for i in sorted(ids)]
         cancelled = [d for d in found if d.state == state and d.reason != "cancelled"]
         for delivery in cancelled:
@@ -214,7 +214,7 @@ class Model:
         self.deliveries[delivery] = ModelDelivery(delivery, event, handler, self.now)
 
     def may_go(self, event: int, failed: bool) -> bool:
-        """Return whether an event may be pruned: it is over, and nobody has to be told of it."""
+        """Return whether an event may be pruned: it is finished, and no notification is due."""
         deliveries = [d for d in self.deliveries.values() if d.event == event]
         unsent = {delivery for _, delivery in self.notices}
         allowed = ("done", "failed") if failed else ("done",)

@@ -39,9 +39,15 @@ def families(path: Path) -> list[Metric]:
 
 
 def values_of(path: Path) -> dict[tuple[str, str], float]:
-    """Return the values by name, and by the handler (and state) that they are of."""
+    """Return the values by name, and by the handler (and state) that they are of; each has a store
+    beside.
+    """
+    assert all(sample.labels["store"] for family in families(path) for sample in family.samples)
     return {
-        (sample.name, "/".join(value for _, value in sorted(sample.labels.items()))): sample.value
+        (
+            sample.name,
+            "/".join(text for label, text in sorted(sample.labels.items()) if label != "store"),
+        ): sample.value
         for family in families(path)
         for sample in family.samples
     }

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,6 +19,25 @@ def program(name: str, package: str) -> str:
     if found is None:
         missing(f"{name} is not installed (apt-get install {package})")
     return found
+
+
+def node_modules() -> Path:
+    """Return the folder of Node's drivers, or skip the test, also with CI=true: npm's registry may
+    be out of reach, and one of them must be compiled.
+    """
+    folder = Path(sys.prefix) / "node" / "node_modules"
+    compiled = folder / "better-sqlite3" / "build" / "Release" / "better_sqlite3.node"
+    if not compiled.exists() or not (folder / "mysql2").exists():
+        pytest.skip("mysql2 and better-sqlite3 are not installed (scripts/setup tests)")
+    return folder
+
+
+def uwsgi() -> str:
+    """Return uWSGI's path, or skip the test, also with CI=true: it must be compiled."""
+    found = Path(sys.prefix) / "bin" / "uwsgi"
+    if not found.exists():
+        pytest.skip("uwsgi could not be built (scripts/setup tests)")
+    return str(found)
 
 
 def root(what: str) -> None:

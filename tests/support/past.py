@@ -61,7 +61,7 @@ def record(project: Project, count: int, days_ago: float = 100, args: str = '["u
 
 
 def fail(project: Project, *events: int) -> None:
-    """Let a delivery of these events have failed, and a person been told."""
+    """Let a delivery of these events have failed, and a person been notified."""
     listed = ",".join(map(str, events))
     project.execute(f"UPDATE eventctl_event SET status = 3 WHERE id IN ({listed})")
     project.execute(

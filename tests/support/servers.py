@@ -44,6 +44,15 @@ class Api:
         return True
 
 
+class Web(Api):
+    """A server that speaks anything but JSON."""
+
+    def get(self, path: str) -> str:
+        with urllib.request.urlopen(self.url + path, timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
 @contextlib.contextmanager
 def alertmanager(folder: Path) -> Iterator[Api]:
     """Run Prometheus's Alertmanager, the real one."""
@@ -59,6 +68,17 @@ def alertmanager(folder: Path) -> Iterator[Api]:
     ]
     with _running(argv, folder, Api(port), "/api/v2/status") as api:
         yield api
+
+
+@contextlib.contextmanager
+def node_exporter(folder: Path) -> Iterator[Api]:
+    """Run Prometheus's node_exporter, the real one, on the metrics in a folder."""
+    program = needs.program("prometheus-node-exporter", "prometheus-node-exporter")
+    port = needs.free_port()
+    argv = [program, "--collector.disable-defaults", "--collector.textfile"]
+    argv += [f"--collector.textfile.directory={folder}", f"--web.listen-address=127.0.0.1:{port}"]
+    with _running(argv, folder, Web(port), "/metrics") as web:
+        yield web
 
 
 @contextlib.contextmanager

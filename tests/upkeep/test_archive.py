@@ -23,7 +23,7 @@ from tests.support.steps import killed_at, some
 EVENTS = 150  # three transactions: 50, 100 and what came late
 
 
-PRUNE = ("prune", "--older-than", "90d", "--archive", "archive")
+PRUNE = ("prune", "--older-than", "90d", "--archive", "archive", "--yes")
 
 
 def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> None:
@@ -66,12 +66,19 @@ def lines(path: Path) -> list[str]:
 
 
 def test_each_time_it_is_a_new_file(tmp_path: Path) -> None:
-    first = archive.write(tmp_path, ["one", "Ä😀"])
-    second = archive.write(tmp_path, ["three"])
+    first = archive.write(tmp_path, iter(["one", "Ä😀"]))
+    second = archive.write(tmp_path, iter(["three"]))
+    assert first
+    assert second
     assert first < second
     assert (lines(first), lines(second)) == (["one", "Ä😀"], ["three"])
     assert sorted(tmp_path.iterdir()) == [first, second]
     assert first.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_another_prune_has_taken_leaves_no_empty_file(tmp_path: Path) -> None:
+    assert archive.write(tmp_path, iter([])) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("project", ["sqlite"], indirect=True)

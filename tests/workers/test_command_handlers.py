@@ -80,7 +80,7 @@ def test_numbers_reach_a_command_to_the_letter(project: Project, form: str) -> N
         ("exit 0", "done", None, 1, None),
         ("exit 1", "pending", None, 1, "the command exited with 1"),
         ("exit 255", "pending", None, 1, "the command exited with 255"),
-        ("exit 75", "pending", None, 0, "to be run later, says the handler"),
+        ("exit 75", "pending", None, 0, "the handler asked to run later"),
         ("exit 65", "failed", "discarded", 1, "the command exited with 65 (EX_DATAERR)"),
         ("kill -SEGV $$", "pending", None, 1, "the command was killed by SIGSEGV"),
         ("kill -KILL $$", "pending", None, 1, "the command was killed by SIGKILL"),

@@ -193,7 +193,7 @@ def test_what_cannot_be_killed_is_named(project: Project) -> None:
     )
     assert done.stderr == ""
     (error,) = project.rows("SELECT error FROM eventctl_attempt")[0]
-    assert "may not be killed and runs on: sh (" in error
+    assert "could not be killed and still runs: sh (" in error
     for pid in fire.pids(project, "family"):
         subprocess.run(["kill", "-9", str(pid)], check=False)
     wait_until(lambda: not any(map(fire.is_alive, fire.pids(project, "family"))))

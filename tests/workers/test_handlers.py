@@ -176,7 +176,7 @@ FAILURES = {
     "surrogate": "RuntimeError: \\udcff",
     "nul": "RuntimeError: a\\x00b",
     "markup": "RuntimeError: [bold]%s {x}[/bold]",
-    "mute": "Mute: (its text cannot be had: ZeroDivisionError)",
+    "mute": "Mute: (its text is not available: ZeroDivisionError)",
     "wants_more": "TypeError: wants_more() missing 1 required positional argument: 'more'",
     "endless": "RuntimeError: xxxxx",
 }
@@ -262,7 +262,7 @@ def test_sys_exit_means_what_the_exit_code_of_a_command_means(project: Project, 
 def test_a_generator_function_fails_and_doctor_refuses_it(project: Project, code: str) -> None:
     project.write(toml("go"), code + "\n")
     said = project.run("emit", "go").stderr
-    assert "go failed on go 1: it is a generator function: nothing of it has run" in said
+    assert "go failed on go 1: it is a generator function: its body never runs" in said
     assert delivery(project, "go")[1:4] == ("pending", None, 1)
     found = project.run("doctor", check=None).stdout
     assert "handlers:go cannot be used: it is a generator function" in found

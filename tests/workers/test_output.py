@@ -86,6 +86,54 @@ def test_a_killed_handlers_last_words_are_seen(shop: Project) -> None:
     assert "lottery of purchased 1: lost: its worker process was killed by SIGKILL" in done.stderr
 
 
+CARD = "4111111111111111"
+FAILING = """
+import os, sys
+
+def failing(card):
+    # In the tail of 4,096 bytes all but the first digit would be left, after a letter of two.
+    sys.stdout.write("before ä" + card + "x" * (4096 - 15))
+    if os.environ.get("DIE"):
+        sys.stdout.flush()
+        os.kill(os.getpid(), 9)
+    # Of a text of 1,000 characters it would be the end, and of the traceback the middle.
+    raise ValueError("y" * (1000 - 15 - len("ValueError: ")) + card + "z" * 20_000)
+
+def discarding(card):
+    from eventctl import Discard
+    raise Discard("y" * (16_000 - 15) + card)
+"""
+
+
+@sqlite_only
+@pytest.mark.parametrize("env", [{}, {"DIE": "1"}], ids=["raises", "dies"])
+def test_no_part_of_what_is_hidden_is_left_where_a_text_is_cut(
+    project: Project, env: dict[str, str]
+) -> None:
+    project.write(
+        """
+        redact = ["paid.0"]
+        [events]
+        paid = ["failing", "discarding"]
+        [handlers]
+        failing = "handlers:failing"
+        discarding = "handlers:discarding"
+        """,
+        FAILING,
+    )
+    project.run("emit", "-q", "paid", CARD, env=env)
+    recorded = project.rows(
+        "SELECT error || traceback || output FROM eventctl_attempt ORDER BY outcome"
+    )
+    recorded += project.rows("SELECT last_error FROM eventctl_delivery")
+    assert len(recorded) == 4
+    for (text,) in recorded:
+        assert "411" not in text
+        assert "111" not in text
+        assert "••••" in text or "killed by SIGKILL" in text
+    assert any(str(text).startswith("…••••xxx") or "…••••xxx" in str(text) for (text,) in recorded)
+
+
 @sqlite_only
 def test_each_quick_handlers_own_lines(shop: Project) -> None:
     for n in range(20):

@@ -49,7 +49,7 @@ def test_its_writes_and_its_end_are_committed_together(project: Project) -> None
         ("exits", "pending", "SystemExit: 3"),
         ("bad_statement", "pending", "nowhere"),
         ("discards", "failed", "not wanted"),
-        ("later", "pending", "to be run later"),
+        ("later", "pending", "the handler asked to run later"),
         ("commits", "pending", "must not commit or roll back by itself"),
         ("rolls_back", "pending", "must not commit or roll back by itself"),
         ("begins_anew", "pending", "must not commit or roll back by itself"),

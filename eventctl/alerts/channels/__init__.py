@@ -1,10 +1,10 @@
-"""Channels that notify a person. One file a channel, each with the same door:
+"""Channels that notify a person.
 
-    SEPARATE: bool                          whether it takes one incident a message
-    send(alert, digest) -> list of warnings, or ChannelError
+One file for each channel, all with the same interface: SEPARATE: bool whether it takes one incident
+a message send(alert, digest) -> list of warnings, or ChannelError
 
-A channel returns once its other end has accepted the message, and never before: what
-is accepted is marked so, and what is not is sent again by the next sweep. To one that
+A channel must not return before its server has accepted the message: accepted messages are
+recorded, and others are sent again by the next sweep. To one that
  is SEPARATE a digest of several incidents is the summary of those past the tenth.
 """
 
@@ -36,7 +36,7 @@ class Channel(Protocol):
 
 
 def channel_of(alert: Alert) -> Channel:
-    """Return the file that sends a channel's messages; its imports are its own."""
+    """Return the module that sends a channel's messages."""
     from importlib import import_module  # lazy: loaded when it is used
 
     name = _FILES.get(alert.channel, alert.channel)
@@ -44,8 +44,8 @@ def channel_of(alert: Alert) -> Channel:
 
 
 def wants_each_sweep(alert: Alert) -> bool:
-    """Return whether a channel is sent each open incident in each sweep: what it does not
-    hear of for a while, it takes for resolved. This loads no channel.
+    """Return whether a channel must be sent all open incidents in each sweep, because it takes an
+    incident without news for resolved. This loads no channel.
     """
     return alert.channel in _EACH_SWEEP
 
@@ -53,8 +53,8 @@ def wants_each_sweep(alert: Alert) -> bool:
 def send(alert: Alert, digest: Digest) -> list[str]:
     """Send one message; return warnings.
 
-    Raises ChannelError where it was not accepted, whatever the reason: a fault in one
-    channel must not keep the others from being notified. It is a ChannelFault then.
+    Raises ChannelError if it was not accepted, whatever the reason, so that a fault in one channel
+    does not stop the others. It is a ChannelFault then.
     """
     try:
         return channel_of(alert).send(alert, digest)
@@ -63,7 +63,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     except ImportError as error:
         raise ChannelError(f"the channel {alert.channel} cannot be loaded: {error}") from error
     except Exception as error:
-        # Its text may be anything, and so hold a secret.
+        # Its text is unknown, and may contain a secret.
         raise ChannelFault(f"a fault in the channel {alert.channel} ({_place(error)})") from error
 
 

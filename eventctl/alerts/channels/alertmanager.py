@@ -1,8 +1,8 @@
 """Incidents as alerts of the Prometheus Alertmanager, by its API v2: firing, then resolved.
 
-What is the same in every message about an incident are labels, by which Alertmanager
-knows it again, whichever host sends it. All else are annotations. Each sweep sends what is
-open once more, and an alert that is sent no more ends by itself, as those of Prometheus do.
+Values that are the same in every message about an incident become labels, by which Alertmanager
+identifies it, whichever host sends it. Other values become annotations. Each sweep sends open
+incidents again, and an alert that is no longer sent ends by itself, as with Prometheus.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from eventctl.store.incidents import EMIT_FAILED, Incident
 
 SEPARATE = False
 NAME = "EventctlIncident"
-"""The label `alertname`, by which routes and silences find all of them."""
+"""The label `alertname`, for routes and silences."""
 
 _PATH = "/api/v2/alerts"
 _SHORTEST = 300.0
-"""Seconds after which an alert that is not sent again ends, at the least."""
+"""The fewest seconds after which an alert that is not sent again ends."""
 _SPARE = 3600.0
-"""Seconds past `repeat`, after which what an emitter has sent ends: no sweep can repeat it."""
+"""Seconds after `repeat` when an emitter's alert ends, since no sweep can repeat it."""
 _LABEL = 200
 
 

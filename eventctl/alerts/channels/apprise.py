@@ -1,11 +1,11 @@
-"""Incidents to any of the services that the library Apprise knows, by its URLs.
+"""Send incidents to any service that the library Apprise supports, by its URLs.
 
 It comes with the extra: pip install 'eventctl[alerts]'. It runs in a process of its own,
 
     python -m eventctl.alerts.channels.apprise < JSON
 
-since its threads cannot be ended, and would keep a sweep from its end for as long as a
-service hangs. What it logs, URLs and all, goes nowhere.
+because its threads cannot be ended, and would block the end of a sweep while a service hangs. Its
+log, which contains URLs, is discarded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eventctl.format.text import printable, shorten
 
 SEPARATE = True
 SECONDS = 10.0
-"""Within which Apprise is loaded, and its service has accepted."""
+"""Seconds to load Apprise and have its service accept the message."""
 
 _MOST_INCIDENTS = 20
 _TYPES = {
@@ -37,7 +37,7 @@ _TYPES = {
 }
 _MENTION = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
 _SHORTEST_SECRET = 4
-# -P: no module of the folder that we happen to be in.
+# -P: import no module from the current folder.
 _COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "eventctl.alerts.channels.apprise")
 
 
@@ -78,12 +78,12 @@ def text(digest: Digest) -> str:
 
 
 def _harmless(said: str) -> str:
-    """Return text in which no word calls everybody in a room: a space without width is in it."""
+    """Return text without mentions such as @here: a zero-width space breaks them."""
     return _MENTION.sub("@\u200b", said)
 
 
 def _without_url(said: str, url: str) -> str:
-    """Return words of Apprise without any piece of the URL: tokens stand all over it."""
+    """Return Apprise's message without any piece of the URL, which contains tokens."""
     pieces = set(re.split(r"[:/?&=@#,]+", url))
     pieces |= {unquote(piece) for piece in pieces}
     for piece in sorted(pieces, key=len, reverse=True):
@@ -93,7 +93,7 @@ def _without_url(said: str, url: str) -> str:
 
 
 def _run(url: str, **message: str) -> str:
-    """Send a message, in the process that is there for it; return why not, or nothing."""
+    """Send a message, in the separate process; return why it failed, or nothing."""
     logger = logging.getLogger("apprise")
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
@@ -101,17 +101,17 @@ def _run(url: str, **message: str) -> str:
 
     service: Any = apprise.Apprise()
     if not service.add(url):
-        return "it does not know the URL; its documentation has those that it knows"
+        return "it does not know the URL; see its documentation for the URLs that it supports"
     result = service.notify(body_format="text", **message)
     if result:
         return ""
-    # Its versions before 2.2 do not say why.
+    # Versions before 2.2 do not report why.
     said = [entry.message for entry in result.logs()] if hasattr(result, "logs") else []
     return said[-1] if said else "the service did not accept it"
 
 
 def main() -> None:
-    """Send the message on stdin, and end whatever is still under way."""
+    """Send the message on stdin, and end even if threads still run."""
     why = _run(**json.load(sys.stdin))
     sys.stderr.write(why)
     sys.stderr.flush()

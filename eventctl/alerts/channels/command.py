@@ -1,4 +1,4 @@
-"""Incidents as JSON on the stdin of a program of yours."""
+"""Pass incidents as JSON on the stdin of a program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventctl.format.text import printable, shorten
 
 SEPARATE = True
 SECONDS = 5.0
-"""Within which the program is done, or is killed."""
+"""Seconds after which the program is killed."""
 
 _SHORTEST_SECRET = 6
 
@@ -31,7 +31,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
 
 
 def _without_arguments(said: str, arguments: list[str]) -> str:
-    """Return what a program said without the values that it was given: one may be a key."""
+    """Return a program's output without the values of its arguments, one of which may be a key."""
     values = {part for each in arguments for part in (each, each.rpartition("=")[2])}
     for value in sorted(values, key=len, reverse=True):
         if len(value) >= _SHORTEST_SECRET and not value.startswith(("-", "/")):

@@ -1,7 +1,7 @@
-"""Incidents as documents in Elasticsearch, in the field names of ECS, by `_bulk`.
+"""Store incidents as documents in Elasticsearch, with the field names of ECS, by `_bulk`.
 
-A document is named by its incident and by which message about it this is. So what is
-sent again makes no second one: the conflict says that the first is there.
+A document's id consists of the incident and the number of the message about it. So sending it again
+creates no second one: the conflict shows that the first exists.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ECS = "8.11.0"
 
 _FILTER = "filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 _ANSWER = 1024
-"""Bytes of the answer for each document."""
+"""The most bytes of the answer per document."""
 _CONFLICT = 409
 _ERROR, _TRACEBACK, _OUTPUT = 2000, 8000, 4000
 _SEVERITIES = {"critical": 3, "warning": 2, "info": 1}
@@ -35,7 +35,7 @@ _NANOSECONDS = 1_000_000
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
     """Create a document for each incident, in one call. There are never warnings.
 
-    Raises ChannelError unless each of them is there.
+    Raises ChannelError unless all of them exist.
     """
     server = http.Server(alert)
     headers = {"Content-Type": "application/x-ndjson"}
@@ -56,7 +56,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
 
 
 def document(digest: Digest, incident: Incident) -> dict[str, Any]:
-    """Return an incident in the field names of ECS; what has none is below `eventctl`."""
+    """Return an incident with the field names of ECS; other fields are below `eventctl`."""
     advice, replay = wording.next_step(digest, incident)
     return {
         "@timestamp": iso(summary.when(incident)),
@@ -84,7 +84,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
             "look": wording.show_command(digest, incident),
             "replay": replay,
             "advice": advice,
-            "config": printable(str(digest.path)),
+            "config": printable(digest.path),
         },
     }
 
@@ -127,7 +127,7 @@ def _error(incident: Incident) -> dict[str, str]:
 
 
 def _refusal(body: bytes, count: int) -> str:
-    """Return why not all documents are there, or an empty text."""
+    """Return why a document is missing, or an empty text."""
     try:
         items = [next(iter(item.values())) for item in json.loads(body)["items"]]
         statuses = [item["status"] for item in items]

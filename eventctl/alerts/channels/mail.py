@@ -22,27 +22,27 @@ from eventctl.store.incidents import Incident
 SEPARATE = True
 
 STEP = 5.0
-"""Seconds that a server has for each answer."""
+"""Seconds for each answer of the server."""
 TOTAL = 20.0
-"""Seconds within which a report is accepted, or is not."""
+"""Seconds for the whole delivery of a report."""
 
-# 7 bits all through: no server on the way need be asked what else it takes.
-# Subjects stay on one line: Python would put a line of 70 letters below an empty "Subject:".
+# 7 bits throughout, so that no extension of a server is needed.
+# Keep subjects on one line: Python would fold a long word below an empty "Subject:".
 _POLICY = policy.SMTP.clone(cte_type="7bit", max_line_length=250)
 
 
 def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = STEP) -> list[str]:
     """Mail it as [report] says; return a warning for each recipient that was refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
-    unless the mail was accepted for one recipient at the least.
+    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
+    mail was accepted for at least one recipient.
     """
     report = alert.report
     host = digest.host if is_domain(digest.host) else "localhost"
     sender = _address(report.mail_from or f"eventctl <eventctl@{host}>")
     recipients = [_address(each) for each in alert.to]
     message = _compose(digest, sender, recipients)
-    # The thread's name must be the same on all hosts, and a sender without mail_from is not.
+    # The thread's id must be the same on all hosts; the default sender is not.
     _thread(message, digest, alert.name, sender.domain if report.mail_from else "")
     envelope = Envelope(sender.addr_spec, [each.addr_spec for each in recipients])
     if report.sendmail is not None:
@@ -52,12 +52,12 @@ def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = ST
 
 
 def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> EmailMessage:
-    """Return the mail: plain text, and HTML beside it."""
+    """Return the mail: plain text and HTML."""
     message = EmailMessage(_POLICY)
     message["From"] = sender
     message["To"] = recipients
     message["Date"] = datetime.now(UTC)
-    # Keeps holiday replies from being sent, and from being answered (RFC 3834).
+    # Prevents automatic replies (RFC 3834).
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(plain.text(digest))
@@ -66,10 +66,10 @@ def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> 
 
 
 def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) -> None:
-    """Give the mail its subject, its name, and that of the one that it follows: all about one
-    incident are one thread.
+    """Set subject, Message-ID and References, so that mails about one incident form a thread.
 
-    The names come of the incident's key, so that one that was accepted twice can be known.
+    The ids are made from the incident's key, so that a mail that was accepted twice can be
+    recognized.
     """
     domain = domain or "eventctl.localhost"
     if len(digest.incidents) != 1 or not digest.incidents[0].key:
@@ -94,7 +94,7 @@ def _message_id(incident: Incident, sequence: int, channel: str, domain: str) ->
 
 
 def _address(text: str) -> Address:
-    """Read an address as events.toml has it; a record that is made by hand is not checked."""
+    """Parse an address; one that does not come from events.toml was not checked before."""
     try:
         return Address(*parse_address(text))
     except ValueError:
@@ -102,7 +102,7 @@ def _address(text: str) -> Address:
 
 
 def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
-    """Give the mail to a sendmail program on its stdin; exit code 0 means accepted."""
+    """Pass the mail to a sendmail program on stdin; exit code 0 means accepted."""
     argv = [sendmail, "-i", "-f", envelope.sender, "--", *envelope.recipients]
     try:
         program.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)

@@ -1,7 +1,7 @@
-"""Incidents as Slack messages, by an incoming webhook, laid out with Block Kit.
+"""Send incidents as Slack messages by an incoming webhook, laid out with Block Kit.
 
-What others wrote is in rich text, whose runs Slack takes to the letter: no markup
-and no mention is seen in them. The little that is markup is escaped.
+Text from outside is in rich text elements, in which Slack interprets no markup and no mentions. In
+the few markup elements it is escaped.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SEPARATE = True
 
 Block = dict[str, Any]
 
-# Slack refuses a message that is past one of its limits: 150 characters in a header,
+# Slack refuses a message that exceeds one of its limits: 150 characters in a header,
 # 3,000 in a text, 2,000 in a field, 50 blocks, and about 13,000 in all of them.
 _HEADER, _FIELD, _COMMAND = 150, 2000, 2000
 _NOTIFICATION = 600
@@ -43,7 +43,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
 
 
 def message(digest: Digest) -> dict[str, Any]:
-    """Return the message, as it is sent."""
+    """Return the message as sent."""
     incidents = digest.incidents
     blocks = _one(digest, incidents[0]) if len(incidents) == 1 else _summary(digest)
     said = summary.subject(digest)
@@ -124,5 +124,5 @@ def _text(kind: str, text: str, **more: Any) -> Block:
 
 
 def _escaped(text: str) -> str:
-    """Return text as data in Slack's markup: without its brackets there is no mention."""
+    """Return text as data in Slack's markup: escaped brackets cannot form a mention."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

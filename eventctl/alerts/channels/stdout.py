@@ -1,4 +1,4 @@
-"""The report on stdout: cron mails to MAILTO what a job prints."""
+"""Print the report on stdout, which cron mails to MAILTO."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SEPARATE = False
 def send(alert: Alert, digest: Digest) -> list[str]:
     """Print the report; there are never warnings.
 
-    Raises ChannelError where stdout is closed or its disk is full.
+    Raises ChannelError if stdout is closed or its disk is full.
     """
-    # Cron's locale may have no more than ASCII; an escaped letter beats no report.
+    # Cron's locale may be ASCII only; an escaped letter is better than no report.
     encoding = sys.stdout.encoding or "utf-8"
     text = plain.text(digest).encode(encoding, "backslashreplace").decode(encoding)
     try:

@@ -1,6 +1,6 @@
-"""Incidents in the local syslog, one line each, by the socket that it listens on.
+"""Log incidents to the local syslog, one line each, over its socket.
 
-The standard library's `syslog` says nothing where nobody listens; a socket does.
+The standard library's `syslog` does not report that nobody listens; a socket does.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _USER = 1
 _PRIORITIES = {"critical": 3, "warning": 4, "resolved": 5, "ended": 5, "info": 6}
 """RFC 3164's error, warning, notice and informational."""
 _BYTES = 1000
-"""RFC 3164 has no more than 1,024 for a line with all that is before it."""
+"""RFC 3164 allows 1,024 bytes for a line with its header."""
 _ERROR = 200
 
 
 def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
-    """Write one line; it is accepted where the socket takes it. There are never warnings.
+    """Write one line; it is accepted if the socket accepts it.
 
-    Raises ChannelError where nobody listens there.
+    There are never warnings. Raises ChannelError if nobody listens.
     """
     priority = _USER * 8 + _PRIORITIES[summary.gravest(digest)]
     when = time.strftime("%b %e %H:%M:%S")  # local time, as RFC 3164 has it
@@ -59,7 +59,7 @@ def _hand_over(packet: bytes, address: str) -> None:
     except OSError as error:
         if error.errno != errno.EPROTOTYPE:
             raise
-        # Some listen on a stream, in which a NUL ends each message.
+        # Some servers listen on a stream socket, where a NUL ends each message.
         _send(socket.SOCK_STREAM, packet + b"\0", address)
 
 
@@ -71,7 +71,7 @@ def _send(kind: socket.SocketKind, packet: bytes, address: str) -> None:
 
 
 def _cut(line: str, most: int) -> bytes:
-    """Return a line as UTF-8 of no more than so many bytes, its last letter whole."""
+    """Return a line as UTF-8 of at most `size` bytes, without a cut letter."""
     coded = line.encode()
     if len(coded) <= most:
         return coded

@@ -1,22 +1,20 @@
-"""Incidents as JSON to a URL of yours, signed in the way of Standard Webhooks."""
+"""Post incidents as JSON to a URL, signed as in Standard Webhooks."""
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 import hmac
 import time
-from base64 import b64decode, b64encode
+from base64 import b64encode
 
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import json
 from eventctl.alerts.transport import http
+from eventctl.config.alerts import SECRET_FORM, webhook_key
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 
 SEPARATE = True
-
-_PREFIX = "whsec_"
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
@@ -26,7 +24,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     """
     body = json.body(digest)
     server = http.Server(alert)
-    # The status accepts: however long a server goes on to talk, nobody listens.
+    # The status alone counts; the body is ignored.
     answer = server.post(body, headers=_headers(alert, digest, body), limit=0, seconds=seconds)
     if not answer.accepted:
         raise server.refused(answer)
@@ -34,24 +32,25 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
 
 
 def _headers(alert: Alert, digest: Digest, body: bytes) -> dict[str, str]:
-    name, now = json.identity(digest), str(int(time.time()))
-    headers = {"webhook-id": name, "webhook-timestamp": now}
+    name, now = json.identity(digest), int(time.time())
     if alert.secret:
-        signed = b".".join([name.encode(), now.encode(), body])
-        signature = hmac.digest(_key(alert.secret), signed, hashlib.sha256)
-        headers["webhook-signature"] = f"v1,{b64encode(signature).decode()}"
-    return headers
+        return signed(alert.secret, name, now, body)
+    return {"webhook-id": name, "webhook-timestamp": str(now)}
+
+
+def signed(secret: str, name: str, now: int, body: bytes) -> dict[str, str]:
+    """Return the headers of a message; `now` is in seconds since 1970."""
+    what = b".".join([name.encode(), str(now).encode(), body])
+    signature = b64encode(hmac.digest(_key(secret), what, hashlib.sha256)).decode()
+    return {
+        "webhook-id": name,
+        "webhook-timestamp": str(now),
+        "webhook-signature": f"v1,{signature}",
+    }
 
 
 def _key(secret: str) -> bytes:
-    """Return the key in "whsec_BASE64", or a plain text as its UTF-8."""
-    if not secret.startswith(_PREFIX):
-        return secret.encode()
-    coded = secret.removeprefix(_PREFIX).rstrip("=")
     try:
-        key = b64decode(coded + "=" * (-len(coded) % 4), validate=True)
-    except binascii.Error:
-        key = b""
-    if not key:
-        raise ChannelError('the secret of webhook begins with "whsec_", but is not base64 after it')
-    return key
+        return webhook_key(secret)
+    except ValueError as error:
+        raise ChannelError(f"the secret of webhook {error}; {SECRET_FORM}") from None

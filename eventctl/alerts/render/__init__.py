@@ -1,1 +1,1 @@
-"""What a message says, and how it looks in each form."""
+"""The content of messages, and their form in each channel."""

@@ -1,4 +1,4 @@
-"""The lines of a traceback or an output that a message shows: printable, and not too many."""
+"""The lines of a traceback or an output in a message: printable, and limited."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _OUTPUT = (0, 12)
 
 
 def traceback(incident: Incident) -> list[str]:
-    """Return the lines of the traceback: how it began, and where it ended."""
+    """Return the first and the last lines of the traceback."""
     if not incident.is_open:
         return []
     return _excerpt(incident.traceback, *_TRACEBACK)
 
 
 def output(incident: Incident) -> list[str]:
-    """Return the last lines of the handler's output, or what was set aside last."""
+    """Return the last lines of the handler's output, or of the last set-aside item."""
     if not incident.is_open or incident.output == incident.error:
         return []
-    if incident.kind in WITH_FIX:  # what cannot be pasted whole is of no use
+    if incident.kind in WITH_FIX:  # a command that is cut cannot be pasted
         said = incident.output.removeprefix(f"{incident.error}\n")
         return _excerpt(said, *_OUTPUT, width=len(said))
     return _excerpt(incident.output, *_OUTPUT)

@@ -1,4 +1,4 @@
-"""The report as a web page, for mail readers: inline styles only, readable without any."""
+"""The report as HTML for mail readers: inline styles only, and readable without them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _command(title: str, command: str | None) -> Iterator[str]:
 
 
 def breakable(command: str) -> str:
-    """Return a command as HTML: on a phone the line is broken, but never within a flag."""
+    """Return a command as HTML that wraps on a phone, but never within a flag."""
     return _FLAG.sub(r'<span style="white-space:nowrap">\g<0></span>', _escaped(command))
 
 
@@ -120,7 +120,7 @@ def _rest(digest: Digest) -> Iterator[str]:
 
 
 def _data(text: str) -> str:
-    """Return text as data: escaped, and kept from turning the line around it."""
+    """Return text as data: escaped, and isolated in its direction."""
     return f"<bdi>{_escaped(text)}</bdi>"
 
 

@@ -1,9 +1,9 @@
-"""An incident as JSON: what the channels `webhook` and `command` give to a program.
+"""An incident as JSON, for the channels `webhook` and `command`.
 
     {"type": "incident.exhausted", "timestamp": "2026-11-23T12:00:00.000Z", "data": {…}}
 
-docs/channels.md describes every field. Text from outside is printable in it, and the
-whole is ASCII.
+docs/channels.md describes every field. Text from outside is made printable, and the whole is
+ASCII.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from eventctl.format.time import iso
 from eventctl.store.incidents import Incident
 
 MOST_INCIDENTS = 40
-"""How many a summary has; of the rest it has the number."""
+"""How many incidents a summary lists; it counts the rest."""
 
 _NAME, _ERROR, _TRACEBACK, _OUTPUT = 200, 2000, 6000, 3000
 """The most characters of each."""
 
 
 def body(digest: Digest) -> bytes:
-    """Return the message as it is sent, in ASCII."""
+    """Return the message as sent, in ASCII."""
     return json.dumps(message(digest), separators=(",", ":")).encode("ascii")
 
 
@@ -41,7 +41,7 @@ def message(digest: Digest) -> dict[str, Any]:
 
 
 def identity(digest: Digest) -> str:
-    """Return what names the message: the same for a retry, another for each other message."""
+    """Return the id of the message: the same for a retry, different for each other message."""
     names = [f"{incident.key}-{incident.sequence}" for incident in digest.incidents]
     if len(names) == 1:
         return f"msg_{names[0]}"
@@ -108,7 +108,7 @@ def _facts(incident: Incident) -> dict[str, Any]:
 
 
 def _place(digest: Digest) -> dict[str, str]:
-    return {"host": _name(digest.host), "config": printable(str(digest.path))}
+    return {"host": _name(digest.host), "config": printable(digest.path)}
 
 
 def _name(text: str) -> str:

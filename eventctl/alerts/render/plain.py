@@ -55,7 +55,7 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
 
 
 def _quoted(title: str, lines: list[str]) -> Iterator[str]:
-    """Yield lines that others wrote, each marked so that none passes for one of ours."""
+    """Yield lines from outside, each marked, so that none looks like one of ours."""
     if lines:
         yield ""
         yield f"   {title}"

@@ -1,4 +1,4 @@
-"""Who was notified of an incident, in words: for the list of `eventctl alerts` and the page."""
+"""Who was notified of an incident, in words, for `eventctl alerts` and the page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ NOBODY = "no channel asks for this kind"
 
 
 def notified(sent: Notification, incident: Incident, now: int, when: Callable[[int], str]) -> str:
-    """Return what one channel was notified of, and when; where it was not, why it was not as
-    far as that is not its own failure.
-    """
+    """Return what a channel was sent, and when; or why nothing, unless the channel failed."""
     name = printable(sent.channel)
     if sent.state is None or sent.sent_at is None:
         return f"{name}: {_not_notified(sent, incident, now)}"
@@ -32,12 +30,12 @@ def _not_notified(sent: Notification, incident: Incident, now: int) -> str:
 
 
 def refusal(sent: Notification) -> str:
-    """Return why a channel did not accept the last message about an incident, or ""."""
+    """Return why a channel refused the last message about an incident, or ""."""
     return f"last try: {printable(sent.error)}" if sent.error else ""
 
 
 def silence(incident: Incident, now: int, until: Callable[[int], str]) -> str:
-    """Return how long an incident is silent, or "" where it is not."""
+    """Return until when an incident is muted, or "" if it is not."""
     if not incident.is_silent(now) or incident.silent_until is None:
         return ""
     is_for_ever = incident.silent_until >= FOR_EVER

@@ -1,6 +1,6 @@
-"""An incident in a line or two, for channels that have no room for a whole report.
+"""An incident in a line or two, for channels without room for a whole report.
 
-Everything here is printable, but not yet escaped for any markup.
+All text is printable, but not yet escaped for any markup.
 """
 
 from __future__ import annotations
@@ -21,22 +21,20 @@ SILENCE = "To mute it until it ends:"
 
 
 def severity(incident: Incident) -> str:
-    """Return "critical" where something will not happen unless a person acts, "info" for a
-    test, else "warning".
-    """
+    """Return "critical" if a person must act, "info" for a test, else "warning"."""
     return _SEVERITIES.get(incident.kind, "warning")
 
 
 def gravest(digest: Digest) -> str:
-    """Return the severity of a message, or where nothing in it is open any more "resolved",
-    or "ended" if a person has cancelled some of it.
+    """Return the severity of a message. If nothing in it is open: "resolved", or "ended" if a
+    person has cancelled some of it.
     """
     found = {severity(i) if i.is_open else wording.over(i) for i in digest.incidents}
     return next(each for each in _GRAVEST if each in found)
 
 
 def subject(digest: Digest) -> str:
-    """Return what a message is about: its one incident, or how many more there are."""
+    """Return the title of a message: its one incident, and how many others there are."""
     if len(digest.incidents) == 1:
         return f"{wording.headline(digest.incidents[0])} on {wording.name(digest.host)}"
     ended = sum(not incident.is_open for incident in digest.incidents)
@@ -47,15 +45,15 @@ def subject(digest: Digest) -> str:
 
 
 def line(incident: Incident, width: int = _LINE_WIDTH) -> str:
-    """Return an incident in a line, with its error and the event to look at."""
+    """Return an incident in a line, with its error and its first event."""
     said = shorten(f"{wording.headline(incident)}: {wording.error(incident)}", width)
     return f"{said} (event {incident.event_ids[0]})" if incident.has_events else said
 
 
 def commands(digest: Digest) -> list[tuple[str, str]]:
-    """Return what to do about a message: what for, and the exact command, of which may be none.
+    """Return what to do about a message: a purpose, and the exact command, if any.
 
-    Of a summary it is how to see them all.
+    For a summary, it is how to list them all.
     """
     if len(digest.incidents) != 1:
         return [("List all open incidents:", wording.alerts_command(digest))]
@@ -70,7 +68,7 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
 
 
 def when(incident: Incident) -> int:
-    """Return when it happened last, or was over, in milliseconds since 1970."""
+    """Return when it last happened, or ended, in milliseconds since 1970."""
     return incident.last_at if incident.ended_at is None else incident.ended_at
 
 

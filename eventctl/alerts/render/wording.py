@@ -1,6 +1,6 @@
-"""What a report says, whatever it is written in: sentences, times, commands, excerpts.
+"""The sentences, times, commands and excerpts of a report, in any format.
 
-Everything here is printable, but not yet escaped for any markup.
+All text is printable, but not yet escaped for any markup.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from eventctl.intake import repair
 from eventctl.store.incidents import OUTAGE, Incident
 
 FULL = 10
-"""How many incidents are shown in full; of the rest each has a line."""
+"""How many incidents are shown in full; the others have a line each."""
 BRIEF = 40
-"""How many have a line; what comes after is a count."""
+"""How many have a line; the rest is counted."""
 IDS = 20
 
 _NAME_WIDTH = 60
 _ERROR_WIDTH = 300
 _TOPIC_WIDTH = 80
-_ENDED = {  # for one delivery, and for more
+_ENDED = {  # singular and plural
     "outage": ("waits", "wait"),
     "exhausted": ("ran out of retries", "ran out of retries"),
     "discarded": ("was discarded by the handler", "were discarded by the handler"),
@@ -36,7 +36,7 @@ _ENDED = {  # for one delivery, and for more
     "emit-failed": ("could not be recorded", "could not be recorded"),
     "test": ("is a test", "are tests"),
 }
-_WAS = {  # the same of what is over, where it says how things are
+_WAS = {  # the same for ended incidents
     "outage": ("waited", "waited"),
     "held": ("was held", "were held"),
     "late": ("was late", "were late"),
@@ -67,7 +67,7 @@ _LEFT_SO = {
     "ended": "Cancelled deliveries can be replayed",
 }
 WITH_FIX = ("held", "set aside")
-"""Kinds whose output says how to fix one of them: see `repair`."""
+"""Kinds whose output says how to fix one item: see `repair`."""
 _ADVICE = {
     "outage": "They are retried automatically once it works again: there is nothing to replay.",
     "failed": "It is retried automatically; there is nothing to do yet.",
@@ -89,13 +89,13 @@ def subject(digest: Digest) -> str:
 
 
 def topic(incident: Incident) -> str:
-    """Return the subject of all mails about one incident: nothing in it changes meanwhile."""
+    """Return the subject of all mails about one incident, which never changes."""
     what = _TOPIC[incident.kind].format(name(incident.handler))
     return f"eventctl: {what}: {shorten(error(incident), _TOPIC_WIDTH)}"
 
 
 def totals(digest: Digest) -> str:
-    """Return what happened in all, as in "3 deliveries ran out of retries, 1 held"."""
+    """Return a total, as in "3 deliveries ran out of retries, 1 held"."""
     counts: Counter[str] = Counter()
     for incident in digest.incidents:
         if incident.is_open:
@@ -110,7 +110,7 @@ def totals(digest: Digest) -> str:
 
 
 def over(incident: Incident) -> str:
-    """Return the word for how an incident is over: what was given up is not resolved."""
+    """Return the word for the end of an incident: one with given-up deliveries is not resolved."""
     return "ended" if incident.cancelled or incident.given_up else "resolved"
 
 
@@ -140,14 +140,14 @@ def _end(incident: Incident) -> str:
 
 
 def _unresolved(incident: Incident) -> str:
-    """Return, to be added to a headline, how much of an incident was given up, and by whom."""
+    """Return a suffix for a headline: how much was given up, and by whom."""
     counts = {"given up": incident.given_up, "cancelled by a person": incident.cancelled}
     said = {how: f"{count:,} " if count < incident.count else "" for how, count in counts.items()}
     return "".join(f", {said[how]}{how}" for how, count in counts.items() if count)
 
 
 def happened(incident: Incident) -> str:
-    """Return what happened, without how it ended: "lottery: 2 deliveries of purchased …"."""
+    """Return what happened, without the end: "lottery: 2 deliveries of purchased …"."""
     kind, count = incident.kind, incident.count
     words = _ENDED if incident.is_open else {**_ENDED, **_WAS}
     what = _what(kind, count, incident.names)
@@ -161,16 +161,16 @@ def _what(kind: str, count: int, names: Sequence[str]) -> str:
 
 
 def overview(digest: Digest) -> str:
-    """Return how the report is laid out, for where it is about more than one incident."""
+    """Return the introduction of a report about more than one incident."""
     count = len(digest.incidents)
     full = f", the first {FULL} in full" if count > FULL else ""
     return f"{count:,} different problems, the most frequent first{full}."
 
 
 def rest(digest: Digest) -> tuple[list[str], str]:
-    """Return a short line for each of the incidents that are not shown in full.
+    """Return a short line for each incident that is not shown in full.
 
-    Past 40 of them there is a sentence that counts what is left, else an empty string.
+    After 40 of them there is a sentence that counts the rest, else an empty string.
     """
     lines = [_brief(incident) for incident in digest.incidents[FULL : FULL + BRIEF]]
     left = digest.incidents[FULL + BRIEF :]
@@ -207,7 +207,7 @@ def _deliveries(count: int) -> str:
 
 
 def name(text: str) -> str:
-    """Return a handler's, event's or host's name as it can be shown within a sentence."""
+    """Return a handler's, event's or host's name, safe to show within a sentence."""
     return shorten(printable(text), _NAME_WIDTH) or "(no name)"
 
 
@@ -223,7 +223,7 @@ def error(incident: Incident) -> str:
 
 
 def facts(incident: Incident) -> list[tuple[str, str]]:
-    """Return what else is known of an incident: times, attempts and ids, each with its label."""
+    """Return the details of an incident with labels: times, attempts and ids."""
     first, last = _time(incident.opened_at), _time(incident.last_at)
     found = [("When", first)] if first == last else [("First", first), ("Last", last)]
     if incident.ended_at is not None:
@@ -232,7 +232,8 @@ def facts(incident: Incident) -> list[tuple[str, str]]:
         times = "once" if incident.sequence == 1 else f"{incident.sequence:,} times"
         found.append(("Notified", f"{times} before"))
     if incident.attempts:
-        most = f"up to {incident.attempts}" if incident.count > 1 else str(incident.attempts)
+        some = incident.count > 1 and incident.attempts > 1
+        most = f"up to {incident.attempts}" if some else str(incident.attempts)
         found.append(("Attempts", most))
     if not incident.has_events:
         return found
@@ -251,15 +252,15 @@ def _ids(incident: Incident) -> str:
 
 
 def ack_command(digest: Digest, incident: Incident) -> str | None:
-    """Return the command that acknowledges an open incident: no channel hears of it again."""
+    """Return the command that acknowledges an open incident, which mutes it."""
     if not incident.is_open or not incident.key or incident.kind in ("emit-failed", "test"):
         return None
     return _command(digest, "ack", incident.key)
 
 
 def show_command(digest: Digest, incident: Incident) -> str | None:
-    """Return the command that shows the first event of an incident, with every attempt, or of an
-    outage those that wait.
+    """Return the command that shows the first event of an incident, or for an outage, the waiting
+    events.
     """
     if incident.kind == OUTAGE and incident.is_open and incident.key:
         return _command(digest, "show", "--incident", incident.key)
@@ -279,12 +280,12 @@ def alerts_command(digest: Digest) -> str:
 
 
 def undo_ack_command(digest: Digest, incident: Incident) -> str:
-    """Return the command that ends the silence about an acknowledged incident."""
+    """Return the command that unmutes an acknowledged incident."""
     return _command(digest, "ack", incident.key, "--undo")
 
 
 def resume_command(digest: Digest, kind: str, name: str) -> str | None:
-    """Return the command that runs again what is paused; None where it could not be typed."""
+    """Return the command that resumes a pause; None if its name cannot be typed."""
     if printable(name) != name:
         return None
     end_of_options = ["--"] if name.startswith("-") else []
@@ -292,7 +293,7 @@ def resume_command(digest: Digest, kind: str, name: str) -> str | None:
 
 
 def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
-    """Return what to do about an incident, and the command that does it, if one does."""
+    """Return what to do about an incident, and the command for it, if any."""
     if not incident.is_open and incident.kind == OUTAGE:
         return "The next sweeps run the remaining deliveries; there is nothing left to do.", None
     if incident.given_up:
@@ -312,7 +313,7 @@ def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
             "emit the event again with the right args.",
             None,
         )
-    where = printable(str(digest.path))
+    where = printable(digest.path)
     return (
         f'Add the handler "{name(incident.handler)}" back to [handlers] of {where}; '
         "the next sweep then runs what is held.",
@@ -328,7 +329,7 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
     if incident.key:
         return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
-    # What no sweep has made an incident of yet.
+    # Failures that no sweep has added to an incident yet.
     ids = map(str, incident.event_ids[:IDS])
     first = f" (the first {IDS})" if incident.count > IDS else ""
     can_be_typed = incident.handler and printable(incident.handler) == incident.handler
@@ -337,4 +338,4 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
 
 
 def _command(digest: Digest, *words: str) -> str:
-    return printable(shlex.join([*digest.program, "--config", str(digest.path), *words]))
+    return printable(shlex.join([*digest.program, "--config", digest.path, *words]))

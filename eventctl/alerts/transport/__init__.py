@@ -1,1 +1,1 @@
-"""How a message travels: HTTP, SMTP, a program."""
+"""Transports: HTTP, SMTP, a program."""

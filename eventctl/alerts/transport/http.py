@@ -1,8 +1,8 @@
-"""HTTP and HTTPS over the standard library, bounded in time and in what is read of an answer.
+"""HTTP and HTTPS over the standard library, with bounds on the time and the size of an answer.
 
-`request` makes one request. It tries every address of the host within its time: a dead one
-(often the IPv6 address) leaves the others their share. No redirect is followed, and no proxy
-is used. `Server` posts the messages of a channel, and keeps secrets out of its errors.
+`request` makes one request. It tries every address of the host within its time: a dead one (often
+the IPv6 address) leaves the others their share. It follows no redirect and uses no proxy. `Server`
+posts the messages of a channel, and keeps secrets out of its errors.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from eventctl.alerts.transport.network import reason, within
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import duration
 
 SECONDS = 5.0
-"""Within which a request is answered, or has failed."""
+"""Seconds for a request and its answer."""
 LIMIT = 65_536
-"""Bytes of an answer that are read."""
+"""The most bytes of an answer that are read."""
 
 _LONGEST_RETRY_AFTER = 2
-"""The longest wait, in seconds, after which a busy server is asked once more."""
+"""The longest wait, in seconds, before a busy server is asked once more."""
 _BUSY = (429, 503)
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
@@ -45,13 +46,13 @@ class RequestFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said; of the body only the beginning was read."""
+    """A server's answer; of the body, only the beginning was read."""
 
     status: int
     phrase: str
     body: bytes
     retry_after: int | None
-    """Seconds that it asks to wait."""
+    """The seconds to wait, as the server asks."""
     location: str
 
     @property
@@ -66,7 +67,7 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """The body as one line; empty for a web page, which would take too many."""
+        """The body as one line; empty for a web page."""
         text = " ".join(self.body[:2000].decode("utf-8", "replace").split())
         return "" if text.startswith("<") else text
 
@@ -108,15 +109,17 @@ def request(
     try:
         return within(seconds, dialogue, "http")
     except (http.client.HTTPException, OSError, ValueError) as error:
-        # The thread goes on where its time is over: nobody waits for that dialogue any more.
+        # After the time-out, the thread goes on, but nobody waits for it.
         for each in sockets:
-            with contextlib.suppress(OSError):  # it is closed already
+            with contextlib.suppress(OSError):  # already closed
                 each.shutdown(socket.SHUT_RDWR)
         raise RequestFailed(_why(error, seconds)) from None
 
 
 def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.client.HTTPConnection:
-    """Connect to the first address that answers; each has an equal share of the time left."""
+    """Connect to the first address that answers; each gets an equal share of the remaining
+    time.
+    """
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     context = _tls(ca_file) if url.scheme == "https" else None
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -144,7 +147,7 @@ def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.cl
 
 
 def _left(deadline: float) -> float:
-    """Return the seconds that are left; after the deadline nothing may be sent any more."""
+    """Return the remaining seconds; after the deadline, raise: nothing may be sent."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -155,7 +158,7 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     """Return a context that verifies the server's certificate and name."""
     try:
         return ssl.create_default_context(cafile=ca_file)
-    except OSError as error:  # Also for a file with no certificate in it.
+    except OSError as error:  # Also raised for a file without certificates.
         raise OSError(None, f"ca_file {ca_file}: {reason(error)}") from None
 
 
@@ -183,23 +186,23 @@ def _read(response: http.client.HTTPResponse, limit: int) -> Answer:
 def _why(error: Exception, seconds: float) -> str:
     match error:
         case TimeoutError():
-            return f"no answer within {seconds:g} s"
+            return f"no answer within {duration(seconds)}"
         case http.client.RemoteDisconnected() | http.client.IncompleteRead():
             return "it closed the connection"
         case http.client.HTTPException() if not isinstance(error, http.client.InvalidURL):
             return "its answer is not HTTP"
         case OSError():
             return reason(error)
-    # Its own words would repeat what it is about.
+    # The exception's own text would quote the value.
     return "the URL or the secret has a character in it that HTTP cannot carry"
 
 
 class Server:
-    """The server that a channel's URL names.
+    """The server in a channel's URL.
 
-    Its errors are one line that names the host. Path, query, user, password and keys are
-    secrets: they are not in it, not even where the server repeats them. Raises ChannelError
-    where the URL is not one of http:// or https://.
+    Its errors are one line that names the host. Path, query, user, password and keys are secrets:
+    no error contains them, even if the server repeats them. Raises ChannelError if the URL is
+    neither http:// nor https://.
     """
 
     def __init__(self, alert: Alert) -> None:
@@ -225,9 +228,8 @@ class Server:
     ) -> Answer:
         """Post JSON to the URL, or to another path (and query) there; return the answer.
 
-        `limit` is in bytes, of an answer that accepts. A server that is busy and asks
-        for no more than 2 s is asked once more. Raises ChannelError where there is no
-        answer, or a redirect.
+        `limit` is in bytes, for a 2xx answer. A busy server that asks to wait at most 2 s is
+        asked once more. Raises ChannelError if there is no answer, or a redirect.
         """
         deadline = time.monotonic() + seconds
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -248,32 +250,32 @@ class Server:
         return answer
 
     def refused(self, answer: Answer) -> ChannelError:
-        """Return the error for an answer that does not accept."""
+        """Return the error for an answer other than 2xx."""
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
-            said += f", to be tried again in {answer.retry_after} s"
+            said += f", to be tried again in {duration(answer.retry_after)}"
         return self.error(f"{said}: {answer.words}" if answer.words else said)
 
     def error(self, said: str) -> ChannelError:
-        """Return an error that says why, in one line without any secret."""
+        """Return an error with the reason, in one line without secrets."""
         for secret in self._secrets():
             said = said.replace(secret, "***")
         return ChannelError(shorten(printable(f"{self}: {said}"), 400))
 
     def _secrets(self) -> list[str]:
-        """Return what a server may repeat of what it was sent, the longest first."""
+        """Return the secrets that a server may repeat, the longest first."""
         secrets = {self._alert.secret or "", self._url.path, self._url.query}
         if self._url.username is not None:
             login = (self._url.username, self._url.password or "")
             secrets |= {_basic(self._url), *login, *map(unquote, login)}
         long = re.split(r"[/&=?]", f"{self._url.path}?{self._url.query}")
         secrets |= {part for each in long for part in (each, unquote(each)) if len(part) >= 8}
-        secrets |= {each.replace("/", "\\/") for each in secrets}  # as some write JSON
+        secrets |= {each.replace("/", "\\/") for each in secrets}  # as some JSON encoders write it
         return sorted((each for each in secrets if len(each) >= 4), key=len, reverse=True)
 
 
 def _split(alert: Alert) -> SplitResult:
-    # What is wrong with a URL may be a piece of its password: no error repeats it.
+    # The invalid part of a URL may be a piece of its password: no error quotes it.
     with contextlib.suppress(ValueError):
         url = urlsplit(str(alert.to))
         if url.scheme in _PORTS and url.hostname and url.port != 0:

@@ -1,4 +1,4 @@
-"""What channels over the network share: an end in time, and words for what went wrong."""
+"""Shared by network channels: a time limit, and descriptions of errors."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import TypeVar
 
+from eventctl.format.time import duration
+
 T = TypeVar("T")
 
 
 class OutOfTime(TimeoutError):
-    """A dialogue as a whole took too long; its text says how long."""
+    """The whole dialogue took too long; its text says how long."""
 
 
 def within(seconds: float, work: Callable[[], T], name: str) -> T:
-    """Return what `work` returns; raise OutOfTime after `seconds`, whatever it is at.
+    """Return the result of `work`; raise OutOfTime after `seconds`, whatever it is doing.
 
-    Time-outs of the socket are not enough: looking up a name has none, and a server
-    that sends a byte now and then starts each one anew. `name` is its thread's.
+    Socket time-outs are not enough: name resolution has none, and a server that sends a byte now
+    and then restarts each one. `name` is its thread's.
     """
     future: Future[T] = Future()
 
@@ -35,11 +37,11 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
     except TimeoutError:
         if future.done():
             raise
-        raise OutOfTime(f"it was not done after {seconds:g} s") from None
+        raise OutOfTime(f"it was not done after {duration(seconds)}") from None
 
 
 def reason(error: OSError) -> str:
-    """Return what went wrong with a connection, in words."""
+    """Describe a connection's error."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not valid: {error.verify_message}"

@@ -1,4 +1,4 @@
-"""A program that is given a message on its stdin, and not waited for without end."""
+"""Run a program with a message on its stdin, with a time limit."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 
+from eventctl.format.time import duration
+
 _TAIL, _QUOTED = 1000, 250
 """Bytes that are read of what a program said last, and characters of it that are quoted."""
 
 
 class ProcessFailed(Exception):
-    """A program did not accept what it was given; its text says why.
+    """A program did not accept its input; the text says why.
 
-    `said` is the end of what it wrote, on one line.
+    `said` is the end of its output, on one line.
     """
 
     def __init__(self, why: str, said: str = "") -> None:
@@ -26,9 +28,9 @@ class ProcessFailed(Exception):
 def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
     """Run a program with `content` on its stdin; exit code 0 means accepted.
 
-    After `seconds` it is killed with all that it started. Raises ProcessFailed.
+    After `seconds` it is killed with everything it started. Raises ProcessFailed.
     """
-    # Files, not pipes: a program that leaves a child behind would keep a pipe open.
+    # Files, not pipes: a child left behind would keep a pipe open.
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as said:
         stdin.write(content)
         stdin.seek(0)
@@ -43,7 +45,7 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            raise ProcessFailed(f"it was not done after {seconds:g} s") from None
+            raise ProcessFailed(f"it was not done after {duration(seconds)}") from None
         if code != 0:
             said.seek(max(0, said.seek(0, os.SEEK_END) - _TAIL))
             words = " ".join(said.read().decode("utf-8", "replace").split())

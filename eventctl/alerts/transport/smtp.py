@@ -1,34 +1,39 @@
-"""One SMTP dialogue, bounded in time, which never sends a password in the clear."""
+"""One SMTP dialogue with a time limit, which never sends a password in the clear."""
 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import smtplib
 import socket
 import ssl
+import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from eventctl.alerts.transport.network import OutOfTime, reason, within
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ChannelError
+from eventctl.format.address import parse_address
 from eventctl.format.text import printable, shorten
+from eventctl.format.time import duration
 
 T = TypeVar("T")
+_Address = tuple[Any, ...]
+"""One answer of getaddrinfo."""
+_Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
-"""Bytes of one reply, all its lines together, that are read."""
+"""The most bytes of one reply, all lines together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """Whom a mail comes from and goes to, whatever its headers say."""
+    """The envelope's sender and recipients, which may differ from the headers."""
 
     sender: str
     recipients: Sequence[str]
@@ -40,6 +45,7 @@ class _Server:
     user: str | None
     host: str
     port: int
+    verify: bool
     password: str | None = field(repr=False)
 
     def __str__(self) -> str:
@@ -47,7 +53,7 @@ class _Server:
 
     @property
     def secrets(self) -> list[str]:
-        """The password, and what AUTH makes of it."""
+        """The password, and its encoding in AUTH."""
         if not self.password:
             return []
         login = f"\0{self.user}\0{self.password}"
@@ -56,7 +62,7 @@ class _Server:
 
 
 class _Lines:
-    """The lines of a server's replies, each reply bounded: smtplib reads one without end."""
+    """The lines of a server's replies, each reply bounded, which smtplib does not do."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -74,6 +80,29 @@ class _Lines:
 
 
 class _Smtp(smtplib.SMTP):
+    """A connection to one address of the server; over TLS from the start with a `context`."""
+
+    def __init__(
+        self, server: _Server, address: _Address, name: str, step: float, context: _Context | None
+    ) -> None:
+        self._address = address
+        self._context = context
+        # Left to itself smtplib asks the DNS for our name, without any bound in time.
+        super().__init__(server.host, server.port, name, timeout=step)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        family, kind, protocol, _, address = self._address
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address)
+            if self._context is None:
+                return connection
+            return self._context.wrap_socket(connection, server_hostname=host)
+        except BaseException:
+            connection.close()
+            raise
+
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
             if self.file is None:
@@ -82,25 +111,21 @@ class _Smtp(smtplib.SMTP):
         try:
             return super().getreply()
         except ValueError:
-            self.close()  # it would go on for as long as we listen
+            self.close()  # it might never end
             raise
 
 
-class _SmtpOverTls(_Smtp, smtplib.SMTP_SSL):
-    pass
-
-
 def probe(report: Report, *, total: float, step: float) -> str:
-    """Talk to the server as `send` does, up to the login; return who it is, and how.
+    """Talk to the server as `send` does, up to the login; describe the connection.
 
     Nothing is mailed. `total` and `step` are in seconds. Raises ChannelError.
     """
     server = _server(report)
 
     def describe(client: smtplib.SMTP) -> str:
-        private = isinstance(client.sock, ssl.SSLSocket)
+        private = "over TLS" if isinstance(client.sock, ssl.SSLSocket) else "without TLS"
         login = f", logged in as {printable(server.user)}" if server.user else ""
-        return f"{server} ({'over TLS' if private else 'without TLS'}{login})"
+        return f"{server} ({private}{login})"
 
     return _talk(server, report, describe, total, step)
 
@@ -108,10 +133,10 @@ def probe(report: Report, *, total: float, step: float) -> str:
 def send(
     report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
 ) -> list[str]:
-    """Hand a mail over to the server; return a warning for each recipient that it refused.
+    """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError
-    unless the server accepted the mail, for one recipient at the least.
+    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
+    server accepted the mail for at least one recipient.
     """
     server = _server(report)
 
@@ -132,16 +157,17 @@ def _talk(
     total: float,
     step: float,
 ) -> T:
-    """Connect, log in, and return what `work` returns. Raises ChannelError."""
+    """Connect, log in, and return the result of `work`. Raises ChannelError."""
     clients: list[smtplib.SMTP] = []
+    deadline = time.monotonic() + total
 
     def dialogue() -> T:
-        client = _connect(server, report, step)
+        client = _connect(server, report, step, deadline)
         clients.append(client)
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The work is done by now: how the server takes its leave changes nothing.
+            # The mail is accepted by now: errors after that do not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
                 client.quit()
             return result
@@ -166,44 +192,66 @@ def _server(report: Report) -> _Server:
     return server
 
 
-def _connect(server: _Server, report: Report, step: float) -> smtplib.SMTP:
-    # Left to itself smtplib asks the DNS for our name, without any bound in time.
-    node = os.uname().nodename
-    name = node if "." in node else "[127.0.0.1]"
-    if server.tls:
-        return _SmtpOverTls(server.host, server.port, name, timeout=step, context=_tls(report))
-    return _Smtp(server.host, server.port, name, timeout=step)
+def _connect(server: _Server, report: Report, step: float, deadline: float) -> _Smtp:
+    """Connect to the first address that greets us; each has an equal share of the time left."""
+    context = _tls(server, report) if server.tls else None
+    addresses = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    failure: Exception = OSError("the host has no address")
+    for number, address in enumerate(addresses):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError  # nobody waits any more: nothing may be sent
+        share = min(step, left / (len(addresses) - number))
+        try:
+            client = _Smtp(server, address, _our_name(report), share, context)
+        except (smtplib.SMTPException, OSError, ValueError) as error:
+            failure = error
+            continue
+        assert client.sock is not None
+        client.sock.settimeout(step)
+        return client
+    raise failure
+
+
+def _our_name(report: Report) -> str:
+    """Return the name to greet with: many servers refuse one without a dot."""
+    domain = parse_address(report.mail_from)[2] if report.mail_from else ""
+    known = (name for name in (os.uname().nodename, domain) if "." in name)
+    return report.helo or next(known, "[127.0.0.1]")
 
 
 def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None:
-    """Make the connection private where that is required or possible, then log in."""
+    """Start TLS if required or possible, then log in."""
     client.ehlo_or_helo_if_needed()
-    # On this host there is no one to listen, and its certificate is often made up.
-    trusted = _is_loopback(client) and not server.password and not report.ca_file
-    if not server.tls and not trusted and client.has_extn("starttls"):
-        client.starttls(context=_tls(report))
+    if not server.tls and client.has_extn("starttls"):
+        client.starttls(context=_tls(server, report))
         client.ehlo_or_helo_if_needed()
+    private = isinstance(client.sock, ssl.SSLSocket)
     if server.user and server.password:
-        if not isinstance(client.sock, ssl.SSLSocket):
+        if not private:
             raise smtplib.SMTPNotSupportedError(
                 "it offers no STARTTLS, and a password is never sent in the clear; use smtps://,"
                 " or leave user and smtp_password out"
             )
         client.login(server.user, server.password)
+    elif server.verify and not private:
+        raise smtplib.SMTPNotSupportedError("it offers no STARTTLS, which verify=required asks for")
 
 
-def _tls(report: Report) -> ssl.SSLContext:
-    """Return a context that verifies the server's certificate and name."""
-    return ssl.create_default_context(cafile=report.ca_file)
-
-
-def _is_loopback(client: smtplib.SMTP) -> bool:
-    assert client.sock is not None
-    return ipaddress.ip_address(client.sock.getpeername()[0].partition("%")[0]).is_loopback
+def _tls(server: _Server, report: Report) -> _Context:
+    """Return a context that verifies the server's certificate and name. Where nothing secret
+    goes over STARTTLS it does not: the mail would else go in the clear, or not at all.
+    """
+    context = ssl.create_default_context(cafile=report.ca_file)
+    if not (server.tls or server.password or server.verify or report.ca_file):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # an old mail server's are better than none
+    return context
 
 
 def _hang_up(client: smtplib.SMTP) -> None:
-    """Make a dialogue that nobody waits for any more end at once."""
+    """Abort a dialogue that nobody waits for any more."""
     if client.sock is not None:
         with contextlib.suppress(OSError):  # The server was faster.
             client.sock.shutdown(socket.SHUT_RDWR)
@@ -223,7 +271,7 @@ def _reason(error: Exception, step: float) -> str:
         case smtplib.SMTPServerDisconnected() if not isinstance(error.__context__, TimeoutError):
             return "it closed the connection"
         case TimeoutError() | smtplib.SMTPServerDisconnected() if not isinstance(error, OutOfTime):
-            return f"no answer within {step:g} s"
+            return f"no answer within {duration(step)}"
         case OSError():
             return reason(error)
     return str(error)
@@ -243,7 +291,7 @@ def _error(server: _Server, reason: str) -> ChannelError:
 
 
 def _clean(server: _Server, line: str) -> str:
-    """Return one printable line; a server may send back what it was sent, password and all."""
+    """Return one printable line without the password, which a server may repeat."""
     for secret in server.secrets:
         line = line.replace(secret, "***")
     return shorten(printable(line), 400)

@@ -1,4 +1,4 @@
-"""`eventctl alerts`: which incidents there are, and who was notified of them."""
+"""`eventctl alerts`: list incidents, and who was notified of them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from eventctl.alerts import channels
 from eventctl.alerts.incident import sample
 from eventctl.alerts.render import recipients, wording
 from eventctl.cli import completion
+from eventctl.cli import names as known
 from eventctl.cli.context import Context
 from eventctl.cli.options import names
-from eventctl.cli.output.formats import iso, json_text
+from eventctl.cli.output.formats import iso, print_json
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.store import claims
 from eventctl.store.incidents import FOR_EVER
+from eventctl.store.pauses import Kind
 from eventctl.store.queries import incidents
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from eventctl.store.incidents import Incident, Notification
 
 _LATEST = 50
-"""How many ended incidents are shown where nobody says how many."""
+"""How many ended incidents are shown by default."""
 
 
 @click.group(invoke_without_command=True)
@@ -91,6 +94,7 @@ def command(
 
     context: Context = ctx.obj
     with context.open() as database:
+        known.require(context.config, Kind.HANDLER, handlers, database)
         now = claims.now(database)
         found = incidents.incidents(database, kinds=kinds, handlers=handlers)
         if with_ended:
@@ -98,7 +102,7 @@ def command(
                 database, kinds=kinds, handlers=handlers, ended=True, limit=limit
             )
     if as_json:
-        sys.stdout.write(json_text([incident_json(each) for each in found], indent=2) + "\n")
+        print_json([incident_json(each) for each in found])
     elif not found:
         complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
     elif sys.stdout.isatty():
@@ -109,7 +113,7 @@ def command(
 
 
 def incident_json(incident: Incident) -> dict[str, Any]:
-    """Return an incident as `--json` has it."""
+    """Return an incident for `--json`."""
     return {
         "id": incident.key,
         "state": "open" if incident.is_open else "ended",
@@ -172,7 +176,7 @@ def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
 
 
 def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
-    """Return what a person reads of an incident. `channels` are those of events.toml."""
+    """Return the text about an incident. `channels` are those of events.toml."""
     from rich.text import Text  # lazy: rich is for terminals
 
     from eventctl.cli.output.tables import span, utc
@@ -206,7 +210,7 @@ def _notified(sent: Notification, incident: Incident, now: int, channels: set[st
 
     text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
     if sent.channel not in channels:
-        # Nothing is tried any more.
+        # Nothing is tried any longer.
         text.append(" (not in this events.toml)", "dim")
     elif refusal := recipients.refusal(sent):
         text.append(f"; {refusal}", "red")
@@ -236,12 +240,12 @@ def test(context: Context, wanted: tuple[str, ...]) -> int:
 
 
 def _chosen(channels: Sequence[Alert], wanted: Sequence[str]) -> list[Alert]:
-    known = {channel.name: channel for channel in channels}
+    by_name = {channel.name: channel for channel in channels}
     for name in wanted:
-        if name not in known:
-            there = ", ".join(known) or "none"
+        if name not in by_name:
+            there = ", ".join(by_name) or "none"
             raise UsageError(f"no channel {name!r} in events.toml; there are: {there}")
-    return [known[name] for name in dict.fromkeys(wanted)] if wanted else list(channels)
+    return [by_name[name] for name in dict.fromkeys(wanted)] if wanted else list(channels)
 
 
 def _try(context: Context, channel: Alert) -> bool:
@@ -254,6 +258,6 @@ def _try(context: Context, channel: Alert) -> bool:
         return False
     for warning in warnings:
         complain(warning)
-    took = time.monotonic() - begin
-    sys.stdout.write(f"{printable(channel.name)}: accepted, in {took:.2f} s\n")
+    took = span((time.monotonic() - begin) * 1000)
+    sys.stdout.write(f"{printable(channel.name)}: accepted, in {took}\n")
     return True

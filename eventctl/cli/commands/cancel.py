@@ -12,6 +12,7 @@ from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.cli.output import plan_table
+from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
 @click.option("--dry-run", is_flag=True, help="Show what would be cancelled; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -33,6 +37,7 @@ def command(
     ids: tuple[str, ...],
     dry_run: bool,
     yes: bool,
+    as_json: bool,
     limit: int,
     **chosen: Any,
 ) -> int:
@@ -56,20 +61,22 @@ def command(
     with context.open() as database:
         from eventctl.run.plan import Fate, to_cancel  # lazy: few runs need it
 
-        wanted = selection.selected(database, ids, chosen)
+        wanted = selection.selected(context.config, database, ids, chosen)
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]
         running = [row for row in rows if row.fate == Fate.RUNNING]
-        theirs = {row.delivery.event_id for row in running}  # these have lines of their own
+        theirs = {row.delivery.event_id for row in running}  # these are reported separately
         selection.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
-            return _show(context, rows, to_do)
+            return _show(context, rows, to_do, as_json)
         if not to_do:
             _tell_running(running)
             if not ids and not running:
                 why = selection.why_none(database, chosen["incident"])
                 otherwise = ": no matching delivery is waiting, held or failed"
                 complain(f"nothing to cancel{why or otherwise}")
+            if as_json:
+                print_json(plan_table.plan_json(rows, dry_run=False, changed=0, missed=0))
             return EXIT_FAILED if running else EXIT_DONE
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")
@@ -78,11 +85,19 @@ def command(
         missed = len(to_do) - len(cancelled)
         complain(f"cancelled {selection.deliveries(len(cancelled))}{selection.moved_on(missed)}")
         _tell_running(running)
+        if as_json:
+            done = {"changed": len(cancelled), "missed": missed}
+            print_json(plan_table.plan_json(rows, dry_run=False, **done))
         return EXIT_FAILED if running or missed else EXIT_DONE
 
 
-def _show(context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow]) -> int:
-    plan_table.show(context.config, rows)
+def _show(
+    context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow], as_json: bool
+) -> int:
+    if as_json:
+        print_json(plan_table.plan_json(rows, dry_run=True, changed=0, missed=0))
+    else:
+        plan_table.show(context.config, rows)
     sys.stdout.flush()
     complain(f"would cancel {selection.both(to_do)}{selection.left_alone(rows)}")
     return EXIT_DONE

@@ -1,4 +1,4 @@
-"""`eventctl check`: whether all is well, for monitors."""
+"""`eventctl check`: report the overall state, for monitors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
-from eventctl.cli.output.nagios import Plugin, answer
+from eventctl.cli.output.nagios import Plugin, answer, answer_json
 from eventctl.errors import EXIT_DONE, StoreUnavailable
 from eventctl.format.files import write_whole
 from eventctl.monitor import health, thresholds
 from eventctl.monitor.prometheus import metrics
 from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
+from eventctl.store import connect
 
 _MEANS = {
     "outages": ("N", "more handlers than this are down"),
@@ -89,8 +90,11 @@ def _written(limit: float | None, metavar: str) -> str:
     " and exit with 0.",
 )
 @_limits
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the line.")
 @click.pass_obj
-def command(context: Context, /, prometheus: Path | None, **given: float | None) -> int:
+def command(
+    context: Context, /, prometheus: Path | None, as_json: bool, **given: float | None
+) -> int:
     """Report the overall state in one line, for monitors.
 
     The line and the exit code follow the Nagios plugin format, which Icinga and others
@@ -111,12 +115,27 @@ def command(context: Context, /, prometheus: Path | None, **given: float | None)
     with context.open() as database:
         found = thresholds.judge(health.measure(context.config, database), limits)
     level = max(each.level for each in found)
-    return answer(level, _words(found, level), [_perfdata(each) for each in found])
+    words = _words(found, level)
+    if as_json:
+        return answer_json(level, words, [_measure(each) for each in found])
+    return answer(level, words, [_perfdata(each) for each in found])
+
+
+def _measure(finding: Measured) -> dict[str, Any]:
+    return {
+        "name": finding.name,
+        "value": finding.value,
+        "unit": finding.unit,
+        "status": finding.level.name,
+        "warning": finding.limits.warning,
+        "critical": finding.limits.critical,
+        "text": finding.text,
+    }
 
 
 def _words(found: list[Measured], level: Severity) -> str:
-    """Return what is wrong, the worst first, or that all is well."""
-    # It is nothing wrong by itself, and may be why something else is.
+    """Return the problems, the worst first, or that all is well."""
+    # Not a problem by itself, but it may explain one.
     paused = [each.text for each in found if each.name == "paused" and each.value]
     if level == Severity.OK:
         well = [each.text for each in found if each.name in ("sweep", "backlog", "failed")]
@@ -134,12 +153,13 @@ def _perfdata(finding: Measured) -> str:
 
 def _write_metrics(context: Context, path: Path) -> int:
     config = context.config
+    store = connect.database(config.store).describe()
     try:
         with context.open() as database:
             seen = health.measure(config, database)
     except StoreUnavailable:
-        # That it is away is what the file then says: an old one would say that all is well.
-        write_whole(path, metrics(None))
+        # The file must report that it is unavailable: an old one would say that all is well.
+        write_whole(path, metrics(None, store))
     else:
-        write_whole(path, metrics(seen))
+        write_whole(path, metrics(seen, store))
     return EXIT_DONE

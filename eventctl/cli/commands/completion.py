@@ -1,4 +1,4 @@
-"""`eventctl completion`: the script by which a shell completes what is typed."""
+"""`eventctl completion`: print the completion script for a shell."""
 
 from __future__ import annotations
 
@@ -34,5 +34,5 @@ def command(context: Context, /, shell: str) -> None:
     """
     first, *rest = source(shell).splitlines(keepends=True)
     note = f"# {_INSTALL[shell]}\n"
-    # zsh wants its own word on the first line of a file in $fpath.
+    # zsh requires #compdef on the first line of a file in $fpath.
     sys.stdout.write("".join([first, note, *rest] if shell == "zsh" else [note, first, *rest]))

@@ -1,4 +1,4 @@
-"""`eventctl copy`: the whole store into another one."""
+"""`eventctl copy`: copy the whole store into another one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
+from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
 from eventctl.config.target import read_target
@@ -27,11 +27,12 @@ from eventctl.upkeep.copy import StoreCopy, check_target
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
+    from eventctl.store.database import Database
     from eventctl.store.table_copy import Snapshot
     from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
-"""Seconds between two checks whether what runs has ended."""
+"""Seconds between two checks whether running deliveries have ended."""
 
 
 @click.command()
@@ -46,7 +47,7 @@ _POLL = 0.2
 @click.option(
     "--read-default-file",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="MySQL: an option file with the target's user and password.",
 )
 @click.option(
@@ -57,7 +58,7 @@ _POLL = 0.2
 @click.option(
     "--ssl-ca",
     metavar="FILE",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(dir_okay=False),
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
 @click.option(
@@ -68,15 +69,17 @@ _POLL = 0.2
     help="Wait this long, such as 5m, for running deliveries to end.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
     url: str,
-    read_default_file: Path | None,
+    read_default_file: str | None,
     ssl: str | None,
-    ssl_ca: Path | None,
+    ssl_ca: str | None,
     wait: float,
     dry_run: bool,
+    as_json: bool,
 ) -> int:
     """Copy the whole store to another database.
 
@@ -109,8 +112,15 @@ def command(
     ):
         check_target(source, target)
         snapshot = _at_rest(Snapshot(reading), until)
-        total = _count(snapshot, show=dry_run)
+        counts = {table.name: snapshot.count(table.name) for table in TABLES}
+        total = sum(counts.values())
         if dry_run:
+            if as_json:
+                tables = [_table_json(name, rows) for name, rows in counts.items()]
+                _print_json(target, tables, dry_run=True)
+                return EXIT_DONE
+            for name, rows in counts.items():
+                complain(f"{name}: {_rows(rows)}")
             complain(f"would copy {_rows(total)} to {target.describe()}; nothing was written")
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
@@ -118,12 +128,23 @@ def command(
             copy.run(bar.advance)
         with ProgressBar("verifying", total) as bar:
             copy.verify(bar.advance)
-        return _report(copy, config, has_changed=copy.has_source_changed())
+        has_changed = copy.has_source_changed()
+        if as_json:
+            tables = [
+                _table_json(
+                    each.name, each.source.rows, each.target.rows, each.source.digest, each.same
+                )
+                for each in copy.tables
+            ]
+            _print_json(target, tables, has_changed=has_changed)
+        else:
+            _print_tables(copy)
+        return _report(copy, config, has_changed=has_changed)
 
 
 @contextmanager
 def _no_sweep(config: Config, until: float) -> Iterator[None]:
-    """Hold this host's sweep lock: cron's sweeps step aside for as long."""
+    """Hold this host's sweep lock, so that cron's sweeps step aside."""
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
         while not lock.acquire(time.time()):
@@ -145,7 +166,7 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
             what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
             raise UsageError(
                 f"{what} running, on this host or another: use --wait 5m to wait; nothing is copied"
-                " until they have ended; what a dead process has left, a sweep takes back"
+                " until they have ended; a sweep recovers what a dead process left"
             )
         snapshot.database.close()
         time.sleep(_POLL)
@@ -153,18 +174,25 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     return snapshot
 
 
-def _count(snapshot: Snapshot, *, show: bool) -> int:
-    """Return how many rows there are to copy, and show it by table if asked to."""
-    counts = {table.name: snapshot.count(table.name) for table in TABLES}
-    if show:
-        for name, count in counts.items():
-            complain(f"{name}: {_rows(count)}")
-    return sum(counts.values())
+def _table_json(
+    name: str, rows: int, there: int | None = None, digest: str | None = None, same: bool = True
+) -> dict[str, Any]:
+    return {"name": name, "rows": rows, "targetRows": there, "sha256": digest, "same": same}
+
+
+def _print_json(
+    target: Database,
+    tables: list[dict[str, Any]],
+    *,
+    has_changed: bool = False,
+    dry_run: bool = False,
+) -> None:
+    shown = {"dryRun": dry_run, "target": target.describe(), "changed": has_changed}
+    print_json(shown | {"tables": tables})
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
-    """Print how both sides compare and what to do next; return the exit code."""
-    _print_tables(copy)
+    """Say whether both sides are the same and what to do next; return the exit code."""
     for place in copy.damaged:
         complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
     if copy.number_damaged > len(copy.damaged):
@@ -201,7 +229,7 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
 
 
 def _print_tables(copy: StoreCopy) -> None:
-    """Print how both sides compare: a table on a terminal, in a pipe a line for each table."""
+    """Print the comparison: a table on a terminal, in a pipe a line for each table."""
     cells = [
         (table.name, table.source.rows, table.source.digest, "same" if table.same else "DIFFERS")
         for table in copy.tables

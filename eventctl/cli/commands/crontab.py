@@ -1,4 +1,4 @@
-"""`eventctl crontab`: the crontab lines that sweep, to paste or installed."""
+"""`eventctl crontab`: print or install the crontab lines for the sweep."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def command(
         if mailto is not None or every != 60 or repeat_for is not None:
             raise UsageError("--remove removes the whole block: --mailto, --every and --for"
 " cannot be used with it")  # fmt: skip
-        _remove(_path(), dry_run)
+        _remove(_path(context), dry_run)
         return
     config = context.config
     path = invocation.tidy(config.path)
@@ -88,7 +88,7 @@ def command(
     if install:
         _change(old, new, dry_run, f"installed for {path}, in the crontab of {user}")
     else:
-        sys.stdout.buffer.write(block.found(new))  # a path need not be UTF-8
+        sys.stdout.buffer.write(block.found(new))  # a path may be invalid UTF-8
     _warn_of_variables(config, old)
 
 
@@ -127,10 +127,9 @@ def _difference(old: bytes, new: bytes) -> str:
     return "".join(unified_diff(before, after, "crontab, now", "crontab, then"))
 
 
-def _path() -> Path:
-    """Return the events.toml whose block is to go. It may itself be gone, or mistaken."""
-    named = click.get_current_context().find_root().params.get("config")
-    named = named or os.environ.get("EVENTCTL_CONFIG")
+def _path(context: Context) -> Path:
+    """Return the events.toml whose block to remove. The file may be missing or invalid."""
+    named = context.option or os.environ.get("EVENTCTL_CONFIG")
     try:
         return invocation.tidy(configuration.find(named))
     except ConfigError:
@@ -140,7 +139,7 @@ def _path() -> Path:
 
 
 def _lines(config: Config, path: Path, every: float, repeat_for: float | None) -> list[str]:
-    """Return the lines of the block: the sweep, and what else may be of use as comments."""
+    """Return the lines of the block: the sweep, and other useful lines as comments."""
     fields = crontab.schedule(every)
     program = [*_environment(config), *invocation.argv(), "--config", str(path)]
     sweep = [*program, "sweep"]
@@ -160,7 +159,7 @@ def _lines(config: Config, path: Path, every: float, repeat_for: float | None) -
 
 
 def _environment(config: Config) -> list[str]:
-    """Return what has a job find the programs that we find here, where cron's PATH has not."""
+    """Return a PATH setting for programs that are found here but not in cron's PATH."""
     usual = crontab.PATH.split(":")
     needed = []
     for handler in config.handlers.values():
@@ -184,7 +183,7 @@ def _check_mailto(mailto: str | None) -> None:
             has_name = bool(parse_address(address.strip())[0])
         except ValueError:
             has_name = True
-        if has_name:  # cron takes bare addresses only
+        if has_name:  # cron accepts bare addresses only
             raise UsageError(
                 f"--mailto: {address.strip()!r} is not a mail address that cron takes; write"
                 ' "ops@example.com", several with commas'
@@ -192,7 +191,7 @@ def _check_mailto(mailto: str | None) -> None:
 
 
 def _warn_of_variables(config: Config, there: bytes) -> None:
-    """Say what events.toml takes from an environment that cron's jobs have not got."""
+    """Warn of variables in events.toml that cron jobs do not have."""
     missing = crontab.unset(config, there)
     if missing:
         complain(

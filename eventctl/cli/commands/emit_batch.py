@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -13,6 +12,7 @@ from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, OutputError, TooLarge, UsageError
 from eventctl.format.messages import complain
 from eventctl.intake import cloudevents, validation
+from eventctl.intake.json_fields import field_text
 from eventctl.models import NewEvent, Recorded
 from eventctl.run import emit as emitter
 from eventctl.store.connect import open_store
@@ -26,7 +26,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
 
     They are due `delay` seconds from now. Prints their ids, in the order of the lines.
     """
-    # All of it lies in memory, and none of it is a cycle: to look for some takes its time.
+    # All of it is in memory, without cycles: searching for cycles would take time.
     gc.disable()
     numbered = list(_read(config, file))
     events = [event for _, event in numbered]
@@ -48,7 +48,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
             return EXIT_DONE
         if isinstance(error, TooLarge) and not done:
             raise _wrong_line(file, numbered[error.index][0], error) from error
-        # A batch is a file that is still there: it needs no spool, but the truth.
+        # The file of the batch still exists, so it needs an exact answer, not the spool.
         complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
         return EXIT_NOT_RECORDED
     if words:
@@ -98,7 +98,8 @@ def _wrong_line(file: str, number: int, error: UsageError) -> UsageError:
 
 def _event(config: Config, line: bytes) -> NewEvent:
     try:
-        fields = json.loads(line.decode())
+        text = line.decode("utf-8-sig")
+        fields = validation.decode(text)
     except UnicodeDecodeError as error:
         raise UsageError("not UTF-8") from error
     except (ValueError, RecursionError) as error:
@@ -106,8 +107,8 @@ def _event(config: Config, line: bytes) -> NewEvent:
     if not isinstance(fields, dict):
         raise UsageError('not an object, such as {"name": "purchased", "args": ["user A", 5000]}')
     if "specversion" in fields:
-        event = cloudevents.read(fields, config.store.source)
-        return validation.accept(config, event[0], validation.encode(event[1]), event[2])
+        event = cloudevents.read(fields, field_text(text, "data"), config.store.source)
+        return validation.accept(config, *event)
     if unknown := fields.keys() - _FIELDS:
         raise UsageError(f"unknown field {sorted(unknown)[0]!r}: there are name, args and key")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
@@ -117,4 +118,4 @@ def _event(config: Config, line: bytes) -> NewEvent:
         raise UsageError('"args" must be a list or an object')
     if key is not None and not isinstance(key, str):
         raise UsageError('"key" must be a string')
-    return validation.accept(config, name, validation.encode(args), key)
+    return validation.accept(config, name, field_text(text, "args") or "[]", key)

@@ -1,4 +1,4 @@
-"""`eventctl init`: a first events.toml, and a handler that works."""
+"""`eventctl init`: write a starter events.toml and a working handler."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def command(context: Context, /, folder: str, yes: bool, **options: str | None) 
       eventctl init /srv/shop --yes --mail-to ops@example.com
       eventctl init --yes --store 'mysql://shop:${DB_PASSWORD}@db1/shop'
     """
-    if click.get_current_context().find_root().params.get("config"):
+    if context.option:
         raise UsageError("init writes FOLDER/events.toml: name the folder, without --config")
     place = invocation.tidy(Path(folder).expanduser())
     scaffold.refuse_taken(place)
@@ -83,7 +83,7 @@ def _refuse(mistakes: list[str]) -> None:
 
 
 def _ask(place: Path, answers: Answers, said: Mapping[str, str]) -> Answers:
-    """Ask for what no option says, each until the answer is of use."""
+    """Ask for everything that no option sets, each until the answer is valid."""
     for name, question in _QUESTIONS.items():
         if name in said or (name == "smtp" and not answers.mail_to):
             continue
@@ -124,10 +124,10 @@ def _write(place: Path, answers: Answers) -> None:
 
 
 def _next(place: Path, answers: Answers) -> Iterator[str]:
-    """Yield what to type next, to the letter."""
+    """Yield the next commands to type."""
     program = invocation.typed()
     if os.environ.get("EVENTCTL_CONFIG"):
-        # It would go before the file that is found in the folder.
+        # It would take precedence over the file in the folder.
         program += f" --config {shlex.quote(str(place / scaffold.TOML))}"
     yield "Next steps:"
     if place != Path.cwd():

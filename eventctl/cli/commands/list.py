@@ -1,4 +1,4 @@
-"""`eventctl list`: which events there are, and how far they are."""
+"""`eventctl list`: list events and their open deliveries."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from eventctl.cli.output.formats import (
     json_text,
     text_line,
 )
+from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
@@ -39,10 +40,10 @@ if TYPE_CHECKING:
 Pages = Iterator[list["EventView"]]
 
 _NARROW = 100
-"""Columns of a terminal below which the year is left out."""
+"""The terminal width below which the year is omitted."""
 
 _LEAST_ARGS = 12
-"""Columns that args require to be worth showing."""
+"""The fewest columns for args."""
 
 _WIDEST_NAME = 24
 
@@ -55,8 +56,18 @@ _WIDEST_NAME = 24
     type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
     help="Default: a table on a terminal, text in a pipe.",
 )
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("-w", "--watch", is_flag=True, help="Refresh the table every two seconds.")
 @click.pass_obj
-def command(context: Context, /, form: str | None, limit: int, **chosen: Any) -> None:
+def command(
+    context: Context,
+    /,
+    form: str | None,
+    as_json: bool,
+    watch: bool,
+    limit: int,
+    **chosen: Any,
+) -> None:
     """List events and their open deliveries, newest first.
 
     The text format has one event per line and no header: id, time (UTC), name, status,
@@ -69,16 +80,25 @@ def command(context: Context, /, form: str | None, limit: int, **chosen: Any) ->
     \b
     Examples:
       eventctl list --status failed --since 2h
+      eventctl list --watch
       eventctl list --incident 513925c9e4
       eventctl list --event purchased --limit 0 --format csv > purchased.csv
       eventctl list --format jsonl --limit 0 | jq -c 'select(.status == 3)'
     """
-    form = form or ("table" if sys.stdout.isatty() else "text")
+    if as_json and form not in (None, "json"):
+        raise UsageError(f"--json and --format {form} cannot be used together")
+    if watch:
+        if as_json or form:
+            raise UsageError("--watch shows a table: --json and --format cannot be used with it")
+        from eventctl.cli.commands.list_watch import watch as show  # lazy: few runs need it
+
+        return show(context, limit, chosen)
+    form = form or ("json" if as_json else "table" if sys.stdout.isatty() else "text")
     with context.open() as database:
         now = claims.now(database)
-        wanted = selection.selected(database, (), chosen)
+        wanted = selection.selected(context.config, database, (), chosen)
         redaction = Redaction(context.config.redact)
-        # Args that are cut short are no JSON, in which something could be hidden.
+        # Args that are cut short are not JSON: `redact` could not hide anything in them.
         brief = form == "table" and not redaction
         pauses = operations.Pauses(database)
         pages = (
@@ -110,7 +130,7 @@ def _print_cloudevents(pages: Pages, source: str) -> int:
 
 
 def _print_json(pages: Pages) -> int:
-    # An array that is written as it comes: a million events must not lie in memory.
+    # Written as it comes, so that a million events need not fit in memory.
     shown = 0
     for event in _each(pages):
         sys.stdout.write(",\n " if shown else "[")
@@ -167,8 +187,14 @@ def print_table(config: Config, pages: Pages, now: int) -> int:
     return shown
 
 
+def one_page(config: Config, page: list[EventView], now: int, width: int) -> Table:
+    """Return a page of events as a table for a terminal of so many columns."""
+    rows = [(event, _left(config, event, now)) for event in page]
+    return _Layout(rows, width).table(rows, show_header=True)
+
+
 class _Layout:
-    """The widths of the columns, as the first page and the terminal want them."""
+    """The widths of the columns, from the first page and the terminal."""
 
     def __init__(self, rows: list[tuple[EventView, Any]], width: int) -> None:
         from rich.cells import cell_len  # lazy: rich is for terminals

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from eventctl.cli import names
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output import formats, tables
@@ -26,7 +27,7 @@ _LONGEST_WHY = 1000
 
 
 def which(function: click.decorators.FC) -> click.decorators.FC:
-    """Add the options that say what a NAME is, where it is a handler's and an event's."""
+    """Add the options for a NAME that is both a handler's and an event's."""
     function = click.option("--event", is_flag=True, help="NAME is an event.")(function)
     return click.option("--handler", is_flag=True, help="NAME is a handler.")(function)
 
@@ -34,27 +35,25 @@ def which(function: click.decorators.FC) -> click.decorators.FC:
 def kind_of(
     context: Context, database: Database, name: str, handler: bool, event: bool, paused: bool
 ) -> Kind:
-    """Return whether `name` is a handler or an event, as it is said or found.
+    """Return whether `name` is a handler or an event, by option or by lookup.
 
-    With `paused` it is looked for in what is paused first. Raises UsageError where nothing
-    is known by this name, or two things are and no option says which is meant.
+    With `paused`, the pauses are searched first. Raises UsageError if nothing has this name, or two
+    things have and no option says which is meant.
     """
     if handler and event:
         raise UsageError(f"{name!r} is a handler or an event: use --handler or --event, not both")
     wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
     found = []
     if paused:
-        names = {(each.kind, each.name) for each in operations.Pauses(database).all}
-        found = [kind for kind in wanted if (kind, name) in names]
-    configured = {Kind.HANDLER: context.config.handlers, Kind.EVENT: context.config.events}
+        there = {(each.kind, each.name) for each in operations.Pauses(database).all}
+        found = [kind for kind in wanted if (kind, name) in there]
     if not found:
-        found = [kind for kind in wanted if name in configured[kind]]
+        found = [kind for kind in wanted if name in names.of(context.config, kind)]
     if not found:
-        # What events.toml has no more may have left deliveries behind.
-        found = [kind for kind in wanted if operations.is_recorded(database, kind, name)]
+        # A removed handler or event may have left deliveries behind.
+        found = [kind for kind in wanted if names.is_recorded(database, kind, name)]
     if not found:
-        words = " or ".join(wanted)
-        raise UsageError(f"no {words} {name!r}, neither in {context.config.path} nor in the store")
+        raise UsageError(names.unknown(context.config, wanted, name, database))
     if len(found) > 1:
         raise UsageError(f"{name!r} is both a handler and an event: use --handler or --event")
     return found[0]
@@ -130,7 +129,7 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     now = claims.now(database)
     if as_json:
         rows = [formats.pause_fields(each) for each in found]
-        sys.stdout.write(formats.json_text(rows, indent=2) + "\n")
+        formats.print_json(rows)
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():

@@ -1,20 +1,19 @@
-"""`eventctl prune`: delete what is old and over."""
+"""`eventctl prune`: delete old events."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
-from eventctl.cli.output.formats import event_json, json_text
+from eventctl.cli.options import Duration
+from eventctl.cli.output.formats import event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -33,21 +32,31 @@ if TYPE_CHECKING:
     from eventctl.store.pruning import Old, Sum, Wanted
     from eventctl.upkeep.prune import Pruned
 
-_MANY = 1000
-"""How many events are deleted without asking."""
-
 _WORTH_A_WORD = 10_000_000
-"""Bytes that are free in the file of a store."""
+"""Free bytes in a store's file that are worth a message."""
 
 _READ_AT_ONCE = 50
-"""How many events are read at once to be archived, each with its whole history."""
+"""How many events are read at once for the archive, each with its history."""
+
+
+class _Age(Duration):
+    """A duration with its unit: 90 would be seconds, and most mean days."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        if str(value).isdigit() and int(value):
+            raise UsageError(
+                f"--older-than: {value} has no unit; write {value}d, {value}h or {value}s"
+            )
+        return super().convert(value, param, ctx)
 
 
 @click.command()
 @click.option(
     "--older-than",
     metavar="TIME",
-    type=DURATION,
+    type=_Age(),
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )
@@ -63,6 +72,7 @@ _READ_AT_ONCE = 50
 @click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing on success; for cron.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was deleted as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -74,6 +84,7 @@ def command(
     vacuum: bool,
     yes: bool,
     quiet: bool,
+    as_json: bool,
 ) -> int:
     """Delete old events, and archive them first if asked.
 
@@ -88,7 +99,7 @@ def command(
     and on the disk. The files have mode 0600 and contain args and errors in full,
     regardless of `redact`.
 
-    prune asks for confirmation if there are more than a thousand events.
+    prune asks for confirmation if there is more than one event.
 
     \b
     Examples:
@@ -106,18 +117,24 @@ def command(
             _check_room(context, database, quiet)
         there = pruning.count(database, wanted)
         if dry_run:
-            pruned = Pruned()
+            pruned = Pruned(events=there.events)
             prune_orphans(database, pruned, dry_run=True)
-            _show_plan(database, wanted, there, pruned.orphans)
+            if as_json:
+                _print_json(pruned, wanted, archive, dry_run=True)
+            else:
+                _show_plan(database, wanted, there, pruned.orphans)
             return EXIT_DONE
         number = min(there.events, limit or there.events)
-        if not _agreed(number, there, yes):
+        what = f"{selection.events(number)}{_span(there)}"
+        if not selection.confirmed(yes or number <= 1, "delete", what, ()):
             complain("nothing was deleted")
             return EXIT_FAILED
         done = _prune(context.config, database, wanted, number, limit or 0, archive)
         if vacuum:
             database.vacuum()
-        if not quiet:
+        if as_json:
+            _print_json(done, wanted, archive, dry_run=False)
+        elif not quiet:
             complain(_summary(done, wanted, archive))
             if done.events and not vacuum:
                 _show_room(database)
@@ -161,23 +178,25 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
     for start in range(0, len(ids), _READ_AT_ONCE):
         part = tuple(ids[start : start + _READ_AT_ONCE])
         found = {e.id: e for page in events.pages(database, Selection(ids=part)) for e in page}
-        deliveries = [each.id for event in found.values() for each in event.deliveries]
+        deliveries = [each for event in found.values() for each in event.deliveries]
         history = events.attempts(database, deliveries)
         for event_id in part:
-            if event_id in found:  # else another prune was faster
+            if event_id in found:  # otherwise another prune was faster
                 yield json_text(event_json(found[event_id], history))
 
 
-def _agreed(number: int, there: Sum, yes: bool) -> bool:
-    """Ask where it is many, and return the answer."""
-    if yes or number <= _MANY:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would delete {selection.events(number)}, and stdin is not a terminal:"
-            " check with --dry-run, then use --yes"
-        )
-    return click.confirm(f"Delete {selection.events(number)}{_span(there)}?", err=True)
+def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: bool) -> None:
+    print_json(
+        {
+            "dryRun": dry_run,
+            "createdBefore": iso(wanted.cutoff),
+            "events": done.events,
+            "changed": done.left,
+            "sweeps": done.sweeps,
+            "orphans": done.orphans,
+            "archive": str(archive) if archive else None,
+        }
+    )
 
 
 def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
@@ -219,7 +238,7 @@ def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
 
 
 def _check_room(context: Context, database: Database, quiet: bool) -> None:
-    """Warn of what a VACUUM means, and refuse it where there is no room for it."""
+    """Warn of the effects of VACUUM, and refuse it without enough free space."""
     room = database.room()
     path = context.config.store.sqlite
     if room is None or path is None:
@@ -227,11 +246,11 @@ def _check_room(context: Context, database: Database, quiet: bool) -> None:
             "--vacuum is for SQLite: MySQL reuses the space of deleted rows, and OPTIMIZE"
             " TABLE gives it back"
         )
-    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(path.parent)).free
+    need, free = 2 * room[0], shutil.disk_usage(os.path.realpath(os.path.dirname(path))).free
     if free < need:
         raise UsageError(
             f"--vacuum rewrites the store, for which it may need {_size(need)}, and"
-            f" {path.parent} has {_size(free)} free: run without it"
+            f" {os.path.dirname(path)} has {_size(free)} free: run without it"
         )
     if not quiet:
         complain(

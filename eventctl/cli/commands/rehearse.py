@@ -1,24 +1,28 @@
-"""`eventctl rehearse`: see that a handler is idempotent, before an outage does."""
+"""`eventctl rehearse`: test that a handler is idempotent."""
 
 from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventctl.cli import completion
+from eventctl.cli import completion, names
 from eventctl.cli.commands.replay_now import teller
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
+from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import did_you_mean, printable
-from eventctl.models import Delivery, Outcome, Result, State
+from eventctl.format.text import printable
+from eventctl.format.time import duration
+from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
+from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, operations
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 _HALF = "half-way"
 _KILLS = 3
-"""How often it is tried to kill a handler that ends before it can be."""
+"""How often to try to kill a handler that ends before it can be killed."""
 
 
 class _KillTime(Duration):
@@ -56,6 +60,9 @@ class _KillTime(Duration):
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each run as JSON, once all have ended."
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -65,6 +72,7 @@ def command(
     twice: bool,
     kill: float | None,
     yes: bool,
+    as_json: bool,
 ) -> int:
     """Test that a handler can safely run twice.
 
@@ -80,28 +88,32 @@ def command(
       eventctl rehearse lottery 42 --kill 500ms --yes
     """
     if handler not in context.config.handlers:
-        raise UsageError(_unknown(context, handler))
+        raise UsageError(_unknown(context, handler, event))
     found = _find(context, handler, event)
     times = 1 + twice + 2 * (kill is not None)
     if not _agreed(context, handler, found, times, yes):
         complain("nothing was run")
         return EXIT_FAILED
 
-    heard = teller(context.config, _write_line)
+    say = complain if as_json else _write
+    heard = teller(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
-        play = _Play(rehearsal, found, handler)
+        play = _Play(rehearsal, found, handler, say)
         play.run(twice, kill)
+        if as_json:
+            print_json({"handler": handler, "eventId": found.id, "runs": play.runs})
         return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
 
 
-def _unknown(context: Context, handler: str) -> str:
-    text = f"no handler {handler!r} in {context.config.path}"
-    hint = did_you_mean(handler, context.config.handlers)
-    return f"{text}: {hint}" if hint else text
+def _unknown(context: Context, handler: str, event: str) -> str:
+    if event in context.config.handlers:
+        right = shlex.join((event, handler))
+        return f"HANDLER and ID are swapped: to test it, use eventctl rehearse {right}"
+    return names.unknown(context.config, [Kind.HANDLER], handler)
 
 
 def _find(context: Context, handler: str, event: str) -> EventView:
-    """Return the event, if its handler can be run without a sweep's running it as well."""
+    """Return the event, if no sweep can run its handler at the same time."""
     with context.open() as database:
         found = events.find(database, event)
         pauses = operations.Pauses(database)
@@ -143,14 +155,14 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _write_line(delivery: Delivery, line: str) -> None:
-    _write(f"  | {line}")
-
-
 class _Play:
-    """The runs, one after another, and what is said of them."""
+    """The runs, one after another, and their output."""
 
-    def __init__(self, rehearsal: Rehearsal, event: EventView, handler: str) -> None:
+    def __init__(
+        self, rehearsal: Rehearsal, event: EventView, handler: str, say: Callable[[str], None]
+    ) -> None:
+        self._say = say
+        self.runs: list[dict[str, Any]] = []
         self._rehearsal = rehearsal
         self._event = event
         self._handler = handler
@@ -162,7 +174,7 @@ class _Play:
         return EXIT_FAILED if self._failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
-        """Run it once; then once more; then killed, and to its end: as far as is asked for."""
+        """Run it once; then again; then killed, and to its end: as the options say."""
         took = self._to_the_end()
         if twice and not self._over:
             self._to_the_end()
@@ -173,7 +185,7 @@ class _Play:
 
     @property
     def _over(self) -> bool:
-        # What has failed once is not run again, for real, to see how it fails again.
+        # Do not repeat a failed run, since its effects are real.
         return bool(self._failed or self._rehearsal.signal)
 
     def _to_the_end(self) -> float:
@@ -185,10 +197,11 @@ class _Play:
 
     def _killed(self, after: float, tries: int) -> bool:
         for _ in range(tries):
-            self._begin(f", to be killed after {_seconds(after)}")
+            self._begin(f", to be killed after {duration(after)}")
             result, killed = self._rehearsal.run(kill_after=after)
             if killed:
-                _write(f"run {self._number}: killed after {_seconds(after)}")
+                self._note("killed", after)
+                self._say(f"run {self._number}: killed after {duration(after)}")
                 return True
             self._show(result)
             if self._over:
@@ -204,15 +217,16 @@ class _Play:
     def _begin(self, how: str) -> None:
         self._number += 1
         what = f"{printable(self._handler)} of {printable(self._event.name)} {self._event.id}"
-        _write(f"run {self._number}: {what}{how}")
+        self._say(f"run {self._number}: {what}{how}")
+
+    def _note(self, outcome: str, took: float, error: str = "") -> None:
+        run = {"number": self._number, "outcome": outcome, "took": took, "error": error or None}
+        self.runs.append(run)
 
     def _show(self, result: Result) -> None:
+        self._note(result.outcome, result.took / 1000, result.error)
         error = f": {printable(result.error)}" if result.error else ""
-        _write(f"run {self._number}: {result.outcome} in {span(result.took)}{error}")
+        self._say(f"run {self._number}: {result.outcome} in {span(result.took)}{error}")
         for line in result.traceback.splitlines():
-            _write(f"  {printable(line)}")
+            self._say(f"  {printable(line)}")
         self._failed |= result.outcome != Outcome.SUCCEEDED
-
-
-def _seconds(seconds: float) -> str:
-    return span(round(seconds * 1000))

@@ -1,4 +1,4 @@
-"""`eventctl replay`: have what failed run again."""
+"""`eventctl replay`: run failed deliveries again."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, names
 from eventctl.cli.output import plan_table
+from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
@@ -54,6 +55,9 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
     help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
 @click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
+)
 @click.pass_obj
 def command(
     context: Context,
@@ -66,6 +70,7 @@ def command(
     now: bool,
     interval: float,
     verbose: bool,
+    as_json: bool,
     limit: int,
     **chosen: Any,
 ) -> int:
@@ -102,37 +107,64 @@ def command(
 
         with context.open() as database:
             filling = Backfill(context, database, backfill, ids, limit, chosen)
-            return filling.show() if dry_run else filling.run(yes, now, interval, verbose)
+            if dry_run:
+                return filling.show(as_json)
+            return filling.run(yes, now, interval, verbose, as_json)
     selection.check_asked("replay", ids, chosen, limit)
     with context.open() as database:
-        rows = _selected(database, ids, limit, chosen, include_done)
+        rows = _selected(context, database, ids, limit, chosen, include_done)
         to_run = [row for row in rows if row.acts]
-        if dry_run and (rows or not chosen["incident"]):
-            _show(context, database, rows, to_run)
+        if dry_run and (rows or as_json or not chosen["incident"]):
+            _show(context, database, rows, to_run, as_json)
             return EXIT_DONE
         if not to_run:
             if not ids:
                 complain(f"nothing to replay{_why_none(database, chosen['incident'])}")
+            if as_json:
+                print_json(_json(rows))
             return EXIT_DONE
         _warn(context, database, to_run)
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
         reopened = _reopen(database, rows, interval)
+        exit_code, ran = EXIT_DONE, None
         if now:
             from eventctl.cli.commands.replay_now import run_now  # lazy: few runs need it
 
-            return run_now(context, database, reopened, interval=interval, verbose=verbose)
-        _report(len(reopened), len(to_run) - len(reopened), interval)
-        return EXIT_DONE
+            exit_code, ran = run_now(
+                context, database, reopened, interval=interval, verbose=verbose
+            )
+        else:
+            _report(len(reopened), len(to_run) - len(reopened), interval)
+        if as_json:
+            print_json(_json(rows, len(reopened), len(to_run) - len(reopened), ran))
+        return exit_code
+
+
+def _json(
+    rows: Sequence[PlanRow],
+    changed: int = 0,
+    missed: int = 0,
+    ran: dict[str, int] | None = None,
+    *,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    counts: dict[str, Any] = {"changed": changed, "missed": missed, "ran": ran, "backfill": []}
+    return plan_table.plan_json(rows, dry_run=dry_run, **counts)
 
 
 def _selected(
-    database: Database, ids: Sequence[str], limit: int, chosen: dict[str, Any], include_done: bool
+    context: Context,
+    database: Database,
+    ids: Sequence[str],
+    limit: int,
+    chosen: dict[str, Any],
+    include_done: bool,
 ) -> list[PlanRow]:
     from eventctl.run.plan import Fate, to_replay  # lazy: few runs need it
 
-    wanted = selection.selected(database, ids, chosen)
+    wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
     selection.tell_idle(wanted.ids, rows, "re-open")
     if wanted.ids:
@@ -143,15 +175,24 @@ def _selected(
 
 def _why_none(database: Database, incident: str) -> str:
     if incident and selection.is_down(found := selection.find_incident(database, incident)):
-        return f": what waits for {printable(found.handler)} is retried by itself once it answers"
+        return (
+            f": what waits for {printable(found.handler)} is retried automatically once it answers"
+        )
     otherwise = ": no matching delivery has failed or is held"
     return selection.why_none(database, incident) or otherwise
 
 
 def _show(
-    context: Context, database: Database, rows: Sequence[PlanRow], to_run: Sequence[PlanRow]
+    context: Context,
+    database: Database,
+    rows: Sequence[PlanRow],
+    to_run: Sequence[PlanRow],
+    as_json: bool,
 ) -> None:
-    plan_table.show(context.config, rows)
+    if as_json:
+        print_json(_json(rows, dry_run=True))
+    else:
+        plan_table.show(context.config, rows)
     sys.stdout.flush()
     complain(f"would run {selection.both(to_run)}{selection.left_alone(rows)}")
     _warn(context, database, to_run)

@@ -1,4 +1,4 @@
-"""`replay --backfill HANDLER`: give a new handler the events of the past."""
+"""`replay --backfill HANDLER`: add past events to a new handler."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from eventctl.cli import selection
+from eventctl.cli import names, selection
 from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
 from eventctl.cli.output import tables
-from eventctl.cli.output.formats import iso
+from eventctl.cli.output.formats import iso, print_json
+from eventctl.cli.output.plan_table import plan_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import did_you_mean, printable
+from eventctl.format.text import printable
 from eventctl.run import replay
+from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Share:
-    """What is added to the events of one name."""
+    """What is added to the events with one name."""
 
     count: int
     first: Head
@@ -36,7 +38,7 @@ class _Share:
 
 
 class Backfill:
-    """The events that lack a delivery to a handler, as they were found; and what is done."""
+    """The events without a delivery to a handler, and what to do with them."""
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class Backfill:
     def _find(self, ids: Sequence[str], limit: int, chosen: dict[str, Any]) -> None:
         if ids and (limit or any(chosen.values())):
             raise UsageError("replay takes ids or filters, not both")
-        wanted = selection.selected(self._database, ids, chosen)
+        wanted = selection.selected(self._context.config, self._database, ids, chosen)
         if not (ids or wanted.events):
             wanted = replace(wanted, events=self._mapped())
         elif self._handler not in self._context.config.handlers:
@@ -85,18 +87,17 @@ class Backfill:
         return mapped
 
     def _unknown(self) -> str:
-        config = self._context.config
-        text = f"no handler {self._handler!r} in {config.path}"
-        hint = did_you_mean(self._handler, config.handlers)
-        return f"{text}: {hint}" if hint else text
+        return names.unknown(self._context.config, [Kind.HANDLER], self._handler)
 
     @property
     def _what(self) -> str:
         return f"{selection.deliveries(len(self._ids))} to {printable(self._handler)}"
 
-    def show(self) -> int:
-        """Print what would be added: by event how many, and the first and the last of them."""
-        if self._shares and sys.stdout.isatty():
+    def show(self, as_json: bool) -> int:
+        """Print what would be added: for each event name the count, the first and the last."""
+        if as_json:
+            self._print_json(dry_run=True)
+        elif self._shares and sys.stdout.isatty():
             self._show_table()
         else:
             for name, share in self._shares.items():
@@ -108,6 +109,24 @@ class Backfill:
         complain(f"would add {self._what}")
         self._warn()
         return EXIT_DONE
+
+    def _print_json(
+        self, *, dry_run: bool, ran: dict[str, int] | None = None, added: int = 0
+    ) -> None:
+        shares = [
+            {
+                "eventName": name,
+                "count": share.count,
+                "firstId": share.first.id,
+                "firstAt": iso(share.first.created_at),
+                "lastId": share.last.id,
+                "lastAt": iso(share.last.created_at),
+            }
+            for name, share in self._shares.items()
+        ]
+        missed = 0 if dry_run else len(self._ids) - added
+        counts = {"changed": added, "missed": missed, "ran": ran, "backfill": shares}
+        print_json(plan_json((), dry_run=dry_run, **counts))
 
     def _show_table(self) -> None:
         from rich.text import Text  # lazy: rich is for terminals
@@ -125,10 +144,12 @@ class Backfill:
     def _warn(self) -> None:
         selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
 
-    def run(self, yes: bool, now: bool, interval: float, verbose: bool) -> int:
-        """Add them, once it is agreed; run them at once with `now`. Returns the exit code."""
+    def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
+        """Add them after confirmation; with `now`, run them at once. Returns the exit code."""
         if not self._ids:
             complain(f"nothing to add: every matching event has a delivery to {self._handler}")
+            if as_json:
+                self._print_json(dry_run=False)
             return EXIT_DONE
         lines = [f"{share.count:,} of {printable(name)}" for name, share in self._shares.items()]
         self._warn()
@@ -141,12 +162,17 @@ class Backfill:
         complain(
             f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
         )
+        exit_code, ran = EXIT_DONE, None
         if now:
-            return run_now(self._context, self._database, added, interval=interval, verbose=verbose)
-        if interval and len(added) > 1:
+            exit_code, ran = run_now(
+                self._context, self._database, added, interval=interval, verbose=verbose
+            )
+        elif interval and len(added) > 1:
             last = span(int((len(self._ids) - 1) * interval * 1000))
             complain(f"sweeps run them as each is due, the last one in {last}")
-        return EXIT_DONE
+        if as_json:
+            self._print_json(dry_run=False, ran=ran, added=len(added))
+        return exit_code
 
     def _add(self, interval: float) -> list[int]:
         with ProgressBar("adding", len(self._ids)) as bar:

@@ -28,11 +28,13 @@ def run_now(
     *,
     interval: float,
     verbose: bool,
-) -> int:
-    """Run deliveries, each once; return the exit code. `interval` is in seconds.
+) -> tuple[int, dict[str, int]]:
+    """Run deliveries, each once; return the exit code, and how many ended in which way.
 
-    `verbose` tells of each attempt, and of what its handler writes, as it happens;
-    otherwise only the first failures are shown, once all is over.
+    `interval` is in seconds.
+
+    `verbose` shows each attempt and its handler's output as it happens; otherwise only the first
+    failures are shown at the end.
     """
     if context.config.mistakes:
         raise ConfigError(list(context.config.mistakes))
@@ -63,14 +65,15 @@ def run_now(
     if ran.left:
         said.append(f"{ran.left:,} left to the next sweep")
     complain(f"ran {deliveries(sum(counts.values()))}: {', '.join(said)}")
+    counts["left"] = ran.left
     if ran.interrupted:
-        return 128 + ran.interrupted
+        return 128 + ran.interrupted, counts
     succeeded = counts["succeeded"] == len(delivery_ids)
-    return EXIT_DONE if succeeded else EXIT_FAILED
+    return EXIT_DONE if succeeded else EXIT_FAILED, counts
 
 
 def in_words(result: Result, verdict: Verdict) -> str:
-    """Return how an attempt ended, and what comes next, on one line."""
+    """Return a line with the result of an attempt and what comes next."""
     delivery = result.delivery
     line = f"{delivery.handler} of {delivery.name} {delivery.event_id}: {result.outcome}"
     if result.outcome == Outcome.SUCCEEDED:
@@ -83,14 +86,13 @@ def in_words(result: Result, verdict: Verdict) -> str:
 
 
 def heard_line(delivery: Delivery, line: str) -> None:
-    """Tell a line that a handler has written."""
+    """Print a line of a handler's output."""
     complain(f"{delivery.event_id} {delivery.handler} | {line}")
 
 
 def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[Delivery, str], None]:
-    """Return what is called with each line that a handler writes, to `say` it.
-
-    What `redact` hides of the event's args is hidden there, too.
+    """Return a function that passes each line of a handler's output to `say`, with the values
+    that `redact` hides in the event's args hidden.
     """
     redaction = Redaction(config.redact)
 

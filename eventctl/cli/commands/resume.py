@@ -1,4 +1,4 @@
-"""`eventctl resume`: run again what was paused."""
+"""`eventctl resume`: resume a paused handler or event."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""`eventctl show`: one event whole, with all that was tried."""
+"""`eventctl show`: show one event with all attempts."""
 
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from eventctl.cli.output.formats import (
     done_of_expected,
     event_json,
     expected,
-    json_text,
     pretty_args,
+    print_json,
 )
 from eventctl.cli.output.tables import (
     ago,
@@ -35,7 +34,7 @@ from eventctl.cli.output.tables import (
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
-from eventctl.models import Reason, State
+from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.queries import events, incidents, operations
 from eventctl.store.queries.redacted import attempts_shown, event_shown
@@ -49,7 +48,7 @@ if TYPE_CHECKING:
 
 _SHOWN_ATTEMPTS = 20
 _SHOWN_LINES = 200
-"""Lines of a traceback or an output that are shown; --json has all that is kept."""
+"""The most lines of a traceback or an output; --json has all that is kept."""
 
 
 @click.command()
@@ -77,7 +76,9 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
       eventctl show 42 --json | jq -r '.deliveries[].lastError'
     """
     if bool(event) == bool(incident):
-        raise UsageError("show requires the id of an event, or --incident and an incident's id")
+        raise UsageError(
+            "show requires the id of an event, or --incident ID; to list events: eventctl list"
+        )
     if incident:
         show_incident.show(context, incident, as_json=as_json)
         return
@@ -88,7 +89,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
             raise UsageError(
                 f"no event has the id or key {event!r}; to list them: {context.prog} list"
             )
-        history = events.attempts(database, [delivery.id for delivery in found.deliveries])
+        history = events.attempts(database, found.deliveries)
         redaction = Redaction(context.config.redact)
         history = attempts_shown(redaction, found, history)
         pauses = operations.Pauses(database)
@@ -97,7 +98,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
     if as_json:
-        sys.stdout.write(json_text(event_json(found, history), indent=2) + "\n")
+        print_json(event_json(found, history))
         return
 
     out = console()
@@ -130,7 +131,7 @@ class _Page:
         self._now = now
 
     def lines(self, width: int) -> Iterator[Text]:
-        """Yield the lines of the page; none of them is cut, long ones are for the terminal."""
+        """Yield the lines of the page, uncut; the terminal wraps long ones."""
         yield from self._head(width)
         for delivery in self._event.deliveries:
             yield from self._delivery(delivery)
@@ -172,9 +173,10 @@ class _Page:
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
         yield from self._attempts(history)
-        if history and delivery.state != State.DONE:
-            yield from _quoted("traceback", history[-1].traceback)
-            yield from _quoted("output", history[-1].output)
+        tries = [each for each in history if each.outcome != Outcome.REPLAYED]
+        if tries:
+            yield from _quoted("traceback", tries[-1].traceback)
+            yield from _quoted("output", tries[-1].output)
 
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
@@ -188,7 +190,7 @@ class _Page:
         elif delivery.paused:
             said.append("paused")
         elif delivery.state == State.PENDING and delivery.due_at is not None:
-            what = "looked at again" if delivery.held else "next"
+            what = "checked again" if delivery.held else "next"
             if delivery.due_at > self._now:
                 said.append(f"{what} {ago(delivery.due_at, self._now)}")
                 said.append(f"at {utc(delivery.due_at)} UTC")
@@ -210,7 +212,7 @@ class _Page:
         widest = max(map(len, took), default=0)
         for attempt, time in zip(history, took, strict=True):
             yield Text.assemble(
-                f"  {attempt.number:>2}  ",
+                f"  {attempt.number or '':>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
@@ -225,7 +227,7 @@ def _fact(label: str, value: str) -> Text:
 
 
 def _quoted(title: str, text: str) -> Iterator[Text]:
-    """Yield what others wrote, each line marked, so that none passes for one of ours."""
+    """Yield lines from outside, each marked, so that none looks like one of ours."""
     from rich.text import Text  # lazy: rich is for terminals
 
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
@@ -239,7 +241,7 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
 
 
 def _part_of(context: Context, incident: Incident, now: int) -> Text:
-    """Return which open incident a delivery is a part of, and whether people know of it."""
+    """Return the open incident of a delivery, and whether people were notified of it."""
     from rich.text import Text  # lazy: rich is for terminals
 
     sent = [printable(each.channel) for each in incident.notifications if each.state]
@@ -253,7 +255,7 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
-    """Yield what a person can do about what failed, and the command that does it."""
+    """Yield what to do about failures, and the command for it."""
     from rich.text import Text  # lazy: rich is for terminals
 
     failed = [d for d in event.deliveries if d.state == State.FAILED]
@@ -273,7 +275,7 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         if delivery.reason == Reason.UNKNOWN_HANDLER:
             yield Text(
                 f"Add the handler {printable(delivery.handler)!r} to [handlers] of"
-                f" {printable(str(context.config.path))}: the next sweep then runs it."
+                f" {printable(context.config.path)}: the next sweep then runs it."
             )
         else:
             yield Text(

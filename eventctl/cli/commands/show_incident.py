@@ -1,8 +1,7 @@
-"""`eventctl show --incident ID`: one incident, its first events, and what to do about it."""
+"""`eventctl show --incident ID`: show one incident, its first events, and what to do."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,7 +9,7 @@ from eventctl.alerts.incident import digest
 from eventctl.alerts.render import wording
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.output.formats import event_json, json_text
+from eventctl.cli.output.formats import event_json, print_json
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
 from eventctl.store.incidents import IDS
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:
-    """Show the incident whose id begins with `typed`. Raises UsageError where there is none."""
+    """Show the incident whose id begins with `typed`. Raises UsageError if there is none."""
     with context.open() as database:
         now = claims.now(database)
         incident = selection.find_incident(database, typed)
@@ -39,7 +38,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
         from eventctl.cli.commands import alerts  # lazy: few runs need it
 
         shown = alerts.incident_json(incident) | {"events": [event_json(each) for each in first]}
-        sys.stdout.write(json_text(shown, indent=2) + "\n")
+        print_json(shown)
     else:
         _print(context, incident, first, now)
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _ALL = "all"
 _BARS = 30
-"""At the most so many characters of a sparkline, and numbers of `overTime`."""
+"""The most characters of a sparkline, and numbers in `overTime`."""
 
 _BARS_OF_PAGE = 60
 
@@ -198,7 +198,7 @@ def _plain(seconds: float | None) -> str:
 def _write_page(
     context: Context, path: Path, database: Database, seen: Health, tally: Tally
 ) -> None:
-    from eventctl.monitor import page  # lazy: only --html has a page
+    from eventctl.monitor import page  # lazy: only for --html
     from eventctl.monitor.page.data import find_problems
 
     problems = find_problems(context.config, database, tally.window, seen.now)

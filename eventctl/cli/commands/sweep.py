@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Container
 
 import click
 
-from eventctl.cli import completion
+from eventctl.cli import completion, names
 from eventctl.cli.context import Context
 from eventctl.cli.options import DURATION
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.models import Outcome, Result, State, Verdict
 from eventctl.run.sweep import sweep
 from eventctl.run.sweep_pass import Options
+from eventctl.store.pauses import Kind
 
 
 @click.command()
@@ -51,6 +52,7 @@ from eventctl.run.sweep_pass import Options
 )
 @click.option("--dry-run", is_flag=True, help="Show what is due; run nothing.")
 @click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
+@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -62,6 +64,7 @@ def command(
     handler: str | None,
     dry_run: bool,
     verbose: bool,
+    as_json: bool,
 ) -> int:
     """Run all deliveries that are due; for cron.
 
@@ -77,12 +80,14 @@ def command(
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
     """
     config = context.config
-    _check("event", event, config.events)
-    _check("handler", handler, config.handlers)
+    names.require(config, Kind.EVENT, [event] if event is not None else [], None)
+    names.require(config, Kind.HANDLER, [handler] if handler is not None else [], None)
     if dry_run:
         from eventctl.cli.output.due_table import show_due  # lazy: few runs need it
 
-        return show_due(context, event, handler, limit)
+        return show_due(context, event, handler, limit, as_json)
+    if as_json:
+        raise UsageError("--json requires --dry-run: a sweep prints nothing but its report")
     options = Options(
         jobs=jobs,
         limit=limit,
@@ -126,13 +131,8 @@ class _Listener:
             self._bar.advance()
 
 
-def _check(kind: str, given: str | None, known: Container[str]) -> None:
-    if given is not None and given not in known:
-        raise UsageError(f"no {kind} {given!r} in events.toml")
-
-
 def _count_due(context: Context) -> int:
-    """Return how much there is to do, for who watches a terminal; else 0."""
+    """Return how much there is to do, on a terminal; else 0."""
     if not sys.stderr.isatty():
         return 0
     from eventctl.store import claims  # lazy: few runs need it
@@ -160,6 +160,6 @@ def _print_attempt(result: Result, verdict: Verdict) -> None:
     if delivery.attempt > 1 or verdict.state != State.DONE:
         line += f" (attempt {delivery.attempt})"
     error = f": {printable(result.error)}" if result.error else ""
-    complain(f"{line} in {result.took} ms{error}")
+    complain(f"{line} in {span(result.took)}{error}")
     for output in result.output.splitlines():
         complain(f"  | {output}")

@@ -1,1 +1,1 @@
-"""What commands print: tables, formats, progress."""
+"""The output of commands: tables, formats, progress."""

@@ -1,9 +1,10 @@
-"""sweep --dry-run: what the next sweep would run."""
+"""sweep --dry-run: show what the next sweep would run."""
 
 from __future__ import annotations
 
 from eventctl.cli.context import Context
 from eventctl.cli.output import tables
+from eventctl.cli.output.formats import iso, print_json
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
@@ -13,14 +14,31 @@ from eventctl.store.queries import events, operations
 SHOWN = 100
 
 
-def show_due(context: Context, event: str | None, handler: str | None, limit: int | None) -> int:
-    """Print the deliveries that are due, in the order in which a sweep claims them."""
+def show_due(
+    context: Context, event: str | None, handler: str | None, limit: int | None, as_json: bool
+) -> int:
+    """Print the due deliveries, in the order in which a sweep claims them."""
     from rich.text import Text  # lazy: rich is for terminals
 
     with context.open() as database:
         now = claims.now(database)
         due = events.due(database, now, event, handler, (limit or SHOWN) + 1)
         pauses = operations.Pauses(database)
+    if as_json:
+        print_json(
+            [
+                {
+                    "eventId": delivery.event_id,
+                    "eventName": name,
+                    "handler": delivery.handler,
+                    "attempt": delivery.attempts + 1,
+                    "dueAt": iso(delivery.due_at),
+                    "paused": bool(pauses.of(name, delivery.handler)),
+                }
+                for name, delivery in due[: limit or SHOWN]
+            ]
+        )
+        return EXIT_DONE
     table = tables.plain_table("event", "name", "handler", "attempt", "due")
     for name, delivery in due[: limit or SHOWN]:
         table.add_row(

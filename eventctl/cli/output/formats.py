@@ -1,16 +1,18 @@
-"""Events as JSON, CSV and lines of text: what other programs read.
+"""Events as JSON, CSV and lines of text, for other programs.
 
-JSON is safe to show on a terminal too: what could repaint the screen or turn the
-reading direction round is written as \\uXXXX, which means the same to a program.
+JSON is also safe on a terminal: characters that could repaint the screen or change the
+reading direction are written as \\uXXXX, which means the same to a program.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventctl.format import numbers
 from eventctl.format.text import printable
 from eventctl.format.time import iso as iso
 from eventctl.intake import cloudevents
@@ -30,11 +32,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -> dict[str, Any]:
-    """Return an event in the form that JSON shows, with the `history` of its deliveries if
-    there is one.
+    """Return an event for JSON, with the `history` of its deliveries if given.
 
-    Args that are not JSON are `"args": null, "argsRaw": TEXT`. Times are UTC; `took` is
-    in seconds.
+    Args that are not JSON are `"args": null, "argsRaw": TEXT`. Times are UTC; `took` is in seconds.
     """
     decoded = _decoded(event.args)
     shown: dict[str, Any] = {
@@ -103,7 +103,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
 
 
 def pause_fields(pause: PauseView) -> dict[str, Any]:
-    """Return what is paused as JSON has it."""
+    """Return the pauses for JSON."""
     return {
         "kind": pause.kind,
         "name": pause.name,
@@ -113,15 +113,21 @@ def pause_fields(pause: PauseView) -> dict[str, Any]:
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Return a value as JSON that can be shown on any terminal."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    """Return a value as JSON that is safe on any terminal."""
+    text = numbers.write(value, indent)
     if text.isascii() and "\x7f" not in text:
         return text
     return _NOT_SHOWN_RAW.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def print_json(value: Any) -> None:
+    """Print a value as the one JSON document of a command."""
+    sys.stdout.write(json_text(value, indent=2) + "\n")
+    sys.stdout.flush()
+
+
 def csv_row(event: EventView) -> list[str]:
-    """Return an event as cells for a spreadsheet, none of which it takes for a formula."""
+    """Return an event as cells that a spreadsheet does not take for formulas."""
     errors = [d.last_error for d in event.deliveries if d.state != State.DONE and d.last_error]
     cells = (
         str(event.id),
@@ -168,12 +174,12 @@ def done(event: EventView) -> list[str]:
 
 
 def done_of_expected(event: EventView) -> str:
-    """Return how far an event is, as in "1/2"."""
+    """Return the progress of an event, as in "1/2"."""
     return f"{len(done(event))}/{max(len(event.deliveries), len(expected(event)))}"
 
 
 def status_name(status: int) -> str:
-    """Return the name of a status; its number, where it has none."""
+    """Return the name of a status; its number, if it has none."""
     try:
         return Status(status).name.lower()
     except ValueError:
@@ -181,7 +187,7 @@ def status_name(status: int) -> str:
 
 
 def pretty_args(text: str, width: int) -> str:
-    """Return args for a person to read: on one line of `width`, or else indented."""
+    """Return args for a person: on one line of `width`, or else indented."""
     decoded = _decoded(text)
     if not decoded:
         return printable(text, lines=True)
@@ -190,9 +196,9 @@ def pretty_args(text: str, width: int) -> str:
 
 
 def _decoded(text: str) -> tuple[Any] | None:
-    """Return args in a tuple; None where they are not JSON, or nested too deeply to show."""
+    """Return args in a tuple; None if they are not JSON, or nested too deeply."""
     try:
-        value = _DECODER.decode(text)
+        value = numbers.read(text, strict=True)
         if text.count("[") + text.count("{") > 100:
             json.dumps(_nested(value), indent=1)
         return (value,)
@@ -201,22 +207,10 @@ def _decoded(text: str) -> tuple[Any] | None:
 
 
 def _nested(value: Any) -> Any:
-    """Return a value as deep down as it will be in what is shown, and deeper."""
+    """Return a value nested at least as deeply as in the output."""
     for _ in range(20):
         value = [value]
     return value
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if abs(number) < float("inf") else _refuse(digits)
-
-
-_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _seconds(took: int | None) -> float | None:

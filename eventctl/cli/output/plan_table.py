@@ -1,10 +1,10 @@
-"""What a replay or a cancel would do, delivery by delivery."""
+"""Show what a replay or a cancel would do, by delivery."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventctl.cli.output.tables import console, counted, plain_table
 from eventctl.format.text import printable
@@ -20,7 +20,7 @@ _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""
 
 _WIDEST = (20, 16, 16, 34)
-"""Columns of the terminal that the columns before the last one take at the most."""
+"""The most terminal columns for the table's columns before the last one."""
 
 _LEAST_ERROR = 12
 
@@ -40,8 +40,27 @@ def show(config: Config, rows: Sequence[PlanRow]) -> None:
         out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
+def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[str, Any]:
+    """Return what --json of replay and cancel prints: each delivery, and what was done."""
+    deliveries = [
+        {
+            "eventId": row.delivery.event_id,
+            "eventName": row.event,
+            "handler": row.delivery.handler,
+            "action": str(row.fate),
+            "acts": row.acts,
+            "state": row.delivery.state,
+            "reason": row.delivery.reason,
+            "attempts": row.delivery.attempts,
+            "lastError": row.delivery.last_error,
+        }
+        for row in rows
+    ]
+    return {"dryRun": dry_run, "deliveries": deliveries, **counts}
+
+
 def _line(row: PlanRow) -> str:
-    """Return: what is done, event id, event, handler, state, reason, attempts, last error."""
+    """Return the action, event id, event, handler, state, reason, attempts and last error."""
     delivery = row.delivery
     cells = (
         row.fate,

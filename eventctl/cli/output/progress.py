@@ -1,4 +1,4 @@
-"""A progress bar on a terminal, for what takes longer than a second."""
+"""A progress bar on a terminal, for work that takes longer than a second."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from types import TracebackType
 from typing import Any
 
 _PATIENCE = 1.0
-"""Seconds before the bar is shown: what is quicker needs none."""
+"""Seconds before the bar is shown: quick work needs none."""
 
 _REFRESH = 0.1
 
 
 class ProgressBar:
-    """Counts up to `total`. Nothing is shown where stderr is no terminal, or for 0.
+    """Counts up to `total`. Nothing is shown where stderr is not a terminal, or for 0.
 
     It has no thread of its own, since workers are forked while it is shown.
     """
@@ -39,13 +39,13 @@ class ProgressBar:
         self._stop()
 
     def advance(self, count: int = 1) -> None:
-        """Note that so many more are done."""
+        """Note that `count` more are done."""
         self._done += count
         if not self.total:
             return
         now = time.monotonic()
         if self._done >= self.total:
-            self._stop()  # what is printed next is not to stand beside it
+            self._stop()  # so that the next output begins on its own line
         elif now >= self._next:
             self._next = now + _REFRESH
             self._show()

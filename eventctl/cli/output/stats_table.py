@@ -1,4 +1,4 @@
-"""What `stats` shows on a terminal: two tables with sparklines, and how well all is."""
+"""The output of `stats` on a terminal: two tables with sparklines, and the overall state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eventctl.store.queries.aggregate import Figures, Tally
 
 _WIDE = 110
-"""Columns of a terminal from which each count has a column of its own."""
+"""The terminal width from which each count has its own column."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _LEAST_NAME, _WIDEST_NAME = 10, 28
@@ -88,8 +88,8 @@ def _table(
 
 
 def sparkline(values: Sequence[int], width: int) -> str:
-    """Return a bar a character, the highest a full block; blank is none. Neighbours share one
-    where there are more values than `width`.
+    """Return one character per bar, the highest a full block, and a blank for 0. Neighbours share
+    one if there are more values than `width`.
     """
     share = -(-len(values) // width)
     sums = [sum(values[start : start + share]) for start in range(0, len(values), share)]
@@ -98,7 +98,7 @@ def sparkline(values: Sequence[int], width: int) -> str:
 
 
 def _health_line(seen: Health) -> Text:
-    """Return how well all is, each part in the colour that `check` would give it."""
+    """Return the overall state, each part in the colour of its level in `check`."""
     shown = [
         each for each in judge(seen) if each.name in ("sweep", "backlog", "failed") or each.level
     ]

@@ -1,7 +1,6 @@
-"""What people read on a terminal: colours, times in words, and where a delivery stands.
+"""Output for people on a terminal: colours, times in words, and states of deliveries.
 
-All text that came from outside goes through `printable` and into `Text` objects, which
-take no markup.
+All text from outside goes through `printable` and into `Text` objects, which ignore markup.
 """
 
 from __future__ import annotations
@@ -43,12 +42,12 @@ class _Console(Console):
 
 
 def console(file: TextIO | None = None) -> Console:
-    """Return what to print on: stdout, or `file`. No colours where it is no terminal."""
+    """Return a console for stdout, or `file`. No colours unless it is a terminal."""
     return _Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
 
 
 def plain_table(*headers: str, show_header: bool = True) -> Table:
-    """Return an empty table without lines, as the tools of Unix print them."""
+    """Return an empty table without rules, like those of Unix tools."""
     table = Table(
         box=None, show_header=show_header, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0)
     )
@@ -64,7 +63,7 @@ def status_text(status: int) -> Text:
 
 
 def state_text(delivery: DeliveryView) -> Text:
-    """Return where a delivery stands in its colour, with the reason beside it."""
+    """Return the state of a delivery in its colour, with the reason."""
     state = printable(delivery.state)
     style = _STATE_STYLES[State(state)] if state in State._value2member_map_ else ""
     if delivery.held:
@@ -73,14 +72,14 @@ def state_text(delivery: DeliveryView) -> Text:
 
 
 def outcome_style(outcome: str) -> str:
-    """Return the colour of how an attempt ended."""
+    """Return the colour of an attempt's outcome."""
     if outcome == Outcome.SUCCEEDED:
         return "green"
     return "yellow" if outcome in (Outcome.POSTPONED, Outcome.NOT_STARTED) else "red"
 
 
 def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> Text:
-    """Return what a delivery of event `name` that is not done waits for, in a few words."""
+    """Return what an unfinished delivery of event `name` waits for, in a few words."""
     shown = Text(printable(delivery.handler))
     if delivery.state == State.FAILED:
         what = printable(delivery.reason or "failed")
@@ -101,14 +100,14 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
 
 
 def counted(config: Config, name: str, delivery: DeliveryView) -> str:
-    """Return a delivery's attempts of those that it has, as in "2/8"."""
+    """Return a delivery's attempts and their maximum, as in "2/8"."""
     if delivery.handler not in config.handlers:
         return str(delivery.attempts)
     return f"{delivery.attempts}/{config.retry_of(name, delivery.handler).attempts}"
 
 
 def ago(at: int, now: int) -> str:
-    """Return how far a time is from now, as in "3m 12s ago" or "in 2h"."""
+    """Return a time relative to now, as in "3m 12s ago" or "in 2h"."""
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
 
 

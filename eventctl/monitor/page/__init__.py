@@ -1,7 +1,7 @@
-"""The page of `stats --html`: how all is, in one file, for a web server in the intranet.
+"""The page of `stats --html`: the overall state in one file, for a web server in the intranet.
 
-It works without JavaScript, asks nobody for anything, and says so to the browser. All text
-from the store is data: it goes through `html.data`, which makes it printable and escapes it.
+It has no JavaScript and loads nothing, and its content security policy enforces that. All text from
+the store is data: `html.data` makes it printable and escapes it.
 """
 
 from __future__ import annotations
@@ -21,6 +21,12 @@ from eventctl.store.queries.aggregate import Tally
 
 _STYLE = Path(__file__).with_name("style.css")
 
+_VERDICTS = {
+    Severity.OK: "All is well",
+    Severity.WARNING: "Warning",
+    Severity.CRITICAL: "Critical",
+}
+
 
 def page(problems: Problems, health: Health, tally: Tally) -> str:
     """Return the whole page as one HTML document."""
@@ -28,6 +34,7 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
     title = f"Events on {wording.name(problems.open.host)}"
     body = (
         _head(title, health, tally),
+        _verdict(measured, health),
         _tiles(measured, health),
         incidents.current(problems, health.now),
         incidents.waiting(problems, health),
@@ -46,7 +53,7 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
             '<meta name="color-scheme" content="light dark">',
             '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">',
             f"<title>{data(_summary(problems, measured))} · {data(title)}</title>",
-            # Without it a browser would ask the server for one.
+            # Without it, a browser would request one from the server.
             '<link rel="icon" href="data:,">',
             f"<style>{_STYLE.read_text('utf-8')}</style></head>",
             "<body><main>",
@@ -61,7 +68,17 @@ def _summary(problems: Problems, measured: dict[str, Measured]) -> str:
     if problems.all.incidents:
         return wording.totals(problems.all)
     worst = max(each.level for each in measured.values())
-    return "All is well" if worst == Severity.OK else worst.name.capitalize()
+    return _VERDICTS[worst]
+
+
+def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
+    """Yield the overall state in one line; it is not well while an incident is open."""
+    count = sum(health.incidents.values())
+    worst = max(Severity.WARNING if count else Severity.OK, *(m.level for m in measured.values()))
+    open_ = ["1 incident is open" if count == 1 else f"{count:,} incidents are open"]
+    why = [*(each.text for each in measured.values() if each.level), *open_ * (count > 0)]
+    said = "; ".join(why) or "nothing waits for a person"
+    yield f'<p class="verdict {worst.name.lower()}"><b>{_VERDICTS[worst]}</b>: {data(said)}</p>'
 
 
 def _head(title: str, health: Health, tally: Tally) -> Iterator[str]:
@@ -93,20 +110,23 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     also = [measured[name].text for name in ("clock", "keep") if measured[name].level]
     yield tile("Last sweep", sweep, "; ".join([where, *also]), "sweep", "clock", "keep")
     waiting = ("due", "backlog", "held", "spool")
-    yield tile("Backlog", f"{health.backlog.count:,}", "; ".join(waits), *waiting)
+    # Behind an open breaker nothing is due, but deliveries wait.
+    behind = any(health.backlog.pending.get(each.handler) for each in breakers)
+    yield tile("Backlog", f"{health.backlog.count:,}", "; ".join(waits), *waiting, alarm=behind)
     total = f"{sum(failed.values()):,}"
     yield tile("Need a person", total, most or "nothing has failed", "failed")
     count = sum(health.incidents.values())
-    yield tile("Open incidents", f"{count:,}", _incidents(health), "unaccepted", alarm=count > 0)
-    names = ", ".join(wording.name(each.handler) for each in breakers) or "all are closed"
-    yield tile("Circuit breakers open", f"{len(breakers)}", names, alarm=bool(breakers))
-    names = wording.listed([pause.name for pause in paused]) or "nothing is paused"
-    yield tile("Paused", f"{len(paused)}", names, "paused")
+    names = ("unaccepted", "outages")
+    yield tile("Open incidents", f"{count:,}", _incidents(health), *names, alarm=count > 0)
+    open_ = ", ".join(wording.name(each.handler) for each in breakers) or "all are closed"
+    yield tile("Circuit breakers open", f"{len(breakers)}", open_, alarm=bool(breakers))
+    waits_for = wording.listed([pause.name for pause in paused]) or "nothing is paused"
+    yield tile("Paused", f"{len(paused)}", waits_for, "paused")
     yield "</ul>"
 
 
 def _incidents(health: Health) -> str:
-    """Return which channels did not accept something, or how many of each kind are open."""
+    """Return which channels did not accept a message, or the open incidents by kind."""
     if refusing := [each.channel for each in health.unaccepted if each.error]:
         return f"not accepted by {wording.listed(refusing)}"
     counts = health.incidents

@@ -1,7 +1,6 @@
 """The page's pieces of HTML: text as data, tables, and plots as inline SVG.
 
-Plots stretch with the page; what is to be read is in HTML around them, so that it has the
-page's own size on a phone, too.
+Plots stretch with the page; their text is HTML around them, so that it keeps its size on a phone.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ Cell = tuple[str, str]
 _HEIGHT = 100
 
 
-def data(text: str) -> str:
-    """Return text from outside as HTML."""
-    return escape(printable(text))
+def data(text: str, *, lines: bool = False) -> str:
+    """Return text from outside as HTML; `lines` keeps its line breaks."""
+    return escape(printable(text, lines=lines))
 
 
 def table(
     css: str, heads: Sequence[str], rows: Iterable[tuple[str, Sequence[Cell]]]
 ) -> Iterator[str]:
-    """Yield a table; each row has a head and cells, all of them HTML."""
-    # The roles are there for readers that lose them where CSS makes cards of the rows.
+    """Yield a table; each row has a header and cells, all in HTML."""
+    # Screen readers need the roles, since CSS turns the rows into cards.
     cells = "".join(f'<th role="columnheader" scope="col">{head}</th>' for head in heads)
     yield f'<table class="{css}" role="table"><thead role="rowgroup"><tr role="row">{cells}</tr>'
     yield '</thead><tbody role="rowgroup">'
@@ -44,10 +43,10 @@ def bars(
     words: Callable[[int], str] | None = None,
     least: float = 0.0,
 ) -> str:
-    """Return bars over time, one layer upon the other, each of a CSS class.
+    """Return stacked bars over time, one CSS class for each layer.
 
-    `name` says what the plot shows; `words(bar)` what a bar says when it is pointed at. A bar
-    has at `least` so many percent of the height.
+    `name` says what the plot shows; `words(bar)` is a bar's tooltip. A bar has at least `least`
+    percent of the height.
     """
     heights = [sum(values) for values in zip(*layers.values(), strict=True)]
     most = max(heights, default=0) or 1

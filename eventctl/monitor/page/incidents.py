@@ -1,13 +1,11 @@
-"""The page's sections about what is wrong: incidents that are open and that have ended, and
-what is paused or waits behind a circuit breaker.
-"""
+"""The page's sections about incidents, pauses and open circuit breakers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import recipients, wording
+from eventctl.alerts.render import excerpts, recipients, summary, wording
 from eventctl.alerts.render.html import breakable
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import minute, span
@@ -18,7 +16,7 @@ from eventctl.store.incidents import Incident, Notification
 
 
 def current(problems: Problems, now: int) -> Iterator[str]:
-    """Yield the open incidents, and what failed or is held and is in none of them."""
+    """Yield the open incidents, and failed or held deliveries in no incident."""
     found, others = problems.open, problems.others
     yield "<section><h2>Open incidents</h2>"
     if not found.incidents:
@@ -40,13 +38,13 @@ def current(problems: Problems, now: int) -> Iterator[str]:
 
 
 def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> Iterator[str]:
-    # What is in no incident has no key yet.
+    # Without an incident there is no key yet.
     facts = [f"{label.lower()} {value}" for label, value in wording.facts(incident)]
     if incident.key:
         facts = [f"open for {span(max(0, now - incident.opened_at))}", *facts]
     facts = [f"{incident.kind} {incident.key}".strip(), *facts]
     silence = recipients.silence(incident, now, lambda until: f"until {minute(until)} UTC")
-    css = "held" if incident.kind in ("held", "set aside", "late", "failed") else ""
+    css = "" if summary.severity(incident) == "critical" else "held"
     yield f'<div class="card incident {css} {"quiet" if silence else ""}">'
     yield f"<h3>{data(wording.headline(incident))}</h3>"
     yield f'<p class="error">{data(wording.error(incident))}</p>'
@@ -61,11 +59,19 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         yield from _command("To unmute it:", wording.undo_ack_command(digest, incident))
     elif ack := wording.ack_command(digest, incident):
         yield from _command("To mute it until it ends:", ack)
+    yield from _folded("First traceback", excerpts.traceback(incident))
+    yield from _folded(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
 
 
+def _folded(title: str, lines: list[str]) -> Iterator[str]:
+    if lines:
+        text = data("\n".join(lines), lines=True)
+        yield f"<details><summary>{title.rstrip(':')}</summary><pre>{text}</pre></details>"
+
+
 def _recipients(problems: Problems, incident: Incident, now: int) -> Iterator[str]:
-    """Yield a line for each channel that was notified, or is to be."""
+    """Yield a line for each channel that was or will be notified."""
     if not incident.notifications:
         yield recipients.NOBODY
     for sent in incident.notifications:
@@ -99,7 +105,7 @@ def _command(title: str, command: str | None) -> Iterator[str]:
 
 
 def waiting(problems: Problems, health: Health) -> Iterator[str]:
-    """Yield the open circuit breakers, and what a person has paused."""
+    """Yield the open circuit breakers and the pauses."""
     if health.breakers:
         yield "<section><h2>Open circuit breakers</h2>"
         for each in health.breakers:
@@ -129,7 +135,7 @@ def waiting(problems: Problems, health: Health) -> Iterator[str]:
 
 
 def ended(problems: Problems) -> Iterator[str]:
-    """Yield the incidents that ended within the window of time."""
+    """Yield the incidents that ended within the window."""
     found = problems.ended
     if not found.count or found.mean is None:
         return

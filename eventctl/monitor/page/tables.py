@@ -1,4 +1,4 @@
-"""The page's numbers: events over time, and every event and handler with its plot beside it."""
+"""The page's numbers: events over time, and each event and handler with its plot."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from eventctl.monitor.page.html import Cell, bars, data, table
 from eventctl.store.queries.aggregate import STEPS, Figures, Tally
 
 MOST = 200
-"""How many names a table has, those with the most failures first where there are more."""
+"""The most names in a table; those with the most failures come first."""
 
 _LAYERS = {
     "done": ("processed", ("processed",)),
     "open": ("open (emitted, timeout)", ("emitted", "timeout")),
     "failed": ("failed", ("failed",)),
 }
-"""The layers of the plot over time, from the bottom, by their CSS class: the words of the
-legend, and the statuses that each shows."""
+"""The layers of the plot over time, from the bottom, by CSS class: the legend, and the statuses
+that each shows."""
 
 _TICKS = 6
-"""How many times there are below the plot, or fewer."""
+"""The most times below the plot."""
 _LAST_TICK = 88
-"""Percent of the plot's width beyond which a time would not fit any more."""
+"""Percent of the plot's width after which a time does not fit."""
 _LEAST_SPARK = 12.0
-"""Percent of the height: what is there at all is to be seen."""
+"""Percent of the height: even one event must be visible."""
 
 _Column = tuple[str, Callable[[Figures], str], str]
 """Its title, its cell's text, and the CSS class of a cell that is not 0."""
@@ -64,7 +64,7 @@ def over_time(tally: Tally) -> Iterator[str]:
 
 
 def _ticks(tally: Tally) -> Iterator[str]:
-    """Yield times below the plot, each where its bar begins."""
+    """Yield the times below the plot, each at the start of its bar."""
     window = tally.window
     step = next(each for each in STEPS if each >= window.step * window.bars / _TICKS)
     in_days = step % 86_400_000 == 0
@@ -116,11 +116,11 @@ def _of(*names: str) -> Callable[[Figures], str]:
 
 
 def _rate(figures: Figures) -> str:
-    """Return the share of attempts that failed, in percent."""
+    """Return the share of attempts that failed, in percent, and of how many."""
     share = figures.failure_rate
     if share is None:
         return "–"
-    return f"{share * 100:.1f}%" if share else "0%"
+    return f"{share * 100:.1f}% of {figures.attempts:,}" if share else "0%"
 
 
 def _span(seconds: float | None) -> str:
@@ -128,7 +128,7 @@ def _span(seconds: float | None) -> str:
 
 
 _TIMES: tuple[_Column, ...] = (
-    ("Failure rate", _rate, "bad"),
+    ("Failed attempts", _rate, "bad"),
     ("p50", lambda each: _span(each.p50), ""),
     ("p95", lambda each: _span(each.p95), ""),
     ("MTTR", lambda each: _span(each.mttr), ""),

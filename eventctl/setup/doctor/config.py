@@ -1,75 +1,79 @@
-"""events.toml: found, valid, and whose it is."""
+"""events.toml: its place, validity and owner."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 from eventctl import config as configuration
-from eventctl.config import env_file
 from eventctl.config.model import Config
 from eventctl.config.permissions import user_name
 from eventctl.config.variables import EnvFileError
 from eventctl.errors import ConfigError
-from eventctl.setup.doctor.findings import Finding, count, ok, problem, warning
+from eventctl.setup.doctor.findings import Finding, Findings, count, named, ok, problem, warning
 
 
-def read_config(named: str | None) -> tuple[Config | None, list[Finding]]:
-    """Return the configuration, None where it cannot be used, and what there is to say of it.
+def read_config(option: str | None) -> tuple[Config | None, list[Finding]]:
+    """Return the configuration, None if it cannot be used, and the findings about it.
 
-    `named` is the value of --config.
+    `option` is the value of --config.
     """
     program = (
         f"eventctl {version('eventctl')}, Python {platform.python_version()} ({sys.executable}),"
         f" as user {user_name(os.geteuid())}"
     )
-    findings = [ok("program", program)]
+    findings = [ok(program, "", "program")]
     try:
-        path = configuration.find(named)
-        config = configuration.load(path)
+        config = configuration.load(configuration.find(option))
     except ConfigError as error:
-        # `FILE: KEY: what is wrong; how to fix it`, and in the last part there may be a ";".
-        parts = (line.partition("; ") for line in error.mistakes)
-        findings += (problem("config", wrong, fix) for wrong, _, fix in parts)
-        return None, findings
+        return None, findings + [problem(*_split(line), "config") for line in error.mistakes]
+    return config, [*findings, *named("config", "", partial(_check, config, option))]
+
+
+def _split(line: str) -> tuple[str, str]:
+    """Split `FILE: KEY: what is wrong; how to fix it`; in the last part there may be a ";"."""
+    wrong, _, fix = line.partition("; ")
+    return wrong, fix
+
+
+def _check(config: Config, option: str | None) -> Findings:
     events, handlers = len(config.events), len(config.handlers)
-    findings.append(ok("config", f"{path}: {count(events, 'event')}, {count(handlers, 'handler')}"))
-    findings += _cautions(config)
-    return config, findings
-
-
-def _cautions(config: Config) -> Iterator[Finding]:
+    yield ok(f"{config.path}: {count(events, 'event')}, {count(handlers, 'handler')}")
     for line in configuration.concerns(config.path):
-        wrong, _, fix = line.partition("; ")
-        yield warning("config", wrong, fix)
+        yield warning(*_split(line))
+    if option is None and not os.environ.get("EVENTCTL_CONFIG"):
+        yield from _others(config.path)
     yield from _env_file(config)
     if not config.events:
-        yield warning("config", "it has no event", 'add one to [events]: purchased = ["…"]')
+        yield warning("it has no event", 'add one to [events]: purchased = ["…"]')
     used = {name for event in config.events.values() for name in event.handlers}
     if unused := [name for name in config.handlers if name not in used]:
-        yield warning(
-            "config",
-            f"no event uses {', '.join(unused)}",
-            "add it to an event in [events], or remove it from [handlers]",
-        )
+        fix = "add it to an event in [events], or remove it from [handlers]"
+        yield warning(f"no event uses {', '.join(unused)}", fix)
 
 
-def _env_file(config: Config) -> Iterator[Finding]:
-    """Check the file of variables, also where no variable has been looked up in it."""
+def _others(path: str) -> Findings:
+    """Name other files that commands find when they run in another folder."""
+    for place in configuration.PLACES:
+        other = Path(os.path.expanduser(place)).absolute()
+        if other.is_file() and not other.samefile(path):
+            yield warning(
+                f"in other folders, commands use {other} instead",
+                f"name the right one with --config or EVENTCTL_CONFIG={path}, or remove the other",
+            )
+
+
+def _env_file(config: Config) -> Findings:
+    """Check the file of variables, even if no variable was looked up in it."""
     file = config.env_file.file
-    try:
-        status = file.stat()
-    except FileNotFoundError:
-        return
-    if wrong := env_file.exposed(file, status):
-        yield problem("config", *wrong)
+    if not os.path.exists(file):
         return
     try:
         config.env_file.in_file("")
+        yield ok(f"{file} holds variables, and is private")
     except EnvFileError as error:
-        yield problem("config", error.wrong, error.fix)
-    else:
-        yield ok("config", f"{file} holds variables, and is private")
+        yield problem(error.wrong, error.fix)

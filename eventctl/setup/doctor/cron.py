@@ -1,7 +1,7 @@
-"""Cron: is there a line that sweeps this events.toml, and is anybody there to run it?
+"""Cron and mail: does something run the sweep, and can it notify a person? Nothing is sent.
 
-Best effort: a line can call eventctl through a script, and something else than cron may
-sweep. So where sweeps do run, a line that is not found is no problem.
+Best effort: a line can call eventctl through a script, and something other than cron may
+sweep. So if sweeps run regularly, a missing line is not a problem.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from eventctl.alerts.transport import smtp
 from eventctl.config.loader import PLACES
 from eventctl.config.model import Config
 from eventctl.config.variables import secrets
+from eventctl.errors import ChannelError
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 
-_RECENT = 300.0
-"""Seconds since the last sweep within which something plainly sweeps."""
-
-_DAEMONS = ("cron", "crond", "fcron", "dcron", "bcron-sched")
+_DAEMONS = {"cron", "crond", "fcron", "dcron", "bcron-sched"}
 _SYSTEM = Path("/etc/crontab")
 _SYSTEM_FOLDER = Path("/etc/cron.d")
 
+SENDMAIL = "/usr/sbin/sendmail"
+PATIENCE = 5.0
+"""Seconds for the whole dialogue with the mail server."""
+
 _SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
-"""The names of variables that hold secrets, though events.toml has not got them."""
+"""Names of variables that hold secrets, even if events.toml does not use them."""
 
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
 
 class Line(NamedTuple):
-    """A line that sweeps: in which crontab, its words, and the settings above it."""
+    """A line that sweeps: its crontab, its words, and the settings above it."""
 
     crontab: str
     words: list[str]
@@ -44,51 +47,43 @@ class Line(NamedTuple):
 
 
 def check_crontabs(config: Config, seen: Seen) -> Findings:
-    """Look for a line that sweeps this file, and at what its job would lack."""
+    """Look for a line that sweeps this file, and check what its job would lack."""
     places = "this user's crontab"
     crontabs: dict[str, bytes] = {}
     try:
         crontabs[places] = crontab.read()
     except crontab.CrontabError as error:
         places += f" (not readable: {error})"
-    crontabs |= _system_crontabs()
+    for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
+        if path.is_file() and os.access(path, os.R_OK):
+            crontabs[str(path)] = path.read_bytes()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
-    found = [line for line in lines if _is_for(line, config.path)]
-    install = f"eventctl --config {shlex.quote(str(config.path))} crontab --install"
+    found = [line for line in lines if _is_for(line, Path(config.path))]
+    install = f"eventctl --config {shlex.quote(config.path)} crontab --install"
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
+    for line in found:
+        yield from _check_line(line, config, install)
     if found:
-        for line in found:
-            yield from _check_line(line, config, install)
         yield from check_daemon(seen)
-    elif seen.swept_ago is not None and seen.swept_ago < _RECENT:
-        yield ok("cron", f"no line for this file in {places}, but sweeps run")
+    elif seen.regular:
+        yield ok(f"no line for this file in {places}, but sweeps run {seen.regular}")
     else:
         text = f"no line sweeps this file (checked {places}): failures are not retried"
-        yield problem("cron", text, install)
+        yield problem(text, install)
 
 
 def check_daemon(seen: Seen) -> Findings:
-    """Check whether a cron daemon runs here, as far as can be seen."""
+    """Check whether a cron daemon runs here, if that is visible."""
     names = set()
     for process in Path("/proc").glob("[0-9]*/comm"):
         try:
             names.add(process.read_text(encoding="utf-8", errors="replace").strip())
         except OSError:
             continue  # it has ended
-    if names.intersection(_DAEMONS):
-        yield ok("cron", "the cron daemon is running")
-    elif seen.swept_ago is None or seen.swept_ago > _RECENT:
-        yield problem("cron", "no cron daemon is running", "start it: systemctl enable --now cron")
-
-
-def _system_crontabs() -> dict[str, bytes]:
-    found = {}
-    for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
-        try:
-            found[str(path)] = path.read_bytes()
-        except OSError:
-            continue  # not for this user to read, or not there
-    return found
+    if _DAEMONS & names:
+        yield ok("the cron daemon is running")
+    elif not seen.regular:
+        yield problem("no cron daemon is running", "start it: systemctl enable --now cron")
 
 
 def _lines(where: str, content: bytes) -> Iterator[Line]:
@@ -108,7 +103,7 @@ def _lines(where: str, content: bytes) -> Iterator[Line]:
 
 
 def _is_for(line: Line, path: Path) -> bool:
-    """Return whether a line sweeps the events.toml at `path`, as far as one can tell."""
+    """Return whether a line sweeps the events.toml at `path`, as far as it shows."""
     named = line.settings.get("EVENTCTL_CONFIG")
     for word, after in zip(line.words, [*line.words[1:], ""], strict=True):
         if word == "--config":
@@ -116,7 +111,7 @@ def _is_for(line: Line, path: Path) -> bool:
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
-        # cd FOLDER && eventctl sweep, or one of the places where it is looked for anyway.
+        # cd FOLDER && eventctl sweep, or one of the default places.
         usual = (Path(os.path.expanduser(place)) for place in PLACES[1:])
         return str(path.parent) in line.words or path in usual
     meant = (named, os.path.expanduser(named), named.replace("$HOME", str(Path.home())))
@@ -124,29 +119,22 @@ def _is_for(line: Line, path: Path) -> bool:
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
-    yield ok("cron", f"a line in {line.crontab} runs the sweep")
+    yield ok(f"a line in {line.crontab} runs the sweep")
+    private = f"{config.env_file.file}, a file of mode 600"
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
-        yield problem("cron", f"its program {program} does not exist", install)
+        yield problem(f"its program {program} does not exist", install)
     if line.settings.get("MAILTO") == "" and not config.report.mail_to:
-        yield problem(
-            "cron",
-            "its MAILTO is empty: cron discards the sweep's report",
-            "add an address (crontab -e), or set mail_to in [report]",
-        )
+        fix = "add an address (crontab -e), or set mail_to in [report]"
+        yield problem("its MAILTO is empty: cron discards the sweep's report", fix)
     if missing := crontab.unset(config, line.content):
-        yield warning(
-            "cron",
-            f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
-            " not have it",
-            f"write {missing[0]}=… into {config.env_file.file}, a file of mode 600",
-        )
+        text = f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
+        yield warning(f"{text} not have it", f"write {missing[0]}=… into {private}")
     if found := _secrets_in(line, secrets(config.path)):
         yield warning(
-            "cron",
             f"{line.crontab} has {', '.join(found)}, and cron writes that into each of its mails",
-            f"move it into {config.env_file.file}, a file of mode 600; what handlers take from"
-            " the environment, into a file that they read",
+            f"move it into {private}; what handlers take from the environment, into a file that"
+            " they read",
         )
 
 
@@ -154,3 +142,39 @@ def _secrets_in(line: Line, names: set[str]) -> list[str]:
     """Return the names of the secrets that a crontab sets, above the line or in it."""
     there = [*line.settings, *(word.partition("=")[0] for word in line.words if "=" in word)]
     return sorted({name for name in there if name in names or _SECRET.search(name)})
+
+
+def check_mail(config: Config, seen: Seen) -> Findings:
+    """Check for the sendmail program, or talk to the mail server up to the login."""
+    report = config.report
+    people = ", ".join(report.mail_to)
+    others = [alert.name for alert in config.alerts if alert.wants("exhausted")]
+    if others:
+        yield ok(f"failed deliveries are reported to {', '.join(others)}")
+    if people and report.smtp:
+        try:
+            how = smtp.probe(report, total=PATIENCE, step=PATIENCE)
+            yield ok(f"to {people} by {how}")
+        except ChannelError as error:
+            text = str(error).replace("the report could not be mailed by", "the mail server", 1)
+            fix = "fix smtp and smtp_password in [report], or the server; reports wait until then"
+            yield problem(text, fix)
+    elif people and _is_program(report.sendmail or SENDMAIL):
+        yield ok(f"to {people} by {report.sendmail}")
+    elif people:
+        fix = "install a mail server (apt-get install msmtp-mta), or set smtp in [report]"
+        text = f"the program {report.sendmail}, which sends the mail, does not exist"
+        yield problem(text, fix)
+    elif report.print and _is_program(SENDMAIL):
+        yield ok(f"the sweep prints its report, and cron mails it with {SENDMAIL}")
+    elif report.print and not others:
+        yield problem(
+            f"[report] has no mail_to, and cron requires {SENDMAIL}, which is missing, to mail"
+            " what the sweep prints: nobody would be notified",
+            "set mail_to and smtp in [report], or install a mail server (apt-get install"
+            " msmtp-mta)",
+        )
+
+
+def _is_program(path: str) -> bool:
+    return Path(path).is_file() and os.access(path, os.X_OK)

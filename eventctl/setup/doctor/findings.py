@@ -1,63 +1,64 @@
-"""What a check finds: a line with its level, and how to fix it."""
+"""Findings of a check: a line with its level, and the fix."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import NamedTuple
 
-from eventctl.format.time import span
+from eventctl.errors import EventctlError
 
 
 class Level(StrEnum):
-    """How bad it is."""
+    """The severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
-    """It works, and may one day not, or not as a person expects."""
+    """It works, but may fail one day, or differ from what a person expects."""
     PROBLEM = "problem"
-    """Something does not work."""
+    """It does not work."""
 
 
 class Finding(NamedTuple):
-    """One line. `check` says in a word what was checked; `fix` is empty where all is well."""
+    """One line. `fix` is empty where all is well; `check` says in a word what was checked."""
 
     level: Level
-    check: str
     text: str
     fix: str = ""
+    check: str = ""
 
+
+ok = partial(Finding, Level.OK)
+warning = partial(Finding, Level.WARNING)
+problem = partial(Finding, Level.PROBLEM)
 
 Findings = Iterator[Finding]
 
 
 @dataclass(slots=True)
 class Seen:
-    """What one check has seen and a later one needs."""
+    """Results of one check for later ones."""
 
-    swept_ago: float | None = None
-    """Seconds since the last sweep ended; None where there is none, or no store."""
-
-
-def ok(check: str, text: str) -> Finding:
-    """Return that all is well."""
-    return Finding(Level.OK, check, text)
+    regular: str = ""
+    """In words, how often and where something sweeps by itself; "" where nothing seems to."""
 
 
-def warning(check: str, text: str, fix: str) -> Finding:
-    """Return that something is not as it should be."""
-    return Finding(Level.WARNING, check, text, fix)
-
-
-def problem(check: str, text: str, fix: str) -> Finding:
-    """Return that something does not work."""
-    return Finding(Level.PROBLEM, check, text, fix)
-
-
-def spell(seconds: float) -> str:
-    """Return a duration in one or two units: "1h 30m", "500ms"."""
-    return span(round(seconds * 1000))
+def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
+    """Yield the findings of a check under its name; `fine` if there are none."""
+    nothing = bool(fine)
+    try:
+        for finding in found():
+            nothing = False
+            yield finding._replace(check=finding.check or check)
+    except (EventctlError, OSError) as error:
+        nothing, said = False, str(error)
+        if isinstance(error, OSError):
+            said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+        yield problem(f"it cannot be checked: {said}", "fix that first", check)
+    if nothing:
+        yield ok(fine, "", check)
 
 
 def count(number: int, thing: str) -> str:

@@ -1,7 +1,8 @@
-"""Handlers: can each be imported, in a process of its own, or started?"""
+"""Handlers: can each be imported, in a separate process, or started?"""
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -9,67 +10,62 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from eventctl.config.model import Config, Handler
+from eventctl.config import load
+from eventctl.config.model import Config
+from eventctl.format.time import duration
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, spell, warning
-from eventctl.setup.doctor.imports import Answer
-from eventctl.workers.handlers import NOT_RUN, signal_name
+from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
+from eventctl.workers import handlers
 
 PATIENCE = 10.0
-"""Seconds that the import of one module may take."""
-
-_NO_YIELD = "write it without yield, or call the generator from a plain function"
+"""Seconds for the import of one module."""
 
 _ALTOGETHER = 60.0
-"""Seconds that all of them may take; after that, each has one."""
+"""Seconds for all of them; after that, each has one second."""
+
+_CHILD = "from eventctl.setup.doctor.handlers import answer; answer()"
 
 
 def check_handlers(config: Config, seen: Seen) -> Findings:
-    """Check all handlers of events.toml, those that no event expects included."""
+    """Check all handlers of events.toml, including those that no event uses."""
     bad = 0
     for finding in (*_modules(config), *_commands(config)):
         bad += 1
         yield finding
     if good := len(config.handlers) - bad:
-        yield ok("handlers", f"{count(good, 'handler')} can be run")
+        yield ok(f"{count(good, 'handler')} can be run")
 
 
 def _modules(config: Config) -> Findings:
-    by_module: dict[str, list[Handler]] = {}
-    for handler in config.handlers.values():
+    by_module: dict[str, dict[str, str]] = {}
+    for name, handler in config.handlers.items():
         if handler.call:
-            by_module.setdefault(handler.call.partition(":")[0], []).append(handler)
+            by_module.setdefault(handler.call.partition(":")[0], {})[name] = handler.call
     until = time.monotonic() + _ALTOGETHER
-    for module, its in by_module.items():
+    for module, calls in by_module.items():
         patience = min(PATIENCE, max(1.0, until - time.monotonic()))
-        answers, died = _import([each.call or "" for each in its], config, patience)
-        for handler in its:
-            call = handler.call or ""
+        answers, died = _import([*calls.values()], config, patience)
+        for name, call in calls.items():
             if died:
-                yield problem(
-                    "handlers",
-                    f"{handler.name}: importing {module} {died}",
-                    "a module must only define things when it is imported; try it with:"
-                    f" {_try(config, module)}",
-                )
-            elif answers[call][0]:
-                error, place, missing = answers[call]
-                where = f" ({place})" if place else ""
-                yield problem(
-                    "handlers",
-                    f"{handler.name}: {call} cannot be used: {error}{where}",
-                    _NO_YIELD if error == NOT_RUN else _fix(config, module, missing),
-                )
+                fix = "a module must only define things when it is imported; "
+                fix += _by_hand(config, module)
+                yield problem(f"{name}: importing {module} {died}", fix)
+            elif answer := answers[call]:
+                text, fix = answer
+                yield problem(f"{name}: {text}", fix)
 
 
-def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str, Answer], str]:
-    """Import one module in a child process; return its answers, or in words how it died."""
-    argv = [sys.executable, "-P", "-m", "eventctl.setup.doctor.imports", str(config.path), *calls]
+def _import(
+    calls: list[str], config: Config, patience: float
+) -> tuple[dict[str, list[str] | None], str]:
+    """Import one module in a child process; return its answers, or describe how it died."""
     child = subprocess.Popen(
-        argv,
+        [sys.executable, "-P", "-c", _CHILD, str(config.path), *calls],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -78,59 +74,96 @@ def _import(calls: list[str], config: Config, patience: float) -> tuple[dict[str
     try:
         line = child.communicate(timeout=patience)[0]
     except subprocess.TimeoutExpired:
-        return {}, f"did not end within {spell(patience)}"
+        return {}, f"did not end within {duration(patience)}"
     finally:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)  # what it has started, too
+            os.killpg(child.pid, signal.SIGKILL)  # and everything it has started
         child.wait()
     if line:
         return json.loads(line), ""
     if child.returncode < 0:
-        return {}, f"killed the process ({signal_name(-child.returncode)})"
+        return {}, f"killed the process ({handlers.signal_name(-child.returncode)})"
     return {}, f"ended the process (exit code {child.returncode})"
 
 
-def _fix(config: Config, module: str, missing: str | None) -> str:
-    if missing is None:
-        return f"try it with: {_try(config, module)}"
-    if missing and (module == missing or module.startswith(f"{missing}.")):
-        folders = ", ".join(map(str, config.pythonpath))
-        return f"add its folder to pythonpath (now {folders}), or fix the name in [handlers]"
-    if missing:
-        return f"install it: {sys.executable} -m pip install … (the package that has {missing})"
-    return "fix the name in [handlers], or define it there"
-
-
-def _try(config: Config, module: str) -> str:
-    folders = ":".join(map(str, config.pythonpath))
-    return f"PYTHONPATH={folders} {sys.executable} -c 'import {module}'"
-
-
 def _commands(config: Config) -> Findings:
-    for handler in config.handlers.values():
-        if handler.command:
-            yield from _command(handler.name, handler.command[0])
+    for name, handler in config.handlers.items():
+        if not handler.command:
+            continue
+        program, absolute = handler.command[0], f"write the absolute path in [handlers] {name}"
+        found = shutil.which(program)
+        if "/" in program and not Path(program).is_file():
+            fix = "install it, or fix the path"
+            yield problem(f"{name}: the program {program} does not exist", fix)
+        elif "/" in program and not found:
+            yield problem(f"{name}: {program} is not executable", f"chmod +x {program}")
+        elif not found:
+            yield problem(f"{name}: no program {program} is on PATH", f"install it, or {absolute}")
+        elif not shutil.which(program, path=crontab.PATH):
+            yield warning(
+                f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",
+                f"{absolute}, or reinstall the crontab line: eventctl crontab adds the folder",
+            )
 
 
-def _command(name: str, program: str) -> Findings:
-    found = shutil.which(program)
-    if "/" in program:
-        if not Path(program).is_file():
-            text, fix = f"the program {program} does not exist", "install it, or fix the path"
-            yield problem("handlers", f"{name}: {text}", fix)
-        elif not os.access(program, os.X_OK):
-            text = f"{name}: {program} is not executable"
-            yield problem("handlers", text, f"chmod +x {program}")
-    elif not found:
-        yield problem(
-            "handlers",
-            f"{name}: no program {program} is on PATH",
-            f"install it, or write its absolute path in [handlers] {name}",
-        )
-    elif not shutil.which(program, path=crontab.PATH):
-        yield warning(
-            "handlers",
-            f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",
-            f"write the absolute path in [handlers] {name}, or reinstall the crontab line:"
-            " eventctl crontab adds the folder",
-        )
+def _by_hand(config: Config, module: str) -> str:
+    path = ":".join(map(str, config.pythonpath))
+    return f"try it with: PYTHONPATH={path} {sys.executable} -c 'import {module}'"
+
+
+def _look_at(config: Config, call: str) -> tuple[str, str] | None:
+    """Import one; return what is wrong and how to fix it, None where it can be used."""
+    module = call.partition(":")[0]
+    fix = _by_hand(config, module)
+    try:
+        if not _yields(handlers.load(call)):
+            return None
+        fix = "write it without yield, or call the generator from a plain function"
+        return f"{call} cannot be used: {handlers.NOT_RUN}", fix
+    except BaseException as error:  # noqa: BLE001 - SystemExit at import is a finding, too
+        place, missing = _place(error), getattr(error, "name", None)
+        if isinstance(error, ModuleNotFoundError) and missing:
+            fix = f"install it: {sys.executable} -m pip install … (the package that has {missing})"
+            if f"{module}.".startswith(f"{missing}."):
+                folders = ", ".join(map(str, config.pythonpath))
+                fix = f"add its folder to pythonpath (now {folders}), or fix the name in [handlers]"
+        elif isinstance(error, AttributeError | TypeError) and not place:
+            fix = "fix the name in [handlers], or define it there"
+        return f"{call} cannot be used: {handlers.describe(error)}{place}", fix
+
+
+def _yields(function: Callable[..., object]) -> bool:
+    """Return whether calling it only creates a generator, whose body never runs."""
+    inner = inspect.unwrap(function)
+    return any(
+        is_generator(each)
+        for each in (inner, type(inner).__call__)
+        for is_generator in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    )
+
+
+def _place(error: BaseException) -> str:
+    """Return file and line of the last step that was a handler's own, in brackets, or ""."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        ours = frame.filename in (__file__, handlers.__file__) or frame.filename.startswith("<")
+        if not ours and not frame.filename.endswith("importlib/__init__.py"):
+            return f" ({frame.filename}:{frame.lineno})"
+    return ""
+
+
+def answer() -> None:
+    """Import entry points, and print one line of JSON: what is wrong with each, and how to fix it.
+
+    sys.argv has the path of events.toml and the entry points. What the modules want done at
+    exit is not done.
+    """
+    _, path, *calls = sys.argv
+    # What a module prints when imported goes to stderr: stdout is for the answers.
+    answers = os.dup(1)
+    os.dup2(2, 1)
+    config = load(Path(path))
+    handlers.settle_in(config)
+    line = json.dumps({call: _look_at(config, call) for call in calls}) + "\n"
+    with open(answers, "w", encoding="utf-8") as file:
+        file.write(line)
+    os._exit(0)

@@ -1,4 +1,4 @@
-"""Deployments: does the state folder move with a link, and was one left in another release?
+"""Deployments: does a link move the state folder, and was one left in another release?
 
 /srv/shop/current -> releases/7      the link that a deployment changes
 /srv/shop/releases/6/events.state    left behind: no sweep looks there
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from eventctl.config.model import Config
@@ -16,95 +17,65 @@ from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, Seen, count, problem, warning
 
 _MOST = 1000
-"""How many neighbours are looked at."""
+"""How many neighbours are checked."""
 
 
 def check_releases(config: Config, seen: Seen) -> Findings:
-    """Warn of a state folder that a deployment moves, and look for those that it has left."""
-    state = config.store.state
-    for link in _links(state):
-        yield warning(
-            "state",
-            f"{state} is reached through the link {link}: a deployment that changes it leaves"
-            " behind what is in the spool",
-            "set [store] state to a folder that stays, such as /var/lib/NAME/state, once"
-            " eventctl sweep -v has emptied the spool",
-        )
+    """Warn of a state folder that a deployment moves, and look for abandoned ones."""
+    state = Path(config.store.state)
+    for link in (state, *state.parents):
+        # The system's own links, such as /var/run and /bin, do not move.
+        own = link.parent != link.parent.parent and str(link) not in ("/var/run", "/var/lock")
+        if own and os.path.islink(link):
+            yield warning(
+                f"{state} is reached through the link {link}: a deployment that changes it leaves"
+                " behind what is in the spool",
+                "set [store] state to a folder that stays, such as /var/lib/NAME/state, once"
+                " eventctl sweep -v has emptied the spool",
+            )
     for folder in _left(config):
         there = folder / spool_folder.FOLDER
-        files = [
-            entry.path
-            for entry in (
-                *spool_folder.files(there),
-                *spool_folder.files(there / spool_folder.HELD),
-            )
-        ]
+        places = (there, there / spool_folder.HELD)
+        files = [entry.path for place in places for entry in spool_folder.files(place)]
         if files:
             moved = f"mkdir -p -m 700 {shlex.quote(str(state / spool_folder.FOLDER))} && mv "
             moved += f"{' '.join(map(shlex.quote, files[:20]))} {shlex.quote(str(state))}/spool/"
             text = f"{count(len(files), 'file')} in {there}, of an earlier release: no sweep looks"
-            yield problem("state", f"{text} there", moved)
-
-
-def _links(state: Path) -> Iterator[Path]:
-    """Yield the links on the way to a folder, but for the system's own, such as /var/run."""
-    for folder in (state, *state.parents):
-        if folder.is_symlink() and folder.parent != folder.parent.parent:
-            system = ("/var/run", "/var/lock")
-            if str(folder) not in system:
-                yield folder
+            yield problem(f"{text} there", moved)
 
 
 def _left(config: Config) -> Iterator[Path]:
-    """Yield the state folders of other releases: beside a release, at the same place in it."""
-    state = config.store.state
-    names = {state.name, f"{config.path.stem}.state", "eventctl.state"}
-    if config.store.sqlite:
-        names.add(f"{config.store.sqlite.name}.state")
-    mine = os.path.realpath(state)
-    for release, inside in _releases(config.path.parent):
-        current = {link.resolve() for link in _links_near(release)}
-        for other in _folders(release.parent):
-            if other in current and other != release:
-                continue  # a project of its own, or another stage
-            for name in sorted(names):
-                folder = other / inside / name
-                if folder.is_dir() and os.path.realpath(folder) != mine:
-                    yield folder
+    """Yield the state folders of other releases: beside a release, at the same place in it.
 
-
-def _releases(folder: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield each folder around this one that a link names, and the way from there to this one.
-
-    The link may be on the way that was taken, or beside the release or one folder above.
+    A release is a folder around this one that a link names: one on the way that was taken, or
+    one beside the release or a folder above.
     """
-    found = set()
-    for link in (folder, *folder.parents):
-        if link.is_symlink():
-            found.add((link.resolve(), folder.relative_to(link)))
+    store, folder = config.store, Path(config.path).parent
+    state = Path(store.state)
+    names = {state.name, f"{Path(config.path).stem}.state", "eventctl.state"}
+    if store.sqlite:
+        names.add(f"{Path(store.sqlite).name}.state")
     real = folder.resolve()
-    for release in (real, *real.parents[:1]):
-        if any(link.resolve() == release for link in _links_near(release)):
-            found.add((release, real.relative_to(release)))
-    yield from sorted(found)
+    releases = {link.resolve() for link in (folder, *folder.parents) if os.path.islink(link)}
+    releases |= {near for near in (real, *real.parents[:1]) if near in _linked(near)}
+    for release in sorted(each for each in releases if real.is_relative_to(each)):
+        others = _linked(release) - {release}  # another project or stage
+        for other in _entries(release.parent):
+            if os.path.islink(other) or other in others:
+                continue
+            for left in (other / real.relative_to(release) / name for name in sorted(names)):
+                if os.path.isdir(left) and left.resolve() != state.resolve():
+                    yield left
 
 
-def _links_near(release: Path) -> list[Path]:
-    return _links_in(release.parent) + _links_in(release.parent.parent)
+def _linked(release: Path) -> set[Path]:
+    """Return the targets of the links next to a release, and one folder above."""
+    near = (*_entries(release.parent), *_entries(release.parent.parent))
+    return {path.resolve() for path in near if os.path.islink(path)}
 
 
-def _links_in(folder: Path) -> list[Path]:
-    return [Path(entry.path) for entry in _entries(folder) if entry.is_symlink()]
-
-
-def _folders(folder: Path) -> list[Path]:
-    entries = _entries(folder)
-    return sorted(Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False))
-
-
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def _entries(folder: Path) -> list[Path]:
     try:
-        with os.scandir(folder) as entries:
-            return [entry for _, entry in zip(range(_MOST), entries, strict=False)]
+        return sorted(islice(folder.iterdir(), _MOST))
     except OSError:
-        return []  # not for this user to read
+        return []  # not readable for this user

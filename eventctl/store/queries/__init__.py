@@ -1,1 +1,1 @@
-"""What people and monitors ask of the store. Nothing here writes."""
+"""Queries by people and monitors. Nothing here writes."""

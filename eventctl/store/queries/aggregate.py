@@ -1,7 +1,7 @@
-"""What `stats` counts, from rows that come one by one: sums and percentiles by name.
+"""The figures of `stats`, computed row by row: sums and percentiles by name.
 
-All of it is about the events that were created within one window of time, whatever has
-become of them since. docs/monitoring.md says what each number means.
+They cover the events created within one window of time, whatever their state now.
+docs/monitoring.md explains each number.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from math import ceil
 
 from eventctl.models import Outcome, State, Status
 
-TRIES = frozenset(
-    str(each) for each in (Outcome.SUCCEEDED, Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST)
-) | {str(Outcome.DISCARDED)}
-"""The outcomes of attempts that count: the handler was started, and an attempt was spent."""
+FAILURES = frozenset(
+    str(each) for each in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST, Outcome.DISCARDED)
+)
+"""The outcomes of attempts that did not finish the delivery."""
 
-FAILURES = frozenset(str(each) for each in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.LOST))
+TRIES = FAILURES | {str(Outcome.SUCCEEDED)}
+"""The outcomes that count as attempts: the handler was started, and an attempt was spent."""
 
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
@@ -29,12 +30,12 @@ STEPS = (
     *(_HOUR * n for n in (1, 2, 3, 4, 6, 8, 12)),
     *(_DAY * n for n in (1, 2, 7, 14, 28, 91, 182, 364, 3640, 36400)),
 )
-"""How long a bar may be, in milliseconds."""
+"""The possible lengths of a bar, in milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """From `since` (inclusive) to `until` (exclusive), cut into bars of `step`.
+    """From `since` (inclusive) to `until` (exclusive), divided into bars of `step`.
 
     All three are in milliseconds, the first two since 1970, UTC. Bars begin at whole
     multiples of `step`, so the first and the last one may reach beyond the window.
@@ -46,10 +47,10 @@ class Window:
 
     @classmethod
     def of(cls, since: int, until: int, most: int) -> Window:
-        """Return a window of `most` bars or fewer, which are as long as a person would choose."""
+        """Return a window of at most `most` bars of a round length."""
         until = max(until, since + 1)
         fitting = (s for s in STEPS if (until - 1) // s - since // s < most)
-        # Past three centuries the bars are no round numbers any more.
+        # Beyond three centuries, the length is not round.
         step = next(fitting, (until - since) // max(1, most - 1) + 1)
         return cls(since, until, step)
 
@@ -59,7 +60,7 @@ class Window:
         return (self.until - 1) // self.step - self.since // self.step + 1
 
     def bar(self, at: int) -> int | None:
-        """Return the number of the bar that a time is in, from 0; None outside of the window."""
+        """Return the index of the bar of a time, from 0; None outside of the window."""
         if self.since <= at < self.until:
             return at // self.step - self.since // self.step
         return None
@@ -70,7 +71,7 @@ class Window:
 
 
 class Durations:
-    """Spans of time, kept as eight bytes each, in milliseconds."""
+    """Durations in milliseconds, stored as eight bytes each."""
 
     def __init__(self) -> None:
         self._values = array("q")
@@ -79,20 +80,18 @@ class Durations:
         return len(self._values)
 
     def add(self, milliseconds: int) -> None:
-        """Add one; clocks that went back make no span shorter than none."""
+        """Add one; a duration that is negative because a clock went back counts as 0."""
         self._values.append(max(0, milliseconds))
 
     def percentiles(self, *percents: int) -> list[float | None]:
-        """Return percentiles by nearest rank, in seconds: the least value that so many
-        percent of the values do not exceed; None where there are no values.
-        """
+        """Return percentiles by nearest rank, in seconds; None if there are no values."""
         ordered = sorted(self._values)
         if not ordered:
             return [None] * len(percents)
         return [ordered[ceil(p * len(ordered) / 100) - 1] / 1000 for p in percents]
 
     def mean(self) -> float | None:
-        """Return the mean in seconds; None where there are no values."""
+        """Return the mean in seconds; None if there are no values."""
         return sum(self._values) / len(self._values) / 1000 if self._values else None
 
 
@@ -116,11 +115,11 @@ class Figures:
 
     @property
     def failure_rate(self) -> float | None:
-        """The share of attempts that failed, from 0 to 1; None where there was no attempt."""
+        """The share of attempts that failed, from 0 to 1; None if there was no attempt."""
         return self.failures / self.attempts if self.attempts else None
 
     def close(self) -> None:
-        """Work out `p50`, `p95` and `mttr`, and let go of what they were made from."""
+        """Compute `p50`, `p95` and `mttr`, and free their input."""
         self.p50, self.p95 = self.latencies.percentiles(50, 95)
         self.mttr = self.repairs.mean()
         self.latencies = self.repairs = Durations()
@@ -135,7 +134,7 @@ class DeliveryRow:
     attempts: int
     done_at: int | None
     outcomes: list[tuple[str, int]] = field(default_factory=list)
-    """Of each attempt in the history, how it ended, and when."""
+    """The outcome and the end of each recorded attempt."""
 
 
 @dataclass(slots=True)
@@ -171,7 +170,7 @@ class Tally:
         return kind[name]
 
     def add(self, events: Iterable[EventRow]) -> None:
-        """Count events and all that belongs to them."""
+        """Count events with their deliveries and attempts."""
         for event in events:
             figures = self._of(self.events, event.name)
             bar = self.window.bar(event.created_at)
@@ -194,8 +193,9 @@ class Tally:
         done_at = delivery.done_at if is_done else None
         if done_at is not None:
             figures.latencies.add(done_at - event.created_at)
-        # A success at the first attempt leaves no row: only the delivery shows it.
-        tries = int(is_done and delivery.attempts == 1)
+        # Most successes at the first attempt have no row of their own, only the delivery's.
+        succeeded = (str(Outcome.SUCCEEDED), done_at)
+        tries = int(is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes)
         failed_at = []
         for outcome, ended_at in delivery.outcomes:
             tries += outcome in TRIES
@@ -211,7 +211,7 @@ class Tally:
                 each.repairs.add(done_at - min(failed_at))
 
     def close(self) -> Tally:
-        """Work out what needs all values, and return the whole, by name."""
+        """Compute the figures that need all values, and return everything by name."""
         for kind in (self.events, self.handlers):
             for figures in kind.values():
                 figures.close()

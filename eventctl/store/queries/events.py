@@ -1,4 +1,4 @@
-"""What people ask of the store: which events there are, and what became of them."""
+"""Queries by people: events, and what became of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from peewee import fn
 
-from eventctl.models import HELD, Reason, State, Status
+from eventctl.models import HELD, Outcome, Reason, State, Status
 from eventctl.store.database import Database
 from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, ask
 
 _FIRST_PAGE = 100
 _PAGE = 1000
 _PAGE_SIZE = 8_000_000
-"""Characters of args that a page should hold at the most, going by the page before."""
+"""The most characters of args for a page, estimated from the page before."""
 
 _BRIEF = 200
 
@@ -24,13 +24,13 @@ _LARGEST_ID = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which events are meant: those that match all that is not empty.
+    """A selection of events: those that match every non-empty field.
 
-    `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970, UTC.
-    With `states` an event needs a delivery, of one of `handlers` if there are any, that
-    is in one of them; `held` adds those that are held. `incident` is the id of an incident
-    that the event is a part of; its states are then those of what nobody has cancelled. With
-    `waiting` the event needs a delivery, of one of `handlers`, that waits to be run.
+    `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970, UTC. With
+    `states`, an event needs a delivery, of one of `handlers` if given, in one of these states;
+    `held` adds held ones. `incident` is the id of an incident that the event belongs to; the
+    states are then those of deliveries that nobody has cancelled. With `waiting`, the event needs
+    a waiting delivery of one of `handlers`.
     """
 
     ids: tuple[int, ...] = ()
@@ -47,7 +47,7 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryView:
-    """A delivery as it is shown. Times are in milliseconds since 1970, `took` in milliseconds."""
+    """A delivery as shown. Times are in milliseconds since 1970, `took` in milliseconds."""
 
     id: int
     event_id: int
@@ -60,19 +60,19 @@ class DeliveryView:
     done_at: int | None
     last_error: str | None
     paused: bool = False
-    """Whether it waits since its handler or its event is paused (`operations.Pauses` marks it)."""
+    """Whether it waits because its handler or event is paused (`operations.Pauses` sets it)."""
 
     @property
     def held(self) -> bool:
-        """Whether it waits for a person: it cannot be run as it is."""
+        """Whether it waits for a person, because it cannot be run as it is."""
         return self.state == State.PENDING and self.reason in HELD
 
 
 @dataclass(frozen=True, slots=True)
 class EventView:
-    """An event as it is shown, with its deliveries in the order in which they were made.
+    """An event as shown, with its deliveries in the order of their creation.
 
-    `args` and `expected` are the JSON text that is in the store.
+    `args` and `expected` are the JSON text in the store.
     """
 
     id: int
@@ -87,7 +87,7 @@ class EventView:
 
 @dataclass(frozen=True, slots=True)
 class AttemptView:
-    """One try at a delivery as it is shown. `took` is in milliseconds."""
+    """One attempt at a delivery as shown. `took` is in milliseconds."""
 
     delivery_id: int
     number: int
@@ -138,7 +138,7 @@ def pages(
 ) -> Iterator[list[EventView]]:
     """Yield the selected events, newest first, up to `limit` (0: all), page by page.
 
-    A page takes two queries, and memory for one page only. `brief` cuts args short.
+    A page takes two queries, and memory for one page. `brief` shortens args.
     """
     last: EventView | None = None
     left, size = limit or _LARGEST_ID, _FIRST_PAGE
@@ -161,7 +161,7 @@ def _page(
     for condition in conditions(selection):
         query = query.where(condition)
     if last is not None:
-        # In this form both databases go on in the index where the last page ended.
+        # In this form, both databases continue in the index where the last page ended.
         query = query.where(
             Event.created_at <= last.created_at,
             (Event.created_at < last.created_at) | (Event.id < last.id),
@@ -178,7 +178,7 @@ def _events(brief: bool) -> Any:
 
 
 def conditions(selection: Selection) -> list[Any]:
-    """Return what a query of events has to ask for."""
+    """Return the conditions of a query for events."""
     wanted: list[Any] = []
     if selection.ids:
         wanted.append(Event.id.in_(selection.ids))
@@ -196,7 +196,7 @@ def conditions(selection: Selection) -> list[Any]:
         )
         wanted.append(Event.id.in_(theirs))
     if selection.waiting:
-        # What waits is found by when it is due, and is little beside all that has ever happened.
+        # Waiting deliveries are found by their due time, and are few compared to the history.
         waiting = Delivery.select(Delivery.event_id).where(
             Delivery.due_at.is_null(False),
             Delivery.state == str(State.PENDING),
@@ -238,14 +238,14 @@ def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[Even
 
 
 def find(database: Database, name: str) -> EventView | None:
-    """Return the event with this id or, where there is none, with this key."""
+    """Return the event with this id or, if there is none, with this key."""
     ids = ids_of(database, [name])
     page = next(pages(database, Selection(ids=tuple(ids.values()))), []) if ids else []
     return page[0] if page else None
 
 
 def ids_of(database: Database, names: Sequence[str]) -> dict[str, int]:
-    """Return the ids of the events that `names` name, by id or else by key."""
+    """Return the ids of the events with these ids or keys."""
     numbers = {name: int(name) for name in names if _is_id(name)}
     query = Event.select(Event.id).where(Event.id.in_(list(numbers.values())))
     there = {row[0] for row in ask(database, query)}
@@ -259,8 +259,10 @@ def _is_id(name: str) -> bool:
     return name.isascii() and name.isdigit() and len(name) < 20 and int(name) <= _LARGEST_ID
 
 
-def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptView]:
-    """Return the history of deliveries, in the order in which it was made."""
+def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[AttemptView]:
+    """Return the attempts at deliveries, in order. Most successes at the first attempt have no row:
+    they are as the delivery has them, without a host.
+    """
     query = (
         Attempt.select(
             Attempt.delivery_id,
@@ -273,16 +275,28 @@ def attempts(database: Database, delivery_ids: Sequence[int]) -> list[AttemptVie
             Attempt.traceback,
             Attempt.output,
         )
-        .where(Attempt.delivery_id.in_(delivery_ids))
+        .where(Attempt.delivery_id.in_([delivery.id for delivery in deliveries]))
         .order_by(Attempt.id)
     )
-    return [AttemptView(*row) for row in ask(database, query)]
+    found = [AttemptView(*row) for row in ask(database, query)]
+    written = {(each.delivery_id, each.ended_at) for each in found}
+    succeeded = str(Outcome.SUCCEEDED)
+    found += [
+        AttemptView(each.id, 1, succeeded, each.done_at, each.took, "", "", "", "")
+        for each in deliveries
+        if each.state == State.DONE
+        and each.done_at is not None
+        and (each.id, each.done_at) not in written
+    ]
+    return found
 
 
 def due(
     database: Database, now: int, event: str | None, handler: str | None, limit: int
 ) -> list[tuple[str, DeliveryView]]:
-    """Return what is due by `now`, with its event's name, as a sweep would claim it."""
+    """Return the deliveries due by `now`, with their events' names, as a sweep would claim
+    them.
+    """
     query = (
         Delivery.select(Event.name, *DELIVERY)
         .join(Event, on=(Event.id == Delivery.event_id))
@@ -300,10 +314,10 @@ def due(
 def newest(
     database: Database, prefix: str, limit: int, among: int = 2000
 ) -> list[tuple[int, str, int, int]]:
-    """Return id, name, status and creation of the newest events, those that failed first.
+    """Return id, name, status and creation of the newest events, failed ones first.
 
-    Only the newest `among` are looked at, so that the answer is quick; of these, those
-    whose id begins with `prefix`.
+    Only the newest `among` are read, so that the answer is quick; of these, those whose id begins
+    with `prefix`.
     """
     query = Event.select(Event.id, Event.name, Event.status, Event.created_at)
     query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(among)
@@ -318,7 +332,7 @@ def any_events(database: Database) -> bool:
 
 
 def breakers(database: Database) -> list[BreakerView]:
-    """Return the circuit breakers that are open, the oldest first."""
+    """Return the open circuit breakers, the oldest first."""
     query = Breaker.select(Breaker.handler, Breaker.opened_at, Breaker.error)
     return [BreakerView(*row) for row in ask(database, query.order_by(Breaker.opened_at))]
 

@@ -1,4 +1,4 @@
-"""What has failed or is held, and is in no open incident: found by the index of `reason`."""
+"""Failed or held deliveries in no open incident, found by the index on `reason`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from eventctl.store.database import Database, marks, text_of
 from eventctl.store.queries.statistics import NEEDS_A_PERSON
 
 MOST = 10_000
-"""How many deliveries are looked at, the newest first."""
+"""How many of the newest deliveries are read."""
 
 _REASONS = (*NEEDS_A_PERSON, *map(str, HELD))
 _ERROR = 2000
-"""Characters of an error that are read: no more is needed to know one cause from another."""
+"""Characters of an error that are read: enough for its fingerprint."""
 
 _UNSOLVED = (
     "SELECT d.id, d.reason, d.handler, COALESCE(e.name, ''), d.event_id, d.attempts,"
@@ -20,20 +20,19 @@ _UNSOLVED = (
     "  e.created_at, 0)"
     " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
     f" WHERE d.reason IN ({marks(_REASONS)})"
-    # What is part of an open incident is reported with it; that an attempt failed is not.
+    # An open incident reports its deliveries, unless it only says that an attempt failed.
     " AND NOT EXISTS (SELECT 1 FROM eventctl_member m {member_delivery}"
     "  JOIN eventctl_incident i ON i.id = m.incident_id"
     "  WHERE m.delivery_id = d.id AND i.open_as > '' AND i.kind <> 'failed')"
-    # The zero keeps both databases from walking the primary key, past all that went well.
+    # The zero keeps both databases from scanning the primary key, with all that succeeded.
     f" ORDER BY d.id + 0 DESC LIMIT {MOST}"
 )
 
 
 def unsolved(database: Database) -> list[Notice]:
-    """Return each delivery that waits for a person and that no open incident is about, in the
-    form that incidents are made from.
+    """Return each delivery that waits for a person and is in no open incident, as notices.
 
-    `id` is the delivery's; `at` is when it was last tried; there is no traceback.
+    `id` is the delivery's; `at` is the time of its last attempt; there is no traceback.
     """
     notices = []
     for delivery_id, reason, handler, name, event_id, attempts, error, at in database.read(

@@ -1,4 +1,4 @@
-"""What people ask of incidents: which there are, and who was notified of them, when."""
+"""Queries about incidents, and who was notified of them, and when."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The incidents that ended within a time. `mean` is how long one took, in milliseconds."""
+    """The incidents that ended within a window. `mean` is their mean duration in milliseconds."""
 
     count: int
     mean: int | None
@@ -25,9 +25,8 @@ class Ended:
 
 _FIX = Case(None, [(IncidentRow.kind.in_(["held", SET_ASIDE]), IncidentRow.output)], "")
 _TEXTS = (SQL("''"), _FIX)
-"""In place of traceback and output, which may be long: of the latter only what says how to fix
-what is held or set aside.
-"""
+"""Instead of the traceback and output, which may be long: only the output that says how to fix a
+held or set aside item. """
 
 _COLUMNS = (
     *(IncidentRow.id, IncidentRow.key, IncidentRow.kind, IncidentRow.handler),
@@ -81,7 +80,7 @@ def ended(database: Database, since: int, until: int, limit: int) -> Ended:
 
 
 def by_key(database: Database, prefix: str) -> list[Incident]:
-    """Return the incidents whose key begins with these hex digits, two at the most."""
+    """Return the incidents whose key begins with these hex digits, at most two."""
     # As a range, since not every database looks for a LIKE in the index.
     within = (IncidentRow.key >= prefix) & (IncidentRow.key < f"{prefix}g")
     return _found(database, IncidentRow.select(*_COLUMNS).where(within).limit(2))

@@ -72,7 +72,7 @@ class Backlog:
     (pending, and waiting for a person).
 
     `oldest_due` is when the one that has been due for longest was due, in milliseconds
-    since 1970; None where none is. What is held or paused is not due.
+    since 1970; None if none is. What is held or paused is not due.
     """
 
     pending: dict[str, int]
@@ -91,7 +91,7 @@ class Unaccepted:
     """What a channel is to be sent and has not accepted yet: how many incidents.
 
     `since` is when the oldest of it was due, in milliseconds since 1970; `error` is
-    why one of them was not accepted, or None where none was tried.
+    why one of them was not accepted, or None if none was tried.
     """
 
     channel: str
@@ -194,7 +194,7 @@ def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Un
 
 
 def last_sweep(database: Database) -> LastSweep | None:
-    """Return the sweep that ended last, on whatever host; None where none ever has."""
+    """Return the sweep that ended last, on whatever host; None if none ever has."""
     rows = database.read(
         "SELECT host, started_at, ended_at FROM eventctl_sweep"
         " WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",

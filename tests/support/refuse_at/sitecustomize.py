@@ -33,7 +33,7 @@ def _look(event: str, args: tuple[Any, ...]) -> None:
 
 def _attach(strace: list[str], done: str) -> None:
     watch = shlex.join([*strace, f"--inject={SIGNAL}:error=ENODATA", f"--attach={os.getpid()}"])
-    # In the background of a shell that ends at once: it must be no child of what it watches.
+    # In the background of a shell that ends at once: it must not be a child of what it watches.
     line = f"{{ {watch}; : >{shlex.quote(done)}; }} </dev/null >{shlex.quote(done)}.out 2>&1 &"
     os.waitpid(os.posix_spawn("/bin/sh", ["sh", "-c", line], os.environ), 0)
     deadline = time.monotonic() + _PATIENCE

@@ -1,0 +1,73 @@
+"""`eventctl list --watch`: the table of events, refreshed every two seconds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from eventctl.cli import selection
+from eventctl.cli.commands.list import one_page
+from eventctl.cli.context import Context
+from eventctl.cli.fast_emit import print_no_more
+from eventctl.cli.output.tables import breaker_line, console, pause_line
+from eventctl.errors import OutputError, StoreUnavailable, UsageError
+from eventctl.format.redact import Redaction
+from eventctl.format.text import printable
+from eventctl.format.time import second
+from eventctl.store import claims
+from eventctl.store.queries import events, operations
+from eventctl.store.queries.redacted import event_shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EVERY = 2.0
+"""Seconds between two looks."""
+
+_OTHER_LINES = 4
+"""Lines of the screen that are no events."""
+
+
+def watch(context: Context, limit: int, chosen: dict[str, Any]) -> None:
+    """Show the events until Ctrl-C, or until the terminal has gone.
+
+    Raises UsageError where there is no terminal.
+    """
+    if not sys.stdout.isatty():
+        raise UsageError("--watch requires a terminal; in a pipe, use eventctl list --json")
+    out = console()
+    try:
+        first = _page(context, out, limit, chosen)  # a mistake is said below the command
+        with Live(first, console=out, screen=True, auto_refresh=False) as live:
+            while sys.stdout.isatty():  # rich writes nothing where it is none any more
+                time.sleep(_EVERY)
+                live.update(_page(context, out, limit, chosen), refresh=True)
+    except KeyboardInterrupt:
+        return
+    except (BrokenPipeError, OutputError):
+        print_no_more()  # the terminal has gone
+
+
+def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) -> RenderableType:
+    """Return what one look shows: the store is opened for it, since it may be away in between."""
+    try:
+        with context.open() as database:
+            now = claims.now(database)
+            wanted = selection.selected(context.config, database, (), chosen)
+            pauses = operations.Pauses(database)
+            waits: list[RenderableType] = [pause_line(each, now) for each in pauses.all]
+            waits += [breaker_line(each, now) for each in events.breakers(database)]
+            room = max(1, out.height - _OTHER_LINES - len(waits))
+            pages = events.pages(database, wanted, min(limit or room, room))
+            redaction = Redaction(context.config.redact)
+            page = [event_shown(redaction, pauses.mark(event)) for each in pages for event in each]
+    except StoreUnavailable as error:
+        return Text(printable(str(error)), "red")
+    title = Text(f"every {_EVERY:g}s, now {second(now)} UTC; Ctrl-C ends it", "dim")
+    table = one_page(context.config, page, now, out.width) if page else Text("no event matches")
+    return Group(title, Text(), table, Text(), *waits)

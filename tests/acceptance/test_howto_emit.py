@@ -1,0 +1,74 @@
+"""The how-tos for emitting from Django, SQLAlchemy, a trigger and the spool, to the letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import needs
+from tests.support.howto import HowTo
+from tests.support.mariadb import MariaDB
+from tests.support.project import Project
+
+TOML = """
+[events]
+purchased = ["note"]
+[handlers]
+note = { command = ["true"] }
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Project]:
+    project = Project(tmp_path / "shop")
+    project.write(TOML)
+    yield project
+    project.close()
+
+
+@pytest.mark.parametrize(
+    ("page", "orders", "emitted"), [("django", [17, 18], 2), ("sqlalchemy", [17, 18], 2)]
+)
+def test_python(shop: Project, page: str, orders: list[int], emitted: int) -> None:
+    HowTo(f"{page}.md", shop.folder.parent).follow()
+    assert [row[0] for row in shop.rows("SELECT id FROM orders ORDER BY id")] == orders
+    assert shop.value("SELECT COUNT(*) FROM eventctl_event") == emitted
+
+
+def test_a_trigger(shop: Project) -> None:
+    needs.program("sqlite3", "sqlite3")
+    HowTo("trigger.md", shop.folder.parent).follow()
+    assert shop.value("SELECT `key` FROM eventctl_event") == "order-17"
+
+
+def test_a_trigger_of_mysql(mariadb: MariaDB, tmp_path: Path) -> None:
+    """A user who may only order needs no right on the outbox."""
+    project = Project(tmp_path / "shop", mariadb)
+    project.write(TOML)
+    project.run("list")
+    statements = HowTo("trigger.md", tmp_path).block("sql", "CREATE TRIGGER").split(";\n")
+    for statement in statements[:2]:
+        mariadb.sql(statement, database=project.database)
+    user = f"o{project.database}"
+    mariadb.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'secret'")
+    mariadb.sql(f"GRANT INSERT ON {project.database}.orders TO '{user}'@'127.0.0.1'")
+    import pymysql
+
+    with pymysql.connect(
+        host="127.0.0.1", port=mariadb.port, user=user, password="secret",
+        database=project.database, autocommit=True,
+    ) as app:  # fmt: skip
+        app.cursor().execute(statements[2])
+    project.run("sweep")
+    assert project.rows("SELECT `key`, args, status FROM eventctl_event") == [
+        ("order-17", '["user \\"A\\"", 5000]', 2)
+    ]
+    project.close()
+
+
+def test_the_spool(shop: Project) -> None:
+    HowTo("spool.md", shop.folder.parent).follow(codes={"no JSON": 1})
+    assert shop.rows("SELECT `key`, status FROM eventctl_event") == [("order-17", 2)]
+    assert (shop.folder / "events.state" / "spool" / "damaged" / "order-18").exists()

@@ -46,7 +46,10 @@ def lead(database: Database, now: int) -> int:
         " WHERE created_at > ? AND created_at <= ? ORDER BY created_at DESC LIMIT 1",
         (now + SLACK, LARGEST_NUMBER),
     )
-    rows += database.read("SELECT ended_at FROM eventctl_sweep ORDER BY id DESC LIMIT 20")
+    rows += database.read(
+        "SELECT ended_at FROM eventctl_sweep"
+        " WHERE id > (SELECT COALESCE(MAX(id), 0) FROM eventctl_sweep) - 20"
+    )
     latest = max((number_of(row[0]) for row in rows), default=0)
     return latest - now if latest > now + SLACK else 0
 

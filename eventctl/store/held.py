@@ -20,7 +20,8 @@ from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction
 
 _AT_ONCE = 500
-_LOOKED_AT = 1000
+_LOOKED_AT = 200
+_DUE = (State.PENDING, State.RUNNING)
 
 
 class OddRow(Exception):
@@ -104,13 +105,13 @@ def free_odd(database: Database, now: int) -> None:
             found = [(now, row[0], LARGEST_NUMBER) for row in rows]
             database.transaction(partial(_execute_each, sql=make_due, rows=found))
     rows = database.read(
-        "SELECT id, state FROM (SELECT id, state, alone FROM eventctl_delivery {delivery_due}"
-        " WHERE due_at <= ? ORDER BY due_at LIMIT ?) AS looked_at"
-        " WHERE state NOT IN (?, ?) OR alone NOT IN (0, 1)",
-        (now, _LOOKED_AT, str(State.PENDING), str(State.RUNNING)),
+        "SELECT id, state, alone FROM eventctl_delivery {delivery_due} WHERE due_at <= ?"
+        " ORDER BY due_at LIMIT ?",
+        (now, _LOOKED_AT),
     )
-    for delivery_id, state in rows:
-        database.transaction(partial(_free, delivery_id=delivery_id, state=text_of(state)))
+    for delivery_id, state, alone in rows:
+        if state not in _DUE or alone not in (0, 1):
+            database.transaction(partial(_free, delivery_id=delivery_id, state=text_of(state)))
 
 
 def _execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[int]]) -> None:
@@ -121,7 +122,7 @@ def _execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[int]]) -> N
 def _free(tx: Transaction, delivery_id: int, state: str) -> None:
     """Have a claim find a delivery that is due, if it is to be run."""
     is_over = state in (State.DONE, State.FAILED)
-    is_known = state in (State.PENDING, State.RUNNING)
+    is_known = state in _DUE
     tx.execute(
         "UPDATE eventctl_delivery SET alone = 1, due_at = CASE WHEN ? THEN NULL ELSE due_at END,"
         " state = CASE WHEN ? THEN state ELSE ? END WHERE id = ?",

@@ -29,8 +29,8 @@ GONE_CODES = frozenset({
     *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
 })  # fmt: skip
 UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
-ROW_CODES = frozenset({1153, 1301, 1644, 3819, 4025})
-"""A row, not the store, is at fault: its size, a CHECK or a trigger."""
+ROW_CODES = frozenset({1153, 1264, 1265, 1292, 1301, 1364, 1366, 1644, 1690, 3140, 3819, 4025})
+"""A row, not the store, is at fault: its size, a value in it, a CHECK or a trigger."""
 REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
 
 

@@ -200,9 +200,7 @@ def test_new_failures_are_notified_after_a_clock_was_ahead(project: Project) -> 
     project.run("emit", "-q", "--defer", "fail", env=later)
     assert "ran out of retries" in project.run("sweep", env=later, check=1).stdout
     project.run("emit", "-q", "--defer", "fail")
-    project.run("sweep", check=None)
-    soon = clock(2 * HOUR)
-    assert "ran out of retries" in project.run("sweep", env=soon, check=1).stdout
+    assert "ran out of retries" in project.run("sweep", check=1).stdout
 
 
 # Europe/Berlin jumps from 02:00 to 03:00, and from 03:00 to 02:00, at these instants.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventctl.format.text import fit
 from eventctl.models import Outcome, State
 from eventctl.store.database import marks
 from eventctl.store.transaction import Transaction
@@ -53,7 +52,7 @@ def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str
     tx.execute(
         "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        (kind, subject, fit(error), place, moment, moment),
+        (kind, subject, tx.fit(error), place, moment, moment),
     )
 
 
@@ -93,6 +92,6 @@ def add_attempt(
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(delivery_id, number, str(outcome), ended_at, took, host[:255]),
-            *(fit(error), fit(traceback, _LONG_TEXT), fit(output, _LONG_TEXT)),
+            *(tx.fit(error), tx.fit(traceback, _LONG_TEXT), tx.fit(output, _LONG_TEXT)),
         ),
     )

@@ -14,8 +14,8 @@ GONE = frozenset({
 """Also a server in offline mode, and a member of a group that is no longer in it."""
 READ_ONLY = frozenset({1290, 1792, 1836})
 UNAVAILABLE = frozenset({1021, 1036, 1114, 1030, 1041, 1037, 3, 28})
-ROW = frozenset({1153, 1301, 1644, 3819, 4025})
-"""A row, and not the store, is at fault: its size, a CHECK or a trigger."""
+ROW = frozenset({1153, 1264, 1265, 1292, 1301, 1364, 1366, 1644, 1690, 3140, 3819, 4025})
+"""A row, not the store, is at fault: its size, a value in it, a CHECK or a trigger."""
 NEEDS_TLS = 3159
 REFUSED = frozenset({
     *(1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1410, 1698, 1820, 1862, 2059),

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of
 from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
 _MEMBER_EVENT = "eventctl_member_event"
+_LOOKED_AT = 1000
 
 Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Reads rows, within a transaction or without one."""
@@ -82,6 +83,18 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
         (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
     )
     return [Old(*row) for row in rows]
+
+
+def overdue(database: Database, now: int, keep: float | None) -> int:
+    """Return for how many milliseconds the oldest processed event should have been deleted; 0
+    where none should. `keep` is [store] keep, in seconds; a bounded number of events is looked at.
+    """
+    if keep is None:
+        return 0
+    wanted = Wanted(now - int(keep * 1000))
+    old = scan(database, wanted, Position(), _LOOKED_AT)
+    over = [event.created_at for event in old if event.status in wanted.statuses]
+    return wanted.cutoff - min(over) if over else 0
 
 
 def count(database: Database, wanted: Wanted) -> Sum:
@@ -213,15 +226,15 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
         " WHERE id < (SELECT MAX(id) FROM eventctl_sweep) ORDER BY id LIMIT ?",
         (_SWEEPS,),
     )
-    ids = [row[0] for row in oldest if row[1] < cutoff]
+    ids = [row[0] for row in oldest if number_of(row[1]) < cutoff]
     if ids:
         database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
     return len(ids)
 
 
-def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
-    """Delete one batch of incidents that ended before the cutoff, with their rows; return how
-    many. Incidents with an outstanding message for one of these channels are left alone.
+def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> list[int]:
+    """Return the ids of some of the incidents that ended before the cutoff. What one of these
+    channels is still to be sent is none of them.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -230,13 +243,16 @@ def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
-    ids = [row[0] for row in rows]
-    if ids:
-        database.transaction(lambda tx: _remove_incidents(tx, ids))
+    return [row[0] for row in rows]
+
+
+def remove_incidents(database: Database, ids: Sequence[int]) -> int:
+    """Delete incidents with all that is known of them, in one transaction; return how many."""
+    database.transaction(lambda tx: _remove_incidents(tx, ids))
     return len(ids)
 
 
-def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
+def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"

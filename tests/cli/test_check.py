@@ -56,6 +56,8 @@ def test_all_is_well(well: Project) -> None:
         "spool": "0",
         "unaccepted": "0",
         "paused": "0",
+        "clock": "0",
+        "keep": "0",
     }
 
 
@@ -87,6 +89,10 @@ def spooled(project: Project, seconds_ago: int, folder: str = "") -> None:
     os.utime(path, (at, at))
 
 
+def swept_at_no_time(project: Project) -> None:
+    project.execute("UPDATE eventctl_sweep SET ended_at = 'soon'")
+
+
 def held_in_outbox(project: Project) -> None:
     project.execute("INSERT INTO eventctl_outbox (name, args, held) VALUES ('x', '[]', 'no')")
 
@@ -112,6 +118,7 @@ STATES: dict[str, tuple[Callable[[Project], None], str, str]] = {
     ),
     "spool for 2 hours": (lambda p: spooled(p, 7200), "CRITICAL", "the oldest for 2h"),
     "set aside": (lambda p: spooled(p, 1, "damaged"), "WARNING", "1 held, for a person"),
+    "a sweep at no time": (swept_at_no_time, "CRITICAL", "last sweep "),
 }
 
 
@@ -193,9 +200,9 @@ def test_help_is_no_alarm(well: Project) -> None:
 
 @sqlite_only
 def test_a_fault_of_our_own_is_unknown_and_reported_on_stderr(well: Project) -> None:
-    well.execute("UPDATE eventctl_sweep SET ended_at = 'yesterday'")
+    well.execute("ALTER TABLE eventctl_pause RENAME COLUMN why TO reason")
     done = well.run("check", check=3)
-    assert done.stdout.startswith("EVENTCTL UNKNOWN - a fault in eventctl: TypeError")
+    assert done.stdout.startswith("EVENTCTL UNKNOWN - a fault in eventctl: OperationalError")
     assert "Traceback" in done.stderr
 
 

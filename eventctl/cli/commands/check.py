@@ -28,6 +28,8 @@ _MEANS = {
     "spool": ("TIME", "a file has been in this host's spool for longer than this"),
     "unaccepted": ("TIME", "a channel has not accepted an alert for longer than this"),
     "paused": ("N", "more handlers and events than this are paused"),
+    "clock": ("TIME", "a clock is, or was, wrong by more than this"),
+    "keep": ("TIME", "an event should have been deleted longer ago than this ([store] keep)"),
 }
 _OFF = "off"
 

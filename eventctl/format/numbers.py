@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NoReturn
 
 _MARK = os.urandom(8).hex()
 """The secret prefix of a text that stands for a number."""
@@ -21,13 +21,21 @@ _MARKED = re.compile(f'"{_MARK}([^"]*)"')
 _INFINITY = float("inf")
 
 
-def read(text: str, object_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Return the value of JSON text, for `write`. Raises ValueError, or RecursionError."""
+def read(
+    text: str,
+    object_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
+    *,
+    strict: bool = False,
+) -> Any:
+    """Return the value of JSON text, for `write`. Raises ValueError, or RecursionError.
+
+    `strict` refuses what Python reads, and is no JSON or too large for a number.
+    """
     return json.loads(
         text,
-        parse_float=_number,
+        parse_float=_finite if strict else _number,
         parse_int=_integer,
-        parse_constant=_refuse,
+        parse_constant=_refuse if strict else None,
         object_pairs_hook=object_pairs,
     )
 
@@ -48,14 +56,16 @@ def spellings(value: str | int | float) -> set[str]:
 
 def _number(digits: str) -> float | str:
     value = float(digits)
-    if abs(value) == _INFINITY:
-        _refuse(digits)
     return value if repr(value) == digits else f"{_MARK}{digits}"
+
+
+def _finite(digits: str) -> float | str:
+    return _refuse(digits) if abs(float(digits)) == _INFINITY else _number(digits)
 
 
 def _integer(digits: str) -> int | str:
     return int(digits) if digits != "-0" else f"{_MARK}{digits}"
 
 
-def _refuse(name: str) -> None:
+def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")

@@ -5,6 +5,7 @@ The functions at the end handle differences between the drivers and servers.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
@@ -249,7 +250,7 @@ def load_driver() -> Any:
         except ImportError:
             raise StoreError(
                 "[store] url names MySQL, and no driver for it is installed:"
-                " pip install 'eventctl[mysql]'"
+                f" {sys.executable} -m pip install PyMySQL"
             ) from None
         return pymysql
     return MySQLdb

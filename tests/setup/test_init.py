@@ -138,7 +138,10 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
     ("options", "words"),
     [
         ([], "stdin is not a terminal: use --yes"),
-        (["--yes", "--store", "mysq://x"], "store.url: is neither sqlite:/// nor mysql://"),
+        (
+            ["--yes", "--store", "mysq://x"],
+            "is a mysq:// URL, which is not supported; write mysql://",
+        ),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it a name"),
         (["--yes", "--handler", "a\nb"], "has a control character"),

@@ -126,9 +126,13 @@ class StateFolder:
     def is_first_after_boot(self) -> bool:
         """Return whether `note_boot` has not been called since this host booted."""
         try:
-            return (self.path / "boot").read_text("ascii") != _boot_id()
+            fd = self.open(self.path / "boot", os.O_RDONLY)
         except FileNotFoundError:
             return True
+        try:
+            return read_all(fd) != _boot_id().encode("ascii")
+        finally:
+            os.close(fd)
 
     def note_boot(self) -> None:
         """Note that claims lost by the last reboot have been searched for."""

@@ -109,7 +109,8 @@ def _find(
         page = pruning.scan(database, wanted, place, _LOOKED_AT)
         if not page:
             break
-        found += [old for old in page if old.status in wanted.statuses][: most - len(found)]
+        # What would not be deleted is not archived either.
+        found += pruning.removable(database, wanted, page)[: most - len(found)]
         place = found[-1].place if len(found) == most else page[-1].place
     return found, place
 

@@ -19,6 +19,7 @@ from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
 _LOOKED_AT = 1000
+_MEMBER_EVENT = "eventctl_member_event"
 
 Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Reads rows, within a transaction or without one."""
@@ -151,7 +152,7 @@ def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[
     ids = [old.id for old in found if old.status in wanted.statuses]
     if not ids:
         return []
-    left = _left(database.read, wanted, ids)
+    left = _left(database.read, database.by_index, wanted, ids)
     return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
@@ -173,14 +174,14 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
     if not same:
         return []
-    left = _left(tx.rows, wanted, same)
+    left = _left(tx.rows, tx.by_index, wanted, same)
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
     return over
 
 
-def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
+def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
     """Return the events that are not over, of which a notification is outstanding, or that an
     incident keeps. That a finished event was late is not reported.
     """
@@ -196,14 +197,24 @@ def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
             f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
             ids,
         ),
-        (
-            "SELECT m.event_id FROM eventctl_member m"
-            " JOIN eventctl_incident i ON i.id = m.incident_id"
-            f" WHERE m.event_id IN ({among}) AND {_keeps(wanted)}",
-            ids,
-        ),
     )
-    return {row[0] for sql, values in queries for row in rows(sql, values)}
+    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    # Not one query with a join: that would start at the incident, and read all of its members.
+    members = rows(
+        f"SELECT event_id, incident_id FROM eventctl_member {by_index.format(_MEMBER_EVENT)}"
+        f" WHERE event_id IN ({among})",
+        ids,
+    )
+    incidents = list({row[1] for row in members})
+    if not incidents:
+        return left
+    keeping = rows(
+        f"SELECT i.id FROM eventctl_incident i WHERE i.id IN ({marks(incidents)})"
+        f" AND {_keeps(wanted)}",
+        incidents,
+    )
+    kept = {row[0] for row in keeping}
+    return left | {row[0] for row in members if row[1] in kept}
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import servers
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.look import make_due
-from tests.support.mariadb import PASSWORD
 from tests.support.monitoring import check, families, values_of
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 
 TOML = """
 [defaults]
@@ -221,7 +221,7 @@ def test_a_store_that_is_away_is_critical(well: Project, tmp_path: Path) -> None
     assert values_of(metrics) == {("eventctl_store_up", ""): 0.0}
 
 
-@mariadb_only
+@server_only
 def test_a_store_that_refuses_this_user_is_unknown(well: Project) -> None:
     well.config.write_text(well.config.read_text().replace(PASSWORD, "not-it"))
     level, words, _ = check(well)

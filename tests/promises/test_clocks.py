@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, needs
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.gate import Gate
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
@@ -100,7 +100,7 @@ def held_sweep(project: Project, env: dict[str, str] | None = None) -> Iterator[
     project.assert_never_two_at_once()
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("skew", [90, -90])
 def test_hosts_whose_clocks_differ(project: Project, tmp_path: Path, skew: int) -> None:
     fire.write(project, HANDLERS, code=CODE)

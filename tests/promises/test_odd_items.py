@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import look, needs
 from tests.support.away import STORE, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -70,7 +70,7 @@ def small_packets(project: Project) -> Iterator[Project]:
         project.server.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("text", ["x" * 70_000, '"\\' * 20_000, "é" * 40_000])
 def test_larger_than_the_servers_packet(small_packets: Project, text: str) -> None:
     project = small_packets
@@ -330,7 +330,7 @@ def test_a_long_text_of_discard_drops_no_result(project: Project, text: str) -> 
     assert project.run("sweep").stdout == ""
 
 
-@mariadb_only
+@server_only
 def test_long_texts_are_cut_to_what_the_server_takes(small_packets: Project) -> None:
     """A server hangs up on a statement that is too large, and seems to be gone."""
     project = small_packets
@@ -346,7 +346,7 @@ def test_long_texts_are_cut_to_what_the_server_takes(small_packets: Project) -> 
     assert project.run("sweep").stdout == ""
 
 
-@mariadb_only
+@server_only
 def test_a_batch_that_is_larger_than_the_servers_packet(small_packets: Project) -> None:
     project = small_packets
     project.write(TOML, HANDLERS, store=STORE)

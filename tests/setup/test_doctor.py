@@ -30,7 +30,7 @@ def test_a_project_in_which_all_is_well(project: Project) -> None:
     assert texts["rights"] == "SELECT, INSERT, UPDATE and DELETE on every table"
     assert "agree" in texts["clock"]
     assert re.match(r"the last sweep ended [\d.]+m?s ago", texts["sweep"])
-    assert ("MariaDB" if project.server else "SQLite") in "".join(
+    assert {"mariadb": "MariaDB", "mysql": "MySQL"}.get(project.store, "SQLite") in "".join(
         line.text for line in lines if line.check == "store"
     )
     # It looks, and changes nothing.

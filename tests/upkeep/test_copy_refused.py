@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.support import look, past
 from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.databases import sqlite_only
-from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 from tests.support.wait import wait_until
 
 __all__ = ["target"]  # a fixture

@@ -22,6 +22,7 @@ from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
@@ -81,6 +82,10 @@ class _Undo(Exception):
     """Raised to roll back a transaction."""
 
 
+class _ReadOnly(Exception):
+    """The server takes no writes from anybody."""
+
+
 def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
     """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
@@ -94,7 +99,9 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Try each privilege on each table, in a transaction that is rolled back."""
+    """Try each privilege on each table, in a transaction that is rolled back. `check_server` has
+    reported a server that is read-only: there is nothing to try.
+    """
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -104,12 +111,16 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
             try:
                 tx.execute(statement)
             except opened.driver.Error as error:
+                if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
+                    raise _ReadOnly from error
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
 
     try:
         opened.once(work)
+    except _ReadOnly:
+        return
     except opened.driver.Error as error:
         yield problem(str(opened.translated(error)), "fix that, or run as another user")
     except _Undo:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 from eventctl.config.model import Retry, SweepConfig
 from eventctl.config.retry_policy import backoff
@@ -41,7 +40,7 @@ def test_what_runs_at_the_same_time() -> None:
     text = answer("Do handlers run at the same time?")
     assert MOST_JOBS == 4
     assert "up to four of them" in text
-    assert SweepConfig(lock=Path("lock")).jobs == 1
+    assert SweepConfig(lock="lock").jobs == 1
     assert "A sweep runs one handler after another" in text
 
 

@@ -42,7 +42,7 @@ def find(option: str | None = None) -> str:
         else:
             return whole_path(path, os.getcwd())
     raise ConfigError(
-        f"no events.toml found; looked for {looked[0]}, {looked[1]} and {looked[2]}; "
+        f"no events.toml at {looked[0]}, {looked[1]} or {looked[2]}; "
         "create one with eventctl init, or name it with --config or $EVENTCTL_CONFIG"
     )
 

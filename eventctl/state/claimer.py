@@ -36,10 +36,10 @@ class Claimer:
     def __init__(self, state: StateFolder) -> None:
         self._state = state
         self._size = 0
-        folder = state.folder("claims")
+        folder = state.made("claims")
         while True:
             self.name = os.urandom(_NAME).hex()
-            self.path = folder / self.name
+            self.path = f"{folder}/{self.name}"
             self.fd = state.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
             # Before it is locked, a sweep may take the new file for a dead claimer's.
             if try_lock(self.fd) and is_at(self.fd, self.path):
@@ -81,7 +81,7 @@ class Claimer:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StateUnavailable(
-                    f"the state folder {self._state.path} has no space left: no handler is"
+                    f"the state folder {self._state} has no space left: no handler is"
                     " started before it can be noted there"
                 ) from error
             # A file system without fallocate may still have space when it is needed.
@@ -92,7 +92,8 @@ class Claimer:
         otherwise the file stays, and the next sweep looks for such claims.
         """
         if clean:
-            self.path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
         os.close(self.fd)
 
 

@@ -6,11 +6,12 @@ import fcntl
 import os
 import time
 from contextlib import suppress
+from itertools import accumulate
 
 from eventctl.config import permissions
 from eventctl.errors import StateUnavailable
 
-TYPE_CHECKING = False
+TYPE_CHECKING = False  # pathlib would cost each emit some milliseconds
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -28,12 +29,20 @@ class StateFolder:
     """The folder of locks and spool, created if it does not exist."""
 
     def __init__(self, path: str | Path, group: str | None = None) -> None:
-        from pathlib import Path  # lazy: what --defer leaves to the sweep needs no folder
-
-        self.path = Path(path)
+        self._text = os.fspath(path)
         self._folder_mode, self._file_mode = _MODE_SHARED if group else _MODE_ALONE
         self._group = group
         self._name = ""
+
+    def __str__(self) -> str:
+        return self._text
+
+    @property
+    def path(self) -> Path:
+        """The folder itself; the other ways into it are texts."""
+        from pathlib import Path  # lazy: an emit need not load it
+
+        return Path(self._text)
 
     @property
     def name(self) -> str:
@@ -64,17 +73,20 @@ class StateFolder:
 
     def folder(self, *parts: str) -> Path:
         """Return a folder below, created if it does not exist."""
-        path = self.path.joinpath(*parts)
-        missing = [p for p in (path, *path.parents) if p.is_relative_to(self.path)]
+        return self.path / self.made(*parts)
+
+    def made(self, *parts: str) -> str:
+        """Return the path of a folder below, created if it does not exist."""
+        folders = list(accumulate((self._text, *parts), os.path.join))
         try:
-            for folder in reversed(missing):
-                if not folder.is_dir():
+            for folder in folders:
+                if not os.path.isdir(folder):
                     self._make_folder(folder)
         except OSError as error:
             raise self._unwritable(error) from error
-        return path
+        return folders[-1]
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
@@ -85,14 +97,14 @@ class StateFolder:
             shutil.chown(folder, group=self._group)
         os.chmod(folder, self._folder_mode)
 
-    def open(self, path: Path, flags: int) -> int:
+    def open(self, path: str | Path, flags: int) -> int:
         """Open a file of this folder with the permissions that its users need; return its fd.
 
         Raises StateUnavailable, or FileExistsError and FileNotFoundError depending on `flags`.
         """
         try:
-            if flags & os.O_CREAT and not path.parent.is_dir():
-                self.folder(*path.parent.relative_to(self.path).parts)
+            if flags & os.O_CREAT and not os.path.isdir(parent := os.path.dirname(path)):
+                self.made(*os.path.relpath(parent, self._text).split("/"))
             fd = os.open(path, flags | _SAFE, 0o600)
             if self._group and os.fstat(fd).st_uid == os.geteuid():
                 os.fchmod(fd, self._file_mode)
@@ -104,7 +116,7 @@ class StateFolder:
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
         return StateUnavailable(
-            f"the state folder {self.path} cannot be written ({error.strerror}):"
+            f"the state folder {self} cannot be written ({error.strerror}):"
             " set [store] state to one that this user may write"
         )
 
@@ -120,25 +132,25 @@ class StateFolder:
     def _link(self, name: str) -> str:
         """Return the text of one of this folder's links; "" if there is no such link."""
         try:
-            return os.readlink(self.path / name)
+            return os.readlink(f"{self}/{name}")
         except OSError:
             return ""  # missing, or not a link: left by an older eventctl or a copy
 
     def _point(self, name: str, text: str) -> None:
         """Replace whatever has this name by a link with this text, atomically."""
-        link = self.folder() / name
-        draft = link.with_name(f"{name}.{os.urandom(4).hex()}")
+        link = f"{self.made()}/{name}"
+        draft = f"{link}.{os.urandom(4).hex()}"
         os.symlink(text, draft)
-        if link.is_dir() and not link.is_symlink():
+        if os.path.isdir(link) and not os.path.islink(link):
             os.rename(link, f"{draft}.old")  # nothing can replace it
         os.rename(draft, link)
 
     def once_in(self, name: str, seconds: float) -> bool:
         """Return True, and False if called again with the same name within this time."""
-        path = self.folder() / f"{name}.said"
+        path = f"{self.made()}/{name}.said"
         now = time.time()
         with suppress(FileNotFoundError):
-            if 0 <= now - path.stat().st_mtime < seconds:
+            if 0 <= now - os.stat(path).st_mtime < seconds:
                 return False
         os.close(self.open(path, os.O_CREAT | os.O_WRONLY))
         os.utime(path)
@@ -167,11 +179,11 @@ class StateFolder:
         return name if place and place == self._place() else ""
 
     def _place(self) -> str:
-        status = os.stat(self.path)
+        status = os.stat(self._text)
         return f"{_machine()}.{status.st_dev:x}.{status.st_ino:x}"
 
     def _make_name(self) -> str:
-        folder = self.folder()
+        folder = self.made()
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
@@ -200,7 +212,7 @@ def try_lock(fd: int) -> bool:
     return True
 
 
-def is_at(fd: int, path: Path) -> bool:
+def is_at(fd: int, path: str | Path) -> bool:
     """Return whether an open file is still the one at `path`."""
     try:
         return os.path.samestat(os.fstat(fd), os.stat(path))

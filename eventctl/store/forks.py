@@ -7,8 +7,8 @@ none of Python's hooks: the child detects it by its process id.
 from __future__ import annotations
 
 import os
-import threading
 import weakref
+from _thread import RLock  # without threading, which emit has no other use for
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ class ProcessLock:
     """
 
     def __init__(self) -> None:
-        self._locks = {os.getpid(): threading.RLock()}
+        self._locks = {os.getpid(): RLock()}
 
     def acquire(self) -> None:
         """Wait for this process's lock, and take it."""
         lock = self._locks.get(os.getpid())
         # setdefault is atomic: two threads that create one both get the first.
-        (lock or self._locks.setdefault(os.getpid(), threading.RLock())).acquire()
+        (lock or self._locks.setdefault(os.getpid(), RLock())).acquire()
 
     def release(self) -> None:
         """Release this process's lock."""

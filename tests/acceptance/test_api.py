@@ -255,7 +255,7 @@ def test_config_names_the_events_toml(project: Project) -> None:
         """,
         cwd="elsewhere",
     )
-    assert found[0].startswith("no events.toml found; looked for ./events.toml")
+    assert found[0].startswith("no events.toml at ./events.toml")
     assert found[1] == [1, 2, 3]
     assert len(notes(project)) == 1
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance import test_readme
 from tests.support import needs
 from tests.support.checkout import CHECKOUT
 from tests.support.cron import Cron, running_cron
@@ -68,10 +69,11 @@ def person(tmp_path: Path) -> Iterator[tuple[Person, Cron]]:
 
 def test_ten_minutes(person: tuple[Person, Cron], tmp_path: Path) -> None:
     reader, cron = person
+    test_readme.walk(tmp_path / "home")  # many read that page first
     init, fail, install, look, ask = blocks("Ten minutes", "sh")
     failed, resolved, well = blocks("Ten minutes", "text")
     assert "Next steps" in reader.types(init)
-    toml = tmp_path / "home" / "shop" / "events.toml"
+    toml = tmp_path / "home" / "orders" / "events.toml"
     # A reader waits for a minute, and a test for a second.
     toml.write_text(toml.read_text().replace('delay = "1m"', 'delay = "1s"'))
     shown = reader.types(fail)

@@ -299,7 +299,7 @@ def test_find_says_where_it_looked(places, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         find(None)
     assert caught.value.mistakes == [
-        "no events.toml found; looked for ./events.toml, ~/.config/eventctl/events.toml and "
+        "no events.toml at ./events.toml, ~/.config/eventctl/events.toml or "
         "/no/such/events.toml; create one with eventctl init, or name it with "
         "--config or $EVENTCTL_CONFIG"
     ]

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.away import STORE, any_way, read, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 
@@ -138,7 +138,7 @@ class DeafProxy:
                     ours.sendall(data)
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("options", [(), ("--defer",)])
 def test_the_first_write_had_succeeded_in_truth(
     project: Project, spool: Path, options: tuple[str, ...]
@@ -194,7 +194,7 @@ def test_damaged_files_are_set_aside_and_named_once(project: Project, spool: Pat
     assert aside == DAMAGED
     assert f"{len(DAMAGED)} entries were set aside" in sent.stdout
     for name in ("half", "list"):
-        assert f"{spool}/damaged/{name}.json:itisnoevent:" in unwrapped(sent.stdout)
+        assert f"{spool}/damaged/{name}.json:itisnotanevent:" in unwrapped(sent.stdout)
     again = project.run("sweep")
     assert (again.stdout, again.stderr) == ("", "")
     assert len(spooled(project, "damaged")) == len(DAMAGED)

@@ -282,7 +282,7 @@ def test_each_config_mistake_has_its_line(project: Project) -> None:
 
 @sqlite_only
 def test_no_config_and_a_config_that_is_none(project: Project) -> None:
-    one_line(project.run("sweep", check=78), "no events.toml found; looked for ./events.toml")
+    one_line(project.run("sweep", check=78), "no events.toml at ./events.toml")
     one_line(project.run("--config", "nowhere.toml", "sweep", check=78), "nowhere.toml")
     one_line(project.run("--config", ".", "sweep", check=78), "is a folder")
     one_line(project.run("sweep", env={"EVENTCTL_CONFIG": "gone"}, check=78), "$EVENTCTL_CONFIG")

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import sys
 import termios
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _COLUMNS = 100
@@ -34,8 +35,17 @@ def comparable(line: str) -> str:
     return line.strip()
 
 
-def type_in(block: str, home: Path) -> tuple[int, list[str]]:
+def type_in(
+    block: str,
+    home: Path,
+    wrapper: Sequence[str] = (),
+    path: str = "",
+    env: Mapping[str, str] | None = None,
+    timeout: float = 30.0,
+) -> tuple[int, list[str]]:
     """Type a block into a new shell on a terminal; return its exit code and what it showed.
+
+    `wrapper` runs the shell, such as `setpriv`; `path` comes before the PATH of the system.
 
     The folder that the block ends in is where the next one begins, as in one shell.
     """
@@ -44,14 +54,15 @@ def type_in(block: str, home: Path) -> tuple[int, list[str]]:
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
     shell = subprocess.Popen(
-        ["bash", "-c", f"trap 'pwd >~/.place' EXIT\n{block}"],
+        [*wrapper, "bash", "-c", f"trap 'pwd >~/.place' EXIT\n{block}"],
         cwd=begin,
         env={
             "HOME": str(home),
-            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            "PATH": f"{path or Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TERM": "xterm",
             "NO_COLOR": "1",
+            **(env or {}),
         },
         stdin=subprocess.DEVNULL,
         stdout=theirs,
@@ -67,4 +78,4 @@ def type_in(block: str, home: Path) -> tuple[int, list[str]]:
         pass  # what Linux says when nobody has the terminal's other end any more
     finally:
         os.close(ours)
-    return shell.wait(30), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()
+    return shell.wait(timeout), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()

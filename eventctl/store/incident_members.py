@@ -198,7 +198,7 @@ def places(tx: Transaction) -> list[Place]:
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )
-    return [Place._make((*row[:4], text_of(row[4]))) for row in rows]
+    return [Place(row[0], text_of(row[1] or ""), row[2], *map(text_of, row[3:])) for row in rows]
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:

@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of
 from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
+_LOOKED_AT = 1000
+_MEMBER_EVENT = "eventctl_member_event"
 
 Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Reads rows, within a transaction or without one."""
@@ -83,6 +85,18 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
     return [Old(*row) for row in rows]
 
 
+def overdue(database: Database, now: int, keep: float | None) -> int:
+    """Return for how many milliseconds the oldest processed event should have been deleted; 0
+    where none should. `keep` is [store] keep, in seconds; a bounded number of events is looked at.
+    """
+    if keep is None:
+        return 0
+    wanted = Wanted(now - int(keep * 1000))
+    old = scan(database, wanted, Position(), _LOOKED_AT)
+    over = [event.created_at for event in old if event.status in wanted.statuses]
+    return wanted.cutoff - min(over) if over else 0
+
+
 def count(database: Database, wanted: Wanted) -> Sum:
     """Return what can be pruned. This reads all old events."""
     ((events, oldest, newest),) = database.read(
@@ -138,7 +152,7 @@ def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[
     ids = [old.id for old in found if old.status in wanted.statuses]
     if not ids:
         return []
-    left = _left(database.read, wanted, ids)
+    left = _left(database.read, database.by_index, wanted, ids)
     return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
@@ -160,14 +174,14 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
     if not same:
         return []
-    left = _left(tx.rows, wanted, same)
+    left = _left(tx.rows, tx.by_index, wanted, same)
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
     return over
 
 
-def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
+def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
     """Return the events that are not over, of which a notification is outstanding, or that an
     incident keeps. That a finished event was late is not reported.
     """
@@ -183,14 +197,24 @@ def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
             f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
             ids,
         ),
-        (
-            "SELECT m.event_id FROM eventctl_member m"
-            " JOIN eventctl_incident i ON i.id = m.incident_id"
-            f" WHERE m.event_id IN ({among}) AND {_keeps(wanted)}",
-            ids,
-        ),
     )
-    return {row[0] for sql, values in queries for row in rows(sql, values)}
+    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    # Not one query with a join: that would start at the incident, and read all of its members.
+    members = rows(
+        f"SELECT event_id, incident_id FROM eventctl_member {by_index.format(_MEMBER_EVENT)}"
+        f" WHERE event_id IN ({among})",
+        ids,
+    )
+    incidents = list({row[1] for row in members})
+    if not incidents:
+        return left
+    keeping = rows(
+        f"SELECT i.id FROM eventctl_incident i WHERE i.id IN ({marks(incidents)})"
+        f" AND {_keeps(wanted)}",
+        incidents,
+    )
+    kept = {row[0] for row in keeping}
+    return left | {row[0] for row in members if row[1] in kept}
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:
@@ -202,15 +226,15 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
         " WHERE id < (SELECT MAX(id) FROM eventctl_sweep) ORDER BY id LIMIT ?",
         (_SWEEPS,),
     )
-    ids = [row[0] for row in oldest if row[1] < cutoff]
+    ids = [row[0] for row in oldest if number_of(row[1]) < cutoff]
     if ids:
         database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
     return len(ids)
 
 
-def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
-    """Delete one batch of incidents that ended before the cutoff, with their rows; return how
-    many. Incidents with an outstanding message for one of these channels are left alone.
+def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> list[int]:
+    """Return the ids of some of the incidents that ended before the cutoff. What one of these
+    channels is still to be sent is none of them.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -219,13 +243,16 @@ def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
-    ids = [row[0] for row in rows]
-    if ids:
-        database.transaction(lambda tx: _remove_incidents(tx, ids))
+    return [row[0] for row in rows]
+
+
+def remove_incidents(database: Database, ids: Sequence[int]) -> int:
+    """Delete incidents with all that is known of them, in one transaction; return how many."""
+    database.transaction(lambda tx: _remove_incidents(tx, ids))
     return len(ids)
 
 
-def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
+def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"

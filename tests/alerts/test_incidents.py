@@ -305,6 +305,8 @@ def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) 
     write(project, post)
     project.run("emit", "-q", "--defer", "refunded")
     write(project, post, toml=gone)
+    sweep(project)
+    look.make_notices_due(project)
     sweep(project, 1)
     assert "audit is held" in post.subjects()[0]
     mend(project)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.look import script
 from tests.support.project import Project
 
@@ -170,7 +170,7 @@ def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, wha
     assert "emit" in bash(project, "eventctl e")
 
 
-@mariadb_only
+@server_only
 def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.write(TOML, HANDLERS)
     listener = socket.socket()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import fire
-from tests.support.databases import mariadb_only
+from tests.support.databases import server_only
 from tests.support.look import delivery
 from tests.support.project import Project
 from tests.support.proxy import CuttingProxy
@@ -55,7 +55,7 @@ def test_a_detached_emit_that_outlives_its_lease_is_not_run_a_second_time(
     fire.assert_all_processed(project, 1)
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("command", ["sweep", "replay"])
 def test_a_claim_whose_commit_got_no_answer_is_found_by_the_next_sweep(
     project: Project, command: str

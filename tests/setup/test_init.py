@@ -13,7 +13,7 @@ import pytest
 from eventctl.setup.scaffold import Answers, function_of, handlers
 from tests.support import needs
 from tests.support.cron import running_cron
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 
@@ -185,7 +185,7 @@ def test_config_names_no_folder_and_a_variable_is_respected(project: Project) ->
     assert all(f" --config {project.folder}/new/events.toml " in step for step in steps[1:])
 
 
-@mariadb_only
+@server_only
 def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> None:
     assert project.server
     url = project.url.replace(":s3cret@", ":${DB_PASSWORD}@")

@@ -9,7 +9,7 @@ import subprocess
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.schema import TABLES
 from tests.support import past
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.load import Emits
 from tests.support.look import count
 from tests.support.past import DAY, archived, ids
@@ -135,7 +135,7 @@ def test_vacuum_gives_the_room_back(project: Project) -> None:
     assert (project.folder / "events.db").stat().st_size < before / 10
 
 
-@mariadb_only
+@server_only
 def test_vacuum_is_for_sqlite(project: Project) -> None:
     past.write(project)
     done = project.run("prune", "--yes", "--older-than", "90d", "--vacuum", check=2)

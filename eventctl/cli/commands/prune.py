@@ -140,7 +140,11 @@ def command(
             _show_kept(context, database, wanted)
             if done.events and not vacuum:
                 _show_room(database)
-    return EXIT_DONE
+    for refusal in done.refusals:
+        complain(refusal)
+    if done.refused > len(done.refusals):
+        complain(f"and {done.refused - len(done.refusals):,} more of these")
+    return EXIT_FAILED if done.refused else EXIT_DONE
 
 
 def _prune(

@@ -13,6 +13,7 @@ from eventctl.format.time import duration
 from eventctl.setup.doctor.files import group_id
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.sqlite import BESIDE
 from eventctl.store.transaction import Transaction
 
@@ -114,7 +115,15 @@ def check_server(opened: Database) -> Findings:
         return _USUAL | dict(settings), dict(status)
 
     settings, status = opened.transaction(ask)
-    yield ok(f"{opened.describe()}, {settings['version']}")
+    maker = "" if "MariaDB" in settings["version"] else "MySQL "
+    yield ok(f"{opened.describe()}, {maker}{settings['version']}")
+    assert isinstance(opened, MySQLDatabase)
+    for host, failure in opened.passed_over.items():
+        text = f"{host} is passed over: {opened.why(failure)}"
+        if opened.is_read_only(failure):
+            yield ok(text)
+        else:
+            yield warning(text, "fix that, or take it out of [store] url")
     yield from judge(settings, opened.store.max_args)
     yield from judge_cluster(settings, status)
 

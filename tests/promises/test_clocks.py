@@ -13,6 +13,7 @@ from tests.support.databases import server_only, sqlite_only
 from tests.support.gate import Gate
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
+from tests.support.server import Server
 from tests.support.wait import wait_until
 
 HOUR = 3600
@@ -258,7 +259,7 @@ def in_berlin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 
 
 @contextlib.contextmanager
-def sessions_at(server: MariaDB, instant: int) -> Iterator[None]:
+def sessions_at(server: Server, instant: int) -> Iterator[None]:
     """Have all sessions but root's believe that it is this instant, and no later."""
     server.sql(f"SET GLOBAL init_connect = 'SET timestamp = {instant}'")
     try:

@@ -40,7 +40,7 @@ def doomed(what, *more):
 
 HUGE, BELOW = "9000000000000000000", "-9000000000000000000"
 ODD = {
-    "mariadb": ("NULL", HUGE, BELOW, "-1", "''", "'DONE'", "'\x1b[31m'", "'[1'"),
+    "server": ("NULL", HUGE, BELOW, "-1", "''", "'DONE'", "'\x1b[31m'", "'[1'"),
     # A column of SQLite takes whatever it is given.
     "sqlite": (
         *("NULL", HUGE, BELOW, "-1", "''", "'DONE'", "'\x1b[31m'", "'[1'"),
@@ -51,7 +51,7 @@ ODD = {
 
 def damages(project: Project, columns: Sequence[str]) -> list[tuple[str, str]]:
     """Return each column with each odd value, as SQL has it."""
-    values = ODD["mariadb" if project.server else "sqlite"]
+    values = ODD["server" if project.server else "sqlite"]
     return [(column, value) for column in columns for value in values]
 
 
@@ -236,7 +236,7 @@ REFUSE = {
         "CREATE TRIGGER {name} BEFORE {what} ON eventctl_{table} WHEN {when}"
         " BEGIN SELECT RAISE(ABORT, 'not this one'); END"
     ),
-    "mariadb": (
+    "server": (
         "CREATE TRIGGER {name} BEFORE {what} ON eventctl_{table} FOR EACH ROW IF {when} THEN"
         " SIGNAL SQLSTATE '22000' SET MESSAGE_TEXT = 'not this one', MYSQL_ERRNO = 1644; END IF"
     ),
@@ -245,7 +245,7 @@ REFUSE = {
 
 def refuse(project: Project, what: str, table: str, when: str) -> None:
     """Have the database refuse something, as a trigger or a key of the users' own does."""
-    text = REFUSE["mariadb" if project.server else "sqlite"]
+    text = REFUSE["server" if project.server else "sqlite"]
     project.execute(text.format(name="picky", what=what, table=table, when=when))
 
 

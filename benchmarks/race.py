@@ -37,7 +37,9 @@ class Goal:
 
 @dataclass(frozen=True)
 class Race:
-    """Contenders side by side. `unit` is "ms", "/s" (more is better), "MiB" or "bytes"."""
+    """Contenders side by side. `unit` is "ms", "/s" (more is better), "M" (millions), "MiB" or
+    "bytes".
+    """
 
     name: str
     title: str

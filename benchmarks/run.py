@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import bulk, history, memory, one_event, race, report
+from benchmarks import bulk, history, instructions, memory, one_event, race, report
 from benchmarks.bench import Bench
 from benchmarks.race import Race, Result
 
 MEASURES: dict[str, Callable[[Bench], Race | Iterator[Race]]] = {
     "one-sqlite": one_event.one_sqlite,
     "one-mariadb": one_event.one_mariadb,
+    "instructions": instructions.counted,
     "batch": bulk.batch,
     "sweep-sqlite": bulk.sweep_sqlite,
     "sweep-mariadb": bulk.sweep_mariadb,

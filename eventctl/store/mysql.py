@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 _SESSION = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,"
-    # Of rows; and of locked tables, without which emit would wait a day for ALTER TABLE.
+    # For rows, and for locked tables: otherwise emit would wait a day for ALTER TABLE.
     " innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0},"
     # What an administrator may have set for people, who forget a WHERE or read too much.
     " sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615,"

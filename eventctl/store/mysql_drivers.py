@@ -18,15 +18,15 @@ _DEFAULT_PORT = 3306
 
 
 def load_driver(store: Store) -> Any:
-    """Return the DB-API module of the driver that is installed.
+    """Return the DB-API module of the installed driver.
 
-    Raises StoreError where there is none that can do what [store] asks for.
+    Raises StoreError if there is none that can do what [store] asks for.
     """
-    # mysqlclient is C, and starts twice as fast; either will do.
+    # mysqlclient is in C, and starts twice as fast; either works.
     first = _module("MySQLdb")
     if first is not None and not (store.ssl == "required" and _is_of_mariadb(first)):
         return first
-    # MariaDB's library takes "required" for a wish, and sends the password before it looks.
+    # MariaDB's library treats "required" as optional: it sends the password before it checks.
     second = _module("pymysql")
     if second is not None:
         return second
@@ -69,7 +69,7 @@ def connect(driver: Any, store: Store, host: str, port: int, patience: int) -> A
         "read_timeout": answer,
         "write_timeout": answer,
         "charset": "utf8mb4",
-        # Row counts are of rows that matched, not of those that changed.
+        # Row counts must be of rows that matched, not of those that changed.
         "client_flag": 2,
         "autocommit": True,
     }
@@ -104,7 +104,7 @@ def _of_pymysql(store: Store, host: str, port: int) -> dict[str, Any]:
     if store.ssl == "required":
         ssl.setdefault("check_hostname", False)
     elif store.ssl == "verify":
-        # Without a CA of its own PyMySQL checks no name: it is told which ones there are.
+        # PyMySQL checks no name without a CA file, so pass one.
         options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         options["ssl_ca"] = str(store.ssl_ca) if store.ssl_ca else ssl.get("ca")
         options |= {f"ssl_{name}": ssl[name] for name in ("cert", "key") if name in ssl}

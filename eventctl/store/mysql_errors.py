@@ -25,7 +25,7 @@ REFUSED = frozenset({
 
 
 def code_of(error: BaseException) -> int:
-    """Return the number of a driver's error, -1 where it has none."""
+    """Return the number of a driver's error, -1 if it has none."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
 
@@ -35,7 +35,7 @@ def is_offline(error: BaseException) -> bool:
 
 
 def tls_refusal(error: BaseException) -> str:
-    """Return the word by which a driver says that we do not trust the server, else ""."""
+    """Return the driver's word for a TLS failure, else ""."""
     if code_of(error) not in (2003, 2026):
         return ""
     text = str(error.args[-1])
@@ -43,8 +43,8 @@ def tls_refusal(error: BaseException) -> str:
 
 
 def too_old(version: str) -> str:
-    """Return what a server is, by the version that it reports, and what is needed; else ""."""
-    # MariaDB puts "5.5.5-" in front, for clients that know no larger number.
+    """Return which unsupported server this is and what is required, else ""."""
+    # MariaDB prefixes "5.5.5-" for old replication clients.
     name = "MariaDB" if "mariadb" in version.lower() else "MySQL"
     numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
     least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)

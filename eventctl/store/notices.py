@@ -23,9 +23,11 @@ def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notic
     output yet: see `last_words`.
     """
     among = f" AND id IN ({marks(ids)})" if ids else ""
+    index = "" if ids else tx.by_index.format("eventctl_notice_due")
     rows = tx.rows(
-        f"SELECT id FROM eventctl_notice WHERE due_at <= ?{among} ORDER BY due_at, id"
-        f" LIMIT ?{tx.lock}",
+        # What is due later may be a notice for each event: it must be neither read nor locked.
+        f"SELECT id FROM eventctl_notice {index}"
+        f" WHERE due_at <= ?{among} ORDER BY due_at, id LIMIT ?{tx.lock}",
         (tx.now(), *ids, BATCH),
     )
     locked = [row[0] for row in rows]

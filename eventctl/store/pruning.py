@@ -18,8 +18,8 @@ from eventctl.store.database import Database, marks, number_of
 from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
-_MEMBER_EVENT = "eventctl_member_event"
 _LOOKED_AT = 1000
+_MEMBER_EVENT = "eventctl_member_event"
 
 Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Reads rows, within a transaction or without one."""

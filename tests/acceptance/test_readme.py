@@ -85,6 +85,7 @@ def test_an_ordinary_user_follows_it_from_an_empty_home(
     if code and any("No matching distribution" in line for line in shown):
         pytest.skip("pip finds no packages here")
     assert code == 0, "\n".join(shown)
+    assert (home / "eventctl" / "share" / "man" / "man1" / "eventctl.1").exists()
     walk(home, wrapper, f"{home}/eventctl/bin")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -141,3 +143,11 @@ def test_the_versions_for_a_bug_report(project: Project) -> None:
         assert f"SQLite {sqlite3.sqlite_version}" in more
         assert any("PyMySQL" in line and "mysqlclient" in line for line in more)
         assert any(line.startswith("Linux ") for line in more)
+
+
+def test_the_version_needs_no_click() -> None:
+    argv = [sys.executable, "-X", "importtime", "-P", "-m", "eventctl", "--version"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "eventctl.cli.version" in loaded
+    assert not {"click", "peewee", "rich", "logging"} & loaded

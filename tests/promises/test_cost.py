@@ -1,7 +1,8 @@
-"""P11: what a sweep costs grows with what is due, not with what has ever happened.
+"""What an emit costs, and P11: what a sweep costs grows with what is due, not with what has
+ever happened.
 
-Cost is counted, not timed: the steps of SQLite's virtual machine, and the rows that
-MariaDB reads.
+Cost is counted, not timed: modules, instructions, the steps of SQLite's virtual machine, and
+the rows that MariaDB reads.
 """
 
 from __future__ import annotations
@@ -9,6 +10,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+from tests.support import instructions, needs
+from tests.support.databases import sqlite_only
 from tests.support.history import live_through
 from tests.support.project import Project
 
@@ -75,3 +80,78 @@ def test_the_past_costs_a_sweep_nothing(project: Project) -> None:
     old = cost_of_a_sweep(project)
     # Twice the cost would be a hint; what reads the past costs a hundred times as much.
     assert 0 < old < 2 * young, f"{young} with 100 events, {old} with {PAST:,}"
+
+
+LOADED = """
+import sys
+before = set(sys.modules)
+import json, re, sqlite3, tomli
+needed = set(sys.modules)
+from eventctl.cli import run
+code = run(sys.argv[1:])
+print(code, *sorted(set(sys.modules) - needed))
+"""
+
+ANY_EMIT = {
+    *("eventctl", "eventctl.errors", "eventctl.models"),
+    *("eventctl.cli", "eventctl.cli.context", "eventctl.cli.fast_emit", "eventctl.config"),
+    *(f"eventctl.config.{name}" for name in ("handlers", "loader", "model", "permissions")),
+    *(f"eventctl.config.{name}" for name in ("store", "tables", "units", "values", "variables")),
+    *("eventctl.format", "eventctl.format.messages", "eventctl.format.text"),
+    *("eventctl.intake", "eventctl.intake.validation", "eventctl.run", "eventctl.run.emit"),
+    *("eventctl.state", "eventctl.state.claimer", "eventctl.state.folder", "eventctl.store"),
+    *(f"eventctl.store.{name}" for name in ("connect", "database", "events", "forks")),
+    *(f"eventctl.store.{name}" for name in ("migrations", "sqlite", "transaction")),
+    *("_weakrefset", "contextlib", "errno", "fcntl", "weakref"),
+}
+WITH_HANDLERS = {
+    *("eventctl.config.retry_policy", "eventctl.format.numbers", "eventctl.format.redact"),
+    *("eventctl.run.dispatch", "eventctl.store.batches", "eventctl.store.claims"),
+    *("eventctl.store.event_status", "eventctl.store.pauses", "eventctl.store.results"),
+    *("_ctypes", "_struct", "atexit", "encodings.ascii", "gc", "mmap", "select", "signal"),
+    "struct",
+}
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("options", "allowed"), [(["--defer"], ANY_EMIT), (["-q"], ANY_EMIT | WITH_HANDLERS)]
+)
+def test_an_emit_loads_no_more_than_it_needs(
+    project: Project, options: list[str], allowed: set[str]
+) -> None:
+    """Each module is a part of what every emit costs: typing and pathlib were a quarter of it."""
+    project.write('[events]\nbought = ["handlers:draw"]', "def draw():\n    pass\n")
+    project.run("emit", "--defer", "bought")
+    project.run("sweep")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", LOADED, "emit", *options, "bought"],
+        cwd=project.folder,
+        env=project.environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    code, *loaded = done.stdout.splitlines()[-1].split()
+    others = {name for name in loaded if not name.startswith("eventctl.workers")}
+    assert code == "0"
+    assert others - allowed == set()
+    assert ("eventctl.workers.pool" in loaded) is (options == ["-q"])
+
+
+@sqlite_only
+def test_an_emit_takes_few_instructions(project: Project) -> None:
+    """At most 1.8 times those of a script that writes the same rows and checks nothing."""
+    valgrind = needs.program("valgrind", "valgrind")
+    project.write('[events]\nbought = ["handlers:nothing"]', "def nothing():\n    pass\n")
+    project.run("emit", "--defer", "bought")
+    project.run("sweep")
+
+    def counted(*command: object) -> int:
+        python = [sys.executable, "-P", *command, "bought", "user A", "5000"]
+        return instructions.count(valgrind, python, project.folder, project.environment())
+
+    plain = counted(instructions.PLAIN)
+    ours = counted("-m", "eventctl", "emit", "--defer")
+    assert ours < 1.8 * plain, f"{ours:,} beside {plain:,}"

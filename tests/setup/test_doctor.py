@@ -260,7 +260,7 @@ def test_a_second_events_toml_in_reach(project: Project) -> None:
     other.parent.mkdir(parents=True)
     other.write_text(project.config.read_text())
     env = {"HOME": str(home)}
-    line = only(doctor(project, env=env), "config", f"in other folders, commands use {other}")
+    line = only(doctor(project, env=env), "config", f"commands in other folders use {other}")
     assert line.level == "warning"
     assert str(project.config) in (line.fix or "")
     chosen = env | {"EVENTCTL_CONFIG": str(project.config)}

@@ -67,6 +67,12 @@ def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
 
 
 @pytest.fixture
+def mariadb(servers: Servers) -> Server:
+    """A private MariaDB, for what is MariaDB's own."""
+    return servers("mariadb")
+
+
+@pytest.fixture
 def project(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Project]:
     """An empty project, once on SQLite and once on a server.
 

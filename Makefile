@@ -1,10 +1,10 @@
 # make demo   see it work            make test     all checks, then all tests
-# make lint   the checks only        make format   put the code into shape
+# make lint   the checks only        make format   format the code
 # make test T=tests/cli/test_x.py    only these tests (pytest's own arguments)
 # make mysql  all tests on MySQL     make soak     kill and fail at random, for 10 minutes
-# make galera clusters lose nodes
-# make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
-# make pictures   the terminal of the README, from a real run
+# make galera a cluster that loses nodes
+# make crash  kill and refuse at each step    make bench    speed, compared with other tools
+# make pictures   draw the terminal of the README from a real run
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -51,7 +51,7 @@ pictures: .venv/.core
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .
-	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not in shape; run: make format'; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not formatted; run: make format'; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python scripts/check_imports.py
 	@$(BIN)/python scripts/check_words.py

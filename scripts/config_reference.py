@@ -27,7 +27,7 @@ _HEAD = "| key | type | default | meaning |\n| --- | --- | --- | --- |"
 
 
 def page(text: str) -> str:
-    """Return the page with its tables written anew."""
+    """Return the page with its tables rewritten."""
     records = _records()
 
     def table(found: re.Match[str]) -> str:

@@ -1,4 +1,4 @@
-"""Deliveries that cannot be run as they are: held, reported once, and looked at again each minute.
+"""Deliveries that cannot be run as they are: held, reported once, and checked again each minute.
 
     pending or running ── cannot be run ──> pending, held ── can be run again ──> pending
 

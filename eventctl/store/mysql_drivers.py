@@ -104,7 +104,7 @@ def _of_pymysql(store: Store, host: str, port: int) -> dict[str, Any]:
     if store.ssl == "required":
         ssl.setdefault("check_hostname", False)
     elif store.ssl == "verify":
-        # Without a CA of its own PyMySQL checks no name: it is told which ones there are.
+        # PyMySQL checks no name without a CA file, so pass one.
         options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         options["ssl_ca"] = str(store.ssl_ca) if store.ssl_ca else ssl.get("ca")
         options |= {f"ssl_{name}": ssl[name] for name in ("cert", "key") if name in ssl}

@@ -95,8 +95,8 @@ class Transaction:
             yield part
 
     def fit(self, text: str, size: int = 65_000) -> str:
-        """Return a text in `size` bytes at the most, or in fewer where the server takes no more;
-        a statement has room for three such texts.
+        """Return a text in at most `size` bytes, or fewer if the server requires it; a statement
+        has room for three such texts.
         """
         if len(text) > _SHORT:
             size = int(min(size, self._database.largest_statement(self._cursor) / 8))

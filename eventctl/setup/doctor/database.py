@@ -58,7 +58,7 @@ def check_file(opened: Database) -> Findings:
     if mode != "wal":
         text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
         yield problem(text, "move it to a local disk, or use MySQL")
-    # SQLite's other files are beside the file, and not beside a link to it.
+    # SQLite's other files are next to the file, not next to a link to it.
     yield from _access(Path(opened.store.sqlite).resolve(), opened.store.group)
     yield from _wholeness(opened)
 

@@ -23,7 +23,9 @@ def test_a_power_cut_has_taken_the_claimers_file(project: Project, when: str) ->
     for path in (project.folder / "state" / "claims").iterdir():
         path.unlink()
     if when == "after a boot":
-        (project.folder / "state" / "boot").write_text("another boot")
+        boot = project.folder / "state" / "boot"
+        boot.unlink()
+        boot.symlink_to("another boot")
     else:
         project.execute("UPDATE eventctl_delivery SET due_at = 1")
     fire.go(project)

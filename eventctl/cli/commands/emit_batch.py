@@ -93,7 +93,7 @@ def _read(config: Config, file: str) -> Iterator[NewEvent]:
 
 def _event(config: Config, line: bytes) -> NewEvent:
     try:
-        text = line.decode("utf-8-sig")
+        text = line.decode().removeprefix("\ufeff")
         fields = validation.decode(text)
     except UnicodeDecodeError as error:
         raise UsageError("not UTF-8") from error

@@ -1,9 +1,10 @@
 # make demo   see it work            make test     all checks, then all tests
-# make lint   the checks only        make format   put the code into shape
+# make lint   the checks only        make format   format the code
 # make test T=tests/cli/test_x.py    only these tests (pytest's own arguments)
-# make galera a cluster loses nodes  make soak     kill and fail at random, for 10 minutes
-# make crash  killed, refused: each step    make bench    how fast: eventctl beside its peers
-# make pictures   the terminal of the README, from a real run
+# make mysql  all tests on MySQL     make soak     kill and fail at random, for 10 minutes
+# make galera a cluster that loses nodes
+# make crash  kill and refuse at each step    make bench    speed, compared with other tools
+# make pictures   draw the terminal of the README from a real run
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -13,7 +14,7 @@ BIN := .venv/bin
 MAKEFLAGS += --no-print-directory
 export PYTHON
 
-.PHONY: help demo test crash galera soak bench pictures lint format clean
+.PHONY: help demo test mysql crash galera soak bench pictures lint format clean
 
 help:
 	@sed -n '/^#/!q; s/^# //p' Makefile
@@ -23,6 +24,11 @@ demo: .venv/.core
 
 test: lint
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal $(T)
+
+# All that needs a server, on MySQL; `make test` has the conformance tests there.
+mysql: .venv/.tests
+	@test -x .venv/mysql/mysqld || { echo 'make mysql: no MySQL; to try again: scripts/setup tests'; exit 1; }
+	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --server=mysql $(T)
 
 galera: .venv/.tests
 	@$(BIN)/pytest -q -m galera tests/promises/test_galera.py
@@ -45,7 +51,7 @@ pictures: .venv/.core
 
 lint: .venv/.tests
 	@$(BIN)/ruff check --quiet --output-format concise .
-	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not in shape; run: make format'; exit 1; }
+	@$(BIN)/ruff format --check --quiet . || { echo 'lint: not formatted; run: make format'; exit 1; }
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/python scripts/check_imports.py
 	@$(BIN)/python scripts/check_words.py
@@ -58,6 +64,6 @@ clean:
 	rm -rf .venv benchmarks/.venvs .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
 
 # A stamp says what .venv is ready for; it is made anew when what it rests on changes.
-.venv/.core .venv/.tests: .venv/.%: pyproject.toml scripts/setup
+.venv/.core .venv/.tests: .venv/.%: pyproject.toml scripts/setup scripts/unpack_mysql
 	@scripts/setup $*
 	@touch $@

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks import venvs
 from benchmarks.bench import CONTENDERS, Bench
 from benchmarks.race import Contender, Goal, Race
-from tests.support.mariadb import PASSWORD, USER
+from tests.support.server import PASSWORD, USER
 
 EACH_BY_ITSELF = '[sweep]\ngroup_commit = "0"\n'
 

@@ -30,6 +30,8 @@ class TooLarge(UsageError):
     def __init__(self, text: str, size: int) -> None:
         super().__init__(text)
         self.size = size
+        self.index = 0
+        """Of several: which of them it is, from 0."""
 
 
 class ConfigError(EventctlError):

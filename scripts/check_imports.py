@@ -35,7 +35,7 @@ HOUSE = (
 
 
 _NEAR = 5
-"""Lines above an import within which its reason may be."""
+"""How many lines above an import its reason may be."""
 
 
 def imports_of(file: Path) -> Iterator[tuple[int, str]]:
@@ -65,7 +65,7 @@ def unexplained(file: Path) -> Iterator[int]:
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
             for node in ast.walk(function):
                 if isinstance(node, ast.Import | ast.ImportFrom):
-                    # One word is enough for imports that follow one another.
+                    # One comment is enough for consecutive imports.
                     above = lines[max(0, node.lineno - _NEAR) : node.lineno]
                     if not any("# lazy: " in line for line in above):
                         yield node.lineno
@@ -90,7 +90,7 @@ def violations(root: Path) -> Iterator[str]:
 
 
 def main() -> int:
-    """Check the tree that this script lies in; return the exit code."""
+    """Check the tree of this script; return the exit code."""
     found = list(violations(Path(__file__).resolve().parent.parent))
     for line in found:
         print(line)

@@ -1,33 +1,35 @@
 """Refuse words that make help, messages and docs hard to read; see docs/glossary.md.
 
-Checks README.md, CHANGELOG.md, docs/, the two example files, and every string of eventctl/ that
-a person may see. Prints one line for each word found, and exits with 1 if there is one.
+Checks README.md, CHANGELOG.md, docs/, the two example files, and every string and comment of
+eventctl/. Prints one line for each word found, and exits with 1 if there is one.
 """
 
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 REFUSED = {
-    r"told": "notified",
+    r"told(?! apart)": "notified",
     r"untold": "not accepted",
     r"mend(?:s|ed|ing)?": "fix",
     r"whoever": "anybody who",
     r"tender": "fragile",
     r"(?:has|have|had) to be": "must be",
-    r"stands": "is",
+    r"stands(?! for)": "is",
     r"(?:is|are) owed": "is due",
     r"(?:make|makes|made) good": "resolve",
     r"fails? in one way": "have one cause",
     r"all the same": "still",
     r"will do": "is enough",
-    r"is no (?:event|file|text|number|json|url|option|status|channel|handler|kind)": "is not a",
+    r"(?<!there )is no (?:event|file|text|number|json|url|option|channel|handler|kind)": "is not a",
     r"(?:take|takes|taken) (?:it|one|them|one of them|the line) out(?! of)": "remove",
     r"at the (?:most|least)": "at most",
     r"of no use": "no effect",
@@ -53,8 +55,6 @@ EXCEPTIONS = {
 PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/**/*.md")
 
 _PATTERN = re.compile(rf"\b(?:{'|'.join(REFUSED)})\b", re.IGNORECASE)
-_COMMANDS = "cli/commands"
-"""The folder whose docstrings are help texts; other docstrings are for readers of the code."""
 
 
 def main() -> int:
@@ -89,19 +89,14 @@ def _plain(word: str) -> str:
 
 
 def _strings(module: Path) -> Iterator[tuple[int, str]]:
-    """Yield the string literals of a module with their lines, words on one line each."""
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    skipped = set() if _COMMANDS in module.as_posix() else set(_docstrings(tree))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in skipped:
+    """Yield the strings and comments of a module with their lines, words on one line each."""
+    source = module.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.lineno, " ".join(node.value.split())
-
-
-def _docstrings(tree: ast.Module) -> Iterator[ast.expr]:
-    """Yield the strings that stand alone: docstrings, also those of constants and fields."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            yield node.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Write docs/commands.md: what each command says of itself, as `--help` prints it.
+"""Write docs/commands.md and the manual pages in docs/man: what `--help` prints.
 
     python -m scripts.command_reference
 
-A test says when the page is stale.
+A test fails when a page is stale.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from eventctl.cli.app import COMMANDS, cli
+from scripts import man_pages
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "commands.md"
 
@@ -66,3 +67,4 @@ def _block(name: str, command: click.Command, parent: click.Context | None) -> s
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    man_pages.write()

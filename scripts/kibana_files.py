@@ -1,6 +1,6 @@
 """Write examples/elasticsearch: the index template, and Kibana's data view and dashboard.
 
-Kibana keeps JSON inside of JSON, which nobody can write by hand: what is here is
+Kibana keeps JSON inside of JSON, which is hard to write by hand: what is here is
 written out by it. Run it after a change; a test says when that was forgotten.
 """
 
@@ -59,7 +59,7 @@ MAPPINGS: dict[str, Any] = {
     "eventctl.advice": _TEXT,
     "eventctl.config": _LONG_KEYWORD,
 }
-"""The type of every field of a document, by its name."""
+"""The type of every field of a document, by name."""
 
 
 def template() -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _lens(
         if column["operationType"] == "terms":
             order = {"orderBy": {"type": "column", "columnId": number}, "orderDirection": "desc"}
             column["params"] = {**column["params"], **order}
-    # Lens wants what it groups by before what it counts.
+    # Lens requires the group-by columns before the counts.
     order_ = sorted(named, key=lambda each: not named[each]["isBucketed"])
     layer = {"columns": named, "columnOrder": order_, "incompleteColumns": {}}
     attributes = {

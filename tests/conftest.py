@@ -1,36 +1,84 @@
-"""Fixtures for all tests. `project` runs a test word for word on both databases."""
+"""Fixtures for all tests. `project` runs a test word for word on each database."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support import databases
 from tests.support.channels import Post
 from tests.support.mariadb import MariaDB
+from tests.support.mysql import MySQL
 from tests.support.project import Project
+from tests.support.server import Server
+
+Servers = Callable[[str], Server]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--server", choices=("mariadb", "mysql"), default="mariadb", help="whose tests to run"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    databases.parametrize(metafunc)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("server") == "mysql":
+        left = [item for item in items if not databases.is_on_mysql(item)]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if databases.is_on_mysql(item)]
 
 
 @pytest.fixture(scope="session")
-def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
-    """A private MariaDB, one for each of pytest's workers; a test must leave it running."""
-    server = MariaDB(tmp_path_factory.mktemp("mariadb"))
+def servers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Servers]:
+    """Give a private server by its name, or "server" for the run's own: one of each for each
+    of pytest's workers; a test must leave it running.
+    """
+    running: dict[str, Server] = {}
+
+    def server(name: str) -> Server:
+        if name == databases.SERVER:
+            name = request.config.getoption("server")
+        if name not in running:
+            kind = {"mariadb": MariaDB, "mysql": MySQL}[name]
+            running[name] = kind(tmp_path_factory.mktemp(name))
+            running[name].start()
+        return running[name]
+
     try:
-        server.start()
         yield server
     finally:
-        server.close()
+        for each in running.values():
+            each.close()
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
-def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
-    """An empty project, once on SQLite and once on MariaDB.
+@pytest.fixture
+def server(request: pytest.FixtureRequest, servers: Servers) -> Server:
+    """A private server of the kind that the run is about; of both where a test says so."""
+    return servers(request.param)
 
-    One of them only: `@sqlite_only`, `@mariadb_only` of tests.support.databases.
+
+@pytest.fixture
+def mariadb(servers: Servers) -> Server:
+    """A private MariaDB, for what is MariaDB's own."""
+    return servers("mariadb")
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Project]:
+    """An empty project, once on SQLite and once on a server.
+
+    On some of them only: `@sqlite_only`, `@server_only` and others of tests.support.databases.
     """
-    server = request.getfixturevalue("mariadb") if request.param == "mariadb" else None
+    server = None if request.param == databases.SQLITE else servers(request.param)
     project = Project(tmp_path / "project", server)
     try:
         yield project

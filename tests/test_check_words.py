@@ -41,11 +41,10 @@ def test_a_message_is_looked_at_wherever_it_is(tmp_path: Path, text: str) -> Non
     assert "'told'" in line
 
 
-def test_a_docstring_is_looked_at_only_where_it_is_a_help_text(tmp_path: Path) -> None:
-    text = '"""Say who is told."""\n'
-    assert found(tmp_path, "eventctl/run/sweep.py", text) == []
-    (line,) = found(tmp_path, "eventctl/cli/commands/sweep.py", text)
-    assert line.startswith("eventctl/cli/commands/sweep.py:1:")
+@pytest.mark.parametrize("text", ['"""Say who is told."""', "# who is told", "x = 1  # told"])
+def test_docstrings_and_comments_are_checked(tmp_path: Path, text: str) -> None:
+    (line,) = found(tmp_path, "eventctl/run/sweep.py", f"{text}\n")
+    assert line.startswith("eventctl/run/sweep.py:1: 'told'")
 
 
 def test_a_part_of_another_word_is_no_word(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from eventctl.config.model import Alert, Config
 from eventctl.errors import ChannelError
 from eventctl.format.time import duration
 from eventctl.store import incident_members, incidents, notifications
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Unresolved
 from eventctl.store.incidents import Incident, Notification
@@ -170,16 +171,35 @@ class _Work:
             if failures >= _FAILURES or time.monotonic() - begin > _START:
                 self._notifier.release(self, message, None)
                 continue
-            try:
-                self.warnings += channels.send(self.channel, self._notifier.digest(message))
-            except ChannelError as error:
-                failures += 1
-                self.error = str(error)
-                self._notifier.release(self, message, self.error)
-            else:
-                failures = 0
-                self._notifier.accepted(self, message)
-                self.notified |= {each.id for sent, each in message if _needs_a_person(sent, each)}
+            sent = do_each(message, self._send, self._send_plain)
+            failures = 0 if all(sent) else failures + 1
+
+    def _send(self, message: Sequence[_Due]) -> bool:
+        """Send one message; return whether it was accepted. Raises ChannelFault."""
+        try:
+            self.warnings += channels.send(self.channel, self._notifier.digest(message))
+        except channels.ChannelFault:
+            raise
+        except ChannelError as error:
+            return self._refused(message, error)
+        self._notifier.accepted(self, message)
+        self.notified |= {each.id for sent, each in message if _needs_a_person(sent, each)}
+        return True
+
+    def _send_plain(self, one: _Due, error: Exception) -> bool:
+        """Notify of an incident that cannot be shown as it is: that it is there, and why."""
+        sent, incident = one
+        what = f"what is known of it cannot be shown ({type(error).__name__}: {error})"
+        plain = replace(incident, error=what, traceback="", output="", names=(), event_ids=())
+        try:
+            return self._send([(sent, plain)])
+        except ChannelError as fault:  # in the channel, whatever the message
+            return self._refused([one], fault)
+
+    def _refused(self, message: Sequence[_Due], error: ChannelError) -> bool:
+        self.error = str(error)
+        self._notifier.release(self, message, self.error)
+        return False
 
     def _messages(self) -> Iterator[list[_Due]]:
         try:

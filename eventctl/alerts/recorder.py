@@ -16,6 +16,7 @@ from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
+from eventctl.store.batches import do_each
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
@@ -31,17 +32,38 @@ _TOGETHER = 100
 
 def admit(config: Config, database: Database) -> None:
     """Add all due notices to new or open incidents."""
-    while database.transaction(lambda tx: _admit(tx, config)) == notices.BATCH:
+
+    def admit_all(_: Sequence[None]) -> int:
+        return database.transaction(lambda tx: _admit(tx, config))
+
+    while sum(do_each([None], admit_all, lambda *_: _admit_each(config, database))):
         pass
 
 
-def _admit(tx: Transaction, config: Config) -> int:
-    ids, found = notices.due(tx)
+def _admit_each(config: Config, database: Database) -> int:
+    """Do the same where one of them makes it fail: of that one, less is said."""
+
+    def admit_some(ids: Sequence[int]) -> int:
+        return database.transaction(lambda tx: _admit(tx, config, ids))
+
+    def admit_plain(notice_id: int, error: Exception) -> int:
+        why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
+        return database.transaction(lambda tx: _admit(tx, config, [notice_id], why))
+
+    ids = database.transaction(lambda tx: notices.due(tx)[0])
+    return sum(do_each(ids, admit_some, admit_plain))
+
+
+def _admit(tx: Transaction, config: Config, among: Sequence[int] = (), why: str = "") -> int:
+    """Return how many there were, if there may be more; 0 if these were all."""
+    ids, found = notices.due(tx, among)
     if ids:
+        if why:
+            found = [each._replace(error=why, cause="") for each in found]
         for group in by_fingerprint(map(_with_fix, found)).values():
             _add(tx, group, config)
         notices.remove(tx, ids)
-    return len(ids)
+    return len(ids) if among or len(ids) == notices.BATCH else 0
 
 
 def _with_fix(notice: Notice) -> Notice:

@@ -11,8 +11,8 @@ import re
 import shlex
 import sys
 import threading
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import partial
 
 import click
 from click.shell_completion import CompletionItem, FishComplete, ShellComplete, ZshComplete
@@ -20,10 +20,6 @@ from click.shell_completion import CompletionItem, FishComplete, ShellComplete, 
 from eventctl import config as configuration
 from eventctl.config.model import Config
 from eventctl.format.text import shorten
-from eventctl.models import Status
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
 
 VARIABLE = "_EVENTCTL_COMPLETE"
 
@@ -32,6 +28,9 @@ _PATIENCE = 2.0
 
 _SHOWN = 50
 """The most ids that are offered."""
+
+_AMONG = 2000
+"""How many of the newest events are read for them, so that the answer is quick."""
 
 _WIDTH = 60
 """The most letters of an incident's description."""
@@ -53,6 +52,8 @@ complete -o nosort -F %(complete_func)s %(prog_name)s
 """
 
 Items = list["CompletionItem[str]"]
+_Words = Iterator[tuple[str, str]]
+"""Words with their descriptions."""
 
 
 def answer(cli: click.Command) -> int:
@@ -60,13 +61,13 @@ def answer(cli: click.Command) -> int:
     shell, _, what = os.environ[VARIABLE].partition("_")
     if shell not in SHELLS or what != "complete":
         return 1
-    # A hanging store, even in C code, must not hang the shell.
+    # A store that hangs, in C code too, must not hang the shell.
     limit = threading.Timer(_PATIENCE, os._exit, (0,))
     limit.daemon = True
     limit.start()
     try:
         found = SHELLS[shell](cli, {}, "eventctl", VARIABLE).complete()
-    except Exception:  # noqa: BLE001 - a word that is not completed is all that may be seen
+    except Exception:  # noqa: BLE001 - completion must not print errors
         return 1
     limit.cancel()
     if found:
@@ -79,73 +80,59 @@ def source(shell: str) -> str:
     return SHELLS[shell](click.Command("eventctl"), {}, "eventctl", VARIABLE).source()
 
 
-def events(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the name of an event."""
-    return [
-        CompletionItem(name, help=f"expects {' '.join(event.handlers)}")
-        for name, event in _config(context).events.items()
-        if name.startswith(incomplete)
-    ]
-
-
-def handlers(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the name of a handler."""
-    return [
-        CompletionItem(name, help=handler.call or " ".join(handler.command or ()))
-        for name, handler in _config(context).handlers.items()
-        if name.startswith(incomplete)
-    ]
-
-
-def statuses(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the status of an event."""
-    words = [status.name.lower() for status in Status]
-    return [CompletionItem(word) for word in words if word.startswith(incomplete.lower())]
-
-
-def ids(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the id of an event: the newest ones, failed ones first."""
-    from eventctl.cli.output.formats import iso, status_name  # lazy: few runs need it
-    from eventctl.store.queries.events import newest
-
-    with _store(context) as store:
-        found = newest(store, incomplete, _SHOWN) if store else []
-    chosen = context.params.get(parameter.name or "")
-    return [
-        CompletionItem(
-            str(id), help=f"{name} {status_name(status)} {(iso(at) or '')[:16].replace('T', ' ')}"
-        )
-        for id, name, status, at in found
-        if not (isinstance(chosen, tuple) and str(id) in chosen)
-    ]
-
-
-def incidents(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the id of an open incident."""
-    from eventctl.store.queries.incidents import incidents  # lazy: few runs need it
-
-    with _store(context) as store:
-        found = incidents(store) if store else []
-    keys = [each for each in found if each.key.startswith(incomplete)]
-    return [
-        CompletionItem(each.key, help=shorten(f"{each.kind} {each.handler} {each.error}", _WIDTH))
-        for each in keys[:_SHOWN]
-    ]
-
-
-def _store(context: click.Context) -> AbstractContextManager[Database | None]:
-    """Yield the store, or None if it does not exist yet, since opening it would create it."""
-    from eventctl.store.connect import database  # lazy: few runs need it
-
-    store = _config(context).store
-    if store.sqlite and not os.path.exists(store.sqlite):
-        return nullcontext()
-    return database(store._replace(timeout=_PATIENCE / 2))
-
-
-def _config(context: click.Context) -> Config:
+def _complete(
+    what: str, context: click.Context, parameter: click.Parameter, incomplete: str
+) -> Items:
+    """Return the words of a kind that continue what is typed and are not on the line yet."""
     named = context.find_root().params.get("config")
-    return configuration.load(configuration.find(os.path.expanduser(named) if named else None))
+    config = configuration.load(configuration.find(os.path.expanduser(named) if named else None))
+    given = context.params.get(parameter.name or "")
+    typed = incomplete.casefold()
+    items = [
+        CompletionItem(word, help=about)
+        for word, about in (_of_store if what in _IN_STORE else _of_config)(what, config, context)
+        if word.casefold().startswith(typed) and not (isinstance(given, tuple) and word in given)
+    ]
+    return items[:_SHOWN]
+
+
+def _of_config(what: str, config: Config, context: click.Context) -> _Words:
+    options = context.params
+    if what == "event" or (what == "pausable" and not options.get("handler")):
+        for name, event in config.events.items():
+            yield name, f"expects {' '.join(event.handlers)}"
+    if what == "handler" or (what == "pausable" and not options.get("event")):
+        for name, handler in config.handlers.items():
+            yield name, handler.call or " ".join(handler.command or ())
+
+
+def _of_store(what: str, config: Config, context: click.Context) -> _Words:
+    from eventctl.cli.output.formats import status_name  # lazy: few runs need it
+    from eventctl.format.time import minute
+    from eventctl.store.connect import database
+    from eventctl.store.queries import events, incidents
+
+    if config.store.sqlite and not os.path.exists(config.store.sqlite):
+        return  # opening it would create it
+    with database(config.store._replace(timeout=_PATIENCE / 2)) as store:
+        if what == "paused":
+            yield from ((each.name, f"{each.kind} {each.why}") for each in events.pauses(store))
+        elif what == "incident":
+            for each in incidents.incidents(store):
+                yield each.key, shorten(f"{each.kind} {each.handler} {each.error}", _WIDTH)
+        else:
+            # For rehearse, those that the handler on the line reacts to.
+            handler = context.params.get("handler")
+            for event_id, name, status, at in events.newest(store, _AMONG):
+                if not handler or (
+                    name in config.events and handler in config.events[name].handlers
+                ):
+                    yield str(event_id), f"{name} {status_name(status)} {minute(at)}"
+
+
+_IN_STORE = ("id", "incident", "paused")
+events, handlers, pausable = (partial(_complete, each) for each in ("event", "handler", "pausable"))
+ids, incidents, paused = (partial(_complete, each) for each in _IN_STORE)
 
 
 class _Completer(ShellComplete):

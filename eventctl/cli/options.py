@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from eventctl.cli import completion
 from eventctl.config.units import parse_duration
@@ -52,6 +53,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
 
 DURATION = Duration()
 
+_STATUSES = [status.name.lower() for status in Status]
+
 
 def _statuses(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
@@ -61,7 +64,7 @@ def _statuses(
     for value in values:
         if value.lower() not in by_word:
             known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
-            meant = did_you_mean(value, [status.name.lower() for status in Status])
+            meant = did_you_mean(value, _STATUSES)
             raise click.BadParameter(
                 f"{value!r} is not a status: {meant or f'the statuses are {known}'}"
             )
@@ -110,7 +113,9 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             metavar="STATUS",
             multiple=True,
             callback=_statuses,
-            shell_complete=completion.statuses,
+            shell_complete=lambda c, p, typed: [
+                CompletionItem(word) for word in _STATUSES if word.startswith(typed.lower())
+            ],
 help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
 " May be repeated, like --event and --handler.",
         ),

@@ -29,7 +29,7 @@ def read(
 ) -> Any:
     """Return the value of JSON text, for `write`. Raises ValueError, or RecursionError.
 
-    `strict` refuses what Python reads, and is no JSON or too large for a number.
+    `strict` refuses what Python reads, but is not JSON or too large for a number.
     """
     return json.loads(
         text,

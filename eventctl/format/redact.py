@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MASK = "••••"
 
 _BLANK = "\U0010ffff"
-"""Stands for each character of a hidden value; it is no character, and in no text."""
+"""Replaces each character of a hidden value; it is a noncharacter, which no text contains."""
 _BLANKS = re.compile(f"{_BLANK}+")
 
 _SHORTEST = 4

@@ -26,7 +26,7 @@ from eventctl.config.model import Config
 from eventctl.format.files import user_name
 from eventctl.format.redact import MASK, Redaction
 from eventctl.format.text import nearest, printable, shorten
-from eventctl.intake.validation import NotAnEvent
+from eventctl.intake.validation import NotAnEvent, check
 from eventctl.models import Reason
 from eventctl.store.notices import Entry
 
@@ -148,9 +148,28 @@ def held_delivery(config: Config, entry: Entry) -> str:
             what = f"To fix its {column.strip('`')}, in the database:"
             fix = (what, f"UPDATE eventctl_event SET {column} = {value}{of_event}")
             return _text(entry.error, shown, [fix])
+    if entry.odd:
+        return _text(
+            entry.error, shown, [_number(entry, *column.split(".")) for column in entry.odd]
+        )
+    if _is_decodable(entry.args):
+        return _text(entry.error, shown, [("To drop it, in the database:", drop)])
     what = "No retry can help. To fix it, in the database, with the right args"
     fix = (f"{what} instead of []:", f"UPDATE eventctl_event SET args = '[]'{of_event}")
     return _text(entry.error, shown, [fix])
+
+
+def _number(entry: Entry, table: str, column: str) -> Step:
+    row_id, value = (entry.id, 0) if table == "delivery" else (entry.event_id, time.time() * 1000)
+    update = f"UPDATE eventctl_{table} SET {column} = {value:.0f} WHERE id = {row_id};"
+    return f"To fix its {column}, in the database:", update
+
+
+def _is_decodable(args: object) -> bool:
+    try:
+        return isinstance(args, str) and bool(check(args))
+    except NotAnEvent:
+        return False
 
 
 def _text(wrong: str, entry: Mapping[str, str], found: list[Step]) -> str:

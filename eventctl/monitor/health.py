@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.errors import StateUnavailable
 from eventctl.intake import spool_folder
-from eventctl.store import claims
+from eventctl.store import claims, clocks, pruning
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind, Paused
 from eventctl.store.queries import events, statistics
@@ -26,6 +27,8 @@ class Waiting:
     oldest: int = 0
     set_aside: int = 0
     """Files that cannot become events until they are fixed."""
+    problem: str = ""
+    """Why it cannot be read, or ""."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,11 @@ class Health:
     unaccepted: list[Unaccepted]
     """What each channel has not accepted yet, the oldest first."""
     paused: list[PauseView]
+    clock: int
+    """By how many milliseconds a clock is wrong, or was when something was recorded: above 0
+    it was ahead of the store's, below 0 behind it."""
+    overdue: int
+    """For how many milliseconds the oldest processed event should have been deleted already."""
 
     @property
     def sweep_age(self) -> int | None:
@@ -69,8 +77,10 @@ class Health:
 
 
 def measure(config: Config, database: Database) -> Health:
-    """Return the health now. Raises StateUnavailable if the spool cannot be read."""
+    """Return the health now."""
+    before = time.time()
     now = claims.now(database)
+    skew = _skew(now / 1000, before, time.time())
     pauses = events.pauses(database)
     return Health(
         now=now,
@@ -83,7 +93,17 @@ def measure(config: Config, database: Database) -> Health:
         incidents=statistics.open_incidents(database),
         unaccepted=statistics.unaccepted(database, [each.name for each in config.channels], now),
         paused=pauses,
+        clock=clocks.lead(database, now) or skew,
+        overdue=pruning.overdue(database, now, config.store.keep),
     )
+
+
+def _skew(there: float, before: float, after: float) -> int:
+    """Return how far this host's clock is ahead of the store's, in milliseconds, if it is a second
+    or more. The store was asked between two looks at this one; all are in seconds.
+    """
+    ahead = before - there if before > there else min(0.0, after - there)
+    return round(1000 * ahead) if abs(ahead) >= 1 else 0
 
 
 def _names(pauses: list[PauseView]) -> Paused:
@@ -102,17 +122,19 @@ def _spool(config: Config) -> Waiting:
             *_written_at(folder / spool_folder.DAMAGED),
         ]
     except OSError as error:
-        raise StateUnavailable(
-            f"the spool {folder} cannot be read ({error.strerror}): run this as the user who"
-            " runs the sweep"
-        ) from error
+        who = "run this as the user who runs the sweep"
+        return Waiting(problem=f"the spool {folder} cannot be read ({error.strerror}): {who}")
     oldest = max(0, int((time.time() - min(waiting)) * 1000)) if waiting else 0
     return Waiting(len(waiting), oldest, len(set_aside))
 
 
 def _written_at(folder: Path) -> list[float]:
-    """Return when each event of a folder was written, in seconds since 1970."""
+    """Return when each event of a folder was written, in seconds since 1970. Raises OSError where
+    it cannot be read.
+    """
     found = []
+    with suppress(FileNotFoundError):
+        os.scandir(folder).close()
     for entry in spool_folder.files(folder):
         try:
             status = entry.stat(follow_symlinks=False)

@@ -67,16 +67,17 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
         "Deliveries, outbox rows and spool files that wait for a person to fix them.",
         {(): float(health.held)},
     )
-    yield (
-        "eventctl_spool_files",
-        "Files that wait in this host's spool.",
-        {(): float(health.spool.files)},
-    )
-    yield (
-        "eventctl_spool_oldest_seconds",
-        "For how long the oldest of them has waited.",
-        {(): health.spool.oldest / 1000},
-    )
+    if not health.spool.problem:
+        yield (
+            "eventctl_spool_files",
+            "Files that wait in this host's spool.",
+            {(): float(health.spool.files)},
+        )
+        yield (
+            "eventctl_spool_oldest_seconds",
+            "For how long the oldest of them has waited.",
+            {(): health.spool.oldest / 1000},
+        )
     yield (
         "eventctl_incidents_open",
         "Incidents of which something is not resolved yet.",

@@ -8,7 +8,7 @@ from enum import IntEnum
 
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import span
-from eventctl.monitor.health import Health
+from eventctl.monitor.health import Health, Waiting
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.queries.events import PauseView
 
@@ -48,8 +48,10 @@ LIMITS: Mapping[str, Limits] = {
     "spool": Limits(300, 3600),
     "unaccepted": Limits(900, None),
     "paused": Limits(None, None),
+    "clock": Limits(60, None),
+    "keep": Limits(24 * 3600, None),
 }
-"""The defaults by name; those of sweep, due, spool and untold are in seconds."""
+"""The defaults by name; those of times are in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,11 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
         _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
         _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
-        _found("spool", spool.oldest / 1000, "s", limits, _spool(spool.files, spool.oldest)),
+        _found("spool", _age(spool), "s", limits, _spool(spool)),
         _found("unaccepted", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
         _found("paused", len(health.paused), "", limits, _paused(health.paused)),
+        _found("clock", abs(health.clock) / 1000, "s", limits, _clock(health.clock)),
+        _found("keep", health.overdue / 1000, "s", limits, _keep(health.overdue)),
     ]
 
 
@@ -146,8 +150,28 @@ def _paused(paused: Sequence[PauseView]) -> str:
     return f"paused: {', '.join(names)}{more}"
 
 
-def _spool(files: int, oldest: int) -> str:
-    if not files:
+def _age(spool: Waiting) -> float | None:
+    return None if spool.problem else spool.oldest / 1000
+
+
+def _spool(spool: Waiting) -> str:
+    if spool.problem:
+        return printable(spool.problem)
+    if not spool.files:
         return "spool empty"
-    what = "1 file" if files == 1 else f"{files:,} files"
-    return f"{what} in the spool, the oldest for {span(oldest)}"
+    what = "1 file" if spool.files == 1 else f"{spool.files:,} files"
+    return f"{what} in the spool, the oldest for {span(spool.oldest)}"
+
+
+def _clock(ahead: int) -> str:
+    if not ahead:
+        return "no clock is known to be wrong"
+    if ahead < 0:
+        return f"this host's clock is {span(-ahead)} behind the store's"
+    return f"a clock is or was {span(ahead)} ahead of the store's: see eventctl doctor"
+
+
+def _keep(overdue: int) -> str:
+    if not overdue:
+        return "nothing is kept for too long"
+    return f"the oldest event should have been deleted {span(overdue)} ago ([store] keep)"

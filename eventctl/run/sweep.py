@@ -154,8 +154,10 @@ class _Sweep:
         """Leave the work to the running sweep; name one that takes far too long."""
         age = time.time() - lock.held_since()
         if age > _FAR_TOO_LONG and self._is_due("sweep", _AN_HOUR):
+            from eventctl.format.time import duration  # lazy: this is said once an hour
+
             self._listener.complain(
-                f"a sweep on this host has been running for {age / 3600:.1f} hours, and no other"
+                f"a sweep on this host has been running for {duration(age)}, and no other"
                 f" can start: see what holds {lock.path} (fuser -v {lock.path})"
             )
         elif self._options.chatty:

@@ -19,10 +19,10 @@ from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, s
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, clocks, rescue, sweep_log
+from eventctl.store import claims, clocks, held, incidents, rescue, sweep_log
 from eventctl.store.claims import Ask
 from eventctl.store.clocks import Far
-from eventctl.store.database import Database
+from eventctl.store.database import Database, number_of
 from eventctl.store.pauses import Watch
 from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
@@ -159,9 +159,15 @@ class SweepPasses:
 
     def _correct_clocks(self) -> None:
         """Make due what waits only because a clock was wrong."""
-        now = claims.now(self._database)
-        clocks.correct_deliveries(self._database, now, self._leases, self._longest_wait)
-        clocks.correct_notices(self._database, now)
+        database, now = self._database, claims.now(self._database)
+        held.free_odd(database, now)
+        ahead = clocks.lead(database, now)
+        clocks.correct_deliveries(database, now, ahead, self._leases, self._longest_wait)
+        clocks.correct_notices(database, now, ahead)
+        if ahead:
+            incidents.correct_times(database, now, ahead)
+            clocks.correct_records(database, now)
+        held.release(database, self._leases, now)
 
     def _longest_wait(self, far: Far) -> int:
         policy = self._policy(far.name, far.handler)
@@ -177,8 +183,8 @@ class SweepPasses:
         """
         self._breakers.write()
         while probe := self._breakers.next_probe():
-            if self._options.handler not in (None, probe):
-                continue
+            if self._options.handler not in (None, probe) or probe not in self._leases:
+                continue  # another events.toml may know it
             # A failed one may fail by its own fault, and a new one may be unusual: probe both.
             found = [
                 *self._take(1, handler=probe, probe=True, tried=True),
@@ -283,23 +289,21 @@ class SweepPasses:
     def _rescue_all(
         self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
     ) -> None:
+        def look(running: Running) -> Lost | None:
+            claim = running.claim if isinstance(running.claim, str) else ""  # nobody's
+            if not dead.is_lost(claim, expired=expired_by is not None):
+                return None
+            claimed_at = number_of(running.due_at) - self._leases.get(running.handler, 0)
+            seen_at = max(claimed_at, dead.seen_at(claim) or 0)
+            return Lost(running, dead.started(claim, running.id), seen_at)
+
         after = 0
         while found := rescue.running(
             self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
         ):
             after = found[-1].id
-            lost = [
-                Lost(running, dead.started(running.claim, running.id), self._seen(dead, running))
-                for running in found
-                if dead.is_lost(running.claim, expired=expired_by is not None)
-            ]
-            count = rescue.rescue(self._database, lost, self._judge_lost, self._host)
+            count = rescue.rescue_lost(self._database, found, look, self._judge_lost, self._host)
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
-
-    def _seen(self, dead: DeadClaimers, running: Running) -> int:
-        """Return when a lost delivery's claimer was last known to be alive."""
-        claimed_at = running.due_at - self._leases.get(running.handler, 0)
-        return max(claimed_at, dead.seen_at(running.claim) or 0)
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
         policy = self._policy(running.name, running.handler)

@@ -61,10 +61,7 @@ class StateFolder:
         return name == self.name or name in self._former()
 
     def _former(self) -> list[str]:
-        try:
-            return os.readlink(f"{self}/former").split(".")
-        except OSError:
-            return []
+        return self._link("former").split(".")
 
     def writers(self, *parts: str) -> str:
         """Return who else may write to a folder below, "" if nobody may."""
@@ -125,17 +122,28 @@ class StateFolder:
 
     def is_first_after_boot(self) -> bool:
         """Return whether `note_boot` has not been called since this host booted."""
-        try:
-            return (self.path / "boot").read_text("ascii") != _boot_id()
-        except FileNotFoundError:
-            return True
+        return self._link("boot") != _boot_id()
 
     def note_boot(self) -> None:
         """Note that claims lost by the last reboot have been searched for."""
-        fd = self.open(self.folder() / "boot", os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         with suppress(OSError):  # on a full disk, each sweep searches again
-            os.write(fd, _boot_id().encode("ascii"))
-        os.close(fd)
+            self._point("boot", _boot_id())
+
+    def _link(self, name: str) -> str:
+        """Return the text of one of this folder's links; "" if there is no such link."""
+        try:
+            return os.readlink(f"{self}/{name}")
+        except OSError:
+            return ""  # missing, or not a link: left by an older eventctl or a copy
+
+    def _point(self, name: str, text: str) -> None:
+        """Replace whatever has this name by a link with this text, atomically."""
+        link = f"{self.made()}/{name}"
+        draft = f"{link}.{os.urandom(4).hex()}"
+        os.symlink(text, draft)
+        if os.path.isdir(link) and not os.path.islink(link):
+            os.rename(link, f"{draft}.old")  # nothing can replace it
+        os.rename(draft, link)
 
     def once_in(self, name: str, seconds: float) -> bool:
         """Return True, and False if called again with the same name within this time."""
@@ -154,30 +162,21 @@ class StateFolder:
 
     def store(self) -> str:
         """Return the identity of the store that this folder belongs to, "" if unknown."""
-        try:
-            return os.readlink(f"{self}/store")
-        except OSError:
-            return ""
+        return self._link("store")
 
     def belongs_to(self, identity: str) -> bool:
         """Return whether this folder belongs to this store, the first one that asked."""
-        folder = self.folder()
-        draft = folder / f"store.{os.urandom(4).hex()}"
         try:
-            if not (folder / "store").is_symlink():
-                os.symlink(identity, draft)
-                os.rename(draft, folder / "store")
+            if not self.store():
+                self._point("store", identity)
         except OSError as error:
             raise self._unwritable(error) from error
         return self.store() == identity
 
     def _read_name(self) -> str:
         """Return the name; "" if none was made for this folder."""
-        try:
-            name, _, place = os.readlink(f"{self}/name").partition(".")
-            return name if place == self._place() else ""
-        except OSError:
-            return ""  # missing, or not a link: left by an older eventctl or a copy
+        name, _, place = self._link("name").partition(".")
+        return name if place and place == self._place() else ""
 
     def _place(self) -> str:
         status = os.stat(self._text)
@@ -185,38 +184,23 @@ class StateFolder:
 
     def _make_name(self) -> str:
         folder = self.made()
-        link = f"{folder}/name"
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one creates it
                 if name := self._read_name():
                     return name
-                self._note_former()
+                if former := self._link("name").partition(".")[0][:8]:
+                    # What was set aside under the name that it had elsewhere is here.
+                    self._point("former", ".".join([*self._former()[1 - _FORMER :], former]))
                 name = os.urandom(4).hex()
-                draft = f"{folder}/name.{name}"
-                os.symlink(f"{name}.{self._place()}", draft)
-                if os.path.isdir(link) and not os.path.islink(link):
-                    os.rename(link, f"{folder}/name.{name}.old")  # nothing can replace it
-                os.rename(draft, link)
+                self._point("name", f"{name}.{self._place()}")
                 os.fsync(fd)
                 return name
             finally:
                 os.close(fd)
         except OSError as error:
             raise self._unwritable(error) from error
-
-    def _note_former(self) -> None:
-        """Remember the name that this folder had elsewhere, since files set aside under it are
-        here.
-        """
-        try:
-            former = os.readlink(f"{self}/name").partition(".")[0][:8]
-        except OSError:
-            return  # there was none
-        draft = f"{self}/former.{os.urandom(4).hex()}"
-        os.symlink(".".join([*self._former()[1 - _FORMER :], former]), draft)
-        os.rename(draft, f"{self}/former")
 
 
 def try_lock(fd: int) -> bool:

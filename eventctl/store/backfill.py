@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from eventctl.models import State
 from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Duplicate, Transaction
 
 BATCH = 500
 """How many events one transaction adds to the handler."""
@@ -59,7 +59,7 @@ def _add(
                 for event_id in lacking
             ],
         )
-    except tx.IntegrityError as error:
+    except Duplicate as error:
         raise TryAgain("another process adds deliveries to the same events") from error
     settle(tx, lacking, troubled=False)
     return [

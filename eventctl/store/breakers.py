@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventctl.format.text import fit
 from eventctl.models import State
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.transaction import Transaction
 
 
@@ -23,7 +22,8 @@ class Outage(NamedTuple):
 
 def open_breakers(database: Database) -> list[str]:
     """Return the handlers whose breaker is open."""
-    return [handler for (handler,) in database.read("SELECT handler FROM eventctl_breaker")]
+    rows = database.read("SELECT handler FROM eventctl_breaker")
+    return [text_of(handler) for (handler,) in rows]
 
 
 def open_breaker(database: Database, handler: str, error: str) -> None:
@@ -32,11 +32,12 @@ def open_breaker(database: Database, handler: str, error: str) -> None:
     def work(tx: Transaction) -> None:
         moment = tx.now()
         row = tx.row("SELECT opened_at FROM eventctl_breaker WHERE handler = ?", (handler,))
+        since = min(number_of(row[0], moment), moment) if row else moment
         tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
         tx.execute(
             "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
             " VALUES (?, ?, ?, ?)",
-            (handler, min(row[0], moment) if row else moment, moment, fit(error)),
+            (handler, since, moment, tx.fit(error)),
         )
 
     database.transaction(work)
@@ -60,7 +61,10 @@ def outages(tx: Transaction, opened_by: int) -> list[Outage]:
         (opened_by,),
     )
     counts = waiting(tx, [row[0] for row in rows])
-    return [Outage(handler, since, error, counts.get(handler, 0)) for handler, since, error in rows]
+    return [
+        Outage(text_of(handler), number_of(since), text_of(error), counts.get(handler, 0))
+        for handler, since, error in rows
+    ]
 
 
 def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:

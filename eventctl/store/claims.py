@@ -15,12 +15,12 @@ this write.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from eventctl.config.retry_policy import HOLD
-from eventctl.models import Delivery, NamedTuple, Reason, State
+from eventctl.models import Delivery, NamedTuple, State
+from eventctl.store import held
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database, marks
-from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction
 
 START_WINDOW = 60.0
@@ -96,7 +96,37 @@ def count_due(database: Database) -> int:
 
 def claim(database: Database, ask: Ask) -> Claimed:
     """Claim due deliveries, the longest due first, and hold those that cannot be run."""
-    return database.transaction(lambda tx: _claim(tx, ask))
+
+    def claim_all(_: Sequence[Ask]) -> Claimed:
+        return database.transaction(lambda tx: _claim(tx, ask))
+
+    (claimed,) = do_each([ask], claim_all, lambda _, error: _claim_one_by_one(database, ask))
+    return claimed
+
+
+def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
+    """Do the same where one of them makes it fail: that one is held."""
+
+    def claim_some(ids: Sequence[int]) -> Claimed:
+        some = ask._replace(ids=tuple(ids), limit=len(ids))
+        return database.transaction(lambda tx: _claim(tx, some))
+
+    def hold_one(delivery_id: int, error: Exception) -> Claimed:
+        count = held.hold_odd(database, delivery_id, error, State.PENDING)
+        return Claimed([], count, True, ask.cutoff)
+
+    where, values = _conditions(ask)
+    rows = database.read(
+        f"SELECT d.id FROM {_TABLES} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
+        [*values, ask.limit],
+    )
+    parts = do_each([row[0] for row in rows], claim_some, hold_one)
+    return Claimed(
+        [delivery for part in parts for delivery in part.deliveries],
+        sum(part.held for part in parts),
+        any(part.more for part in parts),
+        min((part.cutoff for part in parts), default=ask.cutoff),
+    )
 
 
 def _claim(tx: Transaction, ask: Ask) -> Claimed:
@@ -108,10 +138,10 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     else:
         rows, more = _due_and_locked(tx, ask)
     known: list[Row] = []
-    held = 0
+    number_held = 0
     for row in rows:
-        if problem := _problem(row, ask.leases):
-            held += _hold(tx, row, *problem, moment)
+        if problem := held.problem(row, ask.leases):
+            number_held += held.hold(tx, (row[0], row[1], row[6]), *problem, moment)
         else:
             known.append(row)
     by_lease: dict[int, list[int]] = {}
@@ -128,7 +158,7 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
                 *group,
             ],
         )
-    return Claimed([_delivery(row, ask) for row in known], held, more, ask.cutoff)
+    return Claimed([_delivery(row, ask) for row in known], number_held, more, ask.cutoff)
 
 
 _COLUMNS = (
@@ -219,17 +249,6 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
     return " AND ".join(where), values
 
 
-def _problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
-    handler, key, name, args = row[2], row[7], row[8], row[9]
-    if type(key) is type(name) is type(args) is str and handler in leases:
-        return None
-    if name is None:
-        return Reason.DAMAGED_ARGS, "its event's row is gone"
-    if not all(isinstance(text, str) for text in (handler, key, name, args)):
-        return Reason.DAMAGED_ARGS, "its row is not UTF-8 text"
-    return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
-
-
 def _delivery(row: Row, ask: Ask) -> Delivery:
     delivery_id, event_id, handler, attempts, waited, due_at, _, key, name, args, created_at = row
     return Delivery(
@@ -247,17 +266,3 @@ def _delivery(row: Row, ask: Ask) -> Delivery:
         ask.start_by,
         ask.probe,
     )
-
-
-def _hold(tx: Transaction, row: Row, reason: Reason, error: str, moment: int) -> int:
-    delivery_id, event_id, known_reason = row[0], row[1], row[6]
-    tx.execute(
-        "UPDATE eventctl_delivery SET reason = ?, last_error = ?, due_at = ? WHERE id = ?",
-        (str(reason), error, moment + HOLD, delivery_id),
-    )
-    if known_reason == reason:
-        return 0
-    lock_events(tx, [event_id])
-    add_notice(tx, "held", delivery_id, moment)
-    settle(tx, [event_id], troubled=True)
-    return 1

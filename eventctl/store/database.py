@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 _HINT = re.compile(r"\{(\w+)\}")
 
+LARGEST_NUMBER = 2**60
+"""No number or time that any program has written is larger."""
+
 BUSY = "busy"
 """Another writer interfered: the transaction is rolled back and runs again."""
 GONE = "gone"
@@ -54,6 +57,13 @@ class TryAgain(Exception):
 def text_of(value: str | bytes) -> str:
     """Return a text column's value; what a hand has made of it is written out as "\\xff"."""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
+
+
+def number_of(value: object, otherwise: int = 0) -> int:
+    """Return an INTEGER column's value. SQLite keeps there what a hand has written, be it no
+    number, or one that no sum may be made of: that is `otherwise`.
+    """
+    return value if isinstance(value, int) and abs(value) <= LARGEST_NUMBER else otherwise
 
 
 def _pause(kind: str, tries: int) -> float:

@@ -8,9 +8,10 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from eventctl.errors import TooLarge
 from eventctl.models import Delivery, NewEvent, Recorded, State, Status
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Duplicate, Transaction
 
 _EVENT = (
     "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
@@ -24,6 +25,9 @@ _DEADLINE = (
     " VALUES (?, ?, ?, ?, ?, ?)"
 )
 _ID_OF_KEY = "SELECT id FROM eventctl_event WHERE `key` = ?"
+
+_LARGE = 1000
+"""Characters of args: an event that has no more fits into any server's statement."""
 
 BULK = 1000
 """How many events of a batch share one transaction."""
@@ -108,7 +112,7 @@ def insert(
     tx.check_fits(f"an event {event.name}", row)
     try:
         event_id = tx.insert(_EVENT, row)
-    except tx.IntegrityError:
+    except Duplicate:
         found = tx.row(_ID_OF_KEY, (event.key,))
         if found is None:
             raise
@@ -159,6 +163,22 @@ def record_many(
     return database.transaction(lambda tx: _insert_many(tx, events, int(delay * 1000)))
 
 
+def check_fit(database: Database, events: Sequence[NewEvent]) -> None:
+    """Raise TooLarge, with the index of the event, where the server takes one of them never."""
+    large = [(index, event) for index, event in enumerate(events) if len(event.args) > _LARGE]
+
+    def work(tx: Transaction) -> None:
+        for index, event in large:
+            try:
+                tx.check_fits(f"an event {event.name}", (event.args, event.key, event.name))
+            except TooLarge as error:
+                error.index = index
+                raise
+
+    if large:
+        database.transaction(work)
+
+
 def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[Recorded]:
     now = tx.now()
     before = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
@@ -173,7 +193,7 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
         tx.check_fits(f"an event {row[1]}", row)
     try:
         tx.insert_many(_EVENT, rows)
-    except tx.IntegrityError as error:
+    except Duplicate as error:
         # Another process has recorded one of the keys since we looked.
         raise TryAgain("another process records events of the same keys") from error
     ids = before | _ids_of_inserted(tx, ordered)

@@ -29,6 +29,9 @@ BREAKER = "breaker"
 OUTBOX = "outbox"
 """The place of held rows of the outbox; other places are spools."""
 
+_PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
+"""The kinds whose members are places; the members of others are deliveries and events."""
+
 _CHUNK = 500
 
 _OPEN = "eventctl_incident_open"
@@ -139,18 +142,23 @@ _GIVEN_UP = (
 
 
 def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
-    """Return how the members ended, by incident."""
+    """Return how the members ended, by incident. A failed event that a person has pruned counts as
+    cancelled.
+    """
     found: dict[int, Unresolved] = {}
     for start in range(0, len(ids), _CHUNK):
         part = ids[start : start + _CHUNK]
         rows = tx.rows(
             f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
-            f" COUNT(DISTINCT {_GIVEN_UP}) FROM eventctl_incident i"
-            f" JOIN eventctl_member m ON m.incident_id = i.id{_MEMBER}"
-            f" WHERE i.id IN ({marks(part)}) GROUP BY i.id",
+            f" COUNT(DISTINCT {_GIVEN_UP}), i.kind, i.count, COUNT(DISTINCT m.id)"
+            " FROM eventctl_incident i"
+            f" LEFT JOIN eventctl_member m ON m.incident_id = i.id{_MEMBER}"
+            f" WHERE i.id IN ({marks(part)}) GROUP BY i.id, i.kind, i.count",
             part,
         )
-        found |= {row[0]: Unresolved(*row[1:]) for row in rows}
+        for incident_id, cancelled, given_up, kind, count, left in rows:
+            pruned = max(0, count - left) if kind not in _PLACES else 0
+            found[incident_id] = Unresolved(cancelled + pruned, given_up)
     return found
 
 
@@ -190,7 +198,7 @@ def places(tx: Transaction) -> list[Place]:
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )
-    return [Place._make((*row[:4], text_of(row[4]))) for row in rows]
+    return [Place(row[0], text_of(row[1] or ""), row[2], *map(text_of, row[3:])) for row in rows]
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:

@@ -15,11 +15,15 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from eventctl.config.model import KINDS
 from eventctl.models import Reason
-from eventctl.store.database import Database, TryAgain, marks, text_of
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.clocks import SLACK
+from eventctl.store.database import Database, TryAgain, marks, number_of, text_of
+from eventctl.store.transaction import Duplicate, Row, Transaction
+
+T = TypeVar("T")
 
 IDS = 20
 """How many of the first event ids and names an incident keeps."""
@@ -56,6 +60,22 @@ class Notification(NamedTuple):
     times: int
     due_at: int | None
     error: str | None
+
+    @classmethod
+    def of(cls, row: Row) -> Notification:
+        """Return the notification that is in a row of these columns, as `incident` does."""
+        notification_id, incident_id, channel, state, sent_at, count, times, due_at, error = row
+        return cls(
+            id=notification_id,
+            incident_id=incident_id,
+            channel=text_of(channel),
+            state=None if state is None else text_of(state),
+            sent_at=None if sent_at is None else number_of(sent_at),
+            sent_count=number_of(count),
+            times=number_of(times),
+            due_at=None if due_at is None else number_of(due_at),
+            error=None if error is None else text_of(error),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,13 +157,39 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
 
 
 def incident(row: Row) -> Incident:
-    """Return the incident in a row of COLUMNS."""
+    """Return the incident in a row of COLUMNS. Values that this program has not written are left
+    out, so that people are notified of the rest.
+    """
     incident_id, key, kind, handler, fingerprint, *texts, names, event_ids = row[:10]
-    error, traceback, output = map(text_of, texts)
+    count, attempts, opened_at, last_at, ended_at, silent_until = row[10:]
+    known, error, traceback, output = map(text_of, (kind, *texts))
     return Incident(
-        *(incident_id, key, kind, text_of(handler), fingerprint, error, traceback, output),
-        *(tuple(json.loads(names)), tuple(sorted(json.loads(event_ids))), *row[10:]),
+        id=incident_id,
+        key=text_of(key),
+        kind=known if known in KINDS else GIVEN_UP[0],
+        handler=text_of(handler),
+        fingerprint=text_of(fingerprint),
+        error=error,
+        traceback=traceback,
+        output=output,
+        names=tuple(_listed(names, str)),
+        event_ids=tuple(sorted(_listed(event_ids, int))),
+        count=number_of(count, 1),
+        attempts=number_of(attempts),
+        opened_at=number_of(opened_at),
+        last_at=number_of(last_at),
+        ended_at=None if ended_at is None else number_of(ended_at),
+        silent_until=None if silent_until is None else number_of(silent_until),
     )
+
+
+def _listed(text: str | bytes, kind: type[T]) -> list[T]:
+    """Return the values of this kind in a list that was written as JSON."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    return [each for each in found if type(each) is kind] if isinstance(found, list) else []
 
 
 def find_open(tx: Transaction, fingerprint: str) -> Incident | None:
@@ -163,14 +209,15 @@ def reopen(tx: Transaction, fingerprint: str, since: int) -> Incident | None:
         "SELECT id, ended_at FROM eventctl_incident WHERE fingerprint = ? ORDER BY id DESC LIMIT 1",
         (fingerprint,),
     )
-    if not last or last[1] is None or last[1] <= since:
+    # What ended after now was ended by a clock that was ahead.
+    if not last or last[1] is None or not since < number_of(last[1]) <= tx.now() + SLACK:
         return None
     try:
         tx.execute(
             "UPDATE eventctl_incident SET open_as = ?, ended_at = NULL WHERE id = ?",
             (fingerprint, last[0]),
         )
-    except tx.IntegrityError as error:
+    except Duplicate as error:
         raise TryAgain("another host has opened the same incident") from error
     return by_ids(tx, [last[0]], whole=True)[0]
 
@@ -195,12 +242,12 @@ def insert(tx: Transaction, found: Incident) -> Incident:
             f" VALUES ({marks(range(14))})",
             (
                 *(key, found.kind, found.handler, found.fingerprint, found.fingerprint),
-                *(found.error[:_LONGEST_ERROR], found.traceback[-_LONGEST_TEXT:]),
-                *(found.output[-_LONGEST_TEXT:], _names(found), json.dumps(found.event_ids)),
+                *(found.error[:_LONGEST_ERROR], tx.fit(found.traceback, _LONGEST_TEXT)),
+                *(tx.fit(found.output, _LONGEST_TEXT), _names(found), json.dumps(found.event_ids)),
                 *(found.count, found.attempts, found.opened_at, found.last_at),
             ),
         )
-    except tx.IntegrityError as error:
+    except Duplicate as error:
         raise TryAgain("another host has opened the same incident") from error
     return replace(found, id=incident_id, key=key)
 
@@ -212,7 +259,7 @@ def update(tx: Transaction, grown: Incident) -> None:
         " attempts = ?, last_at = ? WHERE id = ?",
         (
             grown.error[:_LONGEST_ERROR],
-            *(grown.output[-_LONGEST_TEXT:], _names(grown), json.dumps(grown.event_ids)),
+            *(tx.fit(grown.output, _LONGEST_TEXT), _names(grown), json.dumps(grown.event_ids)),
             *(grown.count, grown.attempts, grown.last_at, grown.id),
         ),
     )
@@ -239,3 +286,25 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
         return bool(cursor.rowcount)
 
     return database.transaction(work)
+
+
+def correct_times(database: Database, now: int, ahead: int) -> None:
+    """Put right what a clock has set that was ahead by so much, in milliseconds: the times of
+    incidents, and how long they are silent. `now` is in milliseconds since 1970.
+    """
+
+    def work(tx: Transaction) -> None:
+        # It may have been silenced before, and for as long: then people hear of it once more.
+        tx.execute(
+            "UPDATE eventctl_incident SET silent_until = silent_until - ?"
+            " WHERE open_as > '' AND silent_until > ? AND silent_until < ?",
+            (ahead, now + SLACK, FOR_EVER),
+        )
+        for column, among in (("opened_at", "open_as"), ("last_at", "open_as"), ("ended_at", "")):
+            where = f"{among} > '' AND " if among else ""
+            tx.execute(
+                f"UPDATE eventctl_incident SET {column} = ? WHERE {where}{column} > ?",
+                (now, now + SLACK),
+            )
+
+    database.transaction(work)

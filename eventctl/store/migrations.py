@@ -10,7 +10,7 @@ import os
 
 from eventctl.errors import StoreError
 from eventctl.store.database import Database, MissingTable, TryAgain
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Duplicate, Transaction
 
 _WORDS = {
     "sqlite": {
@@ -281,7 +281,7 @@ def _apply(database: Database, tx: Transaction) -> None:
             _execute_once(database, tx, statement.format_map(words))
         try:
             tx.execute("INSERT INTO eventctl_schema VALUES (?, ?)", (number, tx.now()))
-        except tx.IntegrityError as error:
+        except Duplicate as error:
             # GET_LOCK is local to one server: another node of the cluster was faster.
             raise TryAgain("another host migrates the store") from error
 

@@ -1,7 +1,4 @@
-"""The store on a MySQL or MariaDB server, with mysqlclient or PyMySQL.
-
-The functions at the end handle differences between the drivers and servers.
-"""
+"""The store on a MySQL or MariaDB server, or on several of which one takes the writes."""
 
 from __future__ import annotations
 
@@ -12,25 +9,30 @@ from typing import Any, TypeVar
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.store import mysql_errors
 from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Database
 from eventctl.store.forks import detach
+from eventctl.store.mysql_drivers import connect, load_driver
+from eventctl.store.mysql_errors import NEEDS_TLS, NO_TLS, READ_ONLY, code_of, tls_refusal, too_old
 from eventctl.store.transaction import Transaction
 
 T = TypeVar("T")
 
-NO_TLS = "SSL is required"
-
-# Error numbers; `database` has the classes.
-BUSY_CODES = frozenset({1213, 1205, 1020, 3572})
-"""Deadlock, lock wait, record changed, nowait."""
-GONE_CODES = frozenset({
-    *(0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1203, 1226),
-    *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
-})  # fmt: skip
-UNAVAILABLE_CODES = frozenset({1021, 1036, 1114, 1290, 1836, 1030, 1041, 1037, 3, 28})
-ROW_CODES = frozenset({1153, 1301, 1644, 3819, 4025})
-"""A row, not the store, is at fault: its size, a CHECK or a trigger."""
-REFUSED_CODES = frozenset({1044, 1045, 1049, 1142, 1143, 1370, 1227, 1410, 1698, 1251, 2059})
+_SESSION = (
+    "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,"
+    # For rows, and for locked tables: otherwise emit would wait a day for ALTER TABLE.
+    " innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0},"
+    # What an administrator may have set for people, who forget a WHERE or read too much.
+    " sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615,"
+    # What would change the meaning of a statement: IS NULL, a unique index, COMMIT.
+    " sql_auto_is_null = 0, unique_checks = 1, completion_type = 0"
+    # The names in which they differ. Each server takes the other's for a comment.
+    " /*!80000 , transaction_isolation = 'READ-COMMITTED', transaction_read_only = 0,"
+    " max_execution_time = 0, information_schema_stats_expiry = 0 */"
+    " /*M! , tx_isolation = 'READ-COMMITTED', tx_read_only = 0, max_statement_time = 0 */"
+)
+"""Each setting that a statement here rests on, since `init_connect` or the server's configuration
+may have another. One statement, since `emit` waits for its answer."""
 
 
 class MySQLDatabase(Database):
@@ -48,26 +50,41 @@ class MySQLDatabase(Database):
     )
 
     def __init__(self, store: Store) -> None:
-        self.driver = load_driver()
+        self.driver = load_driver(store)
         self._host = 0
+        self.passed_over: dict[str, Exception] = {}
+        """Why the last connection is not to these hosts of [store] url."""
         self._largest_statement = 0
         # Longer than the lock time-outs, so that these end first.
         self._patience = max(1, int(min(10, store.timeout)))
         super().__init__(store)
 
     def _connect(self) -> Any:
-        assert self.store.mysql is not None
-        error: Exception | None = None
-        for _ in self.store.mysql.hosts:
+        hosts = self._hosts
+        failures: list[Exception] = []
+        self.passed_over = {}
+        for _ in hosts:
+            host, port = hosts[self._host]
             try:
-                return self._connect_to(*self.store.mysql.hosts[self._host])
-            except self.driver.Error as failure:
-                if self.classify(failure) != GONE:
-                    raise
-                error = failure
+                return self._connect_to(host, port)
+            except (self.driver.Error, StoreError) as failure:
+                failures.append(failure)
+                self.passed_over[f"{host}:{port}"] = failure
                 self.pass_over()
-        assert error is not None
-        raise error
+        # One that may be back soon is waited for, whatever another one says.
+        raise next(filter(self._is_gone, failures), failures[0])
+
+    @property
+    def _hosts(self) -> tuple[tuple[str, int], ...]:
+        assert self.store.mysql is not None
+        return self.store.mysql.hosts
+
+    def _is_gone(self, failure: Exception) -> bool:
+        return isinstance(failure, self.driver.Error) and self.classify(failure) == GONE
+
+    def why(self, failure: Exception) -> str:
+        """Return why a host was passed over."""
+        return str(failure) if isinstance(failure, StoreError) else self.explain(failure)
 
     def largest_statement(self, cursor: Any) -> float:
         if not self._largest_statement:
@@ -76,19 +93,13 @@ class MySQLDatabase(Database):
         return self._largest_statement
 
     def pass_over(self) -> None:
-        assert self.store.mysql is not None
-        self._host = (self._host + 1) % len(self.store.mysql.hosts)
+        self._host = (self._host + 1) % len(self._hosts)
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
         self._largest_statement = 0  # of this session; another server may have another value
         try:
-            connection = self.driver.connect(
-                host=host,
-                port=port,
-                **options(self.store, self._patience),
-                **tls_options(self.store, self.driver),
-            )
+            connection = connect(self.driver, self.store, host, port, self._patience)
         except self.driver.Error:
             raise
         except RuntimeError as error:
@@ -103,18 +114,20 @@ class MySQLDatabase(Database):
             self._check_tls(connection)
             self._check_version(str(connection.get_server_info()))
             cursor = connection.cursor()
-            cursor.execute(
-                "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION',"
-                f" innodb_lock_wait_timeout = {self._patience},"
-                # For locked tables: otherwise emit would wait a day for ALTER TABLE.
-                f" lock_wait_timeout = {self._patience}"
-            )
-            cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            cursor.execute(_SESSION.format(self._patience))
+            if len(self._hosts) > 1:
+                self._check_writable(cursor)
             cursor.close()
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _check_writable(self, cursor: Any) -> None:
+        # A replica answers, and so does a primary after a failover: another host has taken over.
+        cursor.execute("SELECT @@read_only, @@innodb_read_only")
+        if any(str(value) not in ("0", "OFF") for value in cursor.fetchone()):
+            raise self.driver.OperationalError(1836, "read_only is on")
 
     def _detach(self, connection: Any) -> None:
         # Both drivers send COM_QUIT when they close, and the server would end the parent's
@@ -176,20 +189,22 @@ class MySQLDatabase(Database):
         return f"mysql {place}/{url.database}"
 
     def classify(self, error: Exception) -> str:
-        code = error_code(error)
+        code = code_of(error)
         if tls_refusal(error):
             return REFUSED
-        if code in BUSY_CODES:
-            return BUSY
-        if code in UNAVAILABLE_CODES:
-            return UNAVAILABLE
-        if code in REFUSED_CODES:
-            return REFUSED
-        if code in GONE_CODES or isinstance(error, self.driver.InterfaceError):
+        if code in READ_ONLY:
+            # Of several hosts, one takes writes now, or soon.
+            return GONE if len(self._hosts) > 1 else UNAVAILABLE
+        for kind, codes in _KINDS.items():
+            if code in codes:
+                return kind
+        if isinstance(error, self.driver.InterfaceError):
             return GONE
-        if code in ROW_CODES:
-            return FAULT
         return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
+
+    def is_read_only(self, error: Exception) -> bool:
+        """Return whether a driver's error says that the server takes no writes."""
+        return code_of(error) in READ_ONLY
 
     def explain(self, error: Exception) -> str:
         kinds = {
@@ -198,18 +213,22 @@ class MySQLDatabase(Database):
             REFUSED: "refuses this user: check [store] url, the password and its privileges",
         }
         text = str(error.args[-1]) if error.args else str(error)
+        wanted = f'[store] ssl = "{self.store.ssl}"'
         if refusal := tls_refusal(error):
             if refusal == NO_TLS:
                 return self._no_tls
-            wanted = f'[store] ssl = "{self.store.ssl}"'
             return f"is not the server that {wanted} and ssl_ca ask for ({text})"
+        if code_of(error) == NEEDS_TLS:
+            return f'takes no connection without TLS: set [store] ssl = "verify" ({text})'
+        if self.is_read_only(error):
+            return f"is read-only: [store] url must name the primary server ({text})"
         return f"{kinds.get(self.classify(error), 'cannot be used')} ({text})"
 
     def is_missing_table(self, error: Exception) -> bool:
-        return error_code(error) == 1146
+        return code_of(error) == 1146
 
     def is_already_there(self, error: Exception) -> bool:
-        return error_code(error) in (1050, 1060, 1061)
+        return code_of(error) in (1050, 1060, 1061)
 
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         with self.lock:
@@ -230,93 +249,15 @@ class MySQLDatabase(Database):
                 raise self.translated(error) from error
 
 
+_KINDS = {
+    BUSY: mysql_errors.BUSY,
+    UNAVAILABLE: mysql_errors.UNAVAILABLE,
+    REFUSED: mysql_errors.REFUSED,
+    GONE: mysql_errors.GONE,
+    FAULT: mysql_errors.ROW,
+}
+
+
 @lru_cache(maxsize=256)
 def _percent_style(sql: str) -> str:
     return sql.replace("%", "%%").replace("?", "%s")
-
-
-def load_driver() -> Any:
-    """Return the DB-API module of the installed driver.
-
-    Raises StoreError if there is none.
-    """
-    # mysqlclient is in C, and starts twice as fast; either works.
-    try:
-        import MySQLdb  # lazy: an emit need not load it
-    except ImportError:
-        try:
-            import pymysql  # lazy: an emit need not load it
-        except ImportError:
-            raise StoreError(
-                "[store] url names MySQL, and no driver for it is installed:"
-                " pip install 'eventctl[mysql]'"
-            ) from None
-        return pymysql
-    return MySQLdb
-
-
-def error_code(error: Exception) -> int:
-    """Return the number of a driver's error, -1 if it has none."""
-    return error.args[0] if error.args and isinstance(error.args[0], int) else -1
-
-
-def too_old(version: str) -> str:
-    """Return which unsupported server this is and what is required, else ""."""
-    # MariaDB prefixes "5.5.5-" for old replication clients.
-    name = "MariaDB" if "mariadb" in version.lower() else "MySQL"
-    numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")[:3]
-    least = (10, 6, 0) if name == "MariaDB" else (8, 0, 1)
-    if not all(number.isdigit() for number in numbers) or tuple(map(int, numbers)) >= least:
-        return ""
-    return (
-        f"{name} {'.'.join(numbers)}, which has no SKIP LOCKED:"
-        f" {name} {'.'.join(map(str, least))} or later is needed"
-    )
-
-
-def tls_refusal(error: Exception) -> str:
-    """Return the driver's word for a TLS failure, else ""."""
-    if error_code(error) not in (2003, 2026):
-        return ""
-    text = str(error.args[-1])
-    return next((word for word in (NO_TLS, "certificate", "Hostname") if word in text), "")
-
-
-def options(store: Store, patience: int) -> dict[str, Any]:
-    """Return the arguments of `connect` besides the host; `patience`, in seconds, is for locks."""
-    url = store.mysql
-    assert url is not None
-    answer = patience + max(5, int(store.timeout))
-    wanted: dict[str, Any] = {
-        "user": url.user,
-        "password": url.password,
-        "database": url.database,
-        "unix_socket": url.unix_socket,
-        "read_default_file": store.read_default_file and str(store.read_default_file),
-        "connect_timeout": max(1, int(min(5, store.timeout))),
-        "read_timeout": answer,
-        "write_timeout": answer,
-        "charset": "utf8mb4",
-        # Row counts must be of rows that matched, not of those that changed.
-        "client_flag": 2,
-        "autocommit": True,
-    }
-    return {name: value for name, value in wanted.items() if value is not None}
-
-
-def tls_options(store: Store, driver: Any) -> dict[str, Any]:
-    """Return the arguments of `connect` for the TLS that [store] asks for."""
-    if driver.__name__ == "MySQLdb":
-        mode = {"preferred": "PREFERRED", "required": "REQUIRED", "verify": "VERIFY_IDENTITY"}
-        options: dict[str, Any] = {"ssl_mode": mode[store.ssl]}
-        if store.ssl_ca:
-            options["ssl"] = {"ca": str(store.ssl_ca)}
-        return options
-    if store.ssl == "preferred":
-        return {}
-    if store.ssl == "required":
-        return {"ssl": {"check_hostname": False}}
-    options = {"ssl_verify_cert": True, "ssl_verify_identity": True}
-    if store.ssl_ca:
-        options["ssl_ca"] = str(store.ssl_ca)
-    return options

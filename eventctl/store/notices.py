@@ -7,60 +7,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from eventctl.models import Notice, Status
-from eventctl.store.database import marks, text_of
+from eventctl.models import HELD, Notice, State, Status
+from eventctl.store.database import marks, number_of, text_of
 from eventctl.store.transaction import Row, Transaction
 
 BATCH = 1000
 """How many notices one transaction reads."""
 
 
-def due(tx: Transaction) -> tuple[list[int], list[Notice]]:
-    """Return the ids of up to BATCH due notices, and what to report of them.
+def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notice]]:
+    """Return the ids of up to BATCH due notices, among `ids` if given, and what to report of them.
 
     They are locked, and skipped if another host has locked them. Late events that are processed by
-    now are not reported. A notice has no traceback and output yet: see `last_words`.
+    now, and deliveries that are no longer held, are not reported. A notice has no traceback and
+    output yet: see `last_words`.
     """
+    among = f" AND id IN ({marks(ids)})" if ids else ""
+    index = "" if ids else tx.by_index.format("eventctl_notice_due")
     rows = tx.rows(
-        f"SELECT id FROM eventctl_notice WHERE due_at <= ? ORDER BY due_at, id LIMIT ?{tx.lock}",
-        (tx.now(), BATCH),
+        # What is due later may be a notice for each event: it must be neither read nor locked.
+        f"SELECT id FROM eventctl_notice {index}"
+        f" WHERE due_at <= ?{among} ORDER BY due_at, id LIMIT ?{tx.lock}",
+        (tx.now(), *ids, BATCH),
     )
-    ids = [row[0] for row in rows]
-    if not ids:
+    locked = [row[0] for row in rows]
+    if not locked:
         return [], []
     found = tx.rows(
         "SELECT n.id, n.kind, n.created_at, COALESCE(d.handler, n.subject, ''),"
         " COALESCE(e.name, ''), COALESCE(e.id, 0), COALESCE(d.attempts, 0),"
-        " COALESCE(n.error, d.last_error, ''), n.cause, d.id, n.place, e.status"
+        " COALESCE(n.error, d.last_error, ''), n.cause, d.id, n.place, e.status, d.state, d.reason"
         " FROM eventctl_notice n"
         " LEFT JOIN eventctl_delivery d ON d.id = n.delivery_id"
         " LEFT JOIN eventctl_event e ON e.id = COALESCE(d.event_id, n.event_id)"
-        f" WHERE n.id IN ({marks(ids)}) ORDER BY n.id",
-        ids,
+        f" WHERE n.id IN ({marks(locked)}) ORDER BY n.id",
+        locked,
     )
-    return ids, [
-        _notice(tuple(row)) for *row, status in found if row[1] != "late" or not _is_over(status)
-    ]
+    return locked, [_notice(tuple(row[:11])) for row in found if not _is_over(*row[1:2], *row[11:])]
 
 
-def _is_over(status: int | None) -> bool:
-    return status is not None and status >= Status.PROCESSED
+def _is_over(kind: str, status: int | None, state: str | None, reason: str | None) -> bool:
+    if kind == "held":
+        return state is not None and (state != State.PENDING or reason not in HELD)
+    return kind == "late" and number_of(status) >= Status.PROCESSED
 
 
 def _notice(row: Row) -> Notice:
     notice_id, kind, at, handler, name, event_id, attempts, error, cause, delivery_id, place = row
     return Notice(
         id=notice_id,
-        kind=kind,
-        at=at,
+        kind=text_of(kind),
+        at=number_of(at),
         handler=text_of(handler),
         name=text_of(name),
         event_id=event_id,
-        attempts=attempts,
+        attempts=number_of(attempts),
         error=text_of(error),
         traceback="",
         output="",
-        cause=cause or "",
+        cause=text_of(cause or ""),
         delivery_id=delivery_id,
         place=place,
     )
@@ -84,17 +89,26 @@ class Entry(NamedTuple):
     name: str | bytes | None
     key: str | bytes | None
     args: str | bytes | None
+    odd: tuple[str, ...]
+    """The columns, each with its table, that have no number and should."""
 
 
 def entry(tx: Transaction, delivery_id: int | None) -> Entry | None:
     """Return a delivery with its event; None if it is gone."""
     found = tx.row(
         "SELECT d.id, d.event_id, d.handler, d.reason, COALESCE(d.last_error, ''),"
-        " e.name, e.`key`, e.args FROM eventctl_delivery d"
+        " e.name, e.`key`, e.args, d.attempts, d.waited, COALESCE(e.created_at, 0)"
+        " FROM eventctl_delivery d"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id WHERE d.id = ?",
         (delivery_id,),
     )
-    return Entry._make((*found[:4], text_of(found[4]), *found[5:])) if found else None
+    if found is None:
+        return None
+    columns = ("delivery.attempts", "delivery.waited", "event.created_at")
+    odd = tuple(
+        column for column, value in zip(columns, found[8:], strict=True) if number_of(value, -1) < 0
+    )
+    return Entry._make((*found[:4], text_of(found[4]), *found[5:8], odd))
 
 
 def last_words(tx: Transaction, delivery_id: int | None) -> tuple[str, str]:

@@ -14,12 +14,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
-from eventctl.format.text import fit
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.incident_members import report
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Duplicate, Transaction
 
 OPEN, ENDED = "open", "ended"
 
@@ -45,7 +44,9 @@ def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -
 
     All rules about how often people are notified are here.
     """
-    sent_at = min(sent.sent_at or 0, now)  # a clock was ahead
+    sent_at = sent.sent_at or 0
+    if sent_at > now + SLACK:
+        sent_at = 0  # by a clock that was ahead: nobody knows how long ago
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None
@@ -72,7 +73,7 @@ def schedule(
     """
     now = tx.now()
     rows = tx.rows(f"SELECT {_COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (incident.id,))
-    known = {each.channel: each for each in (Notification(*row) for row in rows)}
+    known = {each.channel: each for each in (Notification.of(row) for row in rows)}
     for channel in channels:
         sent = known.get(channel.name)
         if sent is None:
@@ -111,7 +112,7 @@ def schedule_new_channels(database: Database, channels: Sequence[Alert]) -> None
             if is_open.rowcount:
                 try:
                     _insert(tx, incident_id, channels[number], now)
-                except tx.IntegrityError as error:
+                except Duplicate as error:
                     raise TryAgain("another host notifies the same channel of the same") from error
 
     database.transaction(work)
@@ -168,8 +169,9 @@ def lease(
     # Nothing waits longer, unless a clock was wrong.
     latest = now + int(max(channel.again_after, channel.repeat) * 1000) + SLACK
     tx.execute(
-        "UPDATE eventctl_telling SET due_at = ? WHERE channel = ? AND due_at > ?",
-        (now, channel.name, latest),
+        "UPDATE eventctl_telling SET due_at = ? WHERE channel = ? AND due_at > ?"
+        " AND (due_at > ? OR told_at > ?)",
+        (now, channel.name, now, latest, now + SLACK),
     )
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
@@ -180,7 +182,7 @@ def lease(
         f" ORDER BY t.due_at LIMIT ?{tx.lock}",
         (channel.name, now, now, now + LEASE + SLACK, now, MOST),
     )
-    sent = {row[1]: Notification(*row) for row in rows}
+    sent = {row[1]: Notification.of(row) for row in rows}
     if all_open:
         sent = _open(tx, channel, now) | sent
     found = [(sent[each.id], each) for each in by_ids(tx, list(sent), whole=False)]
@@ -204,7 +206,7 @@ def _open(tx: Transaction, channel: Alert, now: int) -> dict[int, Notification]:
         f" AND (t.leased_until IS NULL OR t.leased_until <= ?) LIMIT ?{tx.lock}",
         (channel.name, now, MOST),
     )
-    return {row[1]: Notification(*row)._replace(due_at=None) for row in rows}
+    return {row[1]: Notification.of(row)._replace(due_at=None) for row in rows}
 
 
 def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
@@ -270,7 +272,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
         return
     now = tx.now()
     due = "due_at = CASE WHEN due_at <= ? THEN due_at ELSE ? END"
-    _give_back(tx, token, ids, f"error = ?, {due}", [fit(error), now, now])
+    _give_back(tx, token, ids, f"error = ?, {due}", [tx.fit(error), now, now])
 
 
 def _give_back(

@@ -8,10 +8,9 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 
-from eventctl.format.text import fit
 from eventctl.models import NamedTuple, NewEvent, State
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Duplicate, Transaction
 
 _AGAIN = 1.0
 """Seconds after which a running process checks again."""
@@ -92,14 +91,14 @@ def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
             try:
                 tx.execute(
                     "INSERT INTO eventctl_pause (kind, name, paused_at, why) VALUES (?, ?, ?, ?)",
-                    (str(kind), name, tx.now(), fit(why or "")),
+                    (str(kind), name, tx.now(), tx.fit(why or "")),
                 )
-            except tx.IntegrityError as error:
+            except Duplicate as error:
                 raise TryAgain("another process pauses the same") from error
         elif why is not None:
             tx.execute(
                 "UPDATE eventctl_pause SET why = ? WHERE kind = ? AND name = ?",
-                (fit(why), str(kind), name),
+                (tx.fit(why), str(kind), name),
             )
         return row is None
 

@@ -1,21 +1,28 @@
 """Old finished events: found by reading only, and deleted in short transactions.
 
 An event may be pruned if it and all its deliveries are finished, and no notification of it is
-outstanding. It is deleted only if it has not changed since it was found: every change of a delivery
-first raises its event's revision (see `event_status.lock_events`).
+outstanding. An event of an open incident stays, unless failed events are wanted and a channel has
+been notified of the incident: then it leaves the incident. An event is deleted only if it has not
+changed since it was found: every change of a delivery first raises its event's revision (see
+`event_status.lock_events`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of
 from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
+_LOOKED_AT = 1000
+_MEMBER_EVENT = "eventctl_member_event"
+
+Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
+"""Reads rows, within a transaction or without one."""
 
 
 class Position(NamedTuple):
@@ -78,6 +85,18 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
     return [Old(*row) for row in rows]
 
 
+def overdue(database: Database, now: int, keep: float | None) -> int:
+    """Return for how many milliseconds the oldest processed event should have been deleted; 0
+    where none should. `keep` is [store] keep, in seconds; a bounded number of events is looked at.
+    """
+    if keep is None:
+        return 0
+    wanted = Wanted(now - int(keep * 1000))
+    old = scan(database, wanted, Position(), _LOOKED_AT)
+    over = [event.created_at for event in old if event.status in wanted.statuses]
+    return wanted.cutoff - min(over) if over else 0
+
+
 def count(database: Database, wanted: Wanted) -> Sum:
     """Return what can be pruned. This reads all old events."""
     ((events, oldest, newest),) = database.read(
@@ -89,10 +108,52 @@ def count(database: Database, wanted: Wanted) -> Sum:
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id)"
         " AND NOT EXISTS (SELECT 1 FROM eventctl_member m"
         "  JOIN eventctl_incident i ON i.id = m.incident_id"
-        "  WHERE m.event_id = e.id AND i.open_as IS NOT NULL)",
+        f"  WHERE m.event_id = e.id AND {_keeps(wanted)})",
         [wanted.cutoff, *wanted.statuses, *wanted.states],
     )
     return Sum(events, oldest, newest)
+
+
+def count_failed(database: Database, wanted: Wanted) -> int:
+    """Return how many failed events are that old, whether they can be pruned or not."""
+    ((events,),) = database.read(
+        "SELECT COUNT(*) FROM eventctl_event WHERE created_at < ? AND status = ?",
+        (wanted.cutoff, int(Status.FAILED)),
+    )
+    return int(events)
+
+
+def count_unreported(database: Database, wanted: Wanted) -> int:
+    """Return how many failed events are that old, and are kept until somebody is notified."""
+    ((events,),) = database.read(
+        "SELECT COUNT(*) FROM eventctl_event e WHERE created_at < ? AND status = ?"
+        " AND (EXISTS (SELECT 1 FROM eventctl_notice n"
+        "  JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id = e.id)"
+        " OR EXISTS (SELECT 1 FROM eventctl_member m"
+        "  JOIN eventctl_incident i ON i.id = m.incident_id"
+        f"  WHERE m.event_id = e.id AND {_keeps(wanted)}))",
+        (wanted.cutoff, int(Status.FAILED)),
+    )
+    return int(events)
+
+
+def _keeps(wanted: Wanted) -> str:
+    """Return the condition under which an incident `i` keeps its events."""
+    if not wanted.failed:
+        return "i.open_as IS NOT NULL"
+    return (
+        "i.open_as IS NOT NULL AND NOT EXISTS (SELECT 1 FROM eventctl_telling t"
+        " WHERE t.incident_id = i.id AND t.times > 0)"
+    )
+
+
+def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[Old]:
+    """Return those of old events that `remove` would delete now."""
+    ids = [old.id for old in found if old.status in wanted.statuses]
+    if not ids:
+        return []
+    left = _left(database.read, database.by_index, wanted, ids)
+    return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
 def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
@@ -113,36 +174,47 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
     if not same:
         return []
-    left = {row[0] for row in _not_over(tx, wanted, same)}
-    left.update(row[0] for row in _unreported(tx, same))
+    left = _left(tx.rows, tx.by_index, wanted, same)
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
     return over
 
 
-def _not_over(tx: Transaction, wanted: Wanted, ids: list[int]) -> list[tuple[int, ...]]:
-    return tx.rows(
-        f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({marks(ids)})"
-        f" AND state NOT IN ({marks(wanted.states)})",
-        [*ids, *wanted.states],
-    )
-
-
-def _unreported(tx: Transaction, ids: list[int]) -> list[tuple[int, ...]]:
-    """Return the events of which a notification is outstanding, or that belong to an open
-    incident. That a finished event was late is not reported.
+def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
+    """Return the events that are not over, of which a notification is outstanding, or that an
+    incident keeps. That a finished event was late is not reported.
     """
-    unreported = tx.rows(
-        "SELECT d.event_id FROM eventctl_notice n JOIN eventctl_delivery d ON d.id = n.delivery_id"
-        f" WHERE d.event_id IN ({marks(ids)})",
+    among = marks(ids)
+    queries = (
+        (
+            f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({among})"
+            f" AND state NOT IN ({marks(wanted.states)})",
+            [*ids, *wanted.states],
+        ),
+        (
+            "SELECT d.event_id FROM eventctl_notice n"
+            f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
+            ids,
+        ),
+    )
+    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    # Not one query with a join: that would start at the incident, and read all of its members.
+    members = rows(
+        f"SELECT event_id, incident_id FROM eventctl_member {by_index.format(_MEMBER_EVENT)}"
+        f" WHERE event_id IN ({among})",
         ids,
     )
-    return unreported + tx.rows(
-        "SELECT m.event_id FROM eventctl_member m JOIN eventctl_incident i ON i.id = m.incident_id"
-        f" WHERE m.event_id IN ({marks(ids)}) AND i.open_as IS NOT NULL",
-        ids,
+    incidents = list({row[1] for row in members})
+    if not incidents:
+        return left
+    keeping = rows(
+        f"SELECT i.id FROM eventctl_incident i WHERE i.id IN ({marks(incidents)})"
+        f" AND {_keeps(wanted)}",
+        incidents,
     )
+    kept = {row[0] for row in keeping}
+    return left | {row[0] for row in members if row[1] in kept}
 
 
 def remove_sweeps(database: Database, cutoff: int) -> int:
@@ -154,15 +226,15 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
         " WHERE id < (SELECT MAX(id) FROM eventctl_sweep) ORDER BY id LIMIT ?",
         (_SWEEPS,),
     )
-    ids = [row[0] for row in oldest if row[1] < cutoff]
+    ids = [row[0] for row in oldest if number_of(row[1]) < cutoff]
     if ids:
         database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
     return len(ids)
 
 
-def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> int:
-    """Delete one batch of incidents that ended before the cutoff, with their rows; return how
-    many. Incidents with an outstanding message for one of these channels are left alone.
+def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> list[int]:
+    """Return the ids of some of the incidents that ended before the cutoff. What one of these
+    channels is still to be sent is none of them.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -171,13 +243,16 @@ def remove_incidents(database: Database, cutoff: int, channels: Sequence[str]) -
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
-    ids = [row[0] for row in rows]
-    if ids:
-        database.transaction(lambda tx: _remove_incidents(tx, ids))
+    return [row[0] for row in rows]
+
+
+def remove_incidents(database: Database, ids: Sequence[int]) -> int:
+    """Delete incidents with all that is known of them, in one transaction; return how many."""
+    database.transaction(lambda tx: _remove_incidents(tx, ids))
     return len(ids)
 
 
-def _remove_incidents(tx: Transaction, ids: list[int]) -> None:
+def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
     over = tx.rows(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"

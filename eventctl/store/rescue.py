@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from eventctl.models import Outcome, State, Verdict
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database
 from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
+from eventctl.store.held import OddRow, check_numbers, hold_odd
 from eventctl.store.transaction import Transaction
 
 
@@ -21,6 +23,12 @@ class Running(NamedTuple):
     due_at: int
     """When its lease ends, in milliseconds since 1970."""
 
+    def check(self) -> None:
+        """Raise OddRow where its row cannot be used."""
+        check_numbers({"attempts": self.attempts, "event_id": self.event_id})
+        if not all(isinstance(text, str) for text in (self.name, self.handler, self.claim)):
+            raise OddRow("its row is not UTF-8 text")
+
 
 class Lost(NamedTuple):
     """A delivery whose claimer is dead. `started` says whether its handler may have started;
@@ -30,6 +38,30 @@ class Lost(NamedTuple):
     running: Running
     started: bool
     seen_at: int
+
+
+def rescue_lost(
+    database: Database,
+    found: Sequence[Running],
+    look: Callable[[Running], Lost | None],
+    judge: Callable[[Running, bool], Verdict],
+    host: str,
+) -> int:
+    """Take those deliveries whose claimers died, and hold what cannot be taken as it is; return
+    how many were taken. `look` returns None where the claimer may be alive.
+    """
+
+    def take(some: Sequence[Running]) -> int:
+        lost = [each for each in map(look, some) if each is not None]
+        for each in lost:
+            each.running.check()
+        return rescue(database, lost, judge, host)
+
+    def hold(running: Running, error: Exception) -> int:
+        hold_odd(database, running.id, error, State.RUNNING)
+        return 0
+
+    return sum(do_each(found, take, hold))
 
 
 def rescue(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventctl.format.text import fit
 from eventctl.models import HELD, Delivery, Outcome, Result, State, Verdict
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database, marks
@@ -116,7 +115,7 @@ def _finish_rough(
             verdict.waited,
             result.took,
             moment if verdict.state == State.DONE else None,
-            fit(result.error) or None,
+            tx.fit(result.error) or None,
             delivery.id,
             delivery.claim,
         ),

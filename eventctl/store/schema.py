@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from eventctl.store.database import Database, text_of
+from eventctl.store.database import Database, number_of, text_of
 from eventctl.store.transaction import Row
 
 
@@ -246,13 +246,20 @@ UNUSED = ("eventctl_copy",)
 def ask(database: Database, query: Any) -> list[Row]:
     """Run one peewee query by `Database.read`; return all of its rows. Raises as that does.
 
-    Text that was damaged by hand, and is not UTF-8, is read as "\\xff".
+    Text that was damaged by hand, and is not UTF-8, is read as "\\xff", and what is not a number
+    where one should be as 0.
     """
     sql, parameters = _as_sql(database, query)
-    return [
-        tuple(text_of(value) if isinstance(value, bytes) else value for value in row)
-        for row in database.read(sql, parameters)
-    ]
+    numbers = [isinstance(column, peewee.IntegerField) for column in query._returning]
+    return [tuple(map(_clean, row, numbers)) for row in database.read(sql, parameters)]
+
+
+def _clean(value: Any, is_number: bool) -> Any:
+    if value is None or type(value) is int:
+        return value
+    if is_number:
+        return number_of(value)
+    return text_of(value) if isinstance(value, bytes) else value
 
 
 def _as_sql(database: Database, query: Any) -> tuple[str, list[Any]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from eventctl.errors import TooLarge
+from eventctl.format.text import fit
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -16,13 +17,20 @@ if TYPE_CHECKING:
 Row = tuple["Any", ...]
 
 
+_DUPLICATE = frozenset({1555, 2067, 2579, 1022, 1062, 1586})
+"""SQLite's and MySQL's numbers for a value that is there already and must be unique."""
+
+
+class Duplicate(Exception):
+    """A row has a value that must be unique and is there already: another process was faster."""
+
+
 class Transaction:
     """One open transaction: runs statements with `?` for their parameters."""
 
     def __init__(self, database: Database, cursor: Any) -> None:
         self._database = database
         self._cursor = cursor
-        self.IntegrityError: type[Exception] = database.driver.IntegrityError
         self.connection = database.connection
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
@@ -35,8 +43,12 @@ class Transaction:
         """Whether no other transaction can write while this one is open."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Run one statement; return its cursor."""
-        self._cursor.execute(self._database.translate(sql), parameters)
+        """Run one statement; return its cursor. Raises Duplicate."""
+        try:
+            self._cursor.execute(self._database.translate(sql), parameters)
+        except self._database.driver.IntegrityError as error:
+            _raise_if_duplicate(error)
+            raise
         return self._cursor
 
     def rows(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -56,7 +68,39 @@ class Transaction:
         """Run one INSERT for many rows. Its VALUES must be placeholders only: with a literal,
         MySQL's drivers send the rows one by one.
         """
-        self._cursor.executemany(self._database.translate(sql), list(rows))
+        for part in self._parts(list(rows)):
+            try:
+                self._cursor.executemany(self._database.translate(sql), part)
+            except self._database.driver.IntegrityError as error:
+                _raise_if_duplicate(error)
+                raise
+
+    def _parts(self, rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+        """Yield rows in parts that the server takes, each in one statement."""
+        most = self._database.largest_statement(self._cursor) / 2
+        length = sum(len(value) for row in rows for value in row if isinstance(value, str))
+        if 8 * length + 256 * len(rows) <= most:
+            yield rows
+            return
+        part: list[Sequence[Any]] = []
+        size = 0
+        for row in rows:
+            length = sum(_size(value) if isinstance(value, str) else 24 for value in row) + 8
+            if part and size + length > most:
+                yield part
+                part, size = [], 0
+            part.append(row)
+            size += length
+        if part:
+            yield part
+
+    def fit(self, text: str, size: int = 65_000) -> str:
+        """Return a text in at most `size` bytes, or fewer if the server requires it; a statement
+        has room for three such texts.
+        """
+        if len(text) > _SHORT:
+            size = int(min(size, self._database.largest_statement(self._cursor) / 8))
+        return fit(text, size)
 
     def check_fits(self, what: str, values: Sequence[Any]) -> None:
         """Raise TooLarge if the server accepts no statement with these values.
@@ -81,8 +125,19 @@ class Transaction:
         return int(self.rows(f"SELECT {self._database.now}")[0][0])
 
 
+def _raise_if_duplicate(error: Exception) -> None:
+    """Raise Duplicate where an error says so: a CHECK, a trigger or a foreign key of the users'
+    own is another matter.
+    """
+    number = getattr(error, "sqlite_errorcode", error.args[0] if error.args else None)
+    if number in _DUPLICATE:
+        raise Duplicate(str(error)) from error
+
+
 _ALWAYS_FITS = 16_384
 """The size of a statement that every configured server accepts, in bytes."""
+_SHORT = 500
+"""Characters of a text that fits in any case."""
 _BESIDE_VALUES = 2048
 """Bytes of a statement that are not its large values."""
 _ESCAPED = re.compile("[\0\n\r\x1a\"'\\\\]")

@@ -16,21 +16,21 @@ import os
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from eventctl.errors import UsageError
 from eventctl.models import State
 from eventctl.store import migrations, schema, table_copy
+from eventctl.store.batches import do_each
 from eventctl.store.database import Database, MissingTable
 from eventctl.store.table_copy import Snapshot, TableSpec
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row
 
 Progress = Callable[[int], None]
 """Called with the number of rows read since the last call."""
 
-_MAX_DAMAGED = 10
-"""How many places with damaged text are reported."""
+_MAX_NAMED = 10
+"""How many places with damaged text, and rows that the target refuses, are named."""
 
 
 class Checksum:
@@ -119,9 +119,12 @@ class StoreCopy:
         self.damaged: list[str] = []
         """The first places of text that is not UTF-8."""
         self.number_damaged = 0
+        self.refused: list[str] = []
+        """The first rows that the target does not take, and why."""
+        self.number_refused = 0
 
     def run(self, progress: Progress) -> None:
-        """Copy all rows. Raises UsageError if the target refuses one of them."""
+        """Copy all rows, except those that the target refuses."""
         migrations.prepare(self._target)
         migrations.set_identity(self._target, migrations.identity(self._source))
         for table, result in zip(table_copy.TABLES, self.tables, strict=True):
@@ -134,34 +137,23 @@ class StoreCopy:
                 self._target.raise_next_id(table.name, self._source.next_id(table.name))
 
     def _insert(self, table: TableSpec, page: list[Row]) -> None:
-        def work(tx: Transaction) -> None:
-            if not table_copy.has(tx, table, page[-1]):  # otherwise an earlier run was committed
-                table_copy.insert(tx, table, page)
+        def insert(rows: Sequence[Row]) -> None:
+            self._target.transaction(lambda tx: table_copy.insert_once(tx, table, rows))
 
-        try:
-            self._target.transaction(work)
-        except self._target.driver.Error as error:
-            raise self._refused(table, page, error) from error
+        def refuse(row: Row, error: Exception) -> None:
+            self.number_refused += 1
+            if len(self.refused) < _MAX_NAMED:
+                said = error.args[-1] if error.args else error
+                self.refused.append(f"{table.name}, row {table.key_of(row)}: {said}")
 
-    def _refused(self, table: TableSpec, page: list[Row], error: Exception) -> UsageError:
-        """Return an error that names the row that the target refuses."""
-        where = table.name
-        for row in page:
-            try:
-                self._target.once(partial(_try, table=table, row=row))
-            except _Undone:
-                continue
-            except self._target.driver.Error as failure:
-                where, error = f"{table.name}, row {table.key_of(row)}", failure
-                break
-        return UsageError(f"the target does not take {where}: {error.args[-1]}")
+        do_each(page, insert, refuse)
 
     def _note_damaged(self, table: TableSpec, page: list[Row]) -> None:
         for row in page:
             for column, value in zip(table.columns, row, strict=True):
                 if isinstance(value, table_copy.Damaged):
                     self.number_damaged += 1
-                    if len(self.damaged) < _MAX_DAMAGED:
+                    if len(self.damaged) < _MAX_NAMED:
                         self.damaged.append(f"{table.name} {table.key_of(row)}, {column}")
 
     def verify(self, progress: Progress) -> bool:
@@ -179,15 +171,6 @@ class StoreCopy:
     def has_source_changed(self) -> bool:
         """Return whether the source has changed since the snapshot."""
         return _state(self._snapshot.read) != _state(self._source.read)
-
-
-class _Undone(Exception):
-    """Raised to undo a trial."""
-
-
-def _try(tx: Transaction, table: TableSpec, row: Row) -> None:
-    table_copy.insert(tx, table, [row])
-    raise _Undone
 
 
 def _state(read: Callable[[str], list[Row]]) -> list[str]:

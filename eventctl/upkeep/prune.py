@@ -11,11 +11,14 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from eventctl.config.model import Config
+from eventctl.format.messages import complain
+from eventctl.format.text import printable, shorten
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, pruning
+from eventctl.store.batches import do_each
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Position, Wanted
@@ -37,6 +40,11 @@ _LOOKED_AT_IN_A_SWEEP = 5000
 _SECONDS_IN_A_SWEEP = 1.0
 """and the seconds that it deletes for even if its time is over."""
 
+_NAMED = 10
+"""How many of those are named that cannot be deleted."""
+
+_AN_HOUR = 3600.0
+
 _WALK = 3_600_000
 """Milliseconds after which sweeps read skipped events again."""
 
@@ -54,6 +62,18 @@ class Pruned:
     left: int = 0
     sweeps: int = 0
     orphans: int = 0
+    refused: int = 0
+    """Events and incidents that the store refuses to delete,"""
+    refusals: list[str] = field(default_factory=list)
+    """and of the first of them, which and why."""
+
+    def refuse(self, what: str, error: Exception) -> int:
+        """Take note that something cannot be deleted; return how many were, which is none."""
+        self.refused += 1
+        if len(self.refusals) < _NAMED:
+            said = shorten(printable(str(error.args[-1] if error.args else error)), 200)
+            self.refusals.append(f"{what} cannot be deleted ({type(error).__name__}: {said})")
+        return 0
 
 
 class Throttle:
@@ -109,7 +129,8 @@ def _find(
         page = pruning.scan(database, wanted, place, _LOOKED_AT)
         if not page:
             break
-        found += [old for old in page if old.status in wanted.statuses][: most - len(found)]
+        # What would not be deleted is not archived either.
+        found += pruning.removable(database, wanted, page)[: most - len(found)]
         place = found[-1].place if len(found) == most else page[-1].place
     return found, place
 
@@ -118,10 +139,16 @@ def _delete(
     database: Database, wanted: Wanted, batch: Sequence[Old], pruned: Pruned, throttle: Throttle
 ) -> float:
     """Delete one batch; return how long to pause, in seconds."""
-    begin = time.monotonic()
-    gone = len(pruning.remove(database, wanted, batch))
+    begin, refused = time.monotonic(), pruned.refused
+    gone = sum(
+        do_each(
+            batch,
+            lambda some: len(pruning.remove(database, wanted, some)),
+            lambda old, error: pruned.refuse(f"event {old.id}", error),
+        )
+    )
     pruned.events += gone
-    pruned.left += len(batch) - gone
+    pruned.left += len(batch) - gone - (pruned.refused - refused)
     return throttle.note(time.monotonic() - begin)
 
 
@@ -129,12 +156,20 @@ def prune_history(config: Config, database: Database, cutoff: int, pruned: Prune
     """Delete the history of sweeps that began, and incidents that ended, before the cutoff."""
     while count := pruning.remove_sweeps(database, cutoff):
         pruned.sweeps += count
-    while pruning.remove_incidents(database, cutoff, _channels(config)):
+    while _delete_incidents(config, database, cutoff, pruned):
         continue
 
 
-def _channels(config: Config) -> list[str]:
-    return [channel.name for channel in config.channels]
+def _delete_incidents(config: Config, database: Database, cutoff: int, pruned: Pruned) -> int:
+    """Delete some of the incidents that ended before the cutoff; return how many."""
+    channels = [channel.name for channel in config.channels]
+    return sum(
+        do_each(
+            pruning.old_incidents(database, cutoff, channels),
+            lambda ids: pruning.remove_incidents(database, ids),
+            lambda row_id, error: pruned.refuse(f"incident {row_id}", error),
+        )
+    )
 
 
 def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) -> None:
@@ -179,8 +214,14 @@ def keep_to_limit(
     if walk != before:
         walk.write(state)
     pruning.remove_sweeps(database, wanted.cutoff)
-    pruning.remove_incidents(database, wanted.cutoff, _channels(config))
+    _delete_incidents(config, database, wanted.cutoff, pruned)
+    if pruned.refusals and state.once_in("kept", _AN_HOUR):
+        complain(f"[store] keep: {pruned.refusals[0]}{_more(pruned)}")
     return pruned.events
+
+
+def _more(pruned: Pruned) -> str:
+    return f", and {pruned.refused - 1:,} more" if pruned.refused > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,15 @@ def test_the_commands_are_described_as_they_describe_themselves() -> None:
     assert shown == command_reference.page(), "run: python -m scripts.command_reference"
 
 
+def test_the_keys_are_described_as_the_records_describe_them() -> None:
+    from scripts import config_reference
+
+    shown = config_reference.PAGE.read_text(encoding="utf-8")
+    assert shown == config_reference.page(shown), "run: python -m scripts.config_reference"
+    changed = shown.replace("How long one attempt may take.", "How long it takes.")
+    assert config_reference.page(changed).count("How long one attempt may take.") == 1
+
+
 def test_the_architecture_lists_every_folder_in_the_order_of_its_imports() -> None:
     from scripts.check_imports import HOUSE
 

@@ -9,8 +9,8 @@ import pytest
 
 from tests.support import needs
 from tests.support.howto import HowTo
-from tests.support.mariadb import MariaDB
 from tests.support.project import Project
+from tests.support.server import Server
 
 TOML = """
 [events]
@@ -43,21 +43,21 @@ def test_a_trigger(shop: Project) -> None:
     assert shop.value("SELECT `key` FROM eventctl_event") == "order-17"
 
 
-def test_a_trigger_of_mysql(mariadb: MariaDB, tmp_path: Path) -> None:
+def test_a_trigger_of_mysql(server: Server, tmp_path: Path) -> None:
     """A user who may only order needs no right on the outbox."""
-    project = Project(tmp_path / "shop", mariadb)
+    project = Project(tmp_path / "shop", server)
     project.write(TOML)
     project.run("list")
     statements = HowTo("trigger.md", tmp_path).block("sql", "CREATE TRIGGER").split(";\n")
     for statement in statements[:2]:
-        mariadb.sql(statement, database=project.database)
+        server.sql(statement, database=project.database)
     user = f"o{project.database}"
-    mariadb.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'secret'")
-    mariadb.sql(f"GRANT INSERT ON {project.database}.orders TO '{user}'@'127.0.0.1'")
+    server.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'secret'")
+    server.sql(f"GRANT INSERT ON {project.database}.orders TO '{user}'@'127.0.0.1'")
     import pymysql
 
     with pymysql.connect(
-        host="127.0.0.1", port=mariadb.port, user=user, password="secret",
+        host="127.0.0.1", port=server.port, user=user, password="secret",
         database=project.database, autocommit=True,
     ) as app:  # fmt: skip
         app.cursor().execute(statements[2])

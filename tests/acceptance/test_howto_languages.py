@@ -10,8 +10,8 @@ import pytest
 
 from tests.support import needs
 from tests.support.howto import HowTo
-from tests.support.mariadb import MariaDB
 from tests.support.project import Project
+from tests.support.server import Server
 
 TOML = """
 [events]
@@ -68,22 +68,22 @@ def test_on_sqlite(shop: Project, language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["php", "node", "ruby", "perl"])
-def test_on_mysql(mariadb: MariaDB, tmp_path: Path, language: str) -> None:
+def test_on_mysql(server: Server, tmp_path: Path, language: str) -> None:
     """With a user who may do nothing but insert."""
     need(language)
-    project = Project(tmp_path / "shop", mariadb)
+    project = Project(tmp_path / "shop", server)
     project.write(TOML)
     project.run("list")
     project.execute("CREATE TABLE orders (id INTEGER PRIMARY KEY, amount INTEGER)")
     user = f"w{project.database}"
-    mariadb.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'secret'")
+    server.sql(f"CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'secret'")
     for table in ("orders", "eventctl_outbox"):
-        mariadb.sql(f"GRANT INSERT, CREATE ON {project.database}.{table} TO '{user}'@'127.0.0.1'")
+        server.sql(f"GRANT INSERT, CREATE ON {project.database}.{table} TO '{user}'@'127.0.0.1'")
     howto = HowTo(f"{language}.md", tmp_path)
     if language == "node":
         (howto.shop / "node_modules").symlink_to(needs.node_modules())
     for step in howto.steps:
-        text = step.text.replace("db1.example.com", "127.0.0.1").replace("3306", str(mariadb.port))
+        text = step.text.replace("db1.example.com", "127.0.0.1").replace("3306", str(server.port))
         text = text.replace("website", user).replace("=shop", f"={project.database}")
         text = text.replace("database: 'shop'", f"database: '{project.database}'")
         if "mysql" in step.file:
@@ -94,7 +94,7 @@ def test_on_mysql(mariadb: MariaDB, tmp_path: Path, language: str) -> None:
         else:
             whole = howto.steps[0]
             sqlite = next(line for line in whole.text.splitlines() if "events.db" in line)
-            text = text.replace("host=127.0.0.1;", f"host=127.0.0.1;port={mariadb.port};")
+            text = text.replace("host=127.0.0.1;", f"host=127.0.0.1;port={server.port};")
             howto.write(whole.file, whole.text.replace(sqlite, text))
             howto.type(f"{language} {whole.file}")
     project.run("sweep")

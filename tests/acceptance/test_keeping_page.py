@@ -10,10 +10,12 @@ from pathlib import Path
 from tests.support import past
 from tests.support.checkout import CHECKOUT
 from tests.support.copies import clear, content, live
-from tests.support.databases import mariadb_only, sqlite_only
-from tests.support.mariadb import PASSWORD, USER
+from tests.support.databases import conformance, server_only, sqlite_only
+from tests.support.mysql import FOLDER as MYSQL_PROGRAMS
 from tests.support.project import Project
+from tests.support.server import PASSWORD, USER
 
+README = CHECKOUT / "README.md"
 PAGE = CHECKOUT / "docs" / "keeping.md"
 
 
@@ -24,16 +26,20 @@ def block(beginning: str) -> str:
     return str(text)
 
 
-def shell(project: Project, script: str) -> None:
+def shell(project: Project, script: str, check: bool = True) -> None:
+    """Run a script as a person does who pastes it; with MySQL, by MySQL's own programs."""
+    env = project.environment()
+    if project.store == "mysql":
+        env["PATH"] = f"{MYSQL_PROGRAMS}:{env['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+        ["bash", "-uc", script],
         cwd=project.folder,
-        env=project.environment(),
+        env=env,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode == 0) == check, done.stderr
 
 
 @sqlite_only
@@ -48,20 +54,34 @@ def test_a_backup_of_sqlite(project: Project) -> None:
     project.run("sweep", check=None)
 
 
-@mariadb_only
+@conformance
+@server_only
 def test_a_backup_of_mysql(project: Project) -> None:
     assert project.server
     live(project, 5)
     before = content(project)
-    home = Path(project.environment()["HOME"])
-    (home / ".my.cnf").write_text(
-        f"[client]\nhost=127.0.0.1\nport={project.server.port}\nuser={USER}\npassword={PASSWORD}\n"
-    )
-    shell(project, re.sub(r"\bshop\b", str(project.database), block("tables=")))
+    user = f"backup_{project.database}"
+    granted = re.search(r"^GRANT (.*) ON shop", README.read_text(encoding="utf-8"), re.M)
+    assert granted
+    project.server.sql(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+    project.server.sql(f"GRANT {granted[1]} ON {project.database}.* TO {user}@'127.0.0.1'")
+    save = re.sub(r"\bshop\b", str(project.database), block("set -o pipefail"))
+    options(project, user, "no password")
+    shell(project, save, check=False)
+    options(project, user)
+    shell(project, save)
     clear(project)
+    options(project, USER)
     shell(project, re.sub(r"\bshop\b", str(project.database), block("zcat backup")))
     assert content(project) == before
     project.run("sweep", check=None)
+
+
+def options(project: Project, user: str, password: str = PASSWORD) -> None:
+    assert project.server
+    (Path(project.environment()["HOME"]) / ".my.cnf").write_text(
+        f"[client]\nhost=127.0.0.1\nport={project.server.port}\nuser={user}\npassword={password}\n"
+    )
 
 
 @sqlite_only

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import needs
 from tests.support.checkout import CHECKOUT
-from tests.support.mariadb import MariaDB
+from tests.support.server import Server
 from tests.support.shell import comparable, type_in
 
 README = CHECKOUT / "README.md"
@@ -85,6 +85,7 @@ def test_an_ordinary_user_follows_it_from_an_empty_home(
     if code and any("No matching distribution" in line for line in shown):
         pytest.skip("pip finds no packages here")
     assert code == 0, "\n".join(shown)
+    assert (home / "eventctl" / "share" / "man" / "man1" / "eventctl.1").exists()
     walk(home, wrapper, f"{home}/eventctl/bin")
 
 
@@ -115,12 +116,12 @@ def test_a_change_in_the_readme_would_be_noticed() -> None:
     assert comparable(" 1  2026-11-23 18:49:34  a  lottery 1/2 in 1s  x") != comparable("1 WHEN a")
 
 
-def test_the_set_up_of_mysql(mariadb: MariaDB, tmp_path: Path) -> None:
+def test_the_set_up_of_mysql(server: Server, tmp_path: Path) -> None:
     blocks = _BLOCK.findall(section("MySQL", CHECKOUT / "docs" / "setup.md"))
     (statements,) = (text for kind, text in blocks if kind == "sql")
     users, outbox = statements.split("--")
     by_variable, by_file = (text for kind, text in blocks if kind == "toml")
-    place = f"127.0.0.1:{mariadb.port}/shop"
+    place = f"127.0.0.1:{server.port}/shop"
     (tmp_path / ".my.cnf").write_text("[client]\nuser=eventctl\npassword=secret\n")
 
     def list_events(toml: str) -> str:
@@ -138,21 +139,21 @@ def test_the_set_up_of_mysql(mariadb: MariaDB, tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         return done.stderr
 
-    mariadb.sql("CREATE DATABASE shop CHARACTER SET utf8mb4")
+    server.sql("CREATE DATABASE shop CHARACTER SET utf8mb4")
     for statement in users.strip().rstrip(";").split(";"):
-        mariadb.sql(statement)
+        server.sql(statement)
     assert "no events yet" in list_events(by_variable)
-    mariadb.sql("CREATE USER 'website'@'%' IDENTIFIED BY 'other'")
-    mariadb.sql(outbox.partition("\n")[2].strip().rstrip(";"))
+    server.sql("CREATE USER 'website'@'%' IDENTIFIED BY 'other'")
+    server.sql(outbox.partition("\n")[2].strip().rstrip(";"))
     (insert,) = (
         text for kind, text in _BLOCK.findall(section("Other ways to emit")) if kind == "sql"
     )
     with pymysql.connect(
-        host="127.0.0.1", port=mariadb.port, user="website", password="other", database="shop"
+        host="127.0.0.1", port=server.port, user="website", password="other", database="shop"
     ) as app:
         app.cursor().execute(insert)
         app.commit()
-    assert mariadb.sql("SELECT name FROM shop.eventctl_outbox") == [("purchased",)]
+    assert server.sql("SELECT name FROM shop.eventctl_outbox") == [("purchased",)]
     assert "no events yet" in list_events(by_file)
 
 

@@ -7,6 +7,7 @@ import json
 from tests.support import look
 from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
 from tests.support.databases import sqlite_only
+from tests.support.past import archived
 from tests.support.project import Project
 
 TOPIC = "eventctl: lottery ran out of retries: RuntimeError: no luck for 'A'"
@@ -304,6 +305,8 @@ def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) 
     write(project, post)
     project.run("emit", "-q", "--defer", "refunded")
     write(project, post, toml=gone)
+    sweep(project)
+    look.make_notices_due(project)
     sweep(project, 1)
     assert "audit is held" in post.subjects()[0]
     mend(project)
@@ -354,6 +357,38 @@ def test_what_a_person_cancelled_is_not_reported_as_fixed(project: Project, post
         for part in ("plain", "html"):
             assert "Everything is resolved" not in body(mail, part)
             assert "resolved after" not in body(mail, part)
+
+
+def test_what_failed_and_was_reported_can_be_pruned_and_leaves_its_incident(
+    project: Project, post: Post
+) -> None:
+    write(project, post)
+    fail(project, "A", "B")
+    (folder := project.folder / "archive").mkdir()
+    prune = ("prune", "--older-than", "0", "--failed", "--archive", "archive")
+    post.refuse("down")
+    for _ in range(2):
+        project.run("sweep", check=1)
+        done = project.run(*prune)
+        assert "deleted 0 events" in done.stderr
+        assert "2 events of that age failed and will stay until a channel has been" in done.stderr
+        # What is not deleted is not archived, however often it is tried.
+        assert list(folder.iterdir()) == []
+    post.refuse("")
+    project.run("sweep", check=1)
+    done = project.run("prune", "--older-than", "0", "--failed", "--limit", "1")
+    assert "deleted 1 event" in done.stderr
+    assert "failed and will stay" not in done.stderr
+    project.run("sweep")
+    assert project.value("SELECT ended_at FROM eventctl_incident") is None, "one is left"
+    done = project.run(*prune)
+    assert "deleted 1 event" in done.stderr
+    assert len(archived(folder)) == 1
+    project.run("sweep")
+    assert project.value("SELECT ended_at FROM eventctl_incident") is not None
+    first, last = post.mails()
+    assert "2 deliveries of purchased had run out of retries, cancelled by a person" in body(last)
+    assert last["Subject"] == f"Ended: {first['Subject']}"
 
 
 def test_what_has_still_to_be_reported_is_not_pruned(project: Project, post: Post) -> None:

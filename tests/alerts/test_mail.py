@@ -30,7 +30,7 @@ from tests.alerts.test_http import dead, resolve
 from tests.support import needs
 from tests.support.certificate import Certificate
 from tests.support.fire import wait_until_dead
-from tests.support.incidents import TRACEBACK, digest, notice
+from tests.support.incidents import TRACEBACK, digest, named, notice
 from tests.support.wait import wait_until
 
 PASSWORD = "correct horse"
@@ -262,6 +262,25 @@ def test_the_subject_may_be_in_any_script(serve: Serve) -> None:
     send(report(server.port), digest(notice(handler="奖品" * 30), host="wëb"))
     assert "奖品" in server.only_mail()["Subject"]
     assert server.only_mail()["Subject"].endswith("on wëb")
+
+
+@pytest.mark.parametrize("sequence", [0, 1])
+def test_an_encoded_word_of_a_subject_has_75_characters_at_the_most(
+    serve: Serve, sequence: int
+) -> None:
+    server = serve()
+    found = named(digest(notice(handler="くじ引き" * 9, error="運が悪い " * 30)), sequence=sequence)
+    send(report(server.port), found)
+    content = server.envelopes[0].content
+    assert isinstance(content, bytes)
+    head = content.partition(b"\r\n\r\n")[0]
+    words = re.findall(rb"=\?utf-8\?[^ \r\n]*\?=", head)
+    assert len(words) > 2
+    assert max(map(len, words)) <= 75
+    assert max(len(line) for line in head.splitlines() if b"=?" in line) <= 76
+    subject = server.only_mail()["Subject"]
+    assert ("Re: " * sequence) + "eventctl: くじ引き" in subject
+    assert "運が悪い 運が悪い" in subject
 
 
 def test_five_thousand_notices_are_one_small_mail(serve: Serve) -> None:

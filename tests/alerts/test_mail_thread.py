@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import email
 from collections.abc import Iterator
+from email import policy
+from email.message import EmailMessage
 
 import pytest
 
@@ -19,6 +22,35 @@ pytestmark = sqlite_only
 def server() -> Iterator[MailServer]:
     with running_opensmtpd() as running:
         yield running
+
+
+def test_a_line_that_begins_as_a_mail_in_an_mbox_does_arrives_unharmed(project: Project) -> None:
+    with running_opensmtpd(into_mbox=True) as server:
+        write(project, server)
+        (project.folder / "handlers.py").write_text(
+            "def lottery(user):\n"
+            "    print('\\nFrom Paris to Tokyo\\nFrom ä=20 on\\n.\\nFrom Kyoto')\n"
+            "    raise RuntimeError('no luck')\n\n"
+            "def audit(): pass\n"
+        )
+        fail(project)
+        project.run("sweep", check=1)
+        wait_until(server.mbox.exists, what="the mail")
+        wait_until(lambda: server.mbox.read_bytes().endswith(b"\n\n"), what="the end of it")
+        content = server.mbox.read_bytes()
+    first, _, whole = content.partition(b"\n")
+    assert first.startswith(b"From ")
+    assert b"\n>From" not in whole
+    assert b"\nFrom " not in whole, "it would be two mails"
+    mail = email.message_from_bytes(whole, policy=policy.default)
+    assert isinstance(mail, EmailMessage)
+    for kind in ("plain", "html"):
+        part = mail.get_body((kind,))
+        assert part is not None
+        lines = [line.removeprefix("   | ") for line in str(part.get_content()).splitlines()]
+        at = next(n for n, line in enumerate(lines) if line.endswith("From Paris to Tokyo"))
+        rest = [line.partition("<")[0] for line in lines[at + 1 : at + 4]]
+        assert rest == ["From ä=20 on", ".", "From Kyoto"]
 
 
 def write(project: Project, server: MailServer, more: str = "") -> None:

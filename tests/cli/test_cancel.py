@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import fire, look
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 from tests.support.wait import wait_until
@@ -168,7 +168,7 @@ def test_against_a_sweep_each_delivery_is_run_or_cancelled(project: Project) -> 
     fire.assert_nothing_claimed(project)
 
 
-@mariadb_only
+@server_only
 def test_what_is_claimed_in_the_same_instant_is_left_alone(project: Project) -> None:
     fire.write(project, {"ok": '"handlers:ok"'})
     fire.defer(project, "ok")

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import servers
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.look import make_due
-from tests.support.mariadb import PASSWORD
 from tests.support.monitoring import check, families, values_of
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 
 TOML = """
 [defaults]
@@ -56,6 +56,8 @@ def test_all_is_well(well: Project) -> None:
         "spool": "0",
         "unaccepted": "0",
         "paused": "0",
+        "clock": "0",
+        "keep": "0",
     }
 
 
@@ -87,6 +89,10 @@ def spooled(project: Project, seconds_ago: int, folder: str = "") -> None:
     os.utime(path, (at, at))
 
 
+def swept_at_no_time(project: Project) -> None:
+    project.execute("UPDATE eventctl_sweep SET ended_at = 'soon'")
+
+
 def held_in_outbox(project: Project) -> None:
     project.execute("INSERT INTO eventctl_outbox (name, args, held) VALUES ('x', '[]', 'no')")
 
@@ -112,6 +118,7 @@ STATES: dict[str, tuple[Callable[[Project], None], str, str]] = {
     ),
     "spool for 2 hours": (lambda p: spooled(p, 7200), "CRITICAL", "the oldest for 2h"),
     "set aside": (lambda p: spooled(p, 1, "damaged"), "WARNING", "1 held, for a person"),
+    "a sweep at no time": (swept_at_no_time, "CRITICAL", "last sweep "),
 }
 
 
@@ -193,9 +200,9 @@ def test_help_is_no_alarm(well: Project) -> None:
 
 @sqlite_only
 def test_a_fault_of_our_own_is_unknown_and_reported_on_stderr(well: Project) -> None:
-    well.execute("UPDATE eventctl_sweep SET ended_at = 'yesterday'")
+    well.execute("ALTER TABLE eventctl_pause RENAME COLUMN why TO reason")
     done = well.run("check", check=3)
-    assert done.stdout.startswith("EVENTCTL UNKNOWN - a fault in eventctl: TypeError")
+    assert done.stdout.startswith("EVENTCTL UNKNOWN - a fault in eventctl: OperationalError")
     assert "Traceback" in done.stderr
 
 
@@ -214,7 +221,7 @@ def test_a_store_that_is_away_is_critical(well: Project, tmp_path: Path) -> None
     assert values_of(metrics) == {("eventctl_store_up", ""): 0.0}
 
 
-@mariadb_only
+@server_only
 def test_a_store_that_refuses_this_user_is_unknown(well: Project) -> None:
     well.config.write_text(well.config.read_text().replace(PASSWORD, "not-it"))
     level, words, _ = check(well)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import needs
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.look import script
 from tests.support.project import Project
 
@@ -92,6 +92,24 @@ def test_names_of_events_and_handlers(project: Project) -> None:
     ]
 
 
+@sqlite_only
+def test_what_can_be_paused_resumed_and_rehearsed(project: Project) -> None:
+    sold = 'other = "handlers:draw"\n[events.sold]\nhandlers = ["other"]\n'
+    project.write(TOML + sold, HANDLERS)
+    assert bash(project, "eventctl pause b") == ["bought"]
+    assert bash(project, "eventctl pause --handler ") == ["draw", "other", "shop.mail:welcome"]
+    assert "draw" not in bash(project, "eventctl pause --event ")
+    assert bash(project, "eventctl resume ") == []
+    project.run("pause", "draw", "--why", "maintenance")
+    assert zsh(project, "resume", "") == [("draw", "handler maintenance")]
+    project.run("emit", "-q", "--defer", "bought")
+    project.run("emit", "-q", "--defer", "sold")
+    assert bash(project, "eventctl rehearse d") == ["draw"]
+    assert bash(project, "eventctl rehearse draw ") == ["1"]
+    assert bash(project, "eventctl rehearse other ") == ["2"]
+    assert bash(project, "eventctl list --config events.toml --event so") == ["sold"]
+
+
 def test_ids_those_that_failed_first(project: Project) -> None:
     project.write(TOML + "[defaults]\nretry = { attempts = 1 }\n", HANDLERS)
     project.run("emit", "-q", "user signed up", "an arg that makes it fail")
@@ -152,7 +170,7 @@ def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, wha
     assert "emit" in bash(project, "eventctl e")
 
 
-@mariadb_only
+@server_only
 def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.write(TOML, HANDLERS)
     listener = socket.socket()

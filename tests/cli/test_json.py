@@ -129,6 +129,7 @@ def test_other_ways_to_call_them(shop: Project) -> None:
         assert set(page) == {each for each in documented(words[0]) if "." not in each}
     assert shop.run("list", "--json").stdout == shop.run("list", "--format", "json").stdout
     assert "requires --dry-run" in shop.run("sweep", "--json", check=2).stderr
+    assert "cannot be used" in shop.run("check", "--prometheus", "x.prom", "--json", check=3).stdout
     shop.config.write_text(shop.config.read_text() + "\n[nonsense]\n")
     page = json.loads(shop.run("check", "--json", check=3).stdout)
     assert (page["status"], page["measures"]) == ("UNKNOWN", [])

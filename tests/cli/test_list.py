@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 
 import pytest
@@ -233,12 +234,35 @@ def test_markup_in_names_and_args_is_text(shop: Project) -> None:
     assert "[/nothing]" in plain(shown)
 
 
-def test_an_open_circuit_breaker_is_reported_beneath_the_table(shop: Project) -> None:
+def test_why_something_waits_is_said_once_and_of_what_is_listed_only(shop: Project) -> None:
     shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is down')")
+    shop.execute("INSERT INTO eventctl_breaker VALUES ('another', 1, 1, 'it is down')")
+    shop.run("pause", "lottery")
+    shop.run("pause", "giveCoupon")
+    waiting = "UPDATE eventctl_delivery SET state = 'pending' WHERE handler = 'lottery'"
+    shop.execute(waiting)
     done = shop.run("list", "--format", "table", env={"COLUMNS": "200"})
-    assert "lottery: circuit breaker open for" in done.stderr
-    assert "(it is down)" in done.stderr
+    breaker, pause, blank = done.stderr.split("\n", 2)
+    assert breaker.startswith("lottery: circuit breaker open for")
+    assert "(it is down)" in breaker
+    assert pause.startswith("lottery paused ")
+    assert blank.strip() == ""
     assert shop.run("list").stderr == ""
+    shop.execute("UPDATE eventctl_delivery SET state = 'done'")
+    assert shop.run("list", "--format", "table").stderr == ""
+
+
+@sqlite_only
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_the_id_is_never_cut_however_narrow_the_terminal(shop: Project, columns: int) -> None:
+    shop.execute("UPDATE eventctl_event SET id = 123456789, name = 'a very long name' WHERE id = 1")
+    shop.execute("UPDATE eventctl_delivery SET event_id = 123456789 WHERE event_id = 1")
+    _, shown = on_terminal(shop, "list", columns=columns)
+    lines = plain(shown).splitlines()
+    assert max(map(len, lines)) <= columns
+    (line,) = [line for line in lines if line.startswith("123456789 ")]
+    assert re.search(r"(timeout|processed) \d/2", line)
+    assert "a very" in line
 
 
 def test_where_there_is_nothing_it_says_so_and_exits_0(project: Project) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -36,8 +38,8 @@ MISTAKES = [
     ("prune --older-than 90", "--older-than: 90 has no unit; write 90d, 90h or 90s"),
     ("replay", "replay requires ids, or filters such as --status failed --since 2h"),
     ("show", "show requires the id of an event, or --incident ID; to list events: eventctl list"),
-    ("list --since yesterday", "is neither a duration back from now, such as 2h or 1h30m, nor a"),
-    ("list --config gone.toml", "gone.toml: No such file or directory; name a file that is there"),
+    ("list --since yesterday", "is neither a time before now, such as 2h or 1h30m, nor a date"),
+    ("list --config gone.toml", "gone.toml: No such file or directory; name an existing file"),
     ("crontab --mailto ops@", 'a mail address that cron takes; write "ops@example.com"'),
     (
         "copy --to postgresql://h/d",
@@ -90,7 +92,7 @@ def test_a_mistake_is_answered_with_what_to_type(project: Project, line: str, an
     (said,) = done.stderr.splitlines()
     assert said.startswith("eventctl: ")
     assert answer.format(toml=project.config) in said
-    assert re.search(NEXT, said, re.IGNORECASE) or "name a file" in said
+    assert re.search(NEXT, said, re.IGNORECASE) or "name an existing file" in said
     assert done.stdout == ""
     assert done.returncode == (78 if "--config" in line else 2)
 
@@ -118,7 +120,7 @@ def test_config_after_the_command_too(project: Project) -> None:
     assert "report: accepted" in project.run("alerts", "test", "--config", name).stdout
     assert str(moved) in project.run("doctor", "-v", "--config", name, check=None).stdout
     assert project.run("--config", "gone.toml", "list", "--config", name).stdout
-    assert "no events.toml, looked for at" in project.run("list", check=78).stderr
+    assert "no events.toml at ./events.toml" in project.run("list", check=78).stderr
 
 
 @sqlite_only
@@ -147,3 +149,11 @@ def test_the_versions_for_a_bug_report(project: Project) -> None:
         assert f"SQLite {sqlite3.sqlite_version}" in more
         assert any("PyMySQL" in line and "mysqlclient" in line for line in more)
         assert any(line.startswith("Linux ") for line in more)
+
+
+def test_the_version_needs_no_click() -> None:
+    argv = [sys.executable, "-X", "importtime", "-P", "-m", "eventctl", "--version"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "eventctl.cli.version" in loaded
+    assert not {"click", "peewee", "rich", "logging"} & loaded

@@ -46,6 +46,9 @@ def secrets(folder: Path, text: str | bytes, mode: int = 0o600, name: str = "eve
         (r"NAME=/a\$b#c'd", r"/a\$b#c'd"),
         ("NAME=/a=b", "/a=b"),
         ("NAME=/first\nNAME=/last", "/last"),
+        ("NAME='/a", "'/a"),
+        ("NAME=\t'/a' ", "/a"),
+        ("\r\nNAME=/a\r\n\r\n", "/a"),
         ("NAME=$(id)`id`${HOME}", "$(id)`id`${HOME}"),
     ],
 )
@@ -73,6 +76,20 @@ def test_env_file_names_another(tmp_path: Path) -> None:
     assert line.startswith(f"F: store.source: {tmp_path}/etc/shop.env is missing; ")
 
 
+def test_a_link_to_the_file(tmp_path: Path) -> None:
+    """As systemd, Docker and Kubernetes mount secrets; the rights are those of the file itself."""
+    (tmp_path / "run").mkdir()
+    target = secrets(tmp_path / "run", "NAME=/shop", 0o440, "shop.env")
+    (tmp_path / "run" / "..data").symlink_to(target)
+    (tmp_path / "eventctl.env").symlink_to(tmp_path / "run" / "..data")
+    path = write(tmp_path, TOML)
+    assert load(path).store.source == "/shop"
+    target.chmod(0o444)
+    assert "others can read or write it; chmod o-rwx " in mistakes(path)[0]
+    target.unlink()
+    assert "NAME is not set" in mistakes(path)[0]
+
+
 @pytest.mark.parametrize(
     ("content", "mode", "words"),
     [
@@ -80,6 +97,10 @@ def test_env_file_names_another(tmp_path: Path) -> None:
         (b"NAME=s3cret", 0o602, "others can read or write it; chmod o-rwx "),
         (b"\nexport NAME=s3cret", 0o600, "line 2 of D/eventctl.env is not KEY=VALUE; "),
         (b"s3cret", 0o600, "line 1 of D/eventctl.env is not KEY=VALUE; "),
+        ("NAME=s3cret".encode("utf-16"), 0o600, "line 1 of D/eventctl.env is not UTF-8; "),
+        (b"NAME=s3cr\0t", 0o600, "line 1 of D/eventctl.env is not KEY=VALUE; "),
+        (b"NAME s3cret", 0o600, "line 1 of D/eventctl.env is not KEY=VALUE; "),
+        (b"2NAME=s3cret", 0o600, "line 1 of D/eventctl.env is not KEY=VALUE; "),
         (b"NAME=s3cr\xe9t", 0o600, "line 1 of D/eventctl.env is not UTF-8; "),
     ],
 )

@@ -137,6 +137,7 @@ def test_data_of_every_sort_becomes_args() -> None:
     assert read(about, "", "/") == ("t", "[]", "/s 1")
     empty = {"data_base64": None, "time": None, "datacontenttype": None}
     assert read(about | empty, "", "/")[1] == "[]"
+    assert read(about | {"data": 1.1}, "1.10", "/")[1] == "[1.10]"
     # A text, and not JSON in it.
     assert read(about | {"data": "[1]"}, '"[1]"', "/")[1] == '["[1]"]'
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.away import STORE, any_way, read, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 
@@ -138,7 +138,7 @@ class DeafProxy:
                     ours.sendall(data)
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("options", [(), ("--defer",)])
 def test_the_first_write_had_succeeded_in_truth(
     project: Project, spool: Path, options: tuple[str, ...]

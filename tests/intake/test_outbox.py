@@ -13,10 +13,10 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.applications import DRIVERS, PREAMBLE, applications
-from tests.support.databases import mariadb_only, sqlite_only
-from tests.support.mariadb import PASSWORD, USER
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Finished, Project
+from tests.support.server import PASSWORD, USER
 
 PLAIN = "INSERT INTO eventctl_outbox (name, args) VALUES ('purchased', '[\"user A\", 5000]')"
 
@@ -35,7 +35,7 @@ def prepare(project: Project) -> None:
 def sql_shell(project: Project, script: str, user: str = USER) -> Finished:
     """Run a script in the database's own shell; it stops at the first error."""
     if project.server:
-        shell = needs.program("mariadb", "mariadb-client")
+        shell = needs.program(project.server.client, "mariadb-client")
         place = ("-h127.0.0.1", f"-P{project.server.port}", f"-u{user}", f"-p{PASSWORD}")
         argv = [shell, "--no-defaults", *place, str(project.database)]
     else:
@@ -79,7 +79,7 @@ def run(project: Project, program: str, name: str = "A", order: int = 1) -> Fini
 def test_applications_with_a_transaction_of_their_own(project: Project) -> None:
     """Each rolls back its order and its event, then it commits the same order with one."""
     prepare(project)
-    ours = "mariadb" if project.server else "sqlite"
+    ours = "server" if project.server else "sqlite"
     names = []
     for order, (name, database, program) in enumerate(applications(), 1):
         if database == ours:
@@ -239,7 +239,7 @@ def test_an_emit_waits_for_the_transaction_of_another_thread(project: Project) -
     assert look.notes(project) == ['["before"]', '["waited"]']
 
 
-@mariadb_only
+@server_only
 def test_a_user_with_no_right_but_insert_on_this_table(project: Project) -> None:
     prepare(project)
     assert project.server
@@ -422,7 +422,7 @@ def test_text_in_a_blob_is_text(project: Project) -> None:
     assert look.count(project, "outbox") == 0
 
 
-@mariadb_only
+@server_only
 def test_an_open_transaction_holds_no_sweep_up(project: Project) -> None:
     prepare(project)
     assert project.server

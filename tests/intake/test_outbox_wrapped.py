@@ -73,7 +73,7 @@ def prepare(project: Project) -> None:
 
 
 def connect(project: Project) -> list[str]:
-    ours = "mariadb" if project.server else "sqlite"
+    ours = "server" if project.server else "sqlite"
     return [program for database, program in DRIVERS.values() if database == ours]
 
 

@@ -174,6 +174,8 @@ def test_a_handler_that_is_missing(project: Project) -> None:
     project.write(HELD, HANDLERS)
     project.run("emit", "-q", "--defer", "refunded", "A")
     project.write(TOML)
+    project.run("sweep")
+    look.make_notices_due(project)
     (line,) = printed(project.run("sweep", check=1).stdout)
     apply(project, line)
     assert_ended(project)
@@ -191,6 +193,21 @@ def test_args_that_are_damaged(project: Project, damage: str) -> None:
     apply(project, update)
     assert_ended(project)
     assert look.notes(project) == ["[]"]
+
+
+@sqlite_only
+@pytest.mark.parametrize("column", ["delivery.attempts", "delivery.waited", "event.created_at"])
+def test_numbers_that_are_none(project: Project, column: str) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "--defer", "purchased", "A")
+    table, _, name = column.partition(".")
+    project.execute(f"UPDATE eventctl_{table} SET {name} = 'many'")
+    sent = project.run("sweep", check=1).stdout
+    assert f"its {name} is not a number: 'many'" in sent
+    (update,) = printed(sent)
+    apply(project, update)
+    assert_ended(project)
+    assert look.notes(project) == ['["A"]']
 
 
 @sqlite_only

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.away import IDS, STORE, WAYS, any_way, away, read, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS
 from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
@@ -96,7 +96,7 @@ def test_the_stores_disk_is_full(project: Project) -> None:
     fire.assert_all_processed(project, 2)
 
 
-@mariadb_only
+@server_only
 def test_nobody_listens_at_the_port(project: Project) -> None:
     write(project)
     assert project.server
@@ -111,7 +111,7 @@ def test_nobody_listens_at_the_port(project: Project) -> None:
     fire.assert_all_processed(project, 1)
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("driver", ["MySQLdb", "pymysql"])
 def test_the_server_hangs_whichever_driver_is_used(project: Project, driver: str) -> None:
     write(project)

@@ -1,8 +1,9 @@
 """Soak: hours of a bad week in a few minutes. `make soak`, or a short form in `make test`.
 
-Two hosts sweep and emit on one store, while handlers fail, hang, die and ask for time, and
-emits, sweeps and workers are killed at random. In the end everything that was acknowledged
-must be processed, or reported to a person; nothing may have run twice at once.
+Two hosts sweep and emit on one store, while handlers fail, hang, die and ask for time, emits,
+sweeps and workers are killed at random, and odd items come in by each door. In the end everything
+that was acknowledged must be processed, or reported to a person; nothing may have run twice at
+once, or have waited for long.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from pathlib import Path
 
 from tests.support.load import Repeated
 from tests.support.mariadb import MariaDB
+from tests.support.memory import MOST_MEMORY, memory_with_much_due
+from tests.support.odd_doors import PREFIX, OddDoors
 from tests.support.project import Project, kill_group
 
 TOML = """
@@ -88,8 +91,15 @@ def doomed(*args):
         raise ValueError("it never works")
 """
 
-MOST_MEMORY = 60.0
-"""MiB that a sweep may need more with 100,000 deliveries due than with none."""
+LONGEST = 60.0
+"""Seconds after which what was recorded must have been started, on a machine that is this busy."""
+
+
+_LEFT = (
+    "state NOT IN ('done', 'failed')"
+    " AND (reason IS NULL OR reason NOT IN ('damaged args', 'unknown handler'))"
+)
+"""Of a delivery that is neither over nor held."""
 
 
 class Soak:
@@ -111,12 +121,14 @@ class Soak:
         self.acknowledged: set[str] = set()
         self.counts: Counter[str] = Counter()
         self.complaints: list[str] = []
+        self.odd = OddDoors(first, random.Random(seed))
         self._lock = threading.Lock()
         self._span = 0.0
+        self._began = time.time()
 
     def run(self, seconds: float) -> None:
         """Emit, sweep, fail and kill for so long; then sweep until nothing is left to do."""
-        works: list[Callable[[], None]] = [self._emit, self._emit]
+        works: list[Callable[[], None]] = [self._emit, self._emit, self._knock]
         works += [self._sweep_of(host) for host in self.hosts]
         self._span = min(8.0, seconds / 3)
         self.hosts[0].run("sweep")
@@ -125,6 +137,24 @@ class Soak:
                 stack.enter_context(Repeated(work))
             threading.Event().wait(seconds)
         self._drain(time.monotonic() + 60 + seconds)
+
+        self._ask()
+
+    def _knock(self) -> None:
+        keys = self.odd.knock()
+        with self._lock:
+            self.acknowledged |= keys
+
+    def _ask(self) -> None:
+        """Have everybody asked how things are."""
+        self.complaints += self.odd.wrong
+        for words in (
+            *(("list", "--limit", "0"), ("stats",), ("stats", "--html", "page.html")),
+            *(("check",), ("doctor",), ("alerts",)),
+        ):
+            done = self.hosts[0].run(*words, check=None)
+            if "Traceback" in done.stderr or "a fault in" in done.stdout:
+                self.complaints.append(f"{words}: {done.stdout}{done.stderr}")
 
     def _roll(self) -> float:
         with self._lock:
@@ -211,7 +241,7 @@ class Soak:
                     self.counts["workers killed"] += 1
 
     def _drain(self, deadline: float) -> None:
-        left = "SELECT COUNT(*) FROM eventctl_delivery WHERE state IN ('pending', 'running')"
+        left = f"SELECT COUNT(*) FROM eventctl_delivery WHERE {_LEFT}"
         while time.monotonic() < deadline:
             for host in self.hosts:
                 self.hosts[0].execute(
@@ -227,10 +257,15 @@ class Soak:
     def figures(self) -> dict[str, int]:
         """Return what happened, by the words for it."""
         store = self.hosts[0]
-        status = dict(store.rows("SELECT `key`, status FROM eventctl_event"))
+        known = store.rows("SELECT `key`, status, id, created_at FROM eventctl_event")
+        events = [event for event in known if not str(event[0]).startswith(PREFIX)]
+        status = {key: value for key, value, _, _ in events}
         failed = "SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'failed'"
         runs = self.hosts[0].runs()
         started = Counter((e.event, e.handler) for e in runs if e.what == "start")
+        first: dict[int, float] = {}
+        for entry in runs:
+            first.setdefault(entry.event, time.time() - time.monotonic() + entry.at)
         return {
             "emits": self.counts["emits"],
             "emits killed": self.counts["emits killed"],
@@ -247,6 +282,15 @@ class Soak:
             "lost": len(self.acknowledged - status.keys())
             + sum(value not in (2, 3) for value in status.values())
             + self._spooled(),
+            "odd items": self.odd.count,
+            "forgotten": store.value(
+                f"SELECT COUNT(*) FROM eventctl_delivery WHERE {_LEFT} AND event_id IN"
+                f" (SELECT id FROM eventctl_event WHERE `key` LIKE '{PREFIX}%')"
+            ),
+            "starved": sum(
+                first.get(event, 0.0) > max(created_at / 1000, self._began) + LONGEST
+                for _, _, event, created_at in events
+            ),
             "twice at once": sum(bool(entry.alive) for entry in runs),
             "database is locked": self.counts["database is locked"]
             + store.value(
@@ -265,42 +309,19 @@ def broken(figures: dict[str, int]) -> list[str]:
     """Return the promises that these figures break."""
     found = [
         f"{name}: {figures[name]}, not 0"
-        for name in ("lost", "twice at once", "database is locked", "complaints")
+        for name in (
+            "lost",
+            "forgotten",
+            "twice at once",
+            "starved",
+            "database is locked",
+            "complaints",
+        )
         if figures[name]
     ]
     if figures["reported"] != figures["failed deliveries"]:
         found.append(f"{figures['failed deliveries'] - figures['reported']} failures unreported")
     return found
-
-
-_MEASURED = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:])
-_, status, usage = os.wait4(process.pid, 0)
-process.returncode = os.waitstatus_to_exitcode(status)
-sys.stderr.write(f"{usage.ru_maxrss}\\n")
-sys.exit(process.returncode)
-"""
-
-
-def peak_memory(project: Project, *args: str) -> float:
-    """Return how many MiB `eventctl ARGS`, or one of its workers, needs at most."""
-    done = project.run(*args, wrapper=(sys.executable, "-c", _MEASURED), timeout=300)
-    return int(done.stderr.splitlines()[-1]) / 1024
-
-
-def memory_with_much_due(project: Project, count: int = 100_000) -> tuple[float, float]:
-    """Return the peak memory of a sweep with nothing due, and with `count` deliveries due."""
-    project.write(
-        '[events]\nquick = ["quick"]\n[handlers]\nquick = "handlers:quick"\n',
-        "def quick(*args):\n    return None\n",
-    )
-    before = peak_memory(project, "sweep")
-    line = json.dumps({"name": "quick", "args": ["user A", 5000]}) + "\n"
-    project.run("emit", "-q", "--batch", "-", input=line * count, timeout=300)
-    after = peak_memory(project, "sweep", "--max-time", "5s")
-    assert project.value("SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'") > 100
-    return before, after
 
 
 @contextlib.contextmanager

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, needs
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.gate import Gate
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
+from tests.support.server import Server
 from tests.support.wait import wait_until
 
 HOUR = 3600
@@ -100,7 +101,7 @@ def held_sweep(project: Project, env: dict[str, str] | None = None) -> Iterator[
     project.assert_never_two_at_once()
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("skew", [90, -90])
 def test_hosts_whose_clocks_differ(project: Project, tmp_path: Path, skew: int) -> None:
     fire.write(project, HANDLERS, code=CODE)
@@ -200,9 +201,7 @@ def test_new_failures_are_notified_after_a_clock_was_ahead(project: Project) -> 
     project.run("emit", "-q", "--defer", "fail", env=later)
     assert "ran out of retries" in project.run("sweep", env=later, check=1).stdout
     project.run("emit", "-q", "--defer", "fail")
-    project.run("sweep", check=None)
-    soon = clock(2 * HOUR)
-    assert "ran out of retries" in project.run("sweep", env=soon, check=1).stdout
+    assert "ran out of retries" in project.run("sweep", check=1).stdout
 
 
 # Europe/Berlin jumps from 02:00 to 03:00, and from 03:00 to 02:00, at these instants.
@@ -260,7 +259,7 @@ def in_berlin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 
 
 @contextlib.contextmanager
-def sessions_at(server: MariaDB, instant: int) -> Iterator[None]:
+def sessions_at(server: Server, instant: int) -> Iterator[None]:
     """Have all sessions but root's believe that it is this instant, and no later."""
     server.sql(f"SET GLOBAL init_connect = 'SET timestamp = {instant}'")
     try:

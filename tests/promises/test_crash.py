@@ -283,7 +283,7 @@ def test_nothing_is_lost_wherever_it_is_killed(
     while crasher.run(step).reached:
         crashes += 1
         step += stride
-    engine = "MariaDB" if project.server else "SQLite"
+    engine = project.server.name if project.server else "SQLite"
     figures = f"{scenario.name}, {engine}: killed at {crashes} of its {steps} steps"
     record_property("crashes", figures)
     print(figures)

@@ -81,7 +81,7 @@ def hosts(cluster: list[Node], tmp_path: Path) -> Iterator[list[Project]]:
     try:
         for node in cluster:
             node.database = database
-            project = Project(tmp_path / node.name, node)
+            project = Project(tmp_path / node.node, node)
             project.write(TOML, HANDLERS, store='state = "state"\ntimeout = "15s"')
             projects.append(project)
             if project is not projects[0]:

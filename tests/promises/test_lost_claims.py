@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import fire
-from tests.support.databases import mariadb_only
+from tests.support.databases import server_only
 from tests.support.look import delivery
 from tests.support.project import Project
 from tests.support.proxy import CuttingProxy
@@ -23,7 +23,9 @@ def test_a_power_cut_has_taken_the_claimers_file(project: Project, when: str) ->
     for path in (project.folder / "state" / "claims").iterdir():
         path.unlink()
     if when == "after a boot":
-        (project.folder / "state" / "boot").write_text("another boot")
+        boot = project.folder / "state" / "boot"
+        boot.unlink()
+        boot.symlink_to("another boot")
     else:
         project.execute("UPDATE eventctl_delivery SET due_at = 1")
     fire.go(project)
@@ -55,7 +57,7 @@ def test_a_detached_emit_that_outlives_its_lease_is_not_run_a_second_time(
     fire.assert_all_processed(project, 1)
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("command", ["sweep", "replay"])
 def test_a_claim_whose_commit_got_no_answer_is_found_by_the_next_sweep(
     project: Project, command: str

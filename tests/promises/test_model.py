@@ -31,8 +31,9 @@ from eventctl.store.pruning import Position, Wanted
 from eventctl.store.reopen import reopen
 from eventctl.store.rescue import Lost, Running
 from eventctl.store.results import finish
-from tests.support.mariadb import MariaDB
+from tests.support.databases import conformance
 from tests.support.model import ATTEMPTS, DELAY, FACTOR
+from tests.support.server import Server
 from tests.support.world import LEASES, SLACK, Actor, World
 
 MORE = os.environ.get("EVENTCTL_MODEL_EXAMPLES")
@@ -348,7 +349,8 @@ def test_the_protocol_on_sqlite(tmp_path: Path) -> None:
         run(kind, EXAMPLES)
 
 
-def test_the_protocol_on_mariadb(mariadb: MariaDB, tmp_path: Path) -> None:
-    url = parse_mysql(mariadb.url(mariadb.new_database()))
+@conformance
+def test_the_protocol_on_a_server(server: Server, tmp_path: Path) -> None:
+    url = parse_mysql(server.url(server.new_database()))
     with machine(Store(None, url, str(tmp_path / "state"))) as kind:
         run(kind, max(5, EXAMPLES // 4))

@@ -16,12 +16,22 @@ import pytest
 
 from tests.support import look, needs
 from tests.support.away import STORE, spooled
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
 PACKET = 65_536
+
+SHOUT = """
+def shout(*args):
+    print("'" * 90_000)
+    def deep(n):
+        return deep(n - 1) if n else fail()
+    def fail():
+        raise RuntimeError("no " * 20_000)
+    deep(50)
+"""
 
 
 @pytest.fixture
@@ -60,7 +70,7 @@ def small_packets(project: Project) -> Iterator[Project]:
         project.server.sql(f"SET GLOBAL max_allowed_packet = {before}")
 
 
-@mariadb_only
+@server_only
 @pytest.mark.parametrize("text", ["x" * 70_000, '"\\' * 20_000, "é" * 40_000])
 def test_larger_than_the_servers_packet(small_packets: Project, text: str) -> None:
     project = small_packets
@@ -318,3 +328,80 @@ def test_a_long_text_of_discard_drops_no_result(project: Project, text: str) -> 
     states = "SELECT state, COUNT(*) FROM eventctl_delivery GROUP BY state ORDER BY state"
     assert project.rows(states) == [("done", 4), ("failed", 1)]
     assert project.run("sweep").stdout == ""
+
+
+@server_only
+def test_long_texts_are_cut_to_what_the_server_takes(small_packets: Project) -> None:
+    """A server hangs up on a statement that is too large, and seems to be gone."""
+    project = small_packets
+    project.write(TOML.replace("handlers:note", "handlers:shout"), SHOUT, store=STORE)
+    project.run("emit", "-q", "purchased", "A")
+    project.run("emit", "-q", "--defer", "purchased", "B")
+    sent = project.run("sweep", check=1)
+    assert sent.stderr == ""
+    assert "RuntimeError" in sent.stdout
+    assert look.count(project, "attempt") == 2
+    shown = project.run("alerts", "--json").stdout
+    assert "RuntimeError" in shown
+    assert project.run("sweep").stdout == ""
+
+
+@server_only
+def test_a_batch_that_is_larger_than_the_servers_packet(small_packets: Project) -> None:
+    project = small_packets
+    project.write(TOML, HANDLERS, store=STORE)
+    project.run("sweep")
+    line = json.dumps({"name": "purchased", "args": ["x" * 500]}) + "\n"
+    project.run("emit", "-q", "--defer", "--batch", "-", input=line * 1500)
+    assert look.count(project, "event") == look.count(project, "delivery") == 1500
+    large = json.dumps({"name": "purchased", "args": ["x" * 70_000]}) + "\n"
+    done = project.run(
+        "emit", "--defer", "--batch", "-", input=f"{line * 1200}\n{large}{line}", check=2
+    )
+    assert done.stdout == ""
+    (said,) = done.stderr.splitlines()
+    assert "-, line 1202: an event purchased takes 72,0" in said
+    assert said.endswith("nothing was recorded")
+    assert look.count(project, "event") == 1500
+
+
+def test_a_batch_with_an_event_that_is_larger_than_max_args(project: Project) -> None:
+    project.write(TOML, HANDLERS, store=STORE + 'max_args = "1kB"\n')
+    line = json.dumps({"name": "purchased", "args": ["x"]}) + "\n"
+    large = json.dumps({"name": "purchased", "args": ["x" * 2000]}) + "\n"
+    done = project.run("emit", "--batch", "-", input=line + large, check=2)
+    assert "-, line 2: the args of purchased have 2,004 bytes" in done.stderr
+    assert "nothing was recorded" in done.stderr
+    (said,) = done.stderr.splitlines()
+    assert "max_args allows 1,000" in said
+
+
+@pytest.mark.parametrize("what", ["file", "closed"])
+def test_a_spool_that_cannot_be_read_is_named(
+    daemons: tuple[Project, tuple[str, ...]], what: str
+) -> None:
+    """By all who are asked how things are, and who then say all else that they know."""
+    project, user = daemons
+    spool = _spool(project)
+    if what == "file":
+        spool.rmdir()
+        spool.write_text("")
+    else:
+        shutil.chown(spool, "root")
+    said = project.run("check", wrapper=user, check=2).stdout
+    assert "cannot be read" in said
+    assert "backlog=0" in said
+    assert "spool=U" in said
+    for words in (
+        ("stats",),
+        ("stats", "--html", "state/page.html"),
+        ("check", "--prometheus", "state/x.prom"),
+    ):
+        assert project.run(*words, wrapper=user).stderr == ""
+    assert "cannot be read" in (project.folder / "state" / "page.html").read_text()
+    assert "eventctl_spool_files" not in (project.folder / "state" / "x.prom").read_text()
+    project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchased', '[\"B\"]')")
+    swept = project.run("sweep", wrapper=user)
+    assert look.notes(project) == ['["B"]']
+    assert str(spool) in swept.stderr
+    assert swept.stderr.count("\n") == 1

@@ -21,12 +21,12 @@ from eventctl.intake.importer import import_spool
 from eventctl.state.folder import StateFolder
 from eventctl.store.connect import open_store
 from tests.support import needs
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.events_toml import write
 from tests.support.hostile import ESCAPES, HOSTILE, assert_harmless
 from tests.support.look import Mailbox, count, delivery, make_due, script, status
-from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 
 TOML = """
 [sweep]
@@ -279,7 +279,7 @@ def secretive(request: pytest.FixtureRequest, project: Project) -> tuple[Project
     return project, environment
 
 
-@mariadb_only
+@server_only
 def test_a_password_is_in_no_argument_list_no_output_no_file_and_no_table(
     secretive: tuple[Project, dict[str, str]],
 ) -> None:
@@ -306,7 +306,7 @@ def test_a_password_is_in_no_argument_list_no_output_no_file_and_no_table(
     assert PASSWORD not in "".join(said) + seen
 
 
-@mariadb_only
+@server_only
 def test_a_password_is_in_no_error(
     secretive: tuple[Project, dict[str, str]], mariadb_port: int
 ) -> None:
@@ -332,7 +332,7 @@ def mariadb_port(project: Project) -> int:
     return project.server.port
 
 
-@mariadb_only
+@server_only
 def test_a_password_that_others_can_read_is_refused_and_not_shown(project: Project) -> None:
     project.write(SPY_TOML, SPY)
     project.config.chmod(0o644)
@@ -342,7 +342,7 @@ def test_a_password_that_others_can_read_is_refused_and_not_shown(project: Proje
     assert PASSWORD not in done.stderr
 
 
-@mariadb_only
+@server_only
 def test_a_missing_option_file_is_named(project: Project) -> None:
     project.write(SPY_TOML, SPY)
     without_password(project, 'read_default_file = "my.cnf"')

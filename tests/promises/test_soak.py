@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from tests.promises import soak
-from tests.support import fire
+from tests.support import fire, memory
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
@@ -26,8 +26,8 @@ def test_nothing_is_lost_in_a_bad_week(tmp_path: Path) -> None:
 
 @sqlite_only
 def test_memory_does_not_grow_with_what_is_due(project: Project) -> None:
-    before, after = soak.memory_with_much_due(project)
-    assert after < before + soak.MOST_MEMORY
+    before, after = memory.memory_with_much_due(project)
+    assert after < before + memory.MOST_MEMORY
 
 
 @sqlite_only

@@ -30,7 +30,7 @@ def test_a_project_in_which_all_is_well(project: Project) -> None:
     assert texts["rights"] == "SELECT, INSERT, UPDATE and DELETE on every table"
     assert "agree" in texts["clock"]
     assert re.match(r"the last sweep ended [\d.]+m?s ago", texts["sweep"])
-    assert ("MariaDB" if project.server else "SQLite") in "".join(
+    assert {"mariadb": "MariaDB", "mysql": "MySQL"}.get(project.store, "SQLite") in "".join(
         line.text for line in lines if line.check == "store"
     )
     # It looks, and changes nothing.
@@ -260,7 +260,7 @@ def test_a_second_events_toml_in_reach(project: Project) -> None:
     other.parent.mkdir(parents=True)
     other.write_text(project.config.read_text())
     env = {"HOME": str(home)}
-    line = only(doctor(project, env=env), "config", f"in other folders, commands use {other}")
+    line = only(doctor(project, env=env), "config", f"commands in other folders use {other}")
     assert line.level == "warning"
     assert str(project.config) in (line.fix or "")
     chosen = env | {"EVENTCTL_CONFIG": str(project.config)}

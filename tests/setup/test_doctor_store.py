@@ -19,7 +19,7 @@ from aiosmtpd.smtp import AuthResult
 from eventctl.setup.doctor.database import judge, judge_cluster
 from tests.support import needs
 from tests.support.certificate import Certificate
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
 from tests.support.mariadb import PASSWORD, MariaDB
 from tests.support.project import Project
@@ -79,7 +79,7 @@ def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
     assert line.fix == f"mkdir -p {project.folder}/gone"
 
 
-@mariadb_only
+@server_only
 def test_a_server_that_is_not_there(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert project.server
@@ -92,7 +92,7 @@ def test_a_server_that_is_not_there(project: Project) -> None:
     assert {"handlers", "state", "disk", "spool"} <= {each.check for each in lines}
 
 
-@mariadb_only
+@server_only
 def test_a_wrong_password(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.config.write_text(project.config.read_text().replace(PASSWORD, "other-secret"))
@@ -102,7 +102,7 @@ def test_a_wrong_password(project: Project) -> None:
     assert line.level == "problem"
 
 
-@mariadb_only
+@server_only
 def test_rights_that_are_missing(project: Project) -> None:
     swept(project)
     assert project.server
@@ -127,7 +127,7 @@ def test_rights_that_are_missing(project: Project) -> None:
     assert bad(doctor(project)) <= {"mail"}
 
 
-@mariadb_only
+@server_only
 def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
     swept(project)
     assert project.server
@@ -161,7 +161,7 @@ def test_a_server_whose_binary_log_forbids_what_sweeps_do(tmp_path: Path) -> Non
         server.close()
 
 
-@mariadb_only
+@server_only
 def test_a_clock_that_is_wrong(project: Project) -> None:
     needs.faketime_library()
     swept(project)

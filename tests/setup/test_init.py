@@ -13,7 +13,7 @@ import pytest
 from eventctl.setup.scaffold import Answers, function_of, handlers
 from tests.support import needs
 from tests.support.cron import running_cron
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 from tests.support.terminal import on_terminal, plain
 
@@ -138,7 +138,10 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
     ("options", "words"),
     [
         ([], "stdin is not a terminal: use --yes"),
-        (["--yes", "--store", "mysq://x"], "store.url: is neither sqlite:/// nor mysql://"),
+        (
+            ["--yes", "--store", "mysq://x"],
+            "is a mysq:// URL, which is not supported; write mysql://",
+        ),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it a name"),
         (["--yes", "--handler", "a\nb"], "has a control character"),
@@ -182,7 +185,7 @@ def test_config_names_no_folder_and_a_variable_is_respected(project: Project) ->
     assert all(f" --config {project.folder}/new/events.toml " in step for step in steps[1:])
 
 
-@mariadb_only
+@server_only
 def test_a_store_on_mysql_with_the_password_in_a_variable(project: Project) -> None:
     assert project.server
     url = project.url.replace(":s3cret@", ":${DB_PASSWORD}@")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,25 @@ def test_whatever_lies_there_is_replaced(tmp_path: Path, make: Callable[[Path], 
 
 
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD)
+def test_what_lies_in_the_place_of_the_other_links_is_replaced(
+    tmp_path: Path, make: Callable[[Path], object]
+) -> None:
+    for name in ("boot", "store", "former"):
+        make(tmp_path / name)
+    state = StateFolder(tmp_path)
+    assert state.is_first_after_boot()
+    state.note_boot()
+    assert not StateFolder(tmp_path).is_first_after_boot()
+    if not (tmp_path / "store").is_symlink():
+        assert state.belongs_to("ab12" * 8)
+    assert not state.belongs_to("cd34" * 8)
+    (tmp_path / "name").symlink_to("ab12cd34.another.1.1")
+    assert state.is_or_was(state.name)
+    assert state.is_or_was("ab12cd34")
+    assert not state.is_or_was("00000000")
+
+
+@pytest.mark.parametrize("make", ODD.values(), ids=ODD)
 def test_emit_sweep_and_doctor_go_on(project: Project, make: Callable[[Path], object]) -> None:
     project.write('[events]\nbought = ["x"]\n[handlers]\nx = { command = ["true"] }\n',
                   store='state = "state"')  # fmt: skip
@@ -59,10 +79,25 @@ def test_emit_sweep_and_doctor_go_on(project: Project, make: Callable[[Path], ob
     assert not [line for line in doctor(project) if line.check == "state" and line.level != "ok"]
 
 
-def test_a_copy_of_the_folder_gets_a_name_of_its_own(tmp_path: Path) -> None:
+COPIES = {
+    "cp -r": "cp -r one two",
+    "cp -a": "cp -a one two",
+    "cp -rL": "cp -rL one two || true",  # it complains of links that lead nowhere
+    "rsync": "rsync -a one/ two/",
+    "tar": "mkdir two && tar -C one -cf - . | tar -C two -xf -",
+    "moved and put back": "mv one two && cp -a two one",
+}
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_copy_of_the_folder_gets_a_name_of_its_own(tmp_path: Path, how: str) -> None:
     original, copy = StateFolder(tmp_path / "one"), tmp_path / "two"
     name = original.name
-    shutil.copytree(original.path, copy, symlinks=True)
+    if how == "rsync":
+        needs.program("rsync", "rsync")
+    subprocess.run(["sh", "-c", COPIES[how]], cwd=tmp_path, check=True, stderr=subprocess.DEVNULL)
+    if how == "moved and put back":  # what was moved has the inode: it is the original
+        original, copy = StateFolder(copy), original.path
     assert StateFolder(copy).name != name
     assert StateFolder(original.path).name == name
 
@@ -85,6 +120,19 @@ def test_another_machine_gets_a_name_of_its_own(project: Project) -> None:
     assert StateFolder(state.path).name == name
     project.run("sweep", wrapper=as_another_machine(project.folder))
     assert not os.readlink(state.path / "name").startswith(name)
+
+
+def test_another_host_name_is_another_machine(project: Project) -> None:
+    """As containers of one image have it, with one volume and no id of their own."""
+    needs.root("another host name")
+    project.write(TOML, HANDLERS, store='state = "state"')
+    name = StateFolder(project.folder / "state").name
+    rename = 'echo container-7 >/proc/sys/kernel/hostname && exec "$@"'
+    project.run("sweep", wrapper=("unshare", "--uts", "sh", "-c", rename, "sh"))
+    link = project.folder / "state" / "name"
+    assert not os.readlink(link).startswith(name)
+    project.run("sweep")
+    assert not os.readlink(link).startswith(name)  # a former name is not taken up again
 
 
 def test_a_clone_does_not_take_what_the_original_still_runs(project: Project) -> None:

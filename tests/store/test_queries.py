@@ -17,7 +17,7 @@ from eventctl.store.queries import events as queries
 from eventctl.store.queries import operations, unfinished
 from eventctl.store.queries.events import Selection
 from eventctl.store.schema import TABLES, UNUSED, Event, ask
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 
 
@@ -150,7 +150,7 @@ def test_a_store_that_breaks_is_reported_in_one_line(project: Project, database:
         list(queries.pages(database, Selection()))
 
 
-@mariadb_only
+@server_only
 def test_a_question_whose_connection_breaks_is_asked_again(
     project: Project, database: Database
 ) -> None:

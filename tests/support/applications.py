@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.support.mariadb import PASSWORD, USER
+from tests.support.server import PASSWORD, USER
 
 PREAMBLE = f"""
 import json, sys
@@ -23,11 +23,11 @@ def emit(connection, **options):
 DRIVERS = {
     "sqlite3": ("sqlite", "import sqlite3; app = sqlite3.connect('events.db')"),
     "pymysql": (
-        "mariadb",
+        "server",
         "import pymysql; app = pymysql.connect(port=int(PORT), database=DATABASE, **MYSQL)",
     ),
     "mysqlclient": (
-        "mariadb",
+        "server",
         "import MySQLdb; app = MySQLdb.connect(port=int(PORT), database=DATABASE, **MYSQL)",
     ),
 }
@@ -169,17 +169,17 @@ def applications() -> Iterator[tuple[str, str, str]]:
         yield f"{name}-traced", database, connect + TRACED_DBAPI
         yield f"{name}-given", database, connect + GIVEN_DBAPI
     for name, url in ENGINES.items():
-        database = "sqlite" if name == "sqlite" else "mariadb"
+        database = "sqlite" if name == "sqlite" else "server"
         yield f"sqlalchemy-{name}", database, SQLALCHEMY_CONNECTION.replace("URL", url)
         yield f"sqlalchemy-raw-{name}", database, SQLALCHEMY_RAW.replace("URL", url)
         yield f"sqlalchemy-session-{name}", database, SQLALCHEMY_SESSION.replace("URL", url)
     for database, peewee in (
         ("sqlite", "peewee.SqliteDatabase('events.db')"),
-        ("mariadb", "peewee.MySQLDatabase(DATABASE, port=int(PORT), **MYSQL)"),
+        ("server", "peewee.MySQLDatabase(DATABASE, port=int(PORT), **MYSQL)"),
     ):
         yield f"peewee-{database}", database, PEEWEE.replace("DATABASE_OF_PEEWEE", peewee)
     for database, settings in (
         ("sqlite", '{"ENGINE": "django.db.backends.sqlite3", "NAME": "events.db"}'),
-        ("mariadb", DJANGO_MYSQL),
+        ("server", DJANGO_MYSQL),
     ):
         yield f"django-{database}", database, DJANGO.replace("SETTINGS", settings)

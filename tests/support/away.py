@@ -12,10 +12,10 @@ from tests.support import fire
 from tests.support.project import Project
 
 SQLITE = ("folder", "garbage", "locked")
-MARIADB = ("stopped", "hanging", "locked")
+SERVER = ("stopped", "hanging", "locked")
 WAYS = [
     *(("sqlite", way) for way in SQLITE),
-    *(("mariadb", way) for way in MARIADB),
+    *(("server", way) for way in SERVER),
 ]
 IDS = [f"{database}-{way}" for database, way in WAYS]
 

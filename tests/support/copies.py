@@ -10,14 +10,14 @@ import pytest
 
 from eventctl.store.table_copy import TABLES
 from tests.support import past
-from tests.support.mariadb import PASSWORD
 from tests.support.project import Finished, Project
+from tests.support.server import PASSWORD
 
 
 @pytest.fixture
 def target(project: Project, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]:
     """A project whose store is of the other kind, and still without tables."""
-    server = None if project.server else request.getfixturevalue("mariadb")
+    server = None if project.server else request.getfixturevalue("servers")("server")
     other = Project(tmp_path / "target", server)
     try:
         yield other

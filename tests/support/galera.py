@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,8 @@ from pathlib import Path
 import pymysql
 
 from tests.support import needs
-from tests.support.mariadb import PASSWORD, USER, MariaDB
+from tests.support.mariadb import MariaDB
+from tests.support.server import PASSWORD, USER
 from tests.support.wait import wait_until
 
 _PROVIDER = Path("/usr/lib/libgalera_smm.so")
@@ -33,7 +33,7 @@ class Node(MariaDB):
         if os.geteuid() == 0:
             shutil.chown(folder, "mysql")
         super().__init__(folder)
-        self.name = f"n{number}"
+        self.node = f"n{number}"
         self.cluster = cluster
         self.group_port = needs.free_port()
         self._ist_port, self._sst_port = needs.free_port(), needs.free_port()
@@ -62,47 +62,30 @@ class Node(MariaDB):
             ]
         )
         group = ",".join(f"127.0.0.1:{node.group_port}" for node in self.cluster)
-        with (self.folder / "log").open("ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    *("setpriv", "--pdeathsig", "KILL"),
-                    self._server,
-                    "--no-defaults",
-                    *self._as_root(),
-                    f"--datadir={self.data}",
-                    f"--socket={self.socket}",
-                    f"--pid-file={self.folder / 'pid'}",
-                    f"--tmpdir={self.folder}",
-                    "--bind-address=127.0.0.1",
-                    f"--port={self.port}",
-                    "--skip-name-resolve",
-                    "--innodb-buffer-pool-size=32M",
-                    "--innodb-log-file-size=8M",
-                    "--character-set-server=utf8mb4",
-                    "--innodb-autoinc-lock-mode=2",
-                    "--binlog-format=ROW",
-                    "--wsrep-on=ON",
-                    f"--wsrep-provider={_PROVIDER}",
-                    f"--wsrep-provider-options={provider}",
-                    "--wsrep-cluster-name=t",
-                    f"--wsrep-cluster-address=gcomm://{group}",
-                    f"--wsrep-node-name={self.name}",
-                    "--wsrep-node-address=127.0.0.1",
-                    f"--wsrep-node-incoming-address=127.0.0.1:{self.port}",
-                    "--wsrep-sst-method=rsync",
-                    f"--wsrep-sst-receive-address=127.0.0.1:{self._sst_port}",
-                    *([] if alive else ["--wsrep-new-cluster"]),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        self.options = [
+            "--innodb-autoinc-lock-mode=2",
+            "--binlog-format=ROW",
+            "--wsrep-on=ON",
+            f"--wsrep-provider={_PROVIDER}",
+            f"--wsrep-provider-options={provider}",
+            "--wsrep-cluster-name=t",
+            f"--wsrep-cluster-address=gcomm://{group}",
+            f"--wsrep-node-name={self.node}",
+            "--wsrep-node-address=127.0.0.1",
+            f"--wsrep-node-incoming-address=127.0.0.1:{self.port}",
+            "--wsrep-sst-method=rsync",
+            f"--wsrep-sst-receive-address=127.0.0.1:{self._sst_port}",
+            *([] if alive else ["--wsrep-new-cluster"]),
+        ]
+        super().start()
         try:
-            wait_until(self._is_synced, timeout=60, what=f"{self.name} to be synced")
+            wait_until(self._is_synced, timeout=60, what=f"{self.node} to be synced")
         except BaseException:
             self.kill()
             raise
+
+    def add_user(self) -> None:
+        """`running_galera` does it, once for all nodes."""
 
     database = "t1"
 
@@ -112,10 +95,6 @@ class Node(MariaDB):
         alive.sql(f"CREATE DATABASE IF NOT EXISTS {self.database}")
         alive.sql(f"GRANT ALL ON {self.database}.* TO '{USER}'@'127.0.0.1'")
         return self.database
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None
 
     def _is_synced(self) -> bool:
         return self._answers() and self.state() == "Synced"

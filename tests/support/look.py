@@ -69,6 +69,11 @@ def make_due(project: Project) -> None:
     project.execute("UPDATE eventctl_delivery SET due_at = 1 WHERE state = 'pending'")
 
 
+def make_notices_due(project: Project) -> None:
+    """Make due what is to be reported once it has been so for a minute."""
+    project.execute("UPDATE eventctl_notice SET due_at = 1")
+
+
 def make_notifications_due(project: Project) -> None:
     """Make all that will be told again due now, as if the time had passed."""
     project.execute(

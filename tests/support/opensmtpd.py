@@ -1,4 +1,4 @@
-"""OpenSMTPD, a real mail server: what it is sent lies in a Maildir."""
+"""OpenSMTPD, a real mail server: what it is sent lies in a Maildir, or in an mbox."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ set -eu
 mount --make-rprivate /
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/spool
+mount --bind "$2" /var/mail
 mkdir -m 711 /var/spool/smtpd
 exec smtpd -d -f "$1"
 """
 
 CONFIGURATION = """
 listen on 127.0.0.1 port {port} hostname localhost
-action "local" maildir "{maildir}"
+action "local" {delivery}
 match from local for domain "localhost" action "local"
 """
 
@@ -41,10 +42,12 @@ match from local for domain "localhost" action "local"
 class MailServer:
     """A running one. Made by `running_opensmtpd`."""
 
-    def __init__(self, port: int, maildir: Path) -> None:
+    def __init__(self, port: int, maildir: Path, mbox: Path) -> None:
         self.port = port
         self.address = f"{USER}@localhost"
         self._maildir = maildir
+        self.mbox = mbox
+        """Where mails are instead, one after another, if it was asked to deliver so."""
 
     def mails(self) -> list[EmailMessage]:
         """Return the mails that were delivered, the oldest first."""
@@ -58,7 +61,7 @@ class MailServer:
 
 
 @contextmanager
-def running_opensmtpd() -> Iterator[MailServer]:
+def running_opensmtpd(*, into_mbox: bool = False) -> Iterator[MailServer]:
     """Run it with a queue of its own, and end it with all its processes.
 
     Needs root: elsewhere the test is skipped, and with CI=true it fails.
@@ -73,14 +76,17 @@ def running_opensmtpd() -> Iterator[MailServer]:
         maildir.mkdir()
         owner = pwd.getpwnam(USER)
         os.chown(maildir, owner.pw_uid, owner.pw_gid)
+        (spool := folder / "mail").mkdir()
+        spool.chmod(0o1777)
         port = needs.free_port()
+        delivery = "mbox" if into_mbox else f'maildir "{maildir}"'
         configuration = folder / "smtpd.conf"
-        configuration.write_text(CONFIGURATION.format(port=port, maildir=maildir))
+        configuration.write_text(CONFIGURATION.format(port=port, delivery=delivery))
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 [
                     *("unshare", "--mount", "--pid", "--fork", "--kill-child"),
-                    *("sh", "-c", STAGE, "stage", str(configuration)),
+                    *("sh", "-c", STAGE, "stage", str(configuration), str(spool)),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -89,7 +95,7 @@ def running_opensmtpd() -> Iterator[MailServer]:
             )
         try:
             wait_until(lambda: _answers(process, port, folder / "log"), what="smtpd to start")
-            yield MailServer(port, maildir)
+            yield MailServer(port, maildir, spool / USER)
         finally:
             # The whole namespace of processes ends with its first one.
             with suppress(ProcessLookupError):

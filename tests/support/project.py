@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import journal
-from tests.support.mariadb import MariaDB
+from tests.support.server import Server
 
 Finished = subprocess.CompletedProcess[str]
 
@@ -23,7 +23,7 @@ Finished = subprocess.CompletedProcess[str]
 class Project:
     """A folder with events.toml, a module of handlers, and a store, on either database."""
 
-    def __init__(self, folder: Path, server: MariaDB | None = None) -> None:
+    def __init__(self, folder: Path, server: Server | None = None) -> None:
         self.folder = folder
         self.server = server
         self.database = server.new_database() if server else None
@@ -31,6 +31,11 @@ class Project:
         self._started: list[subprocess.Popen[str]] = []
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(journal.__file__, folder / "journal.py")
+
+    @property
+    def store(self) -> str:
+        """The kind of its store: "sqlite", or its server's name."""
+        return self.server.name if self.server else "sqlite"
 
     @property
     def url(self) -> str:
@@ -46,7 +51,7 @@ class Project:
         """
         table = f'\n[store]\nurl = "{self.url}"\n{textwrap.dedent(store)}'
         self.config.write_text(textwrap.dedent(toml) + table, encoding="utf-8")
-        self.config.chmod(0o600)  # on MariaDB the URL has a password in it
+        self.config.chmod(0o600)  # on a server the URL has a password in it
         if handlers:
             (self.folder / "handlers.py").write_text(textwrap.dedent(handlers), encoding="utf-8")
 
@@ -134,6 +139,11 @@ class Project:
             sqlite3.connect(self.folder / "events.db", timeout=30, isolation_level=None)
         ) as connection:
             return connection.execute(sql, values).fetchall()
+
+    def plan(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Return the steps of a query's plan on the server."""
+        assert self.server
+        return self.server.plan(_mysql_style(sql), values, self.database)
 
     def rows(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a query on the store's tables."""

@@ -58,3 +58,40 @@ class CuttingProxy:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
+
+
+class ListeningProxy:
+    """It keeps what clients send to a server in the clear."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.heard = b""
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):  # it is closed
+            while True:
+                ours, _ = self._listener.accept()
+                theirs = socket.create_connection(("127.0.0.1", self._target))
+                threading.Thread(target=self._pass, args=(theirs, ours, False), daemon=True).start()
+                threading.Thread(target=self._pass, args=(ours, theirs, True), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, keep: bool) -> None:
+        with contextlib.suppress(OSError):  # the other side was the first to close
+            while data := source.recv(65536):
+                if keep:
+                    self.heard += data
+                target.sendall(data)
+        for each in (source, target):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        source.close()  # the thread of the other direction closes the other one

@@ -151,7 +151,7 @@ class Refuser:
         return True
 
     def _wrong(self, refusal: str, what: str) -> None:
-        store = "mariadb" if self.project.server else "sqlite"
+        store = "server" if self.project.server else "sqlite"
         self.problems.append(f"{self.scenario.name} on {store}, {refusal}: {what}")
 
     def _execute(self, refusal: str, strace: list[str]) -> Run:

@@ -79,7 +79,7 @@ def scanned(project: Project, statement: str) -> set[str]:
     if not _TABLES.search(statement):
         return set()
     if project.server:
-        return _scanned_by_mariadb(project, statement)
+        return _scanned_by_a_server(project, statement)
     found = set()
     for *_, detail in project.rows(f"EXPLAIN QUERY PLAN {statement}"):
         step = re.match(r"SCAN (\w+)(.*)", detail)
@@ -88,10 +88,10 @@ def scanned(project: Project, statement: str) -> set[str]:
     return found
 
 
-def _scanned_by_mariadb(project: Project, statement: str) -> set[str]:
+def _scanned_by_a_server(project: Project, statement: str) -> set[str]:
     found = set()
-    for row in project.rows(f"EXPLAIN {statement}"):
-        table, kind = row[2], row[3]
+    for step in project.plan(statement):
+        table, kind = step["table"], step["type"]
         # <subquery2> is no table: it is what was read by the steps of that subquery.
         if kind in ("ALL", "index") and isinstance(table, str) and not table.startswith("<"):
             found.add(_table_of(statement, table))

@@ -10,8 +10,8 @@ from tests.support import past
 from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.databases import sqlite_only
 from tests.support.load import Emits
-from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 from tests.support.steps import killed_at, some
 
 __all__ = ["target"]  # a fixture

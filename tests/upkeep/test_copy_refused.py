@@ -7,8 +7,8 @@ from pathlib import Path
 from tests.support import look, past
 from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.databases import sqlite_only
-from tests.support.mariadb import PASSWORD
 from tests.support.project import Project
+from tests.support.server import PASSWORD
 from tests.support.wait import wait_until
 
 __all__ = ["target"]  # a fixture
@@ -82,13 +82,23 @@ def test_damaged_text_is_named_and_copied_as_it_is_shown(project: Project, targe
 
 
 @sqlite_only
-def test_a_row_that_the_target_does_not_take_is_named(project: Project, target: Project) -> None:
+def test_rows_that_the_target_does_not_take_are_named(project: Project, target: Project) -> None:
+    """All of them at once, and everything else is copied."""
     live(project)
     project.execute("UPDATE eventctl_event SET `key` = ? WHERE id = 9", "k" * 300)
-    done = copy(project, target, check=2)
-    assert "the target does not take eventctl_event, row 9: Data too long" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    project.execute("UPDATE eventctl_delivery SET attempts = 'many' WHERE id = 5")
+    project.execute("UPDATE eventctl_delivery SET due_at = ? WHERE id = 7", "x" * 100)
+    done = copy(project, target, check=1)
+    key, attempts, due_at, summary = done.stderr.splitlines()
+    assert "the target does not take eventctl_event, row 9: Data too long" in key
+    assert "the target does not take eventctl_delivery, row 5: Incorrect integer" in attempts
+    assert "the target does not take eventctl_delivery, row 7: Incorrect integer" in due_at
+    assert "could not copy 3 rows of this store: fix or delete each here" in summary
+    for table, refused in (("event", 1), ("delivery", 2), ("attempt", 0)):
+        assert look.count(target, table) == look.count(project, table) - refused
     project.execute("UPDATE eventctl_event SET `key` = 'short' WHERE id = 9")
+    project.execute("UPDATE eventctl_delivery SET attempts = 1 WHERE id = 5")
+    project.execute("UPDATE eventctl_delivery SET due_at = NULL WHERE id = 7")
     clear(target)
     copy(project, target)
     assert content(target) == content(project)
@@ -110,7 +120,7 @@ def test_the_targets_password_is_never_in_an_argument(
     project.run("copy", "--to", f"mysql://{place}", "--read-default-file", str(file))
     assert content(target) == content(project)
     for wrong, sent in (
-        ("postgres://db1/shop", "is neither sqlite:/// nor mysql://"),
+        ("postgres://db1/shop", "is a postgres:// URL, which is not supported"),
         ("sqlite:///", "names no file"),
         ("mysql://db1/${", "environment"),
     ):

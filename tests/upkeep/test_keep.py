@@ -14,7 +14,7 @@ from eventctl.store.pruning import Position, Wanted
 from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Throttle, keep_to_limit
 from tests.support import past
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.diagnosis import doctor, only
 from tests.support.look import count
 from tests.support.past import ids
@@ -159,7 +159,7 @@ def test_what_changes_after_it_was_found_is_left_alone(project: Project) -> None
         assert ids(project, "delivery") == [5, 6]
 
 
-@mariadb_only
+@server_only
 def test_hosts_do_not_wait_for_one_another(project: Project) -> None:
     past.write(project, KEEP)
     past.record(project, 300)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import fire, look, needs
 from tests.support.account import balance, write
-from tests.support.databases import mariadb_only, sqlite_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -161,7 +161,7 @@ def _wait_until_it_gets_on(project: Project, sweep: subprocess.Popen[str], befor
     wait_until(lambda: project.value(DONE) > before or sweep.poll() is not None)
 
 
-@mariadb_only
+@server_only
 def test_a_claim_taken_over_while_it_runs(project: Project) -> None:
     """The late finisher's writes are rolled back, and those of who took over are there."""
     write(project)

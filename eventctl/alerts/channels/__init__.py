@@ -22,6 +22,10 @@ _FILES = {"print": "stdout"}
 _EACH_SWEEP = ("alertmanager",)
 
 
+class ChannelFault(ChannelError):
+    """Not the other end, but eventctl itself has failed to send a message: it may be odd."""
+
+
 class Channel(Protocol):
     """The file of a channel."""
 
@@ -50,7 +54,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     """Send one message; return warnings.
 
     Raises ChannelError if it was not accepted, whatever the reason, so that a fault in one channel
-    does not stop the others.
+    does not stop the others. It is a ChannelFault then.
     """
     try:
         return channel_of(alert).send(alert, digest)
@@ -60,7 +64,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
         raise ChannelError(f"the channel {alert.channel} cannot be loaded: {error}") from error
     except Exception as error:
         # Its text is unknown, and may contain a secret.
-        raise ChannelError(f"a fault in the channel {alert.channel} ({_place(error)})") from error
+        raise ChannelFault(f"a fault in the channel {alert.channel} ({_place(error)})") from error
 
 
 def _place(error: Exception) -> str:

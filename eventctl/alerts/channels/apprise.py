@@ -1,6 +1,6 @@
 """Send incidents to any service that the library Apprise supports, by its URLs.
 
-It comes with the extra: pip install 'eventctl[alerts]'. It runs in a process of its own,
+It is not installed with eventctl, unless by the extra `alerts`. It runs in a process of its own,
 
     python -m eventctl.alerts.channels.apprise < JSON
 
@@ -47,7 +47,9 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     Raises ChannelError unless it did, and where Apprise is not installed.
     """
     if find_spec("apprise") is None:
-        raise ChannelError("apprise is not installed: run: pip install 'eventctl[alerts]'")
+        raise ChannelError(
+            f"apprise is not installed: run: {sys.executable} -m pip install apprise"
+        )
     message = {
         "url": alert.to,
         "title": _harmless(summary.subject(digest)),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from email import policy
+from email import policy, quoprimime
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from email.utils import make_msgid
 
 from eventctl.alerts.incident import Digest
@@ -62,7 +64,31 @@ def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> 
     message["X-Auto-Response-Suppress"] = "All"
     message.set_content(plain.text(digest))
     message.add_alternative(html.page(digest), subtype="html")
+    for part in message.iter_parts():
+        _protect_from_lines(part)
     return message
+
+
+def _protect_from_lines(part: Message) -> None:
+    """Encode the lines that an mbox takes for the beginning of a mail: who delivers into one would
+    put a ">" before them.
+    """
+    text = str(part.get_payload())
+    if not re.search("^From ", text, re.MULTILINE):
+        return
+    if part["Content-Transfer-Encoding"] == "7bit":
+        part.replace_header("Content-Transfer-Encoding", "quoted-printable")
+        text = quoprimime.body_encode(text)
+    part.set_payload(re.sub("^From ", "=46rom ", text, flags=re.MULTILINE))
+
+
+def _subject(text: str) -> str:
+    """Return a subject for `set_raw`: in ASCII as it is, else in encoded words, each short enough
+    (RFC 2047) on a line of its own.
+    """
+    if text.isascii():
+        return text
+    return Header(text, "utf-8", maxlinelen=75, header_name="Subject").encode()
 
 
 def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) -> None:
@@ -73,19 +99,19 @@ def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) ->
     """
     domain = domain or "eventctl.localhost"
     if len(digest.incidents) != 1 or not digest.incidents[0].key:
-        message["Subject"] = wording.subject(digest)
+        message.set_raw("Subject", _subject(wording.subject(digest)))
         message["Message-ID"] = make_msgid(domain=domain)
         return
     (incident,) = digest.incidents
     topic = wording.topic(incident)
     message["Message-ID"] = _message_id(incident, incident.sequence, channel, domain)
     if not incident.sequence:
-        message["Subject"] = topic
+        message.set_raw("Subject", _subject(topic))
         return
     first = _message_id(incident, 0, channel, domain)
     message["In-Reply-To"] = message["References"] = first
     begin = "Re" if incident.is_open else wording.over(incident).capitalize()
-    message["Subject"] = f"{begin}: {topic}"
+    message.set_raw("Subject", _subject(f"{begin}: {topic}"))
 
 
 def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:

@@ -11,7 +11,7 @@ import click
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.output.nagios import Plugin, answer, answer_json
-from eventctl.errors import EXIT_DONE, StoreUnavailable
+from eventctl.errors import EXIT_DONE, StoreUnavailable, UsageError
 from eventctl.format.files import write_whole
 from eventctl.monitor import health, thresholds
 from eventctl.monitor.prometheus import metrics
@@ -28,6 +28,8 @@ _MEANS = {
     "spool": ("TIME", "a file has been in this host's spool for longer than this"),
     "unaccepted": ("TIME", "a channel has not accepted an alert for longer than this"),
     "paused": ("N", "more handlers and events than this are paused"),
+    "clock": ("TIME", "a clock is, or was, wrong by more than this"),
+    "keep": ("TIME", "an event should have been deleted longer ago than this ([store] keep)"),
 }
 _OFF = "off"
 
@@ -107,6 +109,8 @@ def command(
       eventctl check --prometheus /var/lib/node_exporter/eventctl.prom
     """
     if prometheus is not None:
+        if as_json:
+            raise UsageError("--prometheus writes a file: --json cannot be used with it")
         return _write_metrics(context, prometheus)
 
     limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}

@@ -197,6 +197,14 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
         complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
     if copy.number_damaged > len(copy.damaged):
         complain(f"and {copy.number_damaged - len(copy.damaged):,} more of these")
+    for row in copy.refused:
+        complain(f"the target does not take {row}")
+    if copy.number_refused:
+        complain(
+            f"could not copy {_rows(copy.number_refused)} of this store:"
+            " fix or delete each here, empty the target, and copy again"
+        )
+        return EXIT_FAILED
     differ = [table for table in copy.tables if not table.same]
     for table in differ:
         complain(

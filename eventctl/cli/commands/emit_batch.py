@@ -16,7 +16,7 @@ from eventctl.intake.json_fields import field_text
 from eventctl.models import NewEvent, Recorded
 from eventctl.run import emit as emitter
 from eventctl.store.connect import open_store
-from eventctl.store.events import BULK, record_many
+from eventctl.store.events import BULK, check_fit, record_many
 
 _FIELDS = {"name", "args", "key"}
 
@@ -28,11 +28,13 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
     """
     # All of it is in memory, without cycles: searching for cycles would take time.
     gc.disable()
-    events = list(_read(config, file))
+    numbered = list(_read(config, file))
+    events = [event for _, event in numbered]
     done, opened, words = 0, False, ""
     try:
         with open_store(config) as database, ProgressBar("recording", len(events)) as bar:
             opened = True
+            check_fit(database, events)
             while done < len(events):
                 recorded = record_many(database, events[done : done + BULK], delay)
                 done += len(recorded)
@@ -45,7 +47,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
             complain(f"{emitter.reason(error)}; all events are recorded")
             return EXIT_DONE
         if isinstance(error, TooLarge) and not done:
-            raise TooLarge(f"{error}; nothing of the file is recorded", error.size) from error
+            raise _wrong_line(file, numbered[error.index][0], error) from error
         # The file of the batch still exists, so it needs an exact answer, not the spool.
         complain(f"{emitter.reason(error)}; {_what_is_recorded(done, len(events), opened)}")
         return EXIT_NOT_RECORDED
@@ -76,19 +78,22 @@ def _print_ids(recorded: Sequence[Recorded]) -> None:
         print_no_more()
 
 
-def _read(config: Config, file: str) -> Iterator[NewEvent]:
+def _read(config: Config, file: str) -> Iterator[tuple[int, NewEvent]]:
+    """Yield the events of a file, each with the number of its line."""
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield _event(config, line)
+                        yield number, _event(config, line)
                     except UsageError as error:
-                        raise UsageError(
-                            f"{file}, line {number}: {error}; nothing was recorded"
-                        ) from error
+                        raise _wrong_line(file, number, error) from error
     except OSError as error:
         raise UsageError(f"--batch: {file} cannot be read: {error.strerror}") from error
+
+
+def _wrong_line(file: str, number: int, error: UsageError) -> UsageError:
+    return UsageError(f"{file}, line {number}: {error}; nothing was recorded")
 
 
 def _event(config: Config, line: bytes) -> NewEvent:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from eventctl.config.model import Config
     from eventctl.store.database import Database
-    from eventctl.store.queries.events import EventView
+    from eventctl.store.queries.events import BreakerView, EventView
 
 Pages = Iterator[list["EventView"]]
 
@@ -45,7 +46,7 @@ _NARROW = 100
 _LEAST_ARGS = 12
 """The fewest columns for args."""
 
-_WIDEST_NAME = 24
+_LEAST_NAME, _WIDEST_NAME = 8, 24
 
 
 @click.command()
@@ -106,9 +107,9 @@ def command(
             for page in events.pages(database, wanted, limit, brief=brief)
         )
         if form == "table":
-            _print_waits(events.breakers(database), [], now)
-            shown = print_table(context.config, pages, now)
-            _print_waits([], pauses.all, now)
+            first = list(islice(pages, 1))
+            _print_waits(first, events.breakers(database), pauses, now)
+            shown = print_table(context.config, chain(first, pages), now)
         elif form == "cloudevents":
             shown = _print_cloudevents(pages, context.config.store.source)
         else:
@@ -205,12 +206,22 @@ class _Layout:
         names = max(cell_len(event.name) for event, _ in rows)
         self.name = min(_WIDEST_NAME, max(5, names))
         self.status = max(len(_status(event)) for event, _ in rows)
-        rest = max(_LEAST_ARGS, width - (self.id + self.when + self.name + self.status + 4 * 2))
+        # The id is never cut: it is what other commands take.
+        fixed = self.id + self.when + self.status + 3 * 2
+        rest = width - fixed - self.name - 2
+        if rest < _LEAST_ARGS:
+            self.name = max(_LEAST_NAME, self.name - (_LEAST_ARGS - rest))
+            rest = width - fixed - self.name - 2
         widest = max(left.cell_len for _, left in rows)
         self.left = min(rest, max(widest, len("left to do"))) if widest else 0
         self.args = rest - (self.left + 2 if self.left else 0)
         if self.args < _LEAST_ARGS:
             self.left, self.args = rest, 0
+        if rest < _LEAST_ARGS:
+            self.left = 0
+            if fixed + _LEAST_NAME > width:
+                self.when, fixed = 0, fixed - self.when - 2
+            self.name = max(1, min(_WIDEST_NAME, width - fixed))
 
     def table(self, rows: list[tuple[EventView, Any]], *, show_header: bool) -> Table:
         """Return one page as a table."""
@@ -239,7 +250,7 @@ class _Layout:
         for event, left in rows:
             cells = [
                 Text(str(event.id)),
-                Text(utc(event.created_at, self.year)),
+                *([Text(utc(event.created_at, self.year))] if self.when else []),
                 Text(printable(event.name)),
                 _status(event),
                 *([left] if self.left else []),
@@ -267,22 +278,32 @@ def _left(config: Config, event: EventView, now: int) -> Any:
     )
 
 
-def _print_waits(breakers: list[Any], pauses: list[Any], now: int) -> None:
+def _print_waits(
+    pages: Sequence[Sequence[EventView]],
+    breakers: Sequence[BreakerView],
+    pauses: operations.Pauses,
+    now: int,
+) -> None:
+    """Print why what is listed waits, once: the open circuit breakers and the pauses."""
     # lazy: rich is for terminals
-    from eventctl.cli.output.tables import (
-        breaker_line,
-        console,
-        pause_line,
-    )
+    from eventctl.cli.output.tables import breaker_line, console, pause_line
 
-    if breakers or pauses:
-        sys.stdout.flush()
+    waiting = {
+        (event.name, delivery.handler): None
+        for page in pages
+        for event in page
+        for delivery in event.deliveries
+        if delivery.state == State.PENDING
+    }
+    handlers = {handler for _, handler in waiting}
+    paused = {pause: None for each in waiting for pause in pauses.of(*each)}
+    lines = [breaker_line(each, now) for each in breakers if each.handler in handlers]
+    lines += [pause_line(pause, now) for pause in paused]
+    if lines:
         err = console(sys.stderr)
+        for line in lines:
+            err.print(line)
         err.print()
-        for pause in pauses:
-            err.print(pause_line(pause, now))
-        for breaker in breakers:
-            err.print(breaker_line(breaker, now))
 
 
 def _say_why(database: Database, incident: str, prog: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eventctl.cli import names
+from eventctl.cli import completion, names
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output import formats, tables
@@ -60,7 +60,12 @@ def kind_of(
 
 
 @click.command()
-@click.argument("name", required=False, callback=lambda c, p, v: v and a_name(c, p, v))
+@click.argument(
+    "name",
+    required=False,
+    callback=lambda c, p, v: v and a_name(c, p, v),
+    shell_complete=completion.pausable,
+)
 @which
 @click.option("--why", metavar="TEXT", help="The reason, shown wherever the pause is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pauses as JSON.")

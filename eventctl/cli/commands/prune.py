@@ -89,10 +89,11 @@ def command(
     """Delete old events, and archive them first if asked.
 
     Deletes processed events created before that time, with their deliveries and attempts;
-    with --failed, failed events as well. Never deletes an event that is pending or
-    running, or that still needs a notification. prune works in small steps with pauses, so
-    that it blocks nobody, and can be interrupted at any time. It also deletes sweep history
-    of the same age, and rows that no longer belong to an event.
+    with --failed, failed events as well, once a channel has been notified of them. Never
+    deletes an event that is pending or running, or that still needs a notification. prune
+    works in small steps with pauses, so that it blocks nobody, and can be interrupted at
+    any time. It also deletes sweep history of the same age, and rows that no longer belong
+    to an event.
 
     With --archive, the events are first written to new files in that folder, named by
     the time (one for each 100,000 events). Nothing is deleted before its file is complete
@@ -122,7 +123,7 @@ def command(
             if as_json:
                 _print_json(pruned, wanted, archive, dry_run=True)
             else:
-                _show_plan(database, wanted, there, pruned.orphans)
+                _show_plan(context, database, wanted, there, pruned.orphans)
             return EXIT_DONE
         number = min(there.events, limit or there.events)
         what = f"{selection.events(number)}{_span(there)}"
@@ -136,9 +137,14 @@ def command(
             _print_json(done, wanted, archive, dry_run=False)
         elif not quiet:
             complain(_summary(done, wanted, archive))
+            _show_kept(context, database, wanted)
             if done.events and not vacuum:
                 _show_room(database)
-    return EXIT_DONE
+    for refusal in done.refusals:
+        complain(refusal)
+    if done.refused > len(done.refusals):
+        complain(f"and {done.refused - len(done.refusals):,} more of these")
+    return EXIT_FAILED if done.refused else EXIT_DONE
 
 
 def _prune(
@@ -195,7 +201,9 @@ def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: 
     )
 
 
-def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> None:
+def _show_plan(
+    context: Context, database: Database, wanted: Wanted, there: Sum, orphans: int
+) -> None:
     what = "processed or failed" if wanted.failed else "processed"
     condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
@@ -206,10 +214,20 @@ def _show_plan(database: Database, wanted: Wanted, there: Sum, orphans: int) -> 
         complain(f"nothing to delete: no event is {condition}")
     if orphans:
         complain(f"would delete {orphans:,} rows whose event or delivery is gone")
-    kept = pruning.count(database, wanted._replace(failed=True)).events - there.events
-    if kept:
+    if wanted.failed:
+        _show_kept(context, database, wanted)
+    elif kept := pruning.count_failed(database, wanted):
         complain(
             f"{selection.events(kept)} of that age failed and will stay; --failed deletes them"
+        )
+
+
+def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
+    """Report the failed events that --failed does not delete, and what to do first."""
+    if wanted.failed and (kept := pruning.count_unreported(database, wanted)):
+        complain(
+            f"{selection.events(kept)} of that age failed and will stay until a channel has been"
+            f" notified: {context.prog} alerts"
         )
 
 
@@ -225,7 +243,7 @@ def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
         left = selection.events(done.left)
-        line += f"; {left} changed in the meantime or were not yet reported, and stayed"
+        line += f"; {left} changed in the meantime, and stayed"
     if done.sweeps:
         line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
     if done.orphans:

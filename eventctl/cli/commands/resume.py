@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from eventctl.cli import completion
 from eventctl.cli.commands.pause import kind_of, which
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
@@ -15,7 +16,7 @@ from eventctl.store.queries import operations
 
 
 @click.command()
-@click.argument("name", callback=a_name)
+@click.argument("name", callback=a_name, shell_complete=completion.paused)
 @which
 @click.pass_obj
 def command(context: Context, /, name: str, handler: bool, event: bool) -> int:

@@ -38,7 +38,7 @@ _STATE_STYLES = {
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # whoever runs the command knows what to do
+        raise BrokenPipeError  # the user of the command knows what to do
 
 
 def console(file: TextIO | None = None) -> Console:

@@ -104,10 +104,11 @@ def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     where = "is it in a crontab?" if health.sweep is None else f"ago, on {health.sweep.host}"
     waits = [measured["due"].text if health.backlog.oldest_due is not None else "nothing is due"]
     waits += [f"{health.held:,} held"] * bool(health.held)
-    waits += [measured["spool"].text] * bool(health.spool.files)
+    waits += [measured["spool"].text] * bool(health.spool.files or health.spool.problem)
     most = wording.listed(sorted(failed, key=lambda name: (-failed[name], name)))
     yield '<ul class="tiles">'
-    yield tile("Last sweep", sweep, where, "sweep")
+    also = [measured[name].text for name in ("clock", "keep") if measured[name].level]
+    yield tile("Last sweep", sweep, "; ".join([where, *also]), "sweep", "clock", "keep")
     waiting = ("due", "backlog", "held", "spool")
     # Behind an open breaker nothing is due, but deliveries wait.
     behind = any(health.backlog.pending.get(each.handler) for each in breakers)

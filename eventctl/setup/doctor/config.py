@@ -57,14 +57,15 @@ def _check(config: Config, option: str | None) -> Findings:
 
 
 def _others(path: str) -> Findings:
-    """Name other files that commands find when they run in another folder."""
+    """Name the file that commands find when they run in another folder, or as another user."""
     for place in configuration.PLACES:
         other = Path(os.path.expanduser(place)).absolute()
         if other.is_file() and not other.samefile(path):
-            yield warning(
-                f"in other folders, commands use {other} instead",
-                f"name the right one with --config or EVENTCTL_CONFIG={path}, or remove the other",
-            )
+            by_folder = os.path.dirname(path) == os.getcwd()
+            where = "commands in other folders" if by_folder else "commands of other users"
+            fix = f"name the right one with --config or EVENTCTL_CONFIG={path}, or remove the other"
+            yield warning(f"{where} use {other} instead", fix)
+            return
 
 
 def _env_file(config: Config) -> Findings:

@@ -11,6 +11,7 @@ from pathlib import Path
 from eventctl.setup.doctor.files import group_id
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.sqlite import BESIDE
 from eventctl.store.transaction import Transaction
 
@@ -55,7 +56,7 @@ def check_file(opened: Database) -> Findings:
     if mode != "wal":
         text = f"its journal mode is {mode}, not wal: its file system cannot share memory"
         yield problem(text, "move it to a local disk, or use MySQL")
-    # SQLite's other files are beside the file, and not beside a link to it.
+    # SQLite's other files are next to the file, not next to a link to it.
     yield from _access(Path(opened.store.sqlite).resolve(), opened.store.group)
     yield from _wholeness(opened)
 
@@ -111,7 +112,15 @@ def check_server(opened: Database) -> Findings:
         return _USUAL | dict(settings), dict(status)
 
     settings, status = opened.transaction(ask)
-    yield ok(f"{opened.describe()}, {settings['version']}")
+    maker = "" if "MariaDB" in settings["version"] else "MySQL "
+    yield ok(f"{opened.describe()}, {maker}{settings['version']}")
+    assert isinstance(opened, MySQLDatabase)
+    for host, failure in opened.passed_over.items():
+        text = f"{host} is passed over: {opened.why(failure)}"
+        if opened.is_read_only(failure):
+            yield ok(text)
+        else:
+            yield warning(text, "fix that, or take it out of [store] url")
     yield from judge(settings, opened.store.max_args)
     yield from judge_cluster(settings, status)
 

@@ -45,10 +45,10 @@ def check_releases(config: Config, seen: Seen) -> Findings:
 
 
 def _left(config: Config) -> Iterator[Path]:
-    """Yield the state folders of other releases: beside a release, at the same place in it.
+    """Yield the state folders of other releases, at the same path in each.
 
     A release is a folder around this one that a link names: one on the way that was taken, or
-    one beside the release or a folder above.
+    one next to the release or a folder above.
     """
     store, folder = config.store, Path(config.path).parent
     state = Path(store.state)

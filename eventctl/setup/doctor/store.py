@@ -18,11 +18,11 @@ from eventctl.format.time import duration
 from eventctl.setup.doctor.database import check_file, check_place, check_server
 from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, migrations, pruning, schema
+from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.pruning import Position, Wanted
+from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Transaction
 
@@ -33,9 +33,7 @@ _SKEW = 2.0
 """Seconds by which this host's clock may differ from the store's."""
 
 _OVERDUE = 24 * 3600.0
-"""Seconds after [store] keep within which an event should be deleted,"""
-_MOST_OVERDUE = 1000
-"""and how many old events are checked."""
+"""Seconds after [store] keep within which an event should be deleted."""
 
 _LATE = 600.0
 """Seconds after which the last sweep is too old, unless sweeps are usually rare."""
@@ -84,6 +82,10 @@ class _Undo(Exception):
     """Raised to roll back a transaction."""
 
 
+class _ReadOnly(Exception):
+    """The server takes no writes from anybody."""
+
+
 def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
     """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
@@ -97,7 +99,9 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Try each privilege on each table, in a transaction that is rolled back."""
+    """Try each privilege on each table, in a transaction that is rolled back. `check_server` has
+    reported a server that is read-only: there is nothing to try.
+    """
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -107,12 +111,16 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
             try:
                 tx.execute(statement)
             except opened.driver.Error as error:
+                if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
+                    raise _ReadOnly from error
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
 
     try:
         opened.once(work)
+    except _ReadOnly:
+        return
     except opened.driver.Error as error:
         yield problem(str(opened.translated(error)), "fix that, or run as another user")
     except _Undo:
@@ -151,6 +159,16 @@ def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
             f"this host's clock is {duration(abs(ahead))} {word} the store's, which decides what is"
         )
         yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
+
+
+def _dates(config: Config, opened: Database, seen: Seen) -> Findings:
+    """Report events and sweeps that are dated after now."""
+    if ahead := clocks.lead(opened, claims.now(opened)):
+        when = duration(ahead / 1000)
+        yield warning(
+            f"events or sweeps are dated up to {when} after now: a clock was ahead",
+            "the next sweep corrects that, and runs what waits for it",
+        )
 
 
 def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
@@ -234,9 +252,7 @@ def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
     """Report whether sweeps keep up with deleting events older than [store] keep."""
     if config.store.keep is None:
         return
-    overdue = Wanted(claims.now(opened) - int((config.store.keep + _OVERDUE) * 1000))
-    old = pruning.scan(opened, overdue, Position(), _MOST_OVERDUE)
-    if any(event.status in overdue.statuses for event in old):
+    if pruning.overdue(opened, claims.now(opened), config.store.keep) > _OVERDUE * 1000:
         kept = duration(config.store.keep)
         yield problem(
             f"processed events are still there a day after their {kept} ([store] keep): sweeps"
@@ -251,6 +267,7 @@ _Check = Callable[[Config, Database, Seen], Findings]
 _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (1, "rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
     (0, "clock", "this host's clock and the store's agree", _clock),
+    (1, "clock", "", _dates),
     (1, "sweep", "", _sweeps),
     (migrations.VERSION, "state", "", _owner),
     (migrations.VERSION, "incidents", "no incident is open", _incidents),

@@ -317,19 +317,11 @@ def due(
     return [(name, DeliveryView(*rest)) for name, *rest in ask(database, query)]
 
 
-def newest(
-    database: Database, prefix: str, limit: int, among: int = 2000
-) -> list[tuple[int, str, int, int]]:
-    """Return id, name, status and creation of the newest events, failed ones first.
-
-    Only the newest `among` are read, so that the answer is quick; of these, those whose id begins
-    with `prefix`.
-    """
+def newest(database: Database, limit: int) -> list[tuple[int, str, int, int]]:
+    """Return id, name, status and creation of the newest events, failed ones first."""
     query = Event.select(Event.id, Event.name, Event.status, Event.created_at)
-    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(among)
-    found = [row for row in ask(database, query) if str(row[0]).startswith(prefix)]
-    found.sort(key=lambda row: row[2] != Status.FAILED)
-    return found[:limit]
+    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(limit)
+    return sorted(ask(database, query), key=lambda row: row[2] != Status.FAILED)
 
 
 def any_events(database: Database) -> bool:

@@ -20,8 +20,9 @@ _UNSOLVED = (
     "  e.created_at, 0)"
     " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
     f" WHERE d.reason IN ({marks(_REASONS)})"
-    # An open incident reports its deliveries, unless it only says that an attempt failed.
-    " AND NOT EXISTS (SELECT 1 FROM eventctl_member m {member_delivery}"
+    # An open incident reports its deliveries, unless it only says that an attempt failed. NOT
+    # EXISTS would make MySQL read all members before it begins.
+    " AND 0 = (SELECT COUNT(*) FROM eventctl_member m {member_delivery}"
     "  JOIN eventctl_incident i ON i.id = m.incident_id"
     "  WHERE m.delivery_id = d.id AND i.open_as > '' AND i.kind <> 'failed')"
     # The zero keeps both databases from scanning the primary key, with all that succeeded.

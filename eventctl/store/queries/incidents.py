@@ -103,5 +103,5 @@ def _found(database: Database, query: Any) -> list[Incident]:
         .order_by(NotificationRow.id)
     )
     for row in ask(database, rows):
-        notified[row[1]].append(Notification(*row))
+        notified[row[1]].append(Notification.of(row))
     return [replace(each, notifications=tuple(notified[each.id])) for each in found]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from eventctl.models import HELD, Reason, State
-from eventctl.store.database import Database, marks, text_of
+from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.pauses import Paused
 from eventctl.store.queries.aggregate import DeliveryRow, EventRow
 from eventctl.store.transaction import Row
@@ -130,15 +130,18 @@ def _page(rows: list[Row]) -> dict[int, EventRow]:
     for row in rows:
         event = page.get(row[0])
         if event is None:
-            event = page[row[0]] = EventRow(text_of(row[1]), row[2], row[3])
+            event = page[row[0]] = EventRow(text_of(row[1]), number_of(row[2]), number_of(row[3]))
         if row[4] is None:
             continue
         delivery = deliveries.get(row[4])
         if delivery is None:
-            delivery = deliveries[row[4]] = DeliveryRow(text_of(row[5]), text_of(row[6]), *row[7:9])
+            done_at = None if row[8] is None else number_of(row[8])
+            delivery = deliveries[row[4]] = DeliveryRow(
+                text_of(row[5]), text_of(row[6]), number_of(row[7]), done_at
+            )
             event.deliveries.append(delivery)
         if row[9] is not None:
-            delivery.outcomes.append((text_of(row[9]), row[10]))
+            delivery.outcomes.append((text_of(row[9]), number_of(row[10])))
     return page
 
 
@@ -158,8 +161,8 @@ def backlog(database: Database, now: int, paused: Paused) -> Backlog:
             kind = found.held
         else:
             kind = found.pending
-            if due_at <= now and name not in paused.handlers and is_paused != [1]:
-                oldest.append(due_at)
+            if number_of(due_at) <= now and name not in paused.handlers and is_paused != [1]:
+                oldest.append(number_of(due_at))
         kind[name] = kind.get(name, 0) + count
     return Backlog(found.pending, found.running, found.held, min(oldest, default=None))
 
@@ -183,7 +186,9 @@ def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Un
         return []
     sql = _UNACCEPTED.format(channels=marks(channels))
     return [
-        Unaccepted(text_of(channel), count, since, None if error is None else text_of(error))
+        Unaccepted(
+            text_of(channel), count, number_of(since), None if error is None else text_of(error)
+        )
         for channel, count, since, error in database.read(sql, (*channels, now, now))
     ]
 
@@ -194,7 +199,7 @@ def last_sweep(database: Database) -> LastSweep | None:
         "SELECT host, started_at, ended_at FROM eventctl_sweep"
         " WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",
     )
-    return LastSweep(text_of(rows[0][0]), *rows[0][1:]) if rows else None
+    return LastSweep(text_of(rows[0][0]), *map(number_of, rows[0][1:])) if rows else None
 
 
 def held_in_outbox(database: Database) -> int:

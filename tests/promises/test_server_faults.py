@@ -1,4 +1,4 @@
-"""MariaDB dies, cuts connections, locks, fills up and goes read-only while eventctl works."""
+"""The server dies, cuts connections, locks, fills up and goes read-only while eventctl works."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pymysql
 import pytest
 
 from tests.support import fire, journal, load, needs
-from tests.support.databases import mariadb_only
-from tests.support.mariadb import PASSWORD, USER, MariaDB
+from tests.support.databases import conformance, server_only
 from tests.support.project import Project
+from tests.support.server import PASSWORD, USER, Server
 from tests.support.wait import wait_until
 
-pytestmark = mariadb_only
+pytestmark = [server_only, conformance]
 
 TOML = """
 [sweep]
@@ -68,7 +68,7 @@ def impatient(project: Project) -> None:
     project.write(TOML, store='state = "state"\ntimeout = "1s"')
 
 
-def server(project: Project) -> MariaDB:
+def server(project: Project) -> Server:
     assert project.server is not None
     return project.server
 
@@ -186,7 +186,7 @@ def test_a_deadlock_is_tried_again(shop: Project) -> None:
 
 
 def deadlocks(project: Project) -> int:
-    return int(server(project).sql("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")[0][1])
+    return int(server(project).sql(server(project).deadlocks)[0][-1])
 
 
 def waits_for_a_lock(project: Project) -> bool:

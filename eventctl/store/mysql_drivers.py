@@ -1,0 +1,130 @@
+"""The two drivers for MySQL, mysqlclient and PyMySQL, and in what they differ.
+
+What a URL names is what both connect to, whatever an option file says of a host, a port, a
+socket or a database: of such a file they take the user, the password, and the files for TLS.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+from eventctl.config.model import Store
+from eventctl.errors import StoreError
+
+_INSTALL = f"{sys.executable} -m pip install 'PyMySQL[rsa]'"
+_DEFAULT_PORT = 3306
+
+
+def load_driver(store: Store) -> Any:
+    """Return the DB-API module of the installed driver.
+
+    Raises StoreError if there is none that can do what [store] asks for.
+    """
+    # mysqlclient is in C, and starts twice as fast; either works.
+    first = _module("MySQLdb")
+    if first is not None and not (store.ssl == "required" and _is_of_mariadb(first)):
+        return first
+    # MariaDB's library treats "required" as optional: it sends the password before it checks.
+    second = _module("pymysql")
+    if second is not None:
+        return second
+    if first is not None:
+        raise StoreError(
+            '[store] ssl = "required" does not protect the password with mysqlclient on MariaDB\'s'
+            f' library: set ssl = "verify", or install PyMySQL: {_INSTALL}'
+        )
+    raise StoreError(f"[store] url names MySQL, and no driver for it is installed: {_INSTALL}")
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        return None
+
+
+def _is_of_mariadb(driver: Any) -> bool:
+    # Its versions are 3.1 and so on, or the server's: 10.6. Those of MySQL are 5.7, 8.0, 9.7.
+    major = str(driver.get_client_info()).partition(".")[0]
+    return major not in ("4", "5", "6", "8", "9")
+
+
+def connect(driver: Any, store: Store, host: str, port: int, patience: int) -> Any:
+    """Return a connection to one host; `patience`, in seconds, is for locks.
+
+    Raises the driver's errors, and others for files that the driver makes no sense of.
+    """
+    assert store.mysql is not None
+    answer = patience + max(5, int(store.timeout))
+    wanted: dict[str, Any] = {
+        "host": host,
+        "port": port,
+        "user": store.mysql.user,
+        "password": store.mysql.password,
+        "database": store.mysql.database,
+        "unix_socket": store.mysql.unix_socket,
+        "connect_timeout": max(1, int(min(5, store.timeout))),
+        "read_timeout": answer,
+        "write_timeout": answer,
+        "charset": "utf8mb4",
+        # Row counts must be of rows that matched, not of those that changed.
+        "client_flag": 2,
+        "autocommit": True,
+    }
+    more = _of_mysqlclient if driver.__name__ == "MySQLdb" else _of_pymysql
+    wanted |= more(store, host, port)
+    return driver.connect(**{name: value for name, value in wanted.items() if value is not None})
+
+
+def _of_mysqlclient(store: Store, host: str, port: int) -> dict[str, Any]:
+    mode = {"preferred": "PREFERRED", "required": "REQUIRED", "verify": "VERIFY_IDENTITY"}
+    options: dict[str, Any] = {"ssl_mode": mode[store.ssl]}
+    if store.ssl_ca:
+        options["ssl"] = {"ca": str(store.ssl_ca)}
+    if store.read_default_file:
+        options["read_default_file"] = str(store.read_default_file)
+    if host == "localhost" and port != _DEFAULT_PORT:
+        options["host"] = "127.0.0.1"  # the library means a socket by that name, whatever the port
+    return options
+
+
+def _of_pymysql(store: Store, host: str, port: int) -> dict[str, Any]:
+    assert store.mysql is not None
+    # PyMySQL would have the file's socket go before the URL's host, and its password be Latin-1.
+    said = _option_file(store)
+    password = store.mysql.password or said.get("password")
+    options: dict[str, Any] = {
+        "user": store.mysql.user or said.get("user"),
+        "password": password and password.encode(),
+    }
+    names = ("ca", "capath", "cert", "key", "cipher")
+    ssl: dict[str, Any] = {name: said[f"ssl-{name}"] for name in names if said.get(f"ssl-{name}")}
+    if store.ssl == "required":
+        ssl.setdefault("check_hostname", False)
+    elif store.ssl == "verify":
+        # PyMySQL checks no name without a CA file, so pass one.
+        options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
+        options["ssl_ca"] = str(store.ssl_ca) if store.ssl_ca else ssl.get("ca")
+        options |= {f"ssl_{name}": ssl[name] for name in ("cert", "key") if name in ssl}
+    options["ssl"] = ssl or None
+    return options
+
+
+def _option_file(store: Store) -> dict[str, str]:
+    """Return what the [client] section of the option file says."""
+    if store.read_default_file is None:
+        return {}
+    import configparser  # lazy: only where there is such a file
+
+    parser = configparser.RawConfigParser(allow_no_value=True, strict=False)
+    with open(store.read_default_file, encoding="utf-8") as file:
+        parser.read_file(line for line in file if not line.startswith("!"))
+    said = dict(parser.items("client")) if parser.has_section("client") else {}
+    return {name.replace("_", "-"): _unquoted(value) for name, value in said.items() if value}
+
+
+def _unquoted(value: str) -> str:
+    is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+    return value[1:-1] if is_quoted else value

@@ -1,0 +1,196 @@
+"""P14: after a wrong clock is right again, what is due is run, and people are notified."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from eventctl.state.folder import StateFolder
+from tests.promises.test_clocks import clock, sessions_at, store_time
+from tests.support import fire, look
+from tests.support.databases import sqlite_only
+from tests.support.project import Project
+
+HOUR, DAY = 3600, 86_400
+YEARS = 5 * 365 * DAY
+
+HANDLERS = {
+    "ok": '"handlers:ok"',
+    "fail": '{ call = "handlers:fail", retry = { attempts = 1 } }',
+    "again": '{ call = "handlers:fail", retry = { attempts = 9, delay = "10m", jitter = 0 } }',
+}
+BACK = pytest.mark.parametrize("ahead", [3 * HOUR, YEARS], ids=["hours", "years"])
+
+
+@contextlib.contextmanager
+def wrong_clock(project: Project, ahead: int) -> Iterator[dict[str, str]]:
+    """Have the store's clock be ahead in this block; the environment of commands in it."""
+    if project.server is None:
+        yield clock(ahead)
+        return
+    with sessions_at(project.server, int(time.time()) + ahead):
+        yield {}
+
+
+def now(project: Project) -> int:
+    return store_time(project) if project.server else int(time.time() * 1000)
+
+
+def batch(
+    project: Project, name: str, count: int, *words: str, env: dict[str, str] | None = None
+) -> None:
+    lines = f"{json.dumps({'name': name})}\n" * count
+    project.run("emit", "-q", "--batch", "-", *words, input=lines, env=env)
+
+
+def sweep(project: Project) -> str:
+    done = project.run("sweep", check=None)
+    assert done.stderr == ""
+    return " ".join(done.stdout.split())
+
+
+@BACK
+def test_however_much_waits_for_good_reason(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS)
+    batch(project, "ok", 450, "--delay", "6000d")
+    with wrong_clock(project, ahead) as env:
+        batch(project, "ok", 450, env=env)
+        batch(project, "again", 3, env=env)
+        project.run("sweep", "--handler", "again", env=env)
+    sweep(project)
+    states = "SELECT handler, state, attempts, COUNT(*) FROM eventctl_delivery"
+    assert project.rows(f"{states} GROUP BY handler, state, attempts ORDER BY 1, 2 DESC") == [
+        ("again", "pending", 2, 3),
+        ("ok", "pending", 0, 450),
+        ("ok", "done", 1, 450),
+    ]
+    later = now(project) + 60_000
+    assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE created_at > ?", later) == 0
+    assert project.value("SELECT MAX(ended_at) FROM eventctl_sweep") < later
+    assert sweep(project) == ""
+
+
+@BACK
+def test_an_incident_is_silent_for_as_long_as_was_asked(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS)
+    fire.defer(project, "fail")
+    assert "ran out of retries" in project.run("sweep", check=1).stdout
+    key = project.value("SELECT `key` FROM eventctl_incident")
+    with wrong_clock(project, ahead) as env:
+        project.run("sweep", env=env, check=None)
+        project.run("ack", key, "--for", "2h", env=env)
+    sweep(project)
+    silent_until = project.value("SELECT silent_until FROM eventctl_incident")
+    assert silent_until < now(project) + (2 * HOUR + 60) * 1000
+
+
+@BACK
+def test_what_fails_after_an_incident_that_ended_ahead(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS)
+    with wrong_clock(project, ahead) as env:
+        fire.defer(project, "fail")
+        project.run("sweep", env=env, check=1)
+        project.run("cancel", "1", "--yes", env=env)
+        project.run("sweep", env=env, check=None)
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NOT NULL") == 1
+    fire.defer(project, "fail")
+    told = sweep(project) + sweep(project)
+    assert "ran out of retries" in told
+    later = now(project) + 60_000
+    assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at > ?", later) == 0
+
+
+@BACK
+def test_what_was_replayed_or_backfilled(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS, {"both": ["ok"]})
+    fire.defer(project, "fail", "both")
+    project.run("sweep", check=1)
+    fire.write(project, HANDLERS, {"both": ["ok", "again"]})
+    with wrong_clock(project, ahead) as env:
+        project.run("sweep", env=env, check=None)
+        project.run("replay", "1", "--yes", "--rate", "1/s", env=env)
+        project.run("replay", "--backfill", "again", "--yes", "--rate", "1/s", env=env)
+    sweep(project)
+    # With the next minute's sweep at the latest, and in its turn.
+    due_at = "SELECT COUNT(*) FROM eventctl_delivery WHERE due_at > ? AND attempts = 0"
+    assert project.value(due_at, now(project) + 60_000) == 0
+    fire.make_due(project)
+    sweep(project)
+    attempts = "SELECT handler, attempts > 0 FROM eventctl_delivery ORDER BY id"
+    assert project.rows(attempts) == [("fail", 1), ("ok", 1), ("again", 1)]
+
+
+@BACK
+def test_a_notice_that_was_not_reported_yet(project: Project, ahead: int) -> None:
+    """Such as where the machine was turned off before the sweep came to that."""
+    fire.write(project, HANDLERS)
+    fire.defer(project, "fail")
+    project.run("sweep", check=1)
+    look.make_notices_due(project)
+    moment = now(project) + ahead * 1000
+    project.execute(
+        "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
+        " VALUES ('discarded', 1, ?, ?)",
+        *(moment, moment),
+    )
+    assert "discarded" in sweep(project)
+
+
+@BACK
+def test_an_outage_that_began_ahead(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS, sweep='breaker = 2\noutage_after = "1s"')
+    with wrong_clock(project, ahead) as env:
+        batch(project, "again", 4, env=env)
+        project.run("sweep", "--jobs", "1", env=env, check=None)
+    assert look.count(project, "breaker") == 1
+    project.execute("DELETE FROM eventctl_incident")
+    told = sweep(project) + sweep(project)
+    assert "again has been down" in told
+
+
+@sqlite_only
+def test_a_clock_that_began_at_1970(project: Project) -> None:
+    """As on a board without a battery, until its clock is set."""
+    fire.write(project, HANDLERS)
+    first = {**clock(0), "FAKETIME": "@1970-01-02 00:00:00"}
+    project.run("sweep", env=first)
+    fire.defer(project, "ok")
+    for name in ("ok", "fail", "again"):
+        project.run("emit", "-q", "--defer", name, env=first)
+    project.run("sweep", "--handler", "again", env=first)
+    told = sweep(project)
+    assert "ran out of retries" in told
+    assert project.value("SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'") == 2
+    assert project.run("check", check=None).stdout.startswith("EVENTCTL WARNING - 1 delivery")
+
+
+@sqlite_only
+def test_who_is_asked_names_a_clock_that_was_ahead(project: Project) -> None:
+    fire.write(project, HANDLERS)
+    project.run("sweep")
+    assert "clock=0s" in project.run("check").stdout
+    with wrong_clock(project, 2 * HOUR) as env:
+        project.run("emit", "-q", "--defer", "ok", env=env)
+    assert "a clock is or was 1h 59m ahead" in project.run("check", check=1).stdout
+    doctor = " ".join(project.run("doctor", check=None).stdout.split())
+    assert "dated up to 1h 59m" in doctor
+    project.run("stats", "--html", "page.html")
+    assert "a clock is or was 1h 59m ahead" in (project.folder / "page.html").read_text()
+    project.run("sweep")
+    assert "clock=0s" in project.run("check").stdout
+
+
+@pytest.mark.parametrize("moment", [time.time() + YEARS, 0], ids=["ahead", "1970"])
+def test_what_is_said_once_an_hour_is_said_again(tmp_path: Path, moment: float) -> None:
+    state = StateFolder(tmp_path / "state")
+    assert state.once_in("stuck", 3600)
+    assert not state.once_in("stuck", 3600)
+    os.utime(state.path / "stuck.said", (moment, moment))
+    assert state.once_in("stuck", 3600)
+    assert not state.once_in("stuck", 3600)

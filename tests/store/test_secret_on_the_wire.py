@@ -1,0 +1,64 @@
+"""The password of a store on MySQL is never sent where somebody who listens can read it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.drivers import driver
+from tests.support.mysql import MySQL
+from tests.support.project import Project
+from tests.support.proxy import ListeningProxy
+from tests.support.server import PASSWORD
+
+__all__ = ["driver"]  # a fixture
+
+TOML = """
+[events]
+purchased = ["log"]
+
+[handlers]
+log = { command = ["/bin/true"] }
+"""
+
+
+@pytest.fixture(scope="module", params=["with TLS", "without TLS"])
+def mysql(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MySQL]:
+    options = [] if request.param == "with TLS" else ["--tls-version="]
+    server = MySQL(tmp_path_factory.mktemp("mysql"), options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("plugin", ["caching_sha2_password", "sha256_password"])
+@pytest.mark.parametrize("ssl", ["preferred", "required", "verify"])
+def test_the_password_is_not_sent_in_the_clear(
+    mysql: MySQL, tmp_path: Path, driver: dict[str, str], ssl: str, plugin: str
+) -> None:
+    has_tls = "--tls-version=" not in mysql.options
+    shop = Project(tmp_path / "shop", mysql)
+    # Its cache is cold: what it asks for first is the whole password.
+    user = f"u{re.sub('[^0-9a-z]', '', tmp_path.name[-24:])}"
+    mysql.sql(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED WITH {plugin} BY '{PASSWORD}'")
+    mysql.sql(f"GRANT ALL ON {shop.database}.* TO {user}@'127.0.0.1'")
+    shop.write(TOML, store=f'ssl = "{ssl}"')
+    with ListeningProxy(mysql.port) as wire:
+        text = shop.config.read_text().replace(f":{mysql.port}/", f":{wire.port}/")
+        shop.config.write_text(text.replace("//app:", f"//{user}:"))
+        done = shop.run("emit", "--defer", "purchased", env=driver)
+    assert PASSWORD.encode() not in wire.heard
+    recorded = ssl == "preferred" or (ssl == "required" and has_tls and done.stdout != "")
+    if recorded:
+        assert (done.stdout, done.stderr) == ("1\n", "")
+    else:
+        assert "is kept in" in done.stderr
+    if ssl == "required" and not recorded:
+        assert re.search(r'set ssl = "verify"|does not support TLS', done.stderr)

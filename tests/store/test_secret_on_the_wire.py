@@ -54,7 +54,8 @@ def test_the_password_is_not_sent_in_the_clear(
         shop.config.write_text(text.replace("//app:", f"//{user}:"))
         done = shop.run("emit", "--defer", "purchased", env=driver)
     assert PASSWORD.encode() not in wire.heard
-    recorded = ssl == "preferred" or (ssl == "required" and has_tls and done.stdout != "")
+    is_pymysql = (Path(driver["PYTHONPATH"]) / "MySQLdb.py").exists()  # the other one is hidden
+    recorded = ssl == "preferred" or (ssl == "required" and has_tls and is_pymysql)
     if recorded:
         assert (done.stdout, done.stderr) == ("1\n", "")
     else:

@@ -1,4 +1,4 @@
-"""What is not finished, found by the indexes of what is left to do: little beside all that has
+"""What is not finished, found by the indexes of what is left to do: little next to all that has
 ever happened, where a walk from the newest event on might read all of it.
 """
 

@@ -1,5 +1,5 @@
-"""What is not finished, found by the indexes of what is left to do: little next to all that has
-ever happened, where a walk from the newest event on might read all of it.
+"""Unfinished events, found by the indexes of open deliveries: few compared with the history, which
+a scan from the newest event on might read completely.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What is not finished, found by the indexes of what is left to do: few compared to all that has
-ever happened, where a walk from the newest event on might read all of it.
+"""Find what is not finished by the indexes of what is left to do: that is little compared with the
+whole history, which a walk from the newest event might have to read.
 """
 
 from __future__ import annotations

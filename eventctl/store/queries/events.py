@@ -11,7 +11,7 @@ from peewee import fn
 from eventctl.models import HELD, Outcome, Reason, State, Status
 from eventctl.store.database import Database
 from eventctl.store.queries.unfinished import narrowed
-from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, ask
+from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, among, ask
 
 _FIRST_PAGE = 100
 _PAGE = 1000
@@ -183,7 +183,7 @@ def conditions(selection: Selection) -> list[Any]:
     """Return the conditions of a query for events."""
     wanted: list[Any] = []
     if selection.ids:
-        wanted.append(Event.id.in_(selection.ids))
+        wanted.append(among(Event.id, selection.ids))
     if selection.statuses:
         wanted.append(Event.status.in_(selection.statuses))
     if selection.events:
@@ -234,7 +234,7 @@ def _deliveries_that_match(selection: Selection) -> Any:
 def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[EventView]:
     query = (
         Delivery.select(*DELIVERY)
-        .where(Delivery.event_id.in_([event.id for event in page]))
+        .where(among(Delivery.event_id, [event.id for event in page]))
         .order_by(Delivery.id)
     )
     by_event: dict[int, list[DeliveryView]] = {event.id: [] for event in page}
@@ -281,7 +281,7 @@ def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[Att
             Attempt.traceback,
             Attempt.output,
         )
-        .where(Attempt.delivery_id.in_([delivery.id for delivery in deliveries]))
+        .where(among(Attempt.delivery_id, [delivery.id for delivery in deliveries]))
         .order_by(Attempt.id)
     )
     found = [AttemptView(*row) for row in ask(database, query)]

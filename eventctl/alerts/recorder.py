@@ -12,6 +12,8 @@ from eventctl.alerts import unrecorded
 from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
 from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config.model import Alert, Config
+from eventctl.format.messages import complain
+from eventctl.format.text import printable, shorten
 from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
@@ -26,29 +28,45 @@ from eventctl.store.transaction import Transaction
 _EARLY = 30.0
 """Seconds by which an outage may be recorded early, since the next sweep is a minute away."""
 
+_AN_HOUR = 3600.0
+
 _TOGETHER = 100
 """How many incidents end in one transaction."""
 
 
-def admit(config: Config, database: Database) -> None:
+def admit(config: Config, database: Database, state: StateFolder) -> None:
     """Add all due notices to new or open incidents."""
 
     def admit_all(_: Sequence[None]) -> int:
         return database.transaction(lambda tx: _admit(tx, config))
 
-    while sum(do_each([None], admit_all, lambda *_: _admit_each(config, database))):
+    while sum(do_each([None], admit_all, lambda *_: _admit_each(config, database, state))):
         pass
 
 
-def _admit_each(config: Config, database: Database) -> int:
-    """Do the same where one of them makes it fail: of that one, less is said."""
+def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
+    """Do the same where one of them makes it fail: of that one less is said, or only here."""
 
     def admit_some(ids: Sequence[int]) -> int:
         return database.transaction(lambda tx: _admit(tx, config, ids))
 
     def admit_plain(notice_id: int, error: Exception) -> int:
         why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
-        return database.transaction(lambda tx: _admit(tx, config, [notice_id], why))
+
+        def admit_one(ids: Sequence[int]) -> int:
+            return database.transaction(lambda tx: _admit(tx, config, ids, why))
+
+        return sum(do_each([notice_id], admit_one, postpone))
+
+    def postpone(notice_id: int, error: Exception) -> int:
+        delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))
+        if state.once_in("notice", _AN_HOUR):
+            said = shorten(printable(str(error.args[-1] if error.args else error)), 200)
+            complain(
+                f"a notification about delivery {delivery_id} cannot be stored"
+                f" ({type(error).__name__}: {said}); this is said once an hour"
+            )
+        return 0
 
     ids = database.transaction(lambda tx: notices.due(tx)[0])
     return sum(do_each(ids, admit_some, admit_plain))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from eventctl.alerts import recorder
@@ -32,6 +32,8 @@ _LONGEST_PRUNE = 20.0
 """The most seconds that a sweep spends on deleting what is older than [store] keep,"""
 _PRUNED_BY = 50.0
 """and from its start until then: well before cron starts the next one."""
+
+_AN_HOUR = 3600.0
 
 _PASS = 1.0
 """Seconds from the start of one pass to that of the next, with `--for`."""
@@ -252,6 +254,7 @@ class SweepPasses:
                 ),
             )
             self._held += claimed.held
+            self._complain(claimed.refused)
             if turn is None:
                 # If the clock is set back, what fails from now on is still due after it.
                 self._cutoff = claimed.cutoff
@@ -302,8 +305,16 @@ class SweepPasses:
             self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
         ):
             after = found[-1].id
-            count = rescue.rescue_lost(self._database, found, look, self._judge_lost, self._host)
+            count, refused = rescue.rescue_lost(
+                self._database, found, look, self._judge_lost, self._host
+            )
+            self._complain(refused)
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
+
+    def _complain(self, refused: Sequence[str]) -> None:
+        """Report deliveries of which the store lets nobody change the rows, once an hour."""
+        if refused and self._state.once_in("refused", _AN_HOUR):
+            messages.complain(refused[0])
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
         policy = self._policy(running.name, running.handler)
@@ -313,7 +324,7 @@ class SweepPasses:
     def _notify(self, imported: int) -> None:
         """Notify of failures, including earlier ones, and of what is resolved."""
         recorder.end_unrecorded(self._config, self._database, self._state, imported)
-        recorder.admit(self._config, self._database)
+        recorder.admit(self._config, self._database, self._state)
         if self._breakers.open:
             recorder.note_outages(self._config, self._database)
         recorder.resolve(self._config, self._database, self._state)

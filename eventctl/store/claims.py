@@ -29,6 +29,9 @@ START_WINDOW = 60.0
 _LARGEST = 8_000_000
 """Roughly how many characters of args one claim reads."""
 
+_PASSED_OVER = 200
+"""How many deliveries are looked at besides those that are wanted, if some are passed over."""
+
 _WIDER = 4
 """How many times more candidates than needed are read, since hosts compete for the same ones."""
 
@@ -74,6 +77,8 @@ class Claimed(NamedTuple):
     held: int
     more: bool
     cutoff: int
+    refused: tuple[str, ...] = ()
+    """Which deliveries can be neither claimed nor held, and why."""
 
 
 def now(database: Database) -> int:
@@ -105,27 +110,32 @@ def claim(database: Database, ask: Ask) -> Claimed:
 
 
 def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
-    """Do the same where one of them makes it fail: that one is held."""
+    """Do the same where one of them makes it fail: that one is held, or passed over."""
 
     def claim_some(ids: Sequence[int]) -> Claimed:
         some = ask._replace(ids=tuple(ids), limit=len(ids))
         return database.transaction(lambda tx: _claim(tx, some))
 
     def hold_one(delivery_id: int, error: Exception) -> Claimed:
-        count = held.hold_odd(database, delivery_id, error, State.PENDING)
-        return Claimed([], count, True, ask.cutoff)
+        held_now, refused = held.hold_odd(database, delivery_id, error, State.PENDING)
+        return Claimed([], held_now, False, ask.cutoff, refused)
 
     where, values = _conditions(ask)
     rows = database.read(
         f"SELECT d.id FROM {_TABLES} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
-        [*values, ask.limit],
+        [*values, ask.limit + _PASSED_OVER],
     )
-    parts = do_each([row[0] for row in rows], claim_some, hold_one)
+    ids = [row[0] for row in rows]
+    parts: list[Claimed] = []
+    while ids and (left := ask.limit - sum(len(part.deliveries) for part in parts)) > 0:
+        parts += do_each(ids[:left], claim_some, hold_one)
+        ids = ids[left:]
     return Claimed(
         [delivery for part in parts for delivery in part.deliveries],
         sum(part.held for part in parts),
         any(part.more for part in parts),
         min((part.cutoff for part in parts), default=ask.cutoff),
+        tuple(text for part in parts for text in part.refused),
     )
 
 

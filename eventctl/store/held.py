@@ -13,8 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from eventctl.config.retry_policy import HOLD
-from eventctl.format.text import shorten
+from eventctl.format.text import printable, shorten
 from eventctl.models import Reason, State
+from eventctl.store.batches import do_each
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction
@@ -78,18 +79,35 @@ def hold(
     return 1
 
 
-def hold_odd(database: Database, delivery_id: int, error: Exception, state: State) -> int:
-    """Hold a delivery with which the store, or this program, can do nothing; return as above."""
-    said = str(error) if isinstance(error, OddRow) else f"{type(error).__name__}: {error}"
+def hold_odd(
+    database: Database, delivery_id: int, error: Exception, state: State
+) -> tuple[int, tuple[str, ...]]:
+    """Hold a delivery with which the store, or this program, can do nothing; return how many are
+    held that were not, and which not even that can be done to, and why.
+    """
 
     def work(tx: Transaction) -> int:
         rows = tx.rows(
             "SELECT id, event_id, reason FROM eventctl_delivery WHERE id = ?", (delivery_id,)
         )
         moment = tx.now()
-        return sum(hold(tx, row, Reason.DAMAGED_ARGS, said, moment, state) for row in rows)
+        return sum(hold(tx, row, Reason.DAMAGED_ARGS, _said(error), moment, state) for row in rows)
 
-    return database.transaction(work)
+    def hold_it(_: object) -> tuple[int, tuple[str, ...]]:
+        return database.transaction(work), ()
+
+    def refuse(_: object, again: Exception) -> tuple[int, tuple[str, ...]]:
+        return 0, (f"delivery {delivery_id} can be neither run nor held: {_said(again)}",)
+
+    (result,) = do_each([delivery_id], hold_it, refuse)
+    return result
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OddRow):
+        return str(error)
+    text = error.args[-1] if error.args else error
+    return f"{type(error).__name__}: {shorten(printable(str(text)), 300)}"
 
 
 def free_odd(database: Database, now: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eventctl.config.retry_policy import HOLD
 from eventctl.models import HELD, Notice, State, Status
 from eventctl.store.database import marks, number_of, text_of
 from eventctl.store.transaction import Row, Transaction
@@ -69,6 +70,13 @@ def _notice(row: Row) -> Notice:
         delivery_id=delivery_id,
         place=place,
     )
+
+
+def postpone(tx: Transaction, notice_id: int) -> int | None:
+    """Leave a notice to the next minute's sweep; return the id of its delivery."""
+    row = tx.row("SELECT delivery_id FROM eventctl_notice WHERE id = ?", (notice_id,))
+    tx.execute("UPDATE eventctl_notice SET due_at = ? WHERE id = ?", (tx.now() + HOLD, notice_id))
+    return row[0] if row else None
 
 
 def remove(tx: Transaction, ids: Sequence[int]) -> None:

@@ -46,10 +46,12 @@ def rescue_lost(
     look: Callable[[Running], Lost | None],
     judge: Callable[[Running, bool], Verdict],
     host: str,
-) -> int:
+) -> tuple[int, list[str]]:
     """Take those deliveries whose claimers died, and hold what cannot be taken as it is; return
-    how many were taken. `look` returns None where the claimer may be alive.
+    how many were taken, and which can be neither, and why. `look` returns None if the claimer may
+    be alive.
     """
+    refused: list[str] = []
 
     def take(some: Sequence[Running]) -> int:
         lost = [each for each in map(look, some) if each is not None]
@@ -58,10 +60,10 @@ def rescue_lost(
         return rescue(database, lost, judge, host)
 
     def hold(running: Running, error: Exception) -> int:
-        hold_odd(database, running.id, error, State.RUNNING)
+        refused.extend(hold_odd(database, running.id, error, State.RUNNING)[1])
         return 0
 
-    return sum(do_each(found, take, hold))
+    return sum(do_each(found, take, hold)), refused
 
 
 def rescue(

@@ -282,7 +282,7 @@ def test_a_delivery_that_cannot_be_rescued_is_held(project: Project) -> None:
 def test_a_notice_that_cannot_be_kept_says_less(project: Project) -> None:
     project.write(TOML, HANDLERS, store=STORE)
     project.run("sweep")
-    refuse(project, "INSERT", "incident", "NEW.error LIKE '%one%'")
+    refuse(project, "INSERT", "incident", "NEW.error LIKE '%luck with one%'")
     emit(project, "doomed", ["one"])
     assert_goes_on(project, "two")
     incidents = "SELECT error FROM eventctl_incident ORDER BY error"
@@ -290,6 +290,45 @@ def test_a_notice_that_cannot_be_kept_says_less(project: Project) -> None:
     assert len(errors) == 2
     assert "no luck with two" in errors[0]
     assert "cannot be stored" in errors[1]
+
+
+def test_a_notice_that_cannot_be_kept_at_all_is_named(project: Project) -> None:
+    project.write(TOML, HANDLERS, store=STORE)
+    project.run("sweep")
+    refuse(project, "INSERT", "incident", "NEW.event_ids = '[1]'")
+    emit(project, "doomed", ["one"])
+    emit(project, "doomed", ["two"])
+    sent = project.run("sweep", check=1)
+    assert "no luck with two" in sent.stdout
+    (line,) = sent.stderr.splitlines()
+    assert "a notification about delivery 1 cannot be stored" in line
+    assert "not this one" in line
+    look.make_notices_due(project)
+    assert project.run("sweep").stderr == ""  # it is said once an hour
+    project.execute("DROP TRIGGER picky")
+    look.make_notices_due(project)
+    assert "no luck with one" in project.run("sweep", check=1).stdout
+
+
+@pytest.mark.parametrize("state", ["pending", "running"])
+def test_a_delivery_that_nobody_may_change_is_passed_over(project: Project, state: str) -> None:
+    project.write(TOML, HANDLERS, store=STORE)
+    emit(project, "purchased", range(5))
+    project.execute(
+        "UPDATE eventctl_delivery SET state = ?, claim = '01234567.89abcdef.01234567', due_at = 1",
+        state,
+    )
+    refuse(project, "UPDATE", "delivery", "OLD.id IN (1, 2)")
+    swept = project.run("sweep", "--jobs", "1")
+    assert sorted(look.notes(project)) == ["[2]", "[3]", "[4]"]
+    (line,) = swept.stderr.splitlines()
+    assert "delivery 1 can be neither run nor held" in line
+    assert "not this one" in line
+    assert project.run("sweep").stderr == ""  # it is said once an hour
+    assert "the oldest due delivery has waited" in project.run("check", check=2).stdout
+    project.execute("DROP TRIGGER picky")
+    project.run("sweep")
+    assert sorted(look.notes(project)) == ["[0]", "[1]", "[2]", "[3]", "[4]"]
 
 
 def test_an_event_that_cannot_be_deleted_keeps_no_other(project: Project, tmp_path: Path) -> None:

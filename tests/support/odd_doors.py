@@ -108,7 +108,8 @@ class OddDoors:
     def _outbox(self, key: str) -> None:
         insert = "INSERT INTO eventctl_outbox (name, args, `key`, created_at) VALUES (?, ?, ?, ?)"
         self._project.execute(insert, *self._dice.choice(ROWS))
-        self._project.execute(insert, "mixed", '["outbox"]', key, 1)
+        insert = "INSERT INTO eventctl_outbox (name, args, `key`) VALUES ('mixed', '[]', ?)"
+        self._project.execute(insert, key)
 
     def _command(self, key: str) -> None:
         self._refuse(*self._dice.choice(COMMANDS))

@@ -72,7 +72,7 @@ class Backlog:
     (pending, and waiting for a person).
 
     `oldest_due` is when the one that has been due for longest was due, in milliseconds
-    since 1970; None if none is. What is held or paused is not due.
+    since 1970; None if none is. What is held or paused is not due; what runs is, past its lease.
     """
 
     pending: dict[str, int]
@@ -155,14 +155,16 @@ def backlog(database: Database, now: int, paused: Paused) -> Backlog:
     held = [str(reason) for reason in HELD]
     for handler, state, reason, count, due_at, *is_paused in database.read(sql, paused.events):
         name = text_of(handler)
+        waits = number_of(due_at) <= now
         if state == State.RUNNING:
             kind = found.running  # its due_at is the end of its lease
         elif reason in held:
-            kind = found.held
+            kind, waits = found.held, False
         else:
             kind = found.pending
-            if number_of(due_at) <= now and name not in paused.handlers and is_paused != [1]:
-                oldest.append(number_of(due_at))
+            waits = waits and name not in paused.handlers and is_paused != [1]
+        if waits:
+            oldest.append(number_of(due_at))
         kind[name] = kind.get(name, 0) + count
     return Backlog(found.pending, found.running, found.held, min(oldest, default=None))
 

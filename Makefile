@@ -31,7 +31,7 @@ mysql: .venv/.tests
 	@$(BIN)/pytest -q -n $(WORKERS) --dist worksteal --server=mysql $(T)
 
 galera: .venv/.tests
-	@$(BIN)/pytest -q -m galera tests/promises/test_galera.py
+	@$(BIN)/pytest -q -m galera tests/promises/test_cluster.py
 
 # EVENTCTL_SOAK=60 make soak: for 60 seconds; EVENTCTL_SEED=N repeats a run; STORE=mariadb
 soak: .venv/.tests

@@ -75,6 +75,13 @@ def history(bench: Bench, mariadb: bool) -> Iterator[Race]:
     yield pair("list", "list (the last 50)", 1.5, each(both, "list"))
     yield pair("show", "show", 1.5, each(both, "show", "500"))
     yield pair("stats", "stats --since 1d", 1.5, each(both, "stats", "--since", "1d"))
+    for name, *question in (
+        ("failed", "list", "--status", "failed"),
+        ("emitted", "list", "--status", "emitted"),
+        ("name", "list", "--event", "twice"),
+        ("plan", "replay", "--status", "failed", "--dry-run"),
+    ):
+        yield pair(name, " ".join(question), 2, each(both, *question))
     # Last, since it adds to what the others look at.
     yield pair(
         "due",

@@ -37,7 +37,8 @@ def unknown(config: Config, kinds: list[Kind], name: str, store: Database | None
     """Return in one line that a name is not known, and what may have been meant."""
     what = f"no {' or '.join(kinds)} {name!r} in {config.path}"
     if store:
-        what = what.replace(" in ", ", neither in ", 1) + " nor in the store"
+        where = "the newest 100,000 deliveries of " if Kind.HANDLER in kinds else ""
+        what = what.replace(" in ", ", neither in ", 1) + f" nor in {where}the store"
     for kind in kinds:
         if hint := did_you_mean(name, of(config, kind)):
             return f"{what}: {hint}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _scan = json.JSONDecoder().raw_decode
@@ -17,6 +18,31 @@ def field_text(text: str, name: str) -> str:
 
     `text` is known to be a JSON object. Of two fields of one name the last one counts.
     """
+    return _plain(text, name) or _walked(text, name)
+
+
+def _plain(text: str, name: str) -> str:
+    """Return the same if only plain texts are before the field, and nothing like it is behind;
+    else "". Most lines of a batch are of this form.
+    """
+    before = _before(name).match(text)
+    if not before:
+        return ""
+    begin = before.end()
+    _, end = _scan(text, begin)
+    behind = text[end:]
+    if name in behind or "\\" in behind:
+        return ""
+    return _without_line_ends(text[begin:end])
+
+
+@cache
+def _before(name: str) -> re.Pattern[str]:
+    plain = r'[ \t\n\r]*"[^"\\]*"[ \t\n\r]*'
+    return re.compile(rf'[ \t\n\r]*{{(?:{plain}:{plain},)*[ \t\n\r]*"{name}"[ \t\n\r]*:[ \t\n\r]*')
+
+
+def _walked(text: str, name: str) -> str:
     found = ""
     at = _after_space(text, text.index("{") + 1)
     while text[at] != "}":
@@ -28,8 +54,12 @@ def field_text(text: str, name: str) -> str:
         at = _after_space(text, end)
         if text[at] == ",":
             at = _after_space(text, at + 1)
-    # Line ends can only be between values.
-    return found.replace("\r", " ").replace("\n", " ")
+    return _without_line_ends(found)
+
+
+def _without_line_ends(text: str) -> str:
+    # They can only be between values.
+    return text.replace("\r", " ").replace("\n", " ")
 
 
 def _after_space(text: str, at: int) -> int:

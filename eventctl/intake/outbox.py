@@ -35,6 +35,11 @@ def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None
     """
     if paramstyle is not None and paramstyle not in _MARKS:
         raise UsageError(f"paramstyle is one of {', '.join(_MARKS)}, not {paramstyle!r}")
+    if hasattr(connection, "run_sync"):  # SQLAlchemy's AsyncSession and AsyncConnection
+        raise UsageError(
+            f"{type(connection).__name__} is asynchronous: pass what its run_sync gives, as in"
+            " await session.run_sync(lambda session: eventctl.emit(…, connection=session))"
+        )
     values = (event.key, event.name, event.args)
     if hasattr(connection, "get_bind"):  # SQLAlchemy's Session
         connection = connection.connection()
@@ -44,6 +49,11 @@ def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None
     elif hasattr(connection, "execute_sql"):  # peewee
         marks = _MARKS[paramstyle] if paramstyle else (connection.param,) * 3
         connection.execute_sql(_INSERT.format(*marks), values)
+    elif not hasattr(connection, "cursor"):
+        raise UsageError(
+            f"{type(connection).__name__} is not a connection: pass a DB-API connection,"
+            " SQLAlchemy's Connection or Session, Django's connection, or a peewee Database"
+        )
     else:
         marks = _MARKS[paramstyle or _known_style(connection) or _asked_style(connection)]
         _execute(connection, _INSERT.format(*marks), values)

@@ -54,8 +54,8 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     known = config.events[name]
     deadline = None if known.deadline is None else int(known.deadline * 1000)
     if key is None:
-        return NewEvent(name, args, new_key(), known.handlers, deadline, has_new_key=True)
-    return NewEvent(name, args, key, known.handlers, deadline)
+        return NewEvent(name, args, new_key(), known.handlers, deadline, True)
+    return NewEvent(name, args, key, known.handlers, deadline, False)
 
 
 def check_size(config: Config, name: str, size: int) -> None:
@@ -121,11 +121,14 @@ def _float(text: str) -> float:
     return number
 
 
+_decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_float)
+
+
 def decode(text: str) -> Any:
     """Return the value of JSON text. Raises ValueError, or RecursionError, also for a number
     that JSON does not allow, or that no program reads.
     """
-    return json.loads(text, parse_constant=_no_number, parse_float=_float)
+    return _decoder.decode(text)
 
 
 def check(text: str, hint: str = "") -> str:

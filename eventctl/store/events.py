@@ -207,7 +207,7 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     seen = set(before)
     recorded = []
     for event in events:
-        recorded.append(Recorded(id=ids[event.key], key=event.key, new=event.key not in seen))
+        recorded.append(Recorded(ids[event.key], event.key, event.key not in seen))
         seen.add(event.key)
     return recorded
 

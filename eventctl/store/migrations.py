@@ -218,8 +218,11 @@ _IDENTITY = (
     " WHERE version = 1 AND NOT EXISTS (SELECT 1 FROM eventctl_store)",
 )
 
+# Events of one name, newest first.
+_NAMES = ("CREATE INDEX eventctl_event_name ON eventctl_event (name, created_at)",)
+
 STEPS: tuple[tuple[str, ...], ...] = (
-    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS, _IDENTITY),
+    *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS, _IDENTITY, _NAMES),
 )
 
 VERSION = len(STEPS)

@@ -13,7 +13,15 @@ from eventctl.store import mysql_errors
 from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Database
 from eventctl.store.forks import detach
 from eventctl.store.mysql_drivers import connect, load_driver
-from eventctl.store.mysql_errors import NEEDS_TLS, NO_TLS, READ_ONLY, code_of, tls_refusal, too_old
+from eventctl.store.mysql_errors import (
+    NEEDS_TLS,
+    NO_TLS,
+    READ_ONLY,
+    code_of,
+    is_offline,
+    tls_refusal,
+    too_old,
+)
 from eventctl.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -195,6 +203,8 @@ class MySQLDatabase(Database):
         if code in READ_ONLY:
             # Of several hosts, one takes writes now, or soon.
             return GONE if len(self._hosts) > 1 else UNAVAILABLE
+        if is_offline(error):
+            return GONE
         for kind, codes in _KINDS.items():
             if code in codes:
                 return kind

@@ -29,6 +29,11 @@ def code_of(error: BaseException) -> int:
     return error.args[0] if error.args and isinstance(error.args[0], int) else -1
 
 
+def is_offline(error: BaseException) -> bool:
+    """Return whether a server has left its group, and says so under a number of that version's."""
+    return "in offline mode" in str(error.args[-1:])
+
+
 def tls_refusal(error: BaseException) -> str:
     """Return the driver's word for a TLS failure, else ""."""
     if code_of(error) not in (2003, 2026):

@@ -6,6 +6,7 @@ connection of `store.database`; there is no second one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import peewee
@@ -241,6 +242,14 @@ TABLES = (
 
 UNUSED = ("eventctl_copy",)
 """Tables that only older versions used."""
+
+
+def among(column: Any, ids: Iterable[int]) -> Any:
+    """Return the condition that a column has one of these ids. They are the store's own numbers,
+    and literals: peewee takes long for each parameter.
+    """
+    literals = ", ".join(str(int(each)) for each in ids)
+    return peewee.NodeList((column, peewee.SQL(f"IN ({literals or 'NULL'})")))
 
 
 def ask(database: Database, query: Any) -> list[Row]:

@@ -15,7 +15,7 @@ from tests.support.mysql import FOLDER as MYSQL_PROGRAMS
 from tests.support.project import Project
 from tests.support.server import PASSWORD, USER
 
-README = CHECKOUT / "README.md"
+SETUP = CHECKOUT / "docs" / "setup.md"
 PAGE = CHECKOUT / "docs" / "keeping.md"
 
 
@@ -61,7 +61,7 @@ def test_a_backup_of_mysql(project: Project) -> None:
     live(project, 5)
     before = content(project)
     user = f"backup_{project.database}"
-    granted = re.search(r"^GRANT (.*) ON shop", README.read_text(encoding="utf-8"), re.M)
+    granted = re.search(r"^GRANT (.*) ON shop", SETUP.read_text(encoding="utf-8"), re.M)
     assert granted
     project.server.sql(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
     project.server.sql(f"GRANT {granted[1]} ON {project.database}.* TO {user}@'127.0.0.1'")

@@ -8,7 +8,7 @@ from tests.support.howto import HowTo
 
 
 def test_the_four_stages(tmp_path: Path) -> None:
-    page = HowTo("../tutorial.md", tmp_path)
+    page = HowTo("../tutorial.md", tmp_path, {"~/tutorial": "~/shop", "/tutorial/": "/shop/"})
     page.follow(codes={"./order.sh": 1, "sleep 2": 1})
     assert (page.shop / "mails.txt").read_text() == "user A\nuser B\n"
     assert (page.shop / "coupons.txt").read_text() == "user A\nuser B\n"

@@ -54,18 +54,24 @@ MISTAKES = [
     ("sweep --event purchsed", "no event 'purchsed' in {toml}: did you mean 'purchased'?"),
     ("sweep --handler x", "no handler 'x' in {toml}: it has giveCoupon, lottery"),
     ("list --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
-    ("list --handler lotery", "{toml} nor in the store: did you mean 'lottery'?"),
+    (
+        "list --handler lotery",
+        "{toml} nor in the newest 100,000 deliveries of the store: did you mean 'lottery'?",
+    ),
     ("list --status fail", "'fail' is not a status: did you mean 'failed'?"),
     ("list --status open", "'open' is not a status: the statuses are emitted (0)"),
-    ("replay --handler lotery", "{toml} nor in the store: did you mean 'lottery'?"),
+    (
+        "replay --handler lotery",
+        "{toml} nor in the newest 100,000 deliveries of the store: did you mean 'lottery'?",
+    ),
     ("cancel --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
     (
         "pause lotery",
-        "no handler or event 'lotery', neither in {toml} nor in the store: did you mean",
+        "no handler or event 'lotery', neither in {toml} nor in the newest",
     ),
     (
         "resume lotery",
-        "no handler or event 'lotery', neither in {toml} nor in the store: did you mean",
+        "no handler or event 'lotery', neither in {toml} nor in the newest",
     ),
     ("rehearse lotery 1", "no handler 'lotery' in {toml}: did you mean 'lottery'?"),
     ("show 99", "no event has the id or key '99'; to list them: eventctl"),

@@ -187,6 +187,53 @@ def test_keys_that_a_collation_might_take_for_one(project: Project) -> None:
     assert look.count(project, "event") == len(keys)
 
 
+NO_CONNECTIONS = {
+    "an engine": """
+        from sqlalchemy import create_engine
+        refused(create_engine("sqlite:///events.db"), "Engine is not a connection: ")
+    """,
+    "a cursor": """
+        import sqlite3
+        refused(sqlite3.connect("events.db").cursor(), "Cursor is not a connection: ")
+    """,
+    "a path": """
+        refused("events.db", "str is not a connection: ")
+    """,
+    "an asynchronous session": """
+        class AsyncSession:                           # SQLAlchemy's own needs greenlet
+            def get_bind(self):
+                raise AssertionError
+            async def run_sync(self, function):
+                return function(None)
+        refused(AsyncSession(), "AsyncSession is asynchronous: pass what its run_sync gives")
+    """,
+    "what must be awaited": """
+        async def connect():
+            pass
+        found = connect()
+        refused(found, "coroutine is not a connection: ")
+        found.close()
+    """,
+}
+
+
+@pytest.mark.parametrize("kind", NO_CONNECTIONS)
+@sqlite_only
+def test_what_is_no_connection_is_named(project: Project, kind: str) -> None:
+    prepare(project)
+    run(project, """
+def refused(connection, words):
+    try:
+        emit(connection)
+    except eventctl.UsageError as error:
+        assert str(error).startswith(words), str(error)
+        assert "\\n" not in str(error)
+    else:
+        raise AssertionError("it was taken")
+""" + textwrap.dedent(NO_CONNECTIONS[kind]))  # fmt: skip
+    assert look.count(project, "outbox") == 0
+
+
 @sqlite_only
 def test_a_transaction_of_this_thread_is_named_beneath_a_proxy(project: Project) -> None:
     prepare(project)

@@ -39,7 +39,7 @@ def counted(self):
     return connection
 
 SqliteDatabase._connect = counted
-code = run(["sweep"])
+code = run(sys.argv[1:])
 print(steps)
 sys.exit(code)
 """
@@ -49,9 +49,16 @@ def cost_of_a_sweep(project: Project) -> int:
     """Make DUE deliveries due, sweep, and return what that has cost."""
     lines = '{"name": "bought"}\n' * DUE
     project.run("emit", "--batch", "-", "--defer", "-q", input=lines)
+    cost = cost_of(project, "sweep")
+    assert project.value("SELECT COUNT(*) FROM eventctl_delivery WHERE state <> 'done'") == 0
+    return cost
+
+
+def cost_of(project: Project, *args: str) -> int:
+    """Run a command, and return what it has cost the store."""
     before = _rows_read(project) if project.server else 0
     done = subprocess.run(
-        [sys.executable, "-P", "-c", COUNTING],
+        [sys.executable, "-P", "-c", COUNTING, *args],
         cwd=project.folder,
         env=project.environment(),
         capture_output=True,
@@ -60,9 +67,9 @@ def cost_of_a_sweep(project: Project) -> int:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    cost = _rows_read(project) - before if project.server else int(done.stdout)
-    assert project.value("SELECT COUNT(*) FROM eventctl_delivery WHERE state <> 'done'") == 0
-    return cost
+    if project.server:
+        return _rows_read(project) - before
+    return int(done.stdout.splitlines()[-1])
 
 
 def _rows_read(project: Project) -> int:
@@ -80,6 +87,38 @@ def test_the_past_costs_a_sweep_nothing(project: Project) -> None:
     old = cost_of_a_sweep(project)
     # Twice the cost would be a hint; what reads the past costs a hundred times as much.
     assert 0 < old < 2 * young, f"{young} with 100 events, {old} with {PAST:,}"
+
+
+QUESTIONS = (
+    ("list", "--status", "failed"),
+    ("list", "--status", "emitted", "--status", "timeout"),
+    ("list", "--event", "sold"),
+    ("list", "--status", "failed", "--event", "bought"),
+    ("replay", "--status", "failed", "--dry-run"),
+)
+
+
+def costs_of_questions(project: Project) -> list[int]:
+    """Leave a few events unfinished, and return what each question about them has cost."""
+    for _ in range(3):
+        project.run("emit", "-q", "sold")
+        project.run("emit", "-q", "--defer", "bought")
+    assert len(project.run("list", "--status", "failed").stdout.splitlines()) == 3
+    return [cost_of(project, *question) for question in QUESTIONS]
+
+
+def test_the_past_costs_a_question_about_little_nothing(project: Project) -> None:
+    toml = '[events]\nbought = ["handlers:draw"]\nsold = ["handlers:fail"]\n'
+    code = "import eventctl\n\ndef draw():\n    pass\n\ndef fail():\n    raise eventctl.Discard"
+    project.write(toml, code)
+    live_through(project, 100)
+    young = costs_of_questions(project)
+    project.execute("UPDATE eventctl_delivery SET reason = NULL")
+    live_through(project, PAST)
+    old = costs_of_questions(project)
+    for question, before, now in zip(QUESTIONS, young, old, strict=True):
+        # There are twice as many events of the one name; what reads the past costs a hundred times.
+        assert now < 3 * before + 200, f"{question}: {before} with 100 events, {now} with {PAST:,}"
 
 
 LOADED = """

@@ -202,7 +202,7 @@ def test_an_event_with_nothing_failed_says_so(shop: Project) -> None:
         (("1", "order X"), "no event has the id or key 'order X'"),
         (("1", "--status", "failed"), "ids or filters, not both"),
         (("1", "--limit", "1"), "ids or filters, not both"),
-        (("--since", "soon"), "neither a duration"),
+        (("--since", "soon"), "neither a time before now"),
         (("1", "-v"), "-v requires --now"),
     ],
 )

@@ -8,11 +8,13 @@ import pytest
 
 from eventctl import config
 from eventctl.errors import StoreUnavailable
-from eventctl.models import NewEvent
+from eventctl.models import NewEvent, State
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
+from eventctl.store.pauses import Kind
 from eventctl.store.queries import events as queries
+from eventctl.store.queries import operations, unfinished
 from eventctl.store.queries.events import Selection
 from eventctl.store.schema import TABLES, UNUSED, Event, ask
 from tests.support.databases import server_only, sqlite_only
@@ -156,3 +158,84 @@ def test_a_question_whose_connection_breaks_is_asked_again(
     (connection,) = ask(database, Event.raw("SELECT CONNECTION_ID()"))
     project.execute(f"KILL {connection[0]}")
     assert [len(page) for page in queries.pages(database, Selection())] == [1]
+
+
+def make_past(project: Project, database: Database) -> None:
+    """Make 3,000 finished events, and one of each sort that is not finished."""
+    record_events(database, 3008)
+    project.execute("UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id > 8")
+    project.execute("UPDATE eventctl_event SET status = 2 WHERE id > 8")
+    for event, status, state, reason, due_at in (
+        (1, 0, "pending", None, 1),
+        (2, 1, "pending", None, 1),
+        (3, 0, "running", None, 1),
+        (4, 1, "pending", "unknown handler", 1),
+        (5, 3, "failed", "exhausted", None),
+        (6, 3, "failed", "discarded", None),
+        (7, 3, "failed", "cancelled", None),
+        (8, 2, "done", None, None),
+    ):
+        project.execute("UPDATE eventctl_event SET status = ? WHERE id = ?", status, event)
+        project.execute(
+            "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ? WHERE event_id = ?"
+            " AND handler = 'lottery'",
+            *(state, reason, due_at, event),
+        )
+        project.execute(
+            "UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id = ?"
+            " AND handler = 'giveCoupon'",
+            event,
+        )
+
+
+@pytest.mark.parametrize("most", [0, unfinished.MOST])
+def test_what_is_not_finished_is_found_by_its_indexes_as_by_a_walk(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    make_past(project, database)
+    monkeypatch.setattr(unfinished, "MOST", most)  # with 0 every answer is a walk's
+    for wanted, ids in (
+        (Selection(statuses=(0,)), [3, 1]),
+        (Selection(statuses=(1,)), [4, 2]),
+        (Selection(statuses=(3,)), [7, 6, 5]),
+        (Selection(statuses=(0, 3), events=("purchased",)), [7, 6, 5, 3, 1]),
+        (Selection(statuses=(3,), handlers=("giveCoupon",)), [7, 6, 5]),
+        (Selection(states=(State.FAILED,)), [7, 6, 5]),
+        (Selection(states=(State.FAILED,), held=True), [7, 6, 5, 4]),
+        (Selection(states=(State.FAILED,), held=True, statuses=(1,)), [4]),
+        (Selection(states=(State.PENDING, State.RUNNING)), [4, 3, 2, 1]),
+        (Selection(states=(State.PENDING,), events=("refunded",)), []),
+    ):
+        found = [event.id for page in queries.pages(database, wanted) for event in page]
+        assert sorted(found, reverse=True) == ids, wanted
+    (page,) = queries.pages(database, Selection(statuses=(2,)), 100)
+    assert len(page) == 100
+
+
+def test_nothing_is_unfinished(project: Project, database: Database) -> None:
+    record_events(database, 10)
+    project.execute("UPDATE eventctl_delivery SET state = 'done', due_at = NULL")
+    project.execute("UPDATE eventctl_event SET status = 2")
+    for wanted in (Selection(statuses=(0, 1, 3)), Selection(states=(State.FAILED,), held=True)):
+        assert list(queries.pages(database, wanted)) == []
+
+
+def test_a_handler_is_known_by_its_newest_and_its_unfinished_deliveries(
+    project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "NEWEST", 10)
+    record_events(database, 20)
+    project.execute("UPDATE eventctl_delivery SET state = 'done', due_at = NULL")
+    for event, handler in ((1, "old"), (2, "waits"), (3, "failed"), (20, "new")):
+        project.execute(
+            "UPDATE eventctl_delivery SET handler = ? WHERE event_id = ? AND handler = 'lottery'",
+            *(handler, event),
+        )
+    project.execute("UPDATE eventctl_delivery SET due_at = 1 WHERE handler = 'waits'")
+    project.execute("UPDATE eventctl_delivery SET reason = 'exhausted' WHERE handler = 'failed'")
+    known = [
+        name
+        for name in ("old", "waits", "failed", "new", "none")
+        if operations.is_recorded(database, Kind.HANDLER, name)
+    ]
+    assert known == ["waits", "failed", "new"]

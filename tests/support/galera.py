@@ -79,7 +79,7 @@ class Node(MariaDB):
         ]
         super().start()
         try:
-            wait_until(self._is_synced, timeout=60, what=f"{self.node} to be synced")
+            wait_until(self.is_ready, timeout=60, what=f"{self.node} to be synced")
         except BaseException:
             self.kill()
             raise
@@ -96,7 +96,11 @@ class Node(MariaDB):
         alive.sql(f"GRANT ALL ON {self.database}.* TO '{USER}'@'127.0.0.1'")
         return self.database
 
-    def _is_synced(self) -> bool:
+    wait_for_others = "SET SESSION wsrep_sync_wait = 1"
+    """Has a session see what the other nodes have committed."""
+
+    def is_ready(self) -> bool:
+        """Return whether it takes writes."""
         return self._answers() and self.state() == "Synced"
 
     def state(self) -> str:

@@ -38,7 +38,7 @@ class Pair:
         self.replica.sql(
             "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_USER = 'replica',"
             f" SOURCE_PORT = {self.primary.port}, SOURCE_AUTO_POSITION = 1,"
-            " SOURCE_CONNECT_RETRY = 1, GET_SOURCE_PUBLIC_KEY = 1"
+            " SOURCE_CONNECT_RETRY = 1, SOURCE_RETRY_COUNT = 1000, GET_SOURCE_PUBLIC_KEY = 1"
         )
         self.replica.sql("START REPLICA")
 

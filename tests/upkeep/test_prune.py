@@ -114,7 +114,8 @@ def test_it_asks_where_there_is_more_than_one(project: Project) -> None:
     past.write(project)
     past.record(project, 3)
     done = project.run("prune", "--older-than", "90d", check=2)
-    assert "would delete 3 events, and stdin is not a terminal" in done.stderr
+    assert "this would delete 3 events, created from 20" in done.stderr
+    assert "stdin is not a terminal: check with --dry-run, then use --yes" in done.stderr
     code, shown = on_terminal(project, "prune", "--older-than", "90d", typed="n\n")
     assert (code, count(project, "event")) == (1, 3)
     assert "Delete 3 events, created from 20" in plain(shown)

@@ -98,7 +98,7 @@ def _wrong_line(file: str, number: int, error: UsageError) -> UsageError:
 
 def _event(config: Config, line: bytes) -> NewEvent:
     try:
-        text = line.decode("utf-8-sig")
+        text = line.decode().removeprefix("\ufeff")
         fields = validation.decode(text)
     except UnicodeDecodeError as error:
         raise UsageError("not UTF-8") from error

@@ -7,9 +7,11 @@ docs/monitoring.md explains each number.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import accumulate
 from math import ceil
 
 from eventctl.models import Outcome, State, Status
@@ -25,6 +27,9 @@ TRIES = FAILURES | {str(Outcome.SUCCEEDED)}
 _MINUTE = 60_000
 _HOUR = 60 * _MINUTE
 _DAY = 24 * _HOUR
+_SHORT = 60_000
+"""Milliseconds below which durations are counted by their values."""
+
 STEPS = (
     *(_MINUTE * n for n in (1, 2, 5, 10, 15, 30)),
     *(_HOUR * n for n in (1, 2, 3, 4, 6, 8, 12)),
@@ -71,28 +76,47 @@ class Window:
 
 
 class Durations:
-    """Durations in milliseconds, stored as eight bytes each."""
+    """Durations in milliseconds: how often each short one occurs, and the others one by one.
+
+    However many short ones there are, the different ones are few.
+    """
 
     def __init__(self) -> None:
-        self._values = array("q")
+        self._short: Counter[int] = Counter()
+        self._long = array("q")
+        self._sum = 0
 
     def __len__(self) -> int:
-        return len(self._values)
+        return self._short.total() + len(self._long)
 
     def add(self, milliseconds: int) -> None:
         """Add one; a duration that is negative because a clock went back counts as 0."""
-        self._values.append(max(0, milliseconds))
+        milliseconds = max(0, milliseconds)
+        self._sum += milliseconds
+        if milliseconds < _SHORT:
+            self._short[milliseconds] += 1
+        else:
+            self._long.append(milliseconds)
 
     def percentiles(self, *percents: int) -> list[float | None]:
         """Return percentiles by nearest rank, in seconds; None if there are no values."""
-        ordered = sorted(self._values)
-        if not ordered:
+        count = len(self)
+        if not count:
             return [None] * len(percents)
-        return [ordered[ceil(p * len(ordered) / 100) - 1] / 1000 for p in percents]
+        short, long = sorted(self._short), sorted(self._long)
+        ranks = [0, *accumulate(self._short[value] for value in short)]
+        found: list[float | None] = []
+        for percent in percents:
+            rank = ceil(percent * count / 100)
+            is_long = rank > ranks[-1]
+            value = long[rank - ranks[-1] - 1] if is_long else short[bisect_left(ranks, rank) - 1]
+            found.append(value / 1000)
+        return found
 
     def mean(self) -> float | None:
         """Return the mean in seconds; None if there are no values."""
-        return sum(self._values) / len(self._values) / 1000 if self._values else None
+        count = len(self)
+        return self._sum / count / 1000 if count else None
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peewee import fn
+from peewee import Select, fn
 
 from eventctl.models import State
 from eventctl.store.database import Database
@@ -22,6 +22,9 @@ from eventctl.store.queries.events import (
 from eventctl.store.schema import Delivery, Event, ask
 
 _PAGE = 5000
+
+NEWEST = 100_000
+"""How many of the newest deliveries are searched for the name of a handler."""
 
 
 class Pauses:
@@ -91,11 +94,18 @@ def _heads(database: Database, query: Any, last: Head | None, limit: int) -> lis
 
 
 def is_recorded(database: Database, kind: Kind, name: str) -> bool:
-    """Return whether the store has an event, or a delivery to a handler, of this name."""
-    query: Any = Delivery.select(Delivery.id).where(Delivery.handler == name)
+    """Return whether the store has an event of this name, or a delivery to a handler of this name
+    among the newest `NEWEST` and those that are not finished.
+    """
     if kind == Kind.EVENT:
-        query = Event.select(Event.id).where(Event.name == name)
-    return bool(ask(database, query.limit(1)))
+        return bool(ask(database, Event.select(Event.id).where(Event.name == name).limit(1)))
+    newest = Delivery.select(Delivery.handler).order_by(Delivery.id.desc()).limit(NEWEST)
+    there = newest.alias("newest")
+    if ask(database, Select([there], [there.c.handler]).where(there.c.handler == name).limit(1)):
+        return True
+    query = Delivery.select(Delivery.id).where(Delivery.handler == name).limit(1)
+    indexed = (Delivery.due_at, Delivery.reason)
+    return any(ask(database, query.where(column.is_null(False))) for column in indexed)
 
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Three sweeps on three nodes of a Galera cluster, whose nodes die, hang and are cut off."""
+"""Three sweeps on three nodes of a cluster, whose nodes die, hang and are cut off."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from eventctl.store.database import Database
 from eventctl.store.results import finish
 from tests.support import load
 from tests.support.galera import Node, running_galera
+from tests.support.group import Member, running_group
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -64,17 +65,38 @@ def flaky(*args):
 """
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[list[Node]]:
-    with running_galera() as nodes:
-        yield nodes
+Nodes = list[Node] | list[Member]
+
+
+@pytest.fixture(scope="module", params=["group", "galera"])
+def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Nodes]:
+    """Three nodes that all take writes, of Galera, or of MySQL's Group Replication."""
+    if request.param == "galera":
+        with running_galera() as nodes:
+            yield nodes
+    else:
+        with running_group(tmp_path_factory.mktemp("group")) as members:
+            yield members
+
+
+@pytest.fixture
+def galera(cluster: Nodes) -> list[Node]:
+    """The nodes, where they are Galera's: a test of what only they are able to do."""
+    nodes = [node for node in cluster if isinstance(node, Node)]
+    assert nodes
+    return nodes
+
+
+galera_only = pytest.mark.parametrize("cluster", ["galera"], indirect=True, scope="module")
 
 
 _databases = itertools.count(1)
 
 
 @pytest.fixture
-def hosts(cluster: list[Node], tmp_path: Path) -> Iterator[list[Project]]:
+def hosts(cluster: Nodes, tmp_path: Path) -> Iterator[list[Project]]:
     """Three hosts with one store: each has its own node first, and its own state folder."""
     database = f"shop{next(_databases)}"
     projects: list[Project] = []
@@ -93,18 +115,22 @@ def hosts(cluster: list[Node], tmp_path: Path) -> Iterator[list[Project]]:
             project.close()
 
 
-def keys(node: Node, database: str | None) -> dict[str, int]:
+def keys(node: Node | Member, database: str | None) -> dict[str, int]:
     """Return the status of each event, by its key, as this node sees it now."""
     with contextlib.closing(node.connect(database)) as connection:
         cursor = connection.cursor()
-        cursor.execute("SET SESSION wsrep_sync_wait = 1")
+        cursor.execute(node.wait_for_others)
         cursor.execute("SELECT `key`, status FROM eventctl_event")
         found = [(str(key), int(status)) for key, status in cursor.fetchall()]
     assert len(dict(found)) == len(found)
     return dict(found)
 
 
-def test_three_first_sweeps_at_once_make_the_tables(hosts: list[Project]) -> None:
+@galera_only
+def test_three_first_sweeps_at_once_make_the_tables(
+    hosts: list[Project], galera: list[Node]
+) -> None:
+    """A group of MySQL's with several primaries supports no concurrent changes of tables."""
     sweeps = [host.start("sweep") for host in hosts]
     said = [sweep.communicate(timeout=60) for sweep in sweeps]
     assert said == [("", "")] * 3
@@ -113,9 +139,7 @@ def test_three_first_sweeps_at_once_make_the_tables(hosts: list[Project]) -> Non
     assert "a" in keys(hosts[2].server, hosts[2].database)  # type: ignore[arg-type]  # it is a Node
 
 
-def test_three_hosts_finish_one_event_at_one_instant(
-    hosts: list[Project], cluster: list[Node]
-) -> None:
+def test_three_hosts_finish_one_event_at_one_instant(hosts: list[Project], cluster: Nodes) -> None:
     rounds = 25
     lines = "".join(
         json.dumps({"name": "purchased", "key": f"k{number}"}) + "\n" for number in range(rounds)
@@ -169,27 +193,28 @@ def _claim_one(
     return delivery
 
 
+@galera_only
 def test_a_node_cut_off_from_the_others_is_passed_over(
-    hosts: list[Project], cluster: list[Node]
+    hosts: list[Project], galera: list[Node]
 ) -> None:
     """It answers, and takes no writes: the next of the URL's hosts does."""
     hosts[0].run("sweep")
-    cluster[0].sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
+    galera[0].sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=1'")
     try:
-        wait_until(lambda: cluster[0].state() == "Initialized", 30, "n1 to be cut off")
-        wait_until(lambda: cluster[1].size() == 2, 30, "the other two to go on")
+        wait_until(lambda: galera[0].state() == "Initialized", 30, "n1 to be cut off")
+        wait_until(lambda: galera[1].size() == 2, 30, "the other two to go on")
         done = hosts[0].run("emit", "--defer", "purchased", "--key", "a")
         assert (done.stderr, bool(done.stdout.strip())) == ("", True)
         assert hosts[0].run("sweep").stderr == ""
-        assert keys(cluster[1], hosts[0].database) == {"a": 1}  # `flaky` waits for its retry
+        assert keys(galera[1], hosts[0].database) == {"a": 1}  # `flaky` waits for its retry
     finally:
-        cluster[0].sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=0'")
-        wait_until(lambda: all(node.size() == 3 for node in cluster), 30, "three nodes")
-        wait_until(lambda: cluster[0].state() == "Synced", 30, "n1 to be back")
+        galera[0].sql("SET GLOBAL wsrep_provider_options = 'gmcast.isolate=0'")
+        wait_until(lambda: all(node.size() == 3 for node in galera), 30, "three nodes")
+        wait_until(lambda: galera[0].state() == "Synced", 30, "n1 to be back")
 
 
 def test_nothing_is_lost_or_run_twice_at_once_while_nodes_die(
-    hosts: list[Project], cluster: list[Node]
+    hosts: list[Project], cluster: Nodes
 ) -> None:
     first, second, third = cluster
     hosts[0].run("sweep")
@@ -209,7 +234,7 @@ def test_nothing_is_lost_or_run_twice_at_once_while_nodes_die(
             _wait_for_more(emits[0])
         finally:
             third.resume()
-        wait_until(lambda: first.size() == 3 and third.state() == "Synced", 60, "n3 to be back")
+        wait_until(lambda: first.size() == 3 and third.is_ready(), 60, "n3 to be back")
         _wait_for_more(emits[2])
         second.kill()
         wait_until(lambda: first.size() == 2, 30, "n2 to be missed")
@@ -237,11 +262,10 @@ def _wait_for_more(stream: load.Emits, count: int = 3) -> None:
     assert stream.is_alive
 
 
-def test_emits_without_a_majority_go_to_the_spool(
-    hosts: list[Project], cluster: list[Node]
-) -> None:
+@galera_only
+def test_emits_without_a_majority_go_to_the_spool(hosts: list[Project], galera: list[Node]) -> None:
     """The last test of this file, since it leaves one node alive."""
-    first, second, third = cluster
+    first, second, third = galera
     hosts[0].run("sweep")
     hosts[0].write(TOML, store='state = "state"\ntimeout = "3s"')
     for node in (second, third):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 from benchmarks import venvs
 from tests.support.mariadb import MariaDB
+from tests.support.mysql import FOLDER, MySQL
+from tests.support.server import Server
 
 CONTENDERS = Path(__file__).resolve().parent / "contenders"
 
@@ -53,7 +55,7 @@ class Bench:
         self.most_rounds = most_rounds
         self.python = venvs.eventctl()
         self.command = self.python.parent / "eventctl"
-        self._server: MariaDB | None = None
+        self._servers: dict[str, Server] = {}
         self._numbers = itertools.count(1)
         home = folder / "home"
         home.mkdir(parents=True)
@@ -68,23 +70,43 @@ class Bench:
         return min(3 if self.quick else self.most_rounds, whole)
 
     @property
-    def server(self) -> MariaDB:
+    def server(self) -> Server:
         """A MariaDB with its own defaults for durability: an fsync for each commit."""
-        if self._server is None:
-            self._server = MariaDB(self.folder / "mariadb", ["--innodb-buffer-pool-size=512M"])
-            self._server.start()
-        return self._server
+        return self._started("MariaDB", MariaDB)
+
+    @property
+    def logging(self) -> Server:
+        """A MariaDB with a binary log that is flushed with each commit, as MySQL's is."""
+        options = ["--log-bin=log", "--server-id=1", "--sync-binlog=1"]
+        return self._started("MariaDB, binary log", MariaDB, options)
+
+    has_mysql = (FOLDER / "mysqld").exists()
+
+    @property
+    def mysql(self) -> Server:
+        """A MySQL with its own defaults for durability."""
+        return self._started("MySQL", MySQL)
+
+    def _started(self, name: str, kind: type[Server], options: Sequence[str] = ()) -> Server:
+        if name not in self._servers:
+            folder = self.folder / f"server-{len(self._servers)}"
+            self._servers[name] = kind(folder, ["--innodb-buffer-pool-size=512M", *options])
+            self._servers[name].start()
+        return self._servers[name]
 
     def server_version(self) -> str:
-        """Return the name of the server, if it was needed."""
-        if self._server is None:
-            return "no MariaDB"
-        return f"MariaDB {self._server.sql('SELECT VERSION()')[0][0]}"
+        """Return the names of the servers that were needed."""
+        said = [
+            f"{name} {server.sql('SELECT VERSION()')[0][0]}"
+            for name, server in self._servers.items()
+            if "log" not in name
+        ]
+        return ", ".join(said) or "no MariaDB"
 
     def close(self) -> None:
-        """End the server, and delete all that was made."""
-        if self._server is not None:
-            self._server.close()
+        """End the servers, and delete all that was made."""
+        for server in self._servers.values():
+            server.close()
         shutil.rmtree(self.folder)
 
     def new_folder(self, name: str) -> Path:
@@ -93,10 +115,12 @@ class Bench:
         folder.mkdir()
         return folder
 
-    def project(self, name: str, mariadb: bool = False, more: str = "") -> Project:
+    def project(
+        self, name: str, mariadb: bool = False, more: str = "", server: Server | None = None
+    ) -> Project:
         """Make a project with a store whose tables are there already."""
-        database = self.server.new_database() if mariadb else None
-        return Project(self, self.new_folder(name), database, more)
+        server = server or (self.server if mariadb else None)
+        return Project(self, self.new_folder(name), server, more)
 
     def seconds(self, command: Sequence[object], folder: Path) -> float:
         """Run a process to its end; return how long that took, its start included."""
@@ -140,11 +164,14 @@ class Bench:
 class Project:
     """A folder with events.toml, handlers that do nothing, and a store."""
 
-    def __init__(self, bench: Bench, folder: Path, database: str | None, more: str) -> None:
+    def __init__(self, bench: Bench, folder: Path, server: Server | None, more: str) -> None:
         self.bench = bench
         self.folder = folder
-        self.database = database
-        url = bench.server.url(database) if database else "sqlite:///events.db"
+        self.server = server
+        self.database = server.new_database() if server else None
+        url = "sqlite:///events.db"
+        if server and self.database:
+            url = server.url(self.database)
         config = folder / "events.toml"
         config.write_text(f'[store]\nurl = "{url}"\n{more}{EVENTS}')
         config.chmod(0o600)  # it has a password in it
@@ -173,8 +200,8 @@ class Project:
 
     def sql(self, statement: str) -> object:
         """Run one statement on the store; return its first value, if it has one."""
-        if self.database:
-            rows = self.bench.server.sql(statement, database=self.database)
+        if self.server:
+            rows = self.server.sql(statement, database=self.database)
         else:
             with contextlib.closing(
                 sqlite3.connect(self.folder / "events.db", isolation_level=None)

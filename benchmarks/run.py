@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from benchmarks import bulk, history, instructions, memory, one_event, race, report
+from benchmarks import bulk, history, instructions, memory, mysql, one_event, race, report
 from benchmarks.bench import Bench
 from benchmarks.race import Race, Result
 
@@ -26,6 +26,8 @@ MEASURES: dict[str, Callable[[Bench], Race | Iterator[Race]]] = {
     "batch": bulk.batch,
     "sweep-sqlite": bulk.sweep_sqlite,
     "sweep-mariadb": bulk.sweep_mariadb,
+    "one-mysql": mysql.one_mysql,
+    "sweep-mysql": mysql.sweep_mysql,
     "jobs": bulk.jobs,
     "commands": bulk.commands,
     "history-sqlite": history.history_sqlite,
@@ -56,6 +58,9 @@ def main() -> None:
     results: list[Result] = []
     try:
         for name in names:
+            if name.endswith("-mysql") and not bench.has_mysql:
+                race.say(f"{name}: not measured, since there is no MySQL: scripts/setup tests")
+                continue
             results += measured(MEASURES[name](bench))
             if page:  # after each, so that a run that is stopped has not been in vain
                 seconds = time.monotonic() - begin

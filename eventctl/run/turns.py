@@ -20,6 +20,9 @@ from eventctl.store.due import Due, due_handlers
 _EVERY = 2.0
 """Seconds between two reads, and from the start of a pass to the first one."""
 
+_READS_FOR = 0.1
+"""Seconds for which it reads on while all that is due is one handler's."""
+
 WINDOW = 10_000
 """The most rows that one read takes."""
 
@@ -54,10 +57,7 @@ class Turns:
         """Look for waiting handlers, if it is time to."""
         if time.monotonic() < self._look_at:
             return
-        due = due_handlers(self._database, self._seen_by, self._cutoff, WINDOW)
-        last = max((each.last for each in due), default=0)
-        # Rows of the same time are read again, unless the window has nothing else.
-        self._seen_by = max(last, self._seen_by + 1) if due else 0
+        due = self._due()
         now = claims.now(self._database)
         new = due_handlers(self._database, self._new_since, now, WINDOW)
         self._new_since = max(self._new_since, now - _OVERLAP)
@@ -67,6 +67,20 @@ class Turns:
             self._add(due, new=False)
             self._add(new, new=True)
         self._look_at = time.monotonic() + _EVERY
+
+    def _due(self) -> list[Due]:
+        """Read one window after another, until there are several handlers, or for a short time."""
+        found: list[Due] = []
+        until = time.monotonic() + _READS_FOR
+        while True:
+            due = due_handlers(self._database, self._seen_by, self._cutoff, WINDOW)
+            last = max((each.last for each in due), default=0)
+            # Rows of the same time are read again, unless the window has nothing else.
+            self._seen_by = max(last, self._seen_by + 1) if due else 0
+            found += due
+            is_flood = len({each.handler for each in found}) == 1
+            if not due or not is_flood or time.monotonic() > until:
+                return found
 
     def __iter__(self) -> Iterator[Turn]:
         return iter(tuple(self._turns.values()))

@@ -146,7 +146,8 @@ ANY_EMIT = {
 WITH_HANDLERS = {
     *("eventctl.config.retry_policy", "eventctl.format.numbers", "eventctl.format.redact"),
     *("eventctl.run.dispatch", "eventctl.store.batches", "eventctl.store.claims"),
-    *("eventctl.store.event_status", "eventctl.store.pauses", "eventctl.store.results"),
+    *("eventctl.store.event_status", "eventctl.store.held", "eventctl.store.pauses"),
+    "eventctl.store.results",
     *("_ctypes", "_struct", "atexit", "encodings.ascii", "gc", "mmap", "select", "signal"),
     "struct",
 }

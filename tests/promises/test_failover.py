@@ -76,7 +76,7 @@ def test_the_replica_is_passed_over_though_it_comes_first(pair: Pair, shop: Proj
     assert shop.run("sweep").stderr == ""
     assert shop.value("SELECT status FROM eventctl_event") == 2
     done = shop.run("doctor", "-v", check=None)
-    assert f"127.0.0.1:{pair.replica.port} is passed over: is read-only" in done.stdout
+    assert f"127.0.0.1:{pair.replica.port} is skipped: is read-only" in done.stdout
     assert "GRANT" not in done.stdout
 
 
@@ -194,7 +194,7 @@ def test_a_host_that_does_not_serve_is_passed_over(pair: Pair, shop: Project, wa
         assert shop.run("sweep").stderr == ""
         assert shop.value("SELECT status FROM eventctl_event") == 2
         said = shop.run("doctor", "-v", check=None).stdout
-        assert re.search(rf"warning\s+store\s+127.0.0.1:{pair.replica.port} is passed over", said)
+        assert re.search(rf"warning\s+store\s+127.0.0.1:{pair.replica.port} is skipped", said)
     finally:
         alone(pair, back)
 

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from eventctl import config as configuration
+from eventctl.run import turns
 from eventctl.store import claims
 from eventctl.store.claims import Ask
 from eventctl.store.connect import database
@@ -169,3 +170,19 @@ def _steps(project: Project) -> tuple[int, int]:
         turn = len(steps) - look
     project.execute("UPDATE eventctl_delivery SET state = 'pending', due_at = id, claim = NULL")
     return look, turn
+
+
+@pytest.mark.parametrize("project", ["sqlite"], indirect=True)
+def test_a_look_reads_on_behind_a_flood_that_fills_its_window(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project)
+    fire.defer(project, *["slow"] * 300, "quick")
+    project.execute("UPDATE eventctl_delivery SET due_at = id")
+    monkeypatch.setattr(turns, "WINDOW", 50)
+    monkeypatch.setattr(turns, "_EVERY", 0.0)
+    monkeypatch.setattr(turns, "_READS_FOR", 60.0)
+    with database(configuration.load(project.config).store) as store:
+        waiting = turns.Turns(store, 10**15)
+        waiting.refresh()
+        assert {turn.handler for turn in waiting} == {"slow", "quick"}

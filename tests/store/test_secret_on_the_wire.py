@@ -38,16 +38,15 @@ def mysql(
         server.close()
 
 
-@pytest.mark.parametrize("plugin", ["caching_sha2_password", "sha256_password"])
 @pytest.mark.parametrize("ssl", ["preferred", "required", "verify"])
 def test_the_password_is_not_sent_in_the_clear(
-    mysql: MySQL, tmp_path: Path, driver: dict[str, str], ssl: str, plugin: str
+    mysql: MySQL, tmp_path: Path, driver: dict[str, str], ssl: str
 ) -> None:
     has_tls = "--tls-version=" not in mysql.options
     shop = Project(tmp_path / "shop", mysql)
     # Its cache is cold: what it asks for first is the whole password.
     user = f"u{re.sub('[^0-9a-z]', '', tmp_path.name[-24:])}"
-    mysql.sql(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED WITH {plugin} BY '{PASSWORD}'")
+    mysql.sql(f"CREATE USER {user}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
     mysql.sql(f"GRANT ALL ON {shop.database}.* TO {user}@'127.0.0.1'")
     shop.write(TOML, store=f'ssl = "{ssl}"')
     with ListeningProxy(mysql.port) as wire:
@@ -55,7 +54,8 @@ def test_the_password_is_not_sent_in_the_clear(
         shop.config.write_text(text.replace("//app:", f"//{user}:"))
         done = shop.run("emit", "--defer", "purchased", env=driver)
     assert PASSWORD.encode() not in wire.heard
-    recorded = ssl == "preferred" or (ssl == "required" and has_tls and done.stdout != "")
+    is_pymysql = (Path(driver["PYTHONPATH"]) / "MySQLdb.py").exists()  # the other one is hidden
+    recorded = ssl == "preferred" or (ssl == "required" and has_tls and is_pymysql)
     if recorded:
         assert (done.stdout, done.stderr) == ("1\n", "")
     else:

@@ -116,7 +116,7 @@ def check_server(opened: Database) -> Findings:
     yield ok(f"{opened.describe()}, {maker}{settings['version']}")
     assert isinstance(opened, MySQLDatabase)
     for host, failure in opened.passed_over.items():
-        text = f"{host} is passed over: {opened.why(failure)}"
+        text = f"{host} is skipped: {opened.why(failure)}"
         if opened.is_read_only(failure):
             yield ok(text)
         else:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.databases import sqlite_only
-from tests.support.diagnosis import doctor, only
+from tests.support.diagnosis import doctor
 from tests.support.project import Project
 
 TOML = '[events]\nbought = ["draw"]\n[handlers]\ndraw = { command = ["true"] }\n'
@@ -37,8 +37,9 @@ def test_another_stores_spool_is_refused_in_one_line(project: Project) -> None:
     assert project.run("sweep").stderr == ""
     assert project.value("SELECT status FROM eventctl_event") == 2
     assert not file.exists()
-    found = only(doctor(project, env={"EVENTCTL_CONFIG": str(other)}), "state", "another store")
-    assert found.level == "problem"
+    lines = doctor(project, env={"EVENTCTL_CONFIG": str(other)})
+    (found,) = [line for line in lines if "another store" in line.text]
+    assert (found.level, found.check) == ("problem", "state")
     assert str(found.fix).endswith(f"rm {project.folder}/state/store")
     assert not [line for line in doctor(project) if "another store" in line.text]
 

@@ -105,9 +105,9 @@ class Store(NamedTuple):
 
     sqlite: str | None
     """A SQLite file: three slashes and a path, so four for an absolute one. Or
-    `mysql://user:password@host:port/database`; several hosts are separated by commas and tried in
-    turn; `?unix_socket=/path` at the end names a socket. A password in the file itself is refused
-    if others can read the file. (URL; `"sqlite:///events.db"`)"""
+    `mysql://user:password@host:port/database`; several hosts are separated by commas, and the first
+    one that takes writes is used; `?unix_socket=/path` at the end names a socket. A password in the
+    file itself is refused if others can read the file. (URL; `"sqlite:///events.db"`)"""
     mysql: MySQLUrl | None
     state: str
     """The folder for locks and the spool. It must be on a local disk. An existing folder of an
@@ -126,8 +126,9 @@ class Store(NamedTuple):
     """The largest args that an event may have, as JSON text. (size; `"1MB"`)"""
     ssl: str = "preferred"
     """MySQL only: use TLS if the server offers it (mysqlclient with MariaDB's library does not: set
-    `"required"`); refuse a server without it; check the server's certificate and name as well.
-    (`"preferred"`, `"required"` or `"verify"`; `"preferred"`)"""
+    `"verify"`); refuse a server without it (PyMySQL is used for this, unless mysqlclient has
+    MySQL's own library); check the server's certificate and name as well. (`"preferred"`,
+    `"required"` or `"verify"`; `"preferred"`)"""
     ssl_ca: str | None = None
     """MySQL only, with `ssl = "verify"`: a file with the certificates to trust. By default, the
     system's certificates are trusted. (path; none)"""

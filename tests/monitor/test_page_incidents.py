@@ -118,7 +118,7 @@ def test_the_first_traceback_and_the_latest_output_are_folded(project: Project, 
     project.run("sweep", check=1)
     shown = sections(project)["Open incidents"]
     assert "First traceback Traceback (most recent call last):" in shown
-    assert "line 3, in lottery raise RuntimeError('no luck') RuntimeError: no luck" in shown
+    assert "raise RuntimeError('no luck') RuntimeError: no luck Latest output" in shown
     assert "Latest output asking <b>4111 2222</b>" in shown
     page = (project.folder / "page.html").read_text(encoding="utf-8")
     assert page.count("<details><summary>") >= 2

@@ -247,6 +247,10 @@ class Soak:
                 self.hosts[0].execute(
                     "UPDATE eventctl_delivery SET due_at = 1 WHERE state = 'pending'"
                 )
+                # What a killed sweep was sending is sent again once its lease has ended.
+                self.hosts[0].execute(
+                    "UPDATE eventctl_telling SET leased_until = 1 WHERE leased_until IS NOT NULL"
+                )
                 host.run("sweep", "--max-time", "20s", check=None)
             if not self.hosts[0].value(left) and not self._spooled():
                 return

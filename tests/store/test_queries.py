@@ -16,7 +16,7 @@ from eventctl.store.pauses import Kind
 from eventctl.store.queries import events as queries
 from eventctl.store.queries import operations, unfinished
 from eventctl.store.queries.events import Selection
-from eventctl.store.schema import TABLES, UNUSED, Event, ask
+from eventctl.store.schema import TABLES, UNUSED
 from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 
@@ -155,8 +155,8 @@ def test_a_question_whose_connection_breaks_is_asked_again(
     project: Project, database: Database
 ) -> None:
     record_events(database, 1)
-    (connection,) = ask(database, Event.raw("SELECT CONNECTION_ID()"))
-    project.execute(f"KILL {connection[0]}")
+    ((connection,),) = database.read("SELECT CONNECTION_ID()")
+    project.execute(f"KILL {connection}")
     assert [len(page) for page in queries.pages(database, Selection())] == [1]
 
 

@@ -120,7 +120,7 @@ def test_the_set_up_of_mysql(server: Server, tmp_path: Path) -> None:
     blocks = _BLOCK.findall(section("MySQL", CHECKOUT / "docs" / "setup.md"))
     (statements,) = (text for kind, text in blocks if kind == "sql")
     users, outbox = statements.split("--")
-    by_variable, by_file = (text for kind, text in blocks if kind == "toml")
+    by_variable, by_file, _several_hosts = (text for kind, text in blocks if kind == "toml")
     place = f"127.0.0.1:{server.port}/shop"
     (tmp_path / ".my.cnf").write_text("[client]\nuser=eventctl\npassword=secret\n")
 

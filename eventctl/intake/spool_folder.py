@@ -45,6 +45,8 @@ def stuck(state: StateFolder) -> str:
             left = next((entry for entry in entries if not _may_move(entry)), None)
         except FileNotFoundError:
             continue
+        except NotADirectoryError:
+            return f"{folder} is not a folder: move it away"
         except OSError as error:
             return f"{folder} cannot be read ({error.strerror}): {_give_us(folder)}"
         if left:
@@ -107,8 +109,8 @@ def files(folder: Path) -> list[os.DirEntry[str]]:
     """Return the files in one folder of the spool, without drafts."""
     try:
         return [entry for entry in os.scandir(folder) if _is_spooled(entry)]
-    except (FileNotFoundError, PermissionError):
-        return []
+    except OSError:
+        return []  # missing, or `stuck` reports it
 
 
 def _is_spooled(entry: os.DirEntry[str]) -> bool:

@@ -67,7 +67,7 @@ class StateFolder:
         """Return who else may write to a folder below, "" if nobody may."""
         try:
             who = permissions.writers(self.path.joinpath(*parts).stat())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return ""
         return "" if self._group and who != permissions.ANYBODY else who
 

@@ -61,7 +61,10 @@ def test_a_paused_handler_is_run_by_nobody_until_it_is_resumed(shop: Project) ->
     sent = shop.run("replay", "2", "--now").stderr
     assert "nothing to re-open (audit waits for the sweep)" in sent
     assert "audit is paused: its deliveries wait until it is resumed" in sent
-    shop.execute("UPDATE eventctl_delivery SET state = 'failed' WHERE handler = 'audit'")
+    shop.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"
+        " WHERE handler = 'audit'"
+    )
     done = shop.run("replay", "--handler", "audit", "--yes", "--now", check=1)
     assert "audit is paused: its deliveries wait until it is resumed" in done.stderr
     assert "ran 0 deliveries: 0 succeeded, 2 left" in done.stderr
@@ -86,7 +89,10 @@ def test_a_paused_event_is_run_by_nobody_until_it_is_resumed(shop: Project) -> N
         (3, "audit"): ("pending", 0),
     }
     assert look.status(shop) == 0
-    shop.execute("UPDATE eventctl_delivery SET state = 'failed' WHERE event_id = 1")
+    shop.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"
+        " WHERE event_id = 1"
+    )
     done = shop.run("replay", "1", "--yes", "--now", check=1)
     assert "ran 0 deliveries" in done.stderr
     shop.run("resume", "bought")

@@ -92,7 +92,10 @@ def record_failed(project: Project, count: int) -> None:
     new = [NewEvent("purchased", '["x"]', f"k{n}", ("lottery",)) for n in range(count)]
     with open_store(config.load(project.config)) as database:
         events.record_many(database, new)
-    project.execute("UPDATE eventctl_delivery SET state = 'failed', due_at = NULL WHERE id > 5")
+    project.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"
+        " WHERE id > 5"
+    )
 
 
 FAILED = ["giveCoupon done", "lottery failed", "giveCoupon done", "lottery failed", "audit failed"]
@@ -275,7 +278,10 @@ def test_now_does_not_run_on_and_on_what_keeps_failing(shop: Project) -> None:
     # As it succeeds, the others follow.
     (shop.folder / "up").touch()
     (shop.folder / "ran").write_text("")
-    shop.execute("UPDATE eventctl_delivery SET state = 'failed', due_at = NULL WHERE id IN (2, 4)")
+    shop.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"
+        " WHERE id IN (2, 4)"
+    )
     shop.run("replay", "1", "2", "--handler", "lottery", "--yes", "--now")
     assert ran(shop) == ["lottery A", "lottery B"]
     assert shop.value("SELECT COUNT(*) FROM eventctl_breaker") == 0

@@ -138,7 +138,9 @@ def test_no_part_of_what_is_hidden_is_left_where_a_text_is_cut(
 def test_each_quick_handlers_own_lines(shop: Project) -> None:
     for n in range(20):
         shop.run("emit", "-q", "--defer", "quick", str(n))
-    shop.execute("UPDATE eventctl_delivery SET state = 'failed' WHERE event_id > 1")
+    shop.execute(
+        "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted' WHERE event_id > 1"
+    )
     done = shop.run("replay", "--event", "quick", "--yes", "--now", "-v")
     said = [line for line in done.stderr.splitlines() if " | " in line]
     assert sorted(said) == sorted(

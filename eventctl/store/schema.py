@@ -22,7 +22,7 @@ class Table(peewee.Model):
         legacy_table_names = False
 
 
-class Event(Table):
+class EventRow(Table):
     """An event. `args` and `expected` are JSON text."""
 
     id = peewee.BigAutoField()
@@ -38,7 +38,7 @@ class Event(Table):
         table_name = "eventctl_event"
 
 
-class Delivery(Table):
+class DeliveryRow(Table):
     """A delivery: one event for one handler. `took` and `waited` are in milliseconds."""
 
     id = peewee.BigAutoField()
@@ -61,7 +61,7 @@ class Delivery(Table):
         indexes = ((("event_id", "handler"), True),)
 
 
-class Attempt(Table):
+class AttemptRow(Table):
     """An attempt at a delivery. `took` is in milliseconds."""
 
     id = peewee.BigAutoField()
@@ -124,7 +124,7 @@ class IncidentRow(Table):
         table_name = "eventctl_incident"
 
 
-class Member(Table):
+class MemberRow(Table):
     """A member of an incident, to be resolved before it ends: a delivery, an event, or a place."""
 
     id = peewee.BigAutoField()
@@ -157,7 +157,7 @@ class NotificationRow(Table):
         indexes = ((("incident_id", "channel"), True), (("channel", "due_at"), False))
 
 
-class Outbox(Table):
+class OutboxRow(Table):
     """The public interface for other programs: rows that become events."""
 
     id = peewee.BigAutoField()
@@ -171,7 +171,7 @@ class Outbox(Table):
         table_name = "eventctl_outbox"
 
 
-class Breaker(Table):
+class BreakerRow(Table):
     """A handler whose circuit breaker is open."""
 
     handler = peewee.TextField(primary_key=True)
@@ -183,7 +183,7 @@ class Breaker(Table):
         table_name = "eventctl_breaker"
 
 
-class Pause(Table):
+class PauseRow(Table):
     """A handler or an event that is not run until it is resumed; `kind` says which."""
 
     kind = peewee.TextField()
@@ -196,7 +196,7 @@ class Pause(Table):
         primary_key = peewee.CompositeKey("kind", "name")
 
 
-class Sweep(Table):
+class SweepRow(Table):
     """One sweep, and what it did."""
 
     id = peewee.BigAutoField()
@@ -225,7 +225,7 @@ class StoreRow(Table):
         table_name = "eventctl_store"
 
 
-class Schema(Table):
+class SchemaRow(Table):
     """The migrations that were applied."""
 
     version = peewee.IntegerField(primary_key=True)
@@ -236,8 +236,8 @@ class Schema(Table):
 
 
 TABLES = (
-    *(Event, Delivery, Attempt, NoticeRow, IncidentRow, Member, NotificationRow),
-    *(Outbox, Breaker, Pause, Sweep, StoreRow, Schema),
+    *(EventRow, DeliveryRow, AttemptRow, NoticeRow, IncidentRow, MemberRow, NotificationRow),
+    *(OutboxRow, BreakerRow, PauseRow, SweepRow, StoreRow, SchemaRow),
 )
 
 UNUSED = ("eventctl_copy",)

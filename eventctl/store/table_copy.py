@@ -46,7 +46,7 @@ def _spec(model: Any) -> TableSpec:
     return TableSpec(model._meta.table_name, columns, keys, numbered)
 
 
-_OWN = (schema.Schema, schema.StoreRow)
+_OWN = (schema.SchemaRow, schema.StoreRow)
 
 TABLES = tuple(_spec(model) for model in schema.TABLES if model not in _OWN)
 """All tables of a store, except the record of its own migrations."""

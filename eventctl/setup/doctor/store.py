@@ -172,7 +172,7 @@ def _dates(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
-    row = schema.Sweep
+    row = schema.SweepRow
     query = row.select(row.started_at, row.ended_at, row.host).where(row.ended_at.is_null(False))
     found = schema.ask(opened, query.order_by(row.id.desc()).limit(60))
     now = claims.now(opened)

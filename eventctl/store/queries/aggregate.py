@@ -150,7 +150,7 @@ class Figures:
 
 
 @dataclass(slots=True)
-class DeliveryRow:
+class CountedDelivery:
     """One delivery and its attempts. Times are in milliseconds since 1970."""
 
     handler: str
@@ -162,13 +162,13 @@ class DeliveryRow:
 
 
 @dataclass(slots=True)
-class EventRow:
+class CountedEvent:
     """One event with its deliveries. `created_at` is in milliseconds since 1970."""
 
     name: str
     status: int
     created_at: int
-    deliveries: list[DeliveryRow] = field(default_factory=list)
+    deliveries: list[CountedDelivery] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -193,7 +193,7 @@ class Tally:
             kind[name] = Figures(self._bars())
         return kind[name]
 
-    def add(self, events: Iterable[EventRow]) -> None:
+    def add(self, events: Iterable[CountedEvent]) -> None:
         """Count events with their deliveries and attempts."""
         for event in events:
             figures = self._of(self.events, event.name)
@@ -210,7 +210,9 @@ class Tally:
             if event.status == Status.PROCESSED and ends:
                 figures.latencies.add(max(ends) - event.created_at)
 
-    def _add_delivery(self, event: EventRow, delivery: DeliveryRow, of_event: Figures) -> None:
+    def _add_delivery(
+        self, event: CountedEvent, delivery: CountedDelivery, of_event: Figures
+    ) -> None:
         figures = self._of(self.handlers, delivery.handler)
         figures.counts[delivery.state] += 1
         is_done = delivery.state == State.DONE

@@ -11,7 +11,16 @@ from peewee import fn
 from eventctl.models import HELD, Outcome, Reason, State, Status
 from eventctl.store.database import Database
 from eventctl.store.queries.unfinished import narrowed
-from eventctl.store.schema import Attempt, Breaker, Delivery, Event, Member, Pause, among, ask
+from eventctl.store.schema import (
+    AttemptRow,
+    BreakerRow,
+    DeliveryRow,
+    EventRow,
+    MemberRow,
+    PauseRow,
+    among,
+    ask,
+)
 
 _FIRST_PAGE = 100
 _PAGE = 1000
@@ -121,16 +130,16 @@ class PauseView:
 
 
 DELIVERY = (
-    Delivery.id,
-    Delivery.event_id,
-    Delivery.handler,
-    Delivery.state,
-    Delivery.reason,
-    Delivery.attempts,
-    Delivery.due_at,
-    Delivery.took,
-    Delivery.done_at,
-    Delivery.last_error,
+    DeliveryRow.id,
+    DeliveryRow.event_id,
+    DeliveryRow.handler,
+    DeliveryRow.state,
+    DeliveryRow.reason,
+    DeliveryRow.attempts,
+    DeliveryRow.due_at,
+    DeliveryRow.took,
+    DeliveryRow.done_at,
+    DeliveryRow.last_error,
 )
 
 
@@ -165,17 +174,23 @@ def _page(
     if last is not None:
         # In this form, both databases continue in the index where the last page ended.
         query = query.where(
-            Event.created_at <= last.created_at,
-            (Event.created_at < last.created_at) | (Event.id < last.id),
+            EventRow.created_at <= last.created_at,
+            (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
         )
-    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(limit)
+    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc()).limit(limit)
     return [EventView(*row) for row in ask(database, query)]
 
 
 def _events(brief: bool) -> Any:
-    args = fn.SUBSTR(Event.args, 1, _BRIEF) if brief else Event.args
-    return Event.select(
-        Event.id, Event.key, Event.name, args, Event.expected, Event.status, Event.created_at
+    args = fn.SUBSTR(EventRow.args, 1, _BRIEF) if brief else EventRow.args
+    return EventRow.select(
+        EventRow.id,
+        EventRow.key,
+        EventRow.name,
+        args,
+        EventRow.expected,
+        EventRow.status,
+        EventRow.created_at,
     )
 
 
@@ -183,59 +198,61 @@ def conditions(selection: Selection) -> list[Any]:
     """Return the conditions of a query for events."""
     wanted: list[Any] = []
     if selection.ids:
-        wanted.append(among(Event.id, selection.ids))
+        wanted.append(among(EventRow.id, selection.ids))
     if selection.statuses:
-        wanted.append(Event.status.in_(selection.statuses))
+        wanted.append(EventRow.status.in_(selection.statuses))
     if selection.events:
         # The index by name has one name's events in their order. Several names' are walked, and
         # ids find fewer.
         by_ids = selection.ids or selection.incident is not None or selection.waiting
-        name = fn.SUBSTR(Event.name, 1) if by_ids or selection.events[1:] else Event.name
+        name = fn.SUBSTR(EventRow.name, 1) if by_ids or selection.events[1:] else EventRow.name
         wanted.append(name.in_(selection.events))
     if selection.since is not None:
-        wanted.append(Event.created_at >= selection.since)
+        wanted.append(EventRow.created_at >= selection.since)
     if selection.until is not None:
-        wanted.append(Event.created_at < selection.until)
+        wanted.append(EventRow.created_at < selection.until)
     if selection.incident is not None:
-        theirs = Member.select(Member.event_id).where(
-            Member.incident_id == selection.incident, Member.event_id.is_null(False)
+        theirs = MemberRow.select(MemberRow.event_id).where(
+            MemberRow.incident_id == selection.incident, MemberRow.event_id.is_null(False)
         )
-        wanted.append(Event.id.in_(theirs))
+        wanted.append(EventRow.id.in_(theirs))
     if selection.waiting:
         # Waiting deliveries are found by their due time, and are few compared to the history.
-        waiting = Delivery.select(Delivery.event_id).where(
-            Delivery.due_at.is_null(False),
-            Delivery.state == str(State.PENDING),
-            Delivery.handler.in_(selection.handlers),
+        waiting = DeliveryRow.select(DeliveryRow.event_id).where(
+            DeliveryRow.due_at.is_null(False),
+            DeliveryRow.state == str(State.PENDING),
+            DeliveryRow.handler.in_(selection.handlers),
         )
-        wanted.append(Event.id.in_(waiting))
+        wanted.append(EventRow.id.in_(waiting))
     if selection.handlers or selection.states or selection.held:
         wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
     return wanted
 
 
 def _deliveries_that_match(selection: Selection) -> Any:
-    query = Delivery.select(Delivery.id).where(Delivery.event_id == Event.id)
+    query = DeliveryRow.select(DeliveryRow.id).where(DeliveryRow.event_id == EventRow.id)
     if selection.handlers:
-        query = query.where(Delivery.handler.in_(selection.handlers))
+        query = query.where(DeliveryRow.handler.in_(selection.handlers))
     wanted: Any = None
     if selection.states:
-        wanted = Delivery.state.in_([str(state) for state in selection.states])
+        wanted = DeliveryRow.state.in_([str(state) for state in selection.states])
     if selection.held:
-        held = (Delivery.state == str(State.PENDING)) & Delivery.reason.in_(
+        held = (DeliveryRow.state == str(State.PENDING)) & DeliveryRow.reason.in_(
             [str(reason) for reason in HELD]
         )
         wanted = held if wanted is None else wanted | held
     if wanted is not None and selection.incident is not None:
-        query = query.where(Delivery.reason.is_null() | (Delivery.reason != str(Reason.CANCELLED)))
+        query = query.where(
+            DeliveryRow.reason.is_null() | (DeliveryRow.reason != str(Reason.CANCELLED))
+        )
     return query if wanted is None else query.where(wanted)
 
 
 def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[EventView]:
     query = (
-        Delivery.select(*DELIVERY)
-        .where(among(Delivery.event_id, [event.id for event in page]))
-        .order_by(Delivery.id)
+        DeliveryRow.select(*DELIVERY)
+        .where(among(DeliveryRow.event_id, [event.id for event in page]))
+        .order_by(DeliveryRow.id)
     )
     by_event: dict[int, list[DeliveryView]] = {event.id: [] for event in page}
     for row in ask(database, query):
@@ -253,11 +270,11 @@ def find(database: Database, name: str) -> EventView | None:
 def ids_of(database: Database, names: Sequence[str]) -> dict[str, int]:
     """Return the ids of the events with these ids or keys."""
     numbers = {name: int(name) for name in names if _is_id(name)}
-    query = Event.select(Event.id).where(Event.id.in_(list(numbers.values())))
+    query = EventRow.select(EventRow.id).where(EventRow.id.in_(list(numbers.values())))
     there = {row[0] for row in ask(database, query)}
     found = {name: number for name, number in numbers.items() if number in there}
     keys = [name for name in names if name not in found]
-    query = Event.select(Event.key, Event.id).where(Event.key.in_(keys))
+    query = EventRow.select(EventRow.key, EventRow.id).where(EventRow.key.in_(keys))
     return found | dict(ask(database, query))
 
 
@@ -270,19 +287,19 @@ def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[Att
     they are as the delivery has them, without a host.
     """
     query = (
-        Attempt.select(
-            Attempt.delivery_id,
-            Attempt.number,
-            Attempt.outcome,
-            Attempt.ended_at,
-            Attempt.took,
-            Attempt.host,
-            Attempt.error,
-            Attempt.traceback,
-            Attempt.output,
+        AttemptRow.select(
+            AttemptRow.delivery_id,
+            AttemptRow.number,
+            AttemptRow.outcome,
+            AttemptRow.ended_at,
+            AttemptRow.took,
+            AttemptRow.host,
+            AttemptRow.error,
+            AttemptRow.traceback,
+            AttemptRow.output,
         )
-        .where(among(Attempt.delivery_id, [delivery.id for delivery in deliveries]))
-        .order_by(Attempt.id)
+        .where(among(AttemptRow.delivery_id, [delivery.id for delivery in deliveries]))
+        .order_by(AttemptRow.id)
     )
     found = [AttemptView(*row) for row in ask(database, query)]
     written = {(each.delivery_id, each.ended_at) for each in found}
@@ -304,39 +321,39 @@ def due(
     them.
     """
     query = (
-        Delivery.select(Event.name, *DELIVERY)
-        .join(Event, on=(Event.id == Delivery.event_id))
-        .where(Delivery.due_at <= now, Delivery.state == State.PENDING)
-        .order_by(Delivery.due_at, Delivery.id)
+        DeliveryRow.select(EventRow.name, *DELIVERY)
+        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
+        .where(DeliveryRow.due_at <= now, DeliveryRow.state == State.PENDING)
+        .order_by(DeliveryRow.due_at, DeliveryRow.id)
         .limit(limit)
     )
     if event is not None:
-        query = query.where(Event.name == event)
+        query = query.where(EventRow.name == event)
     if handler is not None:
-        query = query.where(Delivery.handler == handler)
+        query = query.where(DeliveryRow.handler == handler)
     return [(name, DeliveryView(*rest)) for name, *rest in ask(database, query)]
 
 
 def newest(database: Database, limit: int) -> list[tuple[int, str, int, int]]:
     """Return id, name, status and creation of the newest events, failed ones first."""
-    query = Event.select(Event.id, Event.name, Event.status, Event.created_at)
-    query = query.order_by(Event.created_at.desc(), Event.id.desc()).limit(limit)
+    query = EventRow.select(EventRow.id, EventRow.name, EventRow.status, EventRow.created_at)
+    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc()).limit(limit)
     return sorted(ask(database, query), key=lambda row: row[2] != Status.FAILED)
 
 
 def any_events(database: Database) -> bool:
     """Return whether there is any event at all."""
-    return bool(ask(database, Event.select(Event.id).limit(1)))
+    return bool(ask(database, EventRow.select(EventRow.id).limit(1)))
 
 
 def breakers(database: Database) -> list[BreakerView]:
     """Return the open circuit breakers, the oldest first."""
-    query = Breaker.select(Breaker.handler, Breaker.opened_at, Breaker.error)
-    return [BreakerView(*row) for row in ask(database, query.order_by(Breaker.opened_at))]
+    query = BreakerRow.select(BreakerRow.handler, BreakerRow.opened_at, BreakerRow.error)
+    return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
 
 
 def pauses(database: Database) -> list[PauseView]:
     """Return what is paused, the oldest first."""
-    query = Pause.select(Pause.kind, Pause.name, Pause.paused_at, Pause.why)
-    rows = ask(database, query.order_by(Pause.paused_at, Pause.kind, Pause.name))
+    query = PauseRow.select(PauseRow.kind, PauseRow.name, PauseRow.paused_at, PauseRow.why)
+    rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
     return [PauseView(*row) for row in rows]

@@ -11,7 +11,7 @@ from peewee import SQL, Case, fn
 from eventctl.store.database import Database
 from eventctl.store.incident_members import still_tried
 from eventctl.store.incidents import OUTAGE, SET_ASIDE, Incident, Notification, incident
-from eventctl.store.schema import IncidentRow, Member, NotificationRow, ask
+from eventctl.store.schema import IncidentRow, MemberRow, NotificationRow, ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def by_key(database: Database, prefix: str) -> list[Incident]:
 
 def of_deliveries(database: Database, delivery_ids: Sequence[int]) -> list[Incident]:
     """Return the open incidents that these deliveries are a part of."""
-    theirs = Member.select(Member.incident_id).where(Member.delivery_id.in_(delivery_ids))
+    theirs = MemberRow.select(MemberRow.incident_id).where(MemberRow.delivery_id.in_(delivery_ids))
     ids = sorted({row[0] for row in ask(database, theirs)})
     query = IncidentRow.select(*_COLUMNS).where(IncidentRow.id.in_(ids), IncidentRow.open_as > "")
     return _found(database, query.order_by(IncidentRow.id))

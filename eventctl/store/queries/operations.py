@@ -19,7 +19,7 @@ from eventctl.store.queries.events import (
     Selection,
     conditions,
 )
-from eventctl.store.schema import Delivery, Event, ask
+from eventctl.store.schema import DeliveryRow, EventRow, ask
 
 _PAGE = 5000
 
@@ -67,13 +67,15 @@ def lacking(
 
     They come page by page, up to `limit` of them (0: all).
     """
-    delivery = Delivery.select(Delivery.id).where(
-        Delivery.event_id == Event.id, Delivery.handler == handler
+    delivery = DeliveryRow.select(DeliveryRow.id).where(
+        DeliveryRow.event_id == EventRow.id, DeliveryRow.handler == handler
     )
-    query = Event.select(Event.id, Event.name, Event.created_at).where(~fn.EXISTS(delivery))
+    query = EventRow.select(EventRow.id, EventRow.name, EventRow.created_at).where(
+        ~fn.EXISTS(delivery)
+    )
     for condition in conditions(selection):
         query = query.where(condition)
-    query = query.order_by(Event.created_at.desc(), Event.id.desc())
+    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc())
     left, last = limit or 2**62, None
     while left:
         page = _heads(database, query, last, min(left, _PAGE))
@@ -87,8 +89,8 @@ def lacking(
 def _heads(database: Database, query: Any, last: Head | None, limit: int) -> list[Head]:
     if last is not None:
         query = query.where(
-            Event.created_at <= last.created_at,
-            (Event.created_at < last.created_at) | (Event.id < last.id),
+            EventRow.created_at <= last.created_at,
+            (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
         )
     return [Head(*row) for row in ask(database, query.limit(limit))]
 
@@ -98,38 +100,42 @@ def is_recorded(database: Database, kind: Kind, name: str) -> bool:
     among the newest `NEWEST` and those that are not finished.
     """
     if kind == Kind.EVENT:
-        return bool(ask(database, Event.select(Event.id).where(Event.name == name).limit(1)))
-    newest = Delivery.select(Delivery.handler).order_by(Delivery.id.desc()).limit(NEWEST)
+        return bool(
+            ask(database, EventRow.select(EventRow.id).where(EventRow.name == name).limit(1))
+        )
+    newest = DeliveryRow.select(DeliveryRow.handler).order_by(DeliveryRow.id.desc()).limit(NEWEST)
     there = newest.alias("newest")
     if ask(database, Select([there], [there.c.handler]).where(there.c.handler == name).limit(1)):
         return True
-    query = Delivery.select(Delivery.id).where(Delivery.handler == name).limit(1)
-    indexed = (Delivery.due_at, Delivery.reason)
+    query = DeliveryRow.select(DeliveryRow.id).where(DeliveryRow.handler == name).limit(1)
+    indexed = (DeliveryRow.due_at, DeliveryRow.reason)
     return any(ask(database, query.where(column.is_null(False))) for column in indexed)
 
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:
     """Return how many deliveries of a handler or an event wait, and run, by their state."""
-    query = Delivery.select(Delivery.state, fn.COUNT(Delivery.id)).where(
-        Delivery.due_at.is_null(False)
+    query = DeliveryRow.select(DeliveryRow.state, fn.COUNT(DeliveryRow.id)).where(
+        DeliveryRow.due_at.is_null(False)
     )
     if kind == Kind.HANDLER:
-        query = query.where(Delivery.handler == name)
+        query = query.where(DeliveryRow.handler == name)
     else:
-        query = query.join(Event, on=(Event.id == Delivery.event_id)).where(Event.name == name)
-    return dict(ask(database, query.group_by(Delivery.state)))
+        query = query.join(EventRow, on=(EventRow.id == DeliveryRow.event_id)).where(
+            EventRow.name == name
+        )
+    return dict(ask(database, query.group_by(DeliveryRow.state)))
 
 
 def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
     """Return how many deliveries are due by `now` and wait since they are paused."""
     named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
     query = (
-        Delivery.select(fn.COUNT(Delivery.id))
-        .join(Event, on=(Event.id == Delivery.event_id))
+        DeliveryRow.select(fn.COUNT(DeliveryRow.id))
+        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
         .where(
-            Delivery.due_at <= now,
-            Delivery.state == str(State.PENDING),
-            Delivery.handler.in_(named[Kind.HANDLER]) | Event.name.in_(named[Kind.EVENT]),
+            DeliveryRow.due_at <= now,
+            DeliveryRow.state == str(State.PENDING),
+            DeliveryRow.handler.in_(named[Kind.HANDLER]) | EventRow.name.in_(named[Kind.EVENT]),
         )
     )
     return int(ask(database, query)[0][0])

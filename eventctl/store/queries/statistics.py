@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from eventctl.models import HELD, Reason, State
 from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.pauses import Paused
-from eventctl.store.queries.aggregate import DeliveryRow, EventRow
+from eventctl.store.queries.aggregate import CountedDelivery, CountedEvent
 from eventctl.store.transaction import Row
 
 PAGE = 1000
@@ -106,7 +106,7 @@ def first_event(database: Database) -> int | None:
     return None if at is None else int(at)
 
 
-def events(database: Database, since: int, until: int) -> Iterator[list[EventRow]]:
+def events(database: Database, since: int, until: int) -> Iterator[list[CountedEvent]]:
     """Yield the events that were created in a window, oldest first, page by page.
 
     `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970.
@@ -123,20 +123,22 @@ def events(database: Database, since: int, until: int) -> Iterator[list[EventRow
             return
 
 
-def _page(rows: list[Row]) -> dict[int, EventRow]:
+def _page(rows: list[Row]) -> dict[int, CountedEvent]:
     """Return the events by id; nothing is said of the order in which their rows come."""
-    page: dict[int, EventRow] = {}
-    deliveries: dict[int, DeliveryRow] = {}
+    page: dict[int, CountedEvent] = {}
+    deliveries: dict[int, CountedDelivery] = {}
     for row in rows:
         event = page.get(row[0])
         if event is None:
-            event = page[row[0]] = EventRow(text_of(row[1]), number_of(row[2]), number_of(row[3]))
+            event = page[row[0]] = CountedEvent(
+                text_of(row[1]), number_of(row[2]), number_of(row[3])
+            )
         if row[4] is None:
             continue
         delivery = deliveries.get(row[4])
         if delivery is None:
             done_at = None if row[8] is None else number_of(row[8])
-            delivery = deliveries[row[4]] = DeliveryRow(
+            delivery = deliveries[row[4]] = CountedDelivery(
                 text_of(row[5]), text_of(row[6]), number_of(row[7]), done_at
             )
             event.deliveries.append(delivery)

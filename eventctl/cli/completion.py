@@ -110,13 +110,13 @@ def _of_store(what: str, config: Config, context: click.Context) -> _Words:
     from eventctl.cli.output.formats import status_name  # lazy: few runs need it
     from eventctl.format.time import minute
     from eventctl.store.connect import database
-    from eventctl.store.queries import events, incidents
+    from eventctl.store.queries import events, incidents, waiting
 
     if config.store.sqlite and not os.path.exists(config.store.sqlite):
         return  # opening it would create it
     with database(config.store._replace(timeout=_PATIENCE / 2)) as store:
         if what == "paused":
-            yield from ((each.name, f"{each.kind} {each.why}") for each in events.pauses(store))
+            yield from ((each.name, f"{each.kind} {each.why}") for each in waiting.pauses(store))
         elif what == "incident":
             for each in incidents.incidents(store):
                 yield each.key, shorten(f"{each.kind} {each.handler} {each.error}", _WIDTH)

@@ -174,9 +174,9 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
 
 def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
     """List the pauses that affect these deliveries, given as event and handler names."""
-    from eventctl.store.queries import operations  # lazy: few runs need it
+    from eventctl.store.queries import waiting  # lazy: few runs need it
 
-    pauses = operations.Pauses(database)
+    pauses = waiting.Pauses(database)
     for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:
         complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
 

@@ -14,9 +14,9 @@ from eventctl.intake import spool_folder
 from eventctl.store import claims, clocks, pruning
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind, Paused
-from eventctl.store.queries import events, statistics
-from eventctl.store.queries.events import BreakerView, PauseView
+from eventctl.store.queries import statistics, waiting
 from eventctl.store.queries.statistics import Backlog, LastSweep, Unaccepted
+from eventctl.store.queries.waiting import BreakerView, PauseView
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,13 @@ def measure(config: Config, database: Database) -> Health:
     before = time.time()
     now = claims.now(database)
     skew = _skew(now / 1000, before, time.time())
-    pauses = events.pauses(database)
+    pauses = waiting.pauses(database)
     return Health(
         now=now,
         sweep=statistics.last_sweep(database),
         backlog=statistics.backlog(database, now, _names(pauses)),
         failed=statistics.failed(database),
-        breakers=events.breakers(database),
+        breakers=waiting.breakers(database),
         spool=_spool(config),
         outbox_held=statistics.held_in_outbox(database),
         incidents=statistics.open_incidents(database),

@@ -10,7 +10,7 @@ from eventctl.format.text import printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health, Waiting
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.queries.events import PauseView
+from eventctl.store.queries.waiting import PauseView
 
 
 class Severity(IntEnum):

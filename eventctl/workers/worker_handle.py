@@ -26,8 +26,7 @@ _GLANCE = 0.05
 """Seconds between two checks of a handler's output, which bounds what it can write."""
 
 _FIRST_GLANCE = 0.01
-"""The same for a handler that has just started: quick ones before it may have ended unnoticed.
-"""
+"""The same for one that has just started: quick ones before it may have ended unnoticed."""
 
 _UNDYING = 5.0
 """Seconds to wait for a process after SIGKILL: it can hang in the kernel."""
@@ -341,8 +340,7 @@ class WorkerHandle:
 
 
 def _follower(fd: int, on_line: OnLine) -> Follower:
-    # lazy: rarely needed, and every emit would load it
-    from eventctl.workers.output import Follower
+    from eventctl.workers.output import Follower  # lazy: every emit would load it
 
     return Follower(fd, on_line)
 

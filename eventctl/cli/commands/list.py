@@ -28,7 +28,7 @@ from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.models import State
 from eventctl.store import claims
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events, waiting
 from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
     from eventctl.config.model import Config
     from eventctl.store.database import Database
-    from eventctl.store.queries.events import BreakerView, EventView
+    from eventctl.store.queries.events import EventView
+    from eventctl.store.queries.waiting import BreakerView
 
 Pages = Iterator[list["EventView"]]
 
@@ -101,14 +102,14 @@ def command(
         redaction = Redaction(context.config.redact)
         # Args that are cut short are not JSON: `redact` could not hide anything in them.
         brief = form == "table" and not redaction
-        pauses = operations.Pauses(database)
+        pauses = waiting.Pauses(database)
         pages = (
             [event_shown(redaction, pauses.mark(event)) for event in page]
             for page in events.pages(database, wanted, limit, brief=brief)
         )
         if form == "table":
             first = list(islice(pages, 1))
-            _print_waits(first, events.breakers(database), pauses, now)
+            _print_waits(first, waiting.breakers(database), pauses, now)
             shown = print_table(context.config, chain(first, pages), now)
         elif form == "cloudevents":
             shown = _print_cloudevents(pages, context.config.store.source)
@@ -281,7 +282,7 @@ def _left(config: Config, event: EventView, now: int) -> Any:
 def _print_waits(
     pages: Sequence[Sequence[EventView]],
     breakers: Sequence[BreakerView],
-    pauses: operations.Pauses,
+    pauses: waiting.Pauses,
     now: int,
 ) -> None:
     """Print why what is listed waits, once: the open circuit breakers and the pauses."""

@@ -20,7 +20,7 @@ from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import second
 from eventctl.store import claims
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events, waiting
 from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) ->
         with context.open() as database:
             now = claims.now(database)
             wanted = selection.selected(context.config, database, (), chosen)
-            pauses = operations.Pauses(database)
+            pauses = waiting.Pauses(database)
             waits: list[RenderableType] = [pause_line(each, now) for each in pauses.all]
-            waits += [breaker_line(each, now) for each in events.breakers(database)]
+            waits += [breaker_line(each, now) for each in waiting.breakers(database)]
             room = max(1, out.height - _OTHER_LINES - len(waits))
             pages = events.pages(database, wanted, min(limit or room, room))
             redaction = Redaction(context.config.redact)

@@ -17,7 +17,7 @@ from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store import claims, pauses
 from eventctl.store.pauses import Kind
-from eventctl.store.queries import operations
+from eventctl.store.queries import operations, waiting
 
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -45,7 +45,7 @@ def kind_of(
     wanted = [Kind.HANDLER] if handler else [Kind.EVENT] if event else list(Kind)
     found = []
     if paused:
-        there = {(each.kind, each.name) for each in operations.Pauses(database).all}
+        there = {(each.kind, each.name) for each in waiting.Pauses(database).all}
         found = [kind for kind in wanted if (kind, name) in there]
     if not found:
         found = [kind for kind in wanted if name in names.of(context.config, kind)]
@@ -130,7 +130,7 @@ def _check(why: str | None) -> None:
 
 
 def _list(context: Context, database: Database, as_json: bool) -> int:
-    found = operations.Pauses(database).all
+    found = waiting.Pauses(database).all
     now = claims.now(database)
     if as_json:
         rows = [formats.pause_fields(each) for each in found]

@@ -23,7 +23,7 @@ from eventctl.format.time import duration
 from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events, waiting
 
 if TYPE_CHECKING:
     from eventctl.run.rehearse import Rehearsal
@@ -116,7 +116,7 @@ def _find(context: Context, handler: str, event: str) -> EventView:
     """Return the event, if no sweep can run its handler at the same time."""
     with context.open() as database:
         found = events.find(database, event)
-        pauses = operations.Pauses(database)
+        pauses = waiting.Pauses(database)
     if found is None:
         raise UsageError(f"no event has the id or key {event!r}; to list them: {context.prog} list")
     for delivery in pauses.mark(found).deliveries:

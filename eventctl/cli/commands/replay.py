@@ -20,7 +20,7 @@ from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.format.time import span
 from eventctl.run.rate_limit import parse_rate
-from eventctl.store.queries import events
+from eventctl.store.queries import waiting
 
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
@@ -207,7 +207,7 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
             f" {selection.deliveries(counts[handler])} would be held again"
         )
     selection.tell_paused(database, [(row.event, row.delivery.handler) for row in to_run])
-    for breaker in events.breakers(database):
+    for breaker in waiting.breakers(database):
         if breaker.handler in counts:
             complain(
                 f"{printable(breaker.handler)} keeps failing ({printable(breaker.error)}): one is"

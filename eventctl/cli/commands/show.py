@@ -36,7 +36,7 @@ from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
-from eventctl.store.queries import events, incidents, operations
+from eventctl.store.queries import events, incidents, waiting
 from eventctl.store.queries.redacted import attempts_shown, event_shown
 
 if TYPE_CHECKING:
@@ -92,11 +92,11 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         history = events.attempts(database, found.deliveries)
         redaction = Redaction(context.config.redact)
         history = attempts_shown(redaction, found, history)
-        pauses = operations.Pauses(database)
+        pauses = waiting.Pauses(database)
         found = event_shown(redaction, pauses.mark(found))
         now = claims.now(database)
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
-        breakers = {breaker.handler: breaker for breaker in events.breakers(database)}
+        breakers = {breaker.handler: breaker for breaker in waiting.breakers(database)}
     if as_json:
         print_json(event_json(found, history))
         return

@@ -13,7 +13,7 @@ from eventctl.cli.output.formats import event_json, print_json
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
 from eventctl.store.incidents import IDS
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events, waiting
 from eventctl.store.queries.events import Selection
 from eventctl.store.queries.redacted import event_shown
 
@@ -28,7 +28,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
     with context.open() as database:
         now = claims.now(database)
         incident = selection.find_incident(database, typed)
-        redaction, pauses = Redaction(context.config.redact), operations.Pauses(database)
+        redaction, pauses = Redaction(context.config.redact), waiting.Pauses(database)
         first = [
             event_shown(redaction, pauses.mark(event))
             for page in _pages(database, incident)

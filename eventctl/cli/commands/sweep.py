@@ -136,20 +136,18 @@ def _count_due(context: Context) -> int:
     if not sys.stderr.isatty():
         return 0
     from eventctl.store import claims  # lazy: few runs need it
-    from eventctl.store.queries import operations
+    from eventctl.store.queries import waiting
 
     with context.open() as database:
-        paused = operations.count_paused(
-            database, operations.Pauses(database).all, claims.now(database)
-        )
+        paused = waiting.count_paused(database, waiting.Pauses(database).all, claims.now(database))
         return claims.count_due(database) - paused
 
 
 def _name_paused(context: Context) -> None:
-    from eventctl.store.queries import operations  # lazy: few runs need it
+    from eventctl.store.queries import waiting  # lazy: few runs need it
 
     with context.open() as database:
-        for each in operations.Pauses(database).all:
+        for each in waiting.Pauses(database).all:
             why = f" ({printable(each.why)})" if each.why else ""
             complain(f"the {each.kind} {printable(each.name)} is paused{why}")
 

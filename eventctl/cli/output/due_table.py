@@ -9,7 +9,7 @@ from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store import claims
-from eventctl.store.queries import events, operations
+from eventctl.store.queries import events, waiting
 
 SHOWN = 100
 
@@ -23,7 +23,7 @@ def show_due(
     with context.open() as database:
         now = claims.now(database)
         due = events.due(database, now, event, handler, (limit or SHOWN) + 1)
-        pauses = operations.Pauses(database)
+        pauses = waiting.Pauses(database)
     if as_json:
         print_json(
             [

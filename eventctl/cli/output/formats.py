@@ -19,7 +19,8 @@ from eventctl.intake import cloudevents
 from eventctl.models import State, Status
 
 if TYPE_CHECKING:
-    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView, PauseView
+    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
+    from eventctl.store.queries.waiting import PauseView
 
 _NOT_SHOWN_RAW = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

@@ -20,7 +20,8 @@ from eventctl.models import Outcome, Reason, State, Status
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
-    from eventctl.store.queries.events import BreakerView, DeliveryView, PauseView
+    from eventctl.store.queries.events import DeliveryView
+    from eventctl.store.queries.waiting import BreakerView, PauseView
 
 _STATUS_STYLES = {
     Status.EMITTED: "cyan",

@@ -13,11 +13,9 @@ from eventctl.store.database import Database
 from eventctl.store.queries.unfinished import narrowed
 from eventctl.store.schema import (
     AttemptRow,
-    BreakerRow,
     DeliveryRow,
     EventRow,
     MemberRow,
-    PauseRow,
     among,
     ask,
 )
@@ -70,7 +68,7 @@ class DeliveryView:
     done_at: int | None
     last_error: str | None
     paused: bool = False
-    """Whether it waits because its handler or event is paused (`operations.Pauses` sets it)."""
+    """Whether it waits because its handler or event is paused (`waiting.Pauses` sets it)."""
 
     @property
     def held(self) -> bool:
@@ -108,25 +106,6 @@ class AttemptView:
     error: str
     traceback: str
     output: str
-
-
-@dataclass(frozen=True, slots=True)
-class BreakerView:
-    """An open circuit breaker. `opened_at` is in milliseconds since 1970."""
-
-    handler: str
-    opened_at: int
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class PauseView:
-    """A handler or an event that is paused. `paused_at` is in milliseconds since 1970."""
-
-    kind: str
-    name: str
-    paused_at: int
-    why: str
 
 
 DELIVERY = (
@@ -344,16 +323,3 @@ def newest(database: Database, limit: int) -> list[tuple[int, str, int, int]]:
 def any_events(database: Database) -> bool:
     """Return whether there is any event at all."""
     return bool(ask(database, EventRow.select(EventRow.id).limit(1)))
-
-
-def breakers(database: Database) -> list[BreakerView]:
-    """Return the open circuit breakers, the oldest first."""
-    query = BreakerRow.select(BreakerRow.handler, BreakerRow.opened_at, BreakerRow.error)
-    return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
-
-
-def pauses(database: Database) -> list[PauseView]:
-    """Return what is paused, the oldest first."""
-    query = PauseRow.select(PauseRow.kind, PauseRow.name, PauseRow.paused_at, PauseRow.why)
-    rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
-    return [PauseView(*row) for row in rows]

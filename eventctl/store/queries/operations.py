@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from peewee import Select, fn
 
-from eventctl.models import State
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
-from eventctl.store.queries import events
 from eventctl.store.queries.events import (
-    DeliveryView,
-    EventView,
-    PauseView,
     Selection,
     conditions,
 )
@@ -25,30 +20,6 @@ _PAGE = 5000
 
 NEWEST = 100_000
 """How many of the newest deliveries are searched for the name of a handler."""
-
-
-class Pauses:
-    """What is paused, for those who are shown what waits."""
-
-    def __init__(self, database: Database) -> None:
-        self.all = events.pauses(database)
-
-    def of(self, event: str, handler: str) -> list[PauseView]:
-        """Return what keeps a delivery of this event to this handler from being run."""
-        return [p for p in self.all if p.name == (handler if p.kind == Kind.HANDLER else event)]
-
-    def mark(self, event: EventView) -> EventView:
-        """Return an event with those deliveries marked that wait since they are paused."""
-        if not self.all:
-            return event
-        marked = tuple(self.mark_one(event.name, each) for each in event.deliveries)
-        return replace(event, deliveries=marked)
-
-    def mark_one(self, event: str, delivery: DeliveryView) -> DeliveryView:
-        """Return a delivery of `event`, marked if it waits since it is paused."""
-        if delivery.state != State.PENDING or not self.of(event, delivery.handler):
-            return delivery
-        return replace(delivery, paused=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,18 +95,3 @@ def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:
             EventRow.name == name
         )
     return dict(ask(database, query.group_by(DeliveryRow.state)))
-
-
-def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
-    """Return how many deliveries are due by `now` and wait since they are paused."""
-    named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
-    query = (
-        DeliveryRow.select(fn.COUNT(DeliveryRow.id))
-        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
-        .where(
-            DeliveryRow.due_at <= now,
-            DeliveryRow.state == str(State.PENDING),
-            DeliveryRow.handler.in_(named[Kind.HANDLER]) | EventRow.name.in_(named[Kind.EVENT]),
-        )
-    )
-    return int(ask(database, query)[0][0])

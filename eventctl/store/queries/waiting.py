@@ -1,0 +1,85 @@
+"""Why deliveries wait: open circuit breakers, and what a person has paused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from peewee import fn
+
+from eventctl.models import State
+from eventctl.store.database import Database
+from eventctl.store.pauses import Kind
+from eventctl.store.queries.events import DeliveryView, EventView
+from eventctl.store.schema import BreakerRow, DeliveryRow, EventRow, PauseRow, ask
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerView:
+    """An open circuit breaker. `opened_at` is in milliseconds since 1970."""
+
+    handler: str
+    opened_at: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseView:
+    """A handler or an event that is paused. `paused_at` is in milliseconds since 1970."""
+
+    kind: str
+    name: str
+    paused_at: int
+    why: str
+
+
+def breakers(database: Database) -> list[BreakerView]:
+    """Return the open circuit breakers, the oldest first."""
+    query = BreakerRow.select(BreakerRow.handler, BreakerRow.opened_at, BreakerRow.error)
+    return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
+
+
+def pauses(database: Database) -> list[PauseView]:
+    """Return what is paused, the oldest first."""
+    query = PauseRow.select(PauseRow.kind, PauseRow.name, PauseRow.paused_at, PauseRow.why)
+    rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
+    return [PauseView(*row) for row in rows]
+
+
+class Pauses:
+    """What is paused, for those who are shown what waits."""
+
+    def __init__(self, database: Database) -> None:
+        self.all = pauses(database)
+
+    def of(self, event: str, handler: str) -> list[PauseView]:
+        """Return what keeps a delivery of this event to this handler from being run."""
+        return [p for p in self.all if p.name == (handler if p.kind == Kind.HANDLER else event)]
+
+    def mark(self, event: EventView) -> EventView:
+        """Return an event with those deliveries marked that wait because they are paused."""
+        if not self.all:
+            return event
+        marked = tuple(self.mark_one(event.name, each) for each in event.deliveries)
+        return replace(event, deliveries=marked)
+
+    def mark_one(self, event: str, delivery: DeliveryView) -> DeliveryView:
+        """Return a delivery of `event`, marked if it waits because it is paused."""
+        if delivery.state != State.PENDING or not self.of(event, delivery.handler):
+            return delivery
+        return replace(delivery, paused=True)
+
+
+def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
+    """Return how many deliveries are due by `now` and wait because they are paused."""
+    named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
+    query = (
+        DeliveryRow.select(fn.COUNT(DeliveryRow.id))
+        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
+        .where(
+            DeliveryRow.due_at <= now,
+            DeliveryRow.state == str(State.PENDING),
+            DeliveryRow.handler.in_(named[Kind.HANDLER]) | EventRow.name.in_(named[Kind.EVENT]),
+        )
+    )
+    return int(ask(database, query)[0][0])

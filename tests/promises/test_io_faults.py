@@ -188,7 +188,7 @@ def disk(project: Project) -> Iterator[SmallDisk]:
     needs.root("a disk of its own")
     mount = project.folder / "disk"
     mount.mkdir()
-    stage = 'mount --make-rprivate / && mount -t tmpfs -o size=400k tmpfs "$1" && echo on && cat'
+    stage = 'mount --make-rprivate / && mount -t tmpfs -o size=500k tmpfs "$1" && echo on && cat'
     process = subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", stage, "stage", str(mount)],
         stdin=subprocess.PIPE,

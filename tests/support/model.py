@@ -46,6 +46,7 @@ class ModelDelivery:
     claim: str | None = None
     waited: int = 0
     alone: bool = False
+    done_at: int = 0
 
     @property
     def row(self) -> tuple[object, ...]:
@@ -70,6 +71,8 @@ class Model:
     notices: Counter[tuple[str, int]] = field(default_factory=Counter)
     history: list[tuple[int, int, str]] = field(default_factory=list)
     """The attempts that have a row: delivery, number, outcome."""
+    noted_at: set[tuple[int, int]] = field(default_factory=set)
+    """By delivery, the times of these rows."""
     marks: set[tuple[str, int]] = field(default_factory=set)
     """What claimers have noted as about to be started: claim, delivery."""
 
@@ -141,6 +144,7 @@ class Model:
         smooth = outcome == Outcome.SUCCEEDED and number == 1
         if not smooth:
             self.history.append((delivery.id, number, str(outcome)))
+            self.noted_at.add((delivery.id, self.now))
             self.troubled[delivery.event] = True
         wait = int(result.delay * 1000)
         if outcome == Outcome.POSTPONED and delivery.waited + wait <= WEEK:
@@ -149,7 +153,7 @@ class Model:
             return False
         delivery.attempts = number
         if outcome == Outcome.SUCCEEDED:
-            delivery.state, delivery.due_at = "done", None
+            delivery.state, delivery.due_at, delivery.done_at = "done", None, self.now
         elif outcome == Outcome.DISCARDED:
             self._give_up(delivery, "discarded")
         elif number >= ATTEMPTS:
@@ -184,11 +188,20 @@ class Model:
         reopened = [i for i in sorted(ids) if self.deliveries[i].state == state]
         for i in reopened:
             old = self.deliveries[i]
+            if old.attempts:
+                self._note_replay(old)
             self.deliveries[i] = ModelDelivery(i, old.event, old.handler, self.now)
             self.troubled[old.event] = True
             for notice in [n for n in self.notices if n[1] == i]:
                 del self.notices[notice]
         return reopened
+
+    def _note_replay(self, delivery: ModelDelivery) -> None:
+        """The history has the replay, and then also a first success, which had no row."""
+        if delivery.state == "done" and (delivery.id, delivery.done_at) not in self.noted_at:
+            self.history.append((delivery.id, delivery.attempts, "succeeded"))
+        self.history.append((delivery.id, 0, "replayed"))
+        self.noted_at |= {(delivery.id, delivery.done_at), (delivery.id, self.now)}
 
     def cancel(self, ids: Iterable[int], state: str) -> list[int]:
         """Return what a person has given up, and nobody is notified of."""

@@ -5,7 +5,7 @@
 
 and in a handler: `eventctl.current()`, `raise eventctl.Discard("why")`, `raise
 eventctl.RetryLater("10m")`. Everything but the exceptions is loaded when it is first used:
-`except eventctl.EventctlError` works even where the host allows no more open files.
+`except eventctl.EventctlError` works even if the host allows no more open files.
 """
 
 from __future__ import annotations

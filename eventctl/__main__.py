@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
     try:
-        from eventctl.cli import run, streams  # lazy: what the host refuses is said here
+        from eventctl.cli import run, streams  # lazy: errors of the host are reported here
         from eventctl.format.messages import complain
         from eventctl.format.signals import restore_signals
 
         restore_signals()
         streams.prepare()
     except (OSError, ImportError, MemoryError) as error:
-        # Without files or memory there is not even a parser: print the command's words.
+        # Without files or memory, the parser cannot be loaded: print the command's words.
         os.write(2, f"eventctl: the host refused: {error}; not done: {sys.argv[1:]}\n".encode())
         os._exit(EXIT_NOT_RECORDED)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        code = code or 0  # the reader has gone, as `head` does
+        code = code or 0  # the reader, such as `head`, has exited
     except OutputError as error:
         complain(str(error))
         code = code or error.exit_code

@@ -55,10 +55,10 @@ def emit(
     stays open. It may be used by threads and after a fork, even one in C.
 
     With `connection`, a connection to the store's database (DB-API, SQLAlchemy, Django or
-    peewee), the event is a part of the caller's own transaction: it is there if that is
-    committed, and None is returned, since it has no id before the next sweep. The driver is asked
-    how it writes placeholders; where that fails, name the style with `paramstyle`, as in DB-API:
-    "qmark", "numeric", "format" or "pyformat".
+    peewee), the event is a part of the caller's own transaction: it is recorded if that is
+    committed. None is returned, since the event has no id before the next sweep. The driver's
+    placeholder style is detected; if that fails, set `paramstyle`, as in DB-API: "qmark",
+    "numeric", "format" or "pyformat".
 
     If the store cannot be reached, the event goes into the spool, None is returned, and the next
     sweep records it.
@@ -66,11 +66,10 @@ def emit(
     If no sweep has ended for [sweep] stalled, it warns of that (StalledWarning), once an
     hour on each host.
 
-    Raises UsageError where the event or its args cannot be recorded, or a transaction of
-    this thread, without `connection`, holds SQLite's lock, ConfigError where
-    events.toml cannot be used, and StoreUnavailable where not even the spool can be
-    written, or the host refuses what it takes to read events.toml: all of them are
-    EventctlErrors, and the event is not recorded.
+    Raises UsageError if the event or its args cannot be recorded, or if, without `connection`, a
+    transaction of this thread holds SQLite's lock; ConfigError if events.toml cannot be used; and
+    StoreUnavailable if the spool cannot be written either, or the host lacks the resources to read
+    events.toml. All of them are EventctlErrors, and the event is not recorded.
     """
     if run and delay is not None:
         raise UsageError("delay leaves the handlers to the sweep: run cannot be used with it")

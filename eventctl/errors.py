@@ -25,7 +25,7 @@ class UsageError(EventctlError):
 
 
 class TooLarge(UsageError):
-    """The store's server takes no statement of `size` bytes: this can never be stored there."""
+    """The store's server accepts no statement of `size` bytes, so this can never be stored."""
 
     def __init__(self, text: str, size: int) -> None:
         super().__init__(text)
@@ -70,7 +70,7 @@ class StateUnavailable(StoreUnavailable):
 
 
 class ArchiveError(EventctlError):
-    """The archive cannot be written: what is not in it is not deleted."""
+    """The archive cannot be written. Events that are not in it are not deleted."""
 
     exit_code = EXIT_NOT_RECORDED
 

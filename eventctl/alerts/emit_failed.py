@@ -36,7 +36,7 @@ _WAIT = 60.0
 
 
 def seen(name: str, key: str, error: str) -> Unrecorded:
-    """Return an incident-to-be for an event that could not be recorded now."""
+    """Return a new incident about an event that could not be recorded now."""
     now = int(time.time() * 1000)
     return Unrecorded(new_key(), now, now, 1, name, f"{name} (key {key}): {error}")
 

@@ -1,5 +1,7 @@
-"""Notify each channel of what is due, all at the same time, so that one that hangs delays no
-other. What is accepted is recorded at once; the rest stays due.
+"""Notify each channel of what is due.
+
+All channels are notified at the same time, so that one that hangs does not delay the others. What
+is accepted is recorded at once; the rest stays due.
 """
 
 from __future__ import annotations
@@ -187,13 +189,13 @@ class _Work:
         return True
 
     def _send_plain(self, one: _Due, error: Exception) -> bool:
-        """Notify of an incident that cannot be shown as it is: that it is there, and why."""
+        """Notify of an incident without its details, which cannot be shown because of `error`."""
         sent, incident = one
         what = f"what is known of it cannot be shown ({type(error).__name__}: {error})"
         plain = replace(incident, error=what, traceback="", output="", names=(), event_ids=())
         try:
             return self._send([(sent, plain)])
-        except ChannelError as fault:  # in the channel, whatever the message
+        except ChannelError as fault:  # the channel is at fault, not the message
             return self._refused([one], fault)
 
     def _refused(self, message: Sequence[_Due], error: ChannelError) -> bool:
@@ -219,8 +221,8 @@ def _needs_a_person(sent: Notification, incident: Incident) -> bool:
 
 
 def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:
-    """Sort previously refused ones to the end, open before ended, new before repeated, and then
-    by size.
+    """Return the sort key: previously refused ones last, open before ended, new before repeated,
+    and then by size.
     """
     sent, incident = due
     is_known = sent.state not in (None, ENDED)

@@ -1,5 +1,6 @@
-"""Add failures to incidents, and end incidents that are resolved. No message is sent here. Each
-step is one transaction, and a crash between two loses nothing.
+"""Add failures to incidents, and end incidents that are resolved.
+
+No message is sent here. Each step is one transaction, and a crash between two loses nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,11 @@ def admit(config: Config, database: Database, state: StateFolder) -> None:
 
 
 def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
-    """Do the same where one of them makes it fail: of that one less is said, or only here."""
+    """Add due notices after `_admit` has failed, to find the one that makes it fail.
+
+    That one is added without its error text. If it still fails, it is postponed, and reported on
+    stderr.
+    """
 
     def admit_some(ids: Sequence[int]) -> int:
         return database.transaction(lambda tx: _admit(tx, config, ids))
@@ -73,7 +78,7 @@ def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
 
 
 def _admit(tx: Transaction, config: Config, among: Sequence[int] = (), why: str = "") -> int:
-    """Return how many there were, if there may be more; 0 if these were all."""
+    """Add due notices; return how many there were if there may be more, 0 if these were all."""
     ids, found = notices.due(tx, among)
     if ids:
         if why:

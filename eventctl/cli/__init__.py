@@ -31,7 +31,7 @@ def run(arguments: list[str]) -> int:
         complain("interrupted")
         return 130
     except BrokenPipeError:
-        return EXIT_DONE  # the reader has gone, as `head` does
+        return EXIT_DONE  # the reader, such as `head`, has exited
     except EventctlError as error:
         complain(str(error))
         return error.exit_code

@@ -83,7 +83,7 @@ _ELSEWHERE = {
 def _config_too(context: click.Context, option: click.Parameter, value: str | None) -> None:
     if value is not None:
         context.find_root().params["config"] = value
-        if isinstance(context.obj, Context):  # it is none while a shell completes
+        if isinstance(context.obj, Context):  # there is none during shell completion
             context.obj.option = value
 
 
@@ -135,7 +135,7 @@ class Commands(click.Group):
 
 def _version(context: click.Context, option: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        from eventctl.cli import version  # lazy: a sweep has no need of it
+        from eventctl.cli import version  # lazy: a sweep does not need it
 
         version.show()
         context.exit()

@@ -186,7 +186,7 @@ class _Emission:
         self.id = recorded.id
         if not self._quiet:
             try:
-                # At once: its reader may rely on the event, whatever happens now.
+                # Print it at once: the event is recorded, whatever happens now.
                 if self._runs and not is_ready(1):
                     raise OutputError("nobody reads stdout")
                 sys.stdout.write(f"{recorded.id}\n")
@@ -205,7 +205,7 @@ class _Emission:
         if result.outcome == Outcome.SUCCEEDED:
             return
         self.failed = True
-        # The reason that one was not started applies to all: it is printed once.
+        # If one is not started, the same reason applies to all: print it once.
         if not self._quiet and result.outcome != Outcome.NOT_STARTED:
             delivery = result.delivery
             what = f"{delivery.handler} {result.outcome} on {delivery.name} {delivery.event_id}"

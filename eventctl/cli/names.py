@@ -1,4 +1,4 @@
-"""Names of events and handlers as a person types them: are they known, and what was meant?"""
+"""Check names of events and handlers that a person typed, and suggest similar ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def of(config: Config, kind: Kind) -> Collection[str]:
-    """Return the names of events.toml."""
+    """Return the names of this kind in events.toml."""
     return config.handlers if kind == Kind.HANDLER else config.events
 
 
@@ -27,14 +27,14 @@ def require(config: Config, kind: Kind, names: Iterable[str], store: Database | 
 
 
 def is_recorded(store: Database, kind: Kind, name: str) -> bool:
-    """Return whether the store knows a name: events.toml may have it no more."""
-    from eventctl.store.queries import operations  # lazy: a sweep has no need of peewee
+    """Return whether the store has a name, which events.toml may no longer have."""
+    from eventctl.store.queries import operations  # lazy: a sweep does not need peewee
 
     return operations.is_recorded(store, kind, name)
 
 
 def unknown(config: Config, kinds: list[Kind], name: str, store: Database | None = None) -> str:
-    """Return in one line that a name is not known, and what may have been meant."""
+    """Return one line that says that a name is unknown, and suggests similar ones."""
     what = f"no {' or '.join(kinds)} {name!r} in {config.path}"
     if store:
         where = "the newest 100,000 deliveries of " if Kind.HANDLER in kinds else ""

@@ -139,12 +139,12 @@ def both(rows: Sequence[PlanRow]) -> str:
 
 
 def moved_on(missed: int) -> str:
-    """Return in words that some had changed since they were planned."""
+    """Return a text that says that some had changed since they were planned."""
     return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
-    """Return in words how many are left alone, and why."""
+    """Return a text that says how many are left alone, and why."""
     left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
 

@@ -39,7 +39,7 @@ def _failed(error: OSError) -> Exception:
 def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
     settings: dict[str, Any] = {
         "encoding": stdout.encoding,
-        # A character that the terminal's charset lacks is escaped, and fails no command.
+        # Escape characters that the terminal's charset lacks, so that no command fails.
         "errors": "backslashreplace" if stdout.errors == "strict" else stdout.errors,
         "line_buffering": stdout.line_buffering,
         "write_through": stdout.write_through,

@@ -1,4 +1,4 @@
-"""`eventctl --version`: what a bug report needs to say."""
+"""`eventctl --version`: the versions that a bug report needs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 
 def show() -> None:
-    """Print the versions of eventctl and of what it runs on, a line for each.
+    """Print the versions of eventctl and of what it depends on, one on each line.
 
-    The first line is "eventctl VERSION": scripts read it.
+    The first line is "eventctl VERSION", which scripts parse.
     """
     system = os.uname()
     python = ".".join(map(str, sys.version_info[:3]))

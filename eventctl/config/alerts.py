@@ -1,4 +1,4 @@
-"""[[alerts]]: where a person is notified, of what, and how often. One table a channel."""
+"""[[alerts]]: the channels, what each is notified of, and how often. One table each."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
 
 
 def _channel(table: TableReader) -> str | None:
-    """Return the one key that names a channel; note none, two, or a misspelt one."""
+    """Return the key that names the channel; note a missing, second or misspelt one."""
     found = [name for name in table if name in CHANNELS]
     if len(found) == 1:
         return found[0]
@@ -111,8 +111,8 @@ def _read(table: TableReader, channel: str, folder: str, private: bool, name: st
 
 
 def webhook_key(secret: str) -> bytes:
-    """Return the key that a secret holds, as the libraries of Standard Webhooks read it: in base64,
-    mostly with "whsec_" before it.
+    """Return the key in a secret, decoded as the libraries of Standard Webhooks do: from base64,
+    with or without the prefix "whsec_".
 
     Raises:
         ValueError: it is not base64.

@@ -18,7 +18,7 @@ _HANDLERS_FORM = 'write a list such as ["giveCoupon", "lottery"]'
 
 
 class _Handlers:
-    """[handlers] as it fills up: `own` has, by handler, what it says of its retry."""
+    """The handlers read so far; `own` has, by handler, the retry settings of its own."""
 
     def __init__(self, defaults: TableReader) -> None:
         self.timeout = defaults.duration("timeout")

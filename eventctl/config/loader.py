@@ -24,7 +24,7 @@ def find(option: str | None = None) -> str:
     that exists.
 
     Raises:
-        ConfigError: what was named is not there, or nothing was found anywhere.
+        ConfigError: the named file is missing, or no file was found.
     """
     if option is not None:
         return _named("--config", option)
@@ -48,7 +48,7 @@ def find(option: str | None = None) -> str:
 
 
 def load(path: str | os.PathLike[str], needs: Needs = Needs.ALL) -> Config:
-    """Return what the events.toml at `path` says.
+    """Return the configuration in the events.toml at `path`.
 
     A mistake in a part that is not needed is not an error: it is a line of `Config.mistakes`.
 
@@ -73,7 +73,7 @@ def load(path: str | os.PathLike[str], needs: Needs = Needs.ALL) -> Config:
 
 
 def _named(by: str, text: str) -> str:
-    """Return the path that a person gave; only `load` looks into it."""
+    """Return the absolute path of a file that a person named, which must exist."""
     path = os.path.expanduser(text)
     if not text:
         raise _mistake(by, "is empty", "name a file, or leave it out")

@@ -1,4 +1,4 @@
-"""Who else may change events.toml: it names what is run, so its writer decides what runs."""
+"""Who else may change events.toml: its writers decide which programs run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _ROOT = 0
 
 
 def check(path: str, status: os.stat_result) -> None:
-    """Refuse to root an events.toml that others may change; `status` is the open file's.
+    """For root, refuse an events.toml that others may change; `status` is that of the open file.
 
     Raises:
-        ConfigError: a line for each way in which they may.
+        ConfigError: with a line for each way in which they may.
     """
     if os.geteuid() == _ROOT and (lines := _lines(path, status)):
         raise ConfigError(lines)

@@ -17,8 +17,8 @@ _REFERENCE = frozenset(
 
 
 def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | None]:
-    """Return what the table [store] of the file at `path` says, and its state folder, None
-    where a mistake leaves that unknown; note every mistake.
+    """Return the table [store] of the file at `path`, and the path of its state folder, which is
+    None if a mistake leaves it unknown. Every mistake is noted.
 
     `private` says that only its owner can read the file, so that it may hold a password.
     """

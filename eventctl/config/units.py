@@ -1,4 +1,4 @@
-"""Durations ("1h30m") and sizes ("1MB"), as people write them, into seconds and bytes."""
+"""Parse durations ("1h30m") and sizes ("1MB") into seconds and bytes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _BYTES = {
 def parse_duration(text: str | float) -> float:
     """Return a duration in seconds: "500ms", "1h30m", "1.5h", or a plain number of seconds.
 
-    Zero is a duration; a caller that needs more must check.
+    Zero is a valid duration; callers that require more must check.
 
     Raises:
         ValueError: it is not a duration, below zero, or longer than a hundred years. The

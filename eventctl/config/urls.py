@@ -1,5 +1,6 @@
-"""Parse the URLs of events.toml. Loaded only if there is one, because it imports `urllib`. No
-message quotes a part of a URL: it may be a piece of a password.
+"""Parse the URLs of events.toml. This is loaded only if there is one, because it imports `urllib`.
+
+No message quotes a part of a URL, because it may be a part of a password.
 """
 
 from __future__ import annotations
@@ -51,8 +52,10 @@ def parse_mysql(url: str) -> MySQLUrl:
 
 
 def parse_smtp(url: str) -> tuple[bool, str | None, str, int, bool]:
-    """Take `smtp[s]://user@host:port?verify=required` apart: return whether it has TLS from the
-    start, user, host and port, and whether it requires a certificate that is valid.
+    """Parse `smtp[s]://user@host:port?verify=required`.
+
+    Returns whether TLS is used from the start, user, host, port, and whether the certificate must
+    be valid.
 
     Raises:
         UrlError: it is not such a URL, or it has a password in it.

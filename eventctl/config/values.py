@@ -36,7 +36,7 @@ class TableReader:
     """Returns the values of one table, and notes each mistake instead of raising it.
 
     A getter returns None if the key is missing or its value is invalid, so that one reading finds
-    every mistake of a file. A key that nobody asked for is unknown: call `finish` after the last
+    every mistake of a file. A key that no getter has read is unknown: call `finish` after the last
     getter. A value with a `${NAME}` is never shown.
     """
 
@@ -106,7 +106,7 @@ class TableReader:
         return self.defers and isinstance(value, str) and "${" in value
 
     def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
-        """Return a list of strings; one mistaken item is a mistake of the whole list."""
+        """Return a list of strings; an invalid item makes the whole list invalid."""
         value = self.raw(name)
         if value is None:
             return None
@@ -201,7 +201,7 @@ class TableReader:
         return None
 
     def duration(self, name: str, zero: bool = False) -> float | None:
-        """Return a duration in seconds; `zero` says whether 0 makes sense."""
+        """Return a duration in seconds; `zero` says whether 0 is valid."""
         seconds = self._measure(name, parse_duration, f"a duration such as {DURATION_EXAMPLES}")
         if seconds == 0 and not zero:
             self.mistake(name, "is zero", f"write {DURATION_EXAMPLES}")
@@ -237,7 +237,7 @@ class TableReader:
         return TableReader(self.mistakes, key, values, self.variables, defers=self.defers)
 
     def finish(self) -> None:
-        """Note each key that nobody asked for, with the most similar known key."""
+        """Note each key that no getter has read, with the most similar known key."""
         for name in self._values:
             if name in self._asked:
                 continue
@@ -250,7 +250,7 @@ class TableReader:
         self.mistakes.add(self.key_of(name), wrong, fix)
 
     def key_of(self, name: str) -> str:
-        """Return the dotted key of one of this table's values, as TOML has it."""
+        """Return the dotted key of one of this table's values, as in TOML."""
         bare = name if name and _BARE.issuperset(name) else quoted(name)
         return f"{self.key}.{bare}" if self.key else bare
 
@@ -320,7 +320,7 @@ def given(**values: Any) -> dict[str, Any]:
 
 
 def kind(value: object) -> str:
-    """Return the type of a TOML value in words; of the value itself, only true/false."""
+    """Return the name of a TOML value's type, or "true" or "false"; never another value."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -58,7 +58,7 @@ class Variables:
         return self.in_file(name) if value is None else value
 
     def in_file(self, name: str) -> str | None:
-        """Return the file's variables, regardless of the environment. Raises EnvFileError."""
+        """Return a variable's value in the file, ignoring the environment. Raises EnvFileError."""
         if self._found is None:
             from eventctl.config import env_file  # lazy: most emits need no file
 
@@ -87,7 +87,7 @@ def expand(text: str, value_of: Callable[[str], str]) -> str:
 
 
 def literal(text: str) -> str:
-    """Return a string without its variables: for a secret, that must be empty."""
+    """Return a string without its variables: for a secret, the result must be empty."""
     return expand(text, lambda _: "")
 
 

@@ -27,7 +27,7 @@ def general(error: str) -> str:
 
 
 def fingerprint(error: str, traceback: str) -> str:
-    """Return 12 hex digits, the same for errors with one cause: by text, and by what raised it."""
+    """Return 12 hex digits, the same for errors with one cause: a text, and what raised it."""
     from hashlib import sha256  # lazy: few texts need it
 
     parts = (general(error), *place(traceback))

@@ -64,9 +64,9 @@ class _Stderr(io.RawIOBase):
 def is_ready(fd: int, patience: float = _PATIENCE) -> bool:
     """Return whether some bytes can be written without blocking, within `patience` seconds."""
     try:
-        import select  # lazy: an emit with nothing to say does not load it
+        import select  # lazy: an emit without messages does not load it
     except (ImportError, OSError):
-        return True  # no file descriptor left: better to wait than to be silent
+        return True  # no file descriptor left: write anyway, even if that blocks
     poll = select.poll()
     poll.register(fd, select.POLLOUT)
     return bool(poll.poll(patience * 1000))

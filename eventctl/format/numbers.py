@@ -1,6 +1,6 @@
-"""Parse args to show or redact them, and write them again: each number keeps its digits.
+"""Parse args to show or redact them, and write them again, with all digits of each number.
 
-Python's floats have about 16 of them, and 1.10 would become 1.1.
+A Python float has about 16 digits, and 1.10 would become 1.1.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read(
 ) -> Any:
     """Return the value of JSON text, for `write`. Raises ValueError, or RecursionError.
 
-    `strict` refuses what Python reads, but is not JSON or too large for a number.
+    `strict` refuses NaN and Infinity, which Python accepts, and numbers too large for a float.
     """
     return json.loads(
         text,

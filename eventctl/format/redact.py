@@ -43,10 +43,10 @@ class Hidden(NamedTuple):
     values: tuple[str, ...] = ()
 
     def cut(self, text: str, to_length: Callable[[str], str] = lambda text: text) -> str:
-        """Return a text with all of the values hidden, as `to_length` shortens it.
+        """Hide all values in a text, and shorten it by `to_length`.
 
-        It is shortened while blanks of the same length take the place of the values: if it is
-        cut within a value, no part of the value is left.
+        While it is shortened, each value is replaced by blanks of the same length. So no part of
+        a value is left if the text is cut within it.
         """
         for value in self.values:
             text = text.replace(value, _BLANK * len(value))
@@ -123,8 +123,8 @@ class Redaction:
 
 
 def _spellings(found: list[Any]) -> tuple[str, ...]:
-    """Return all texts and numbers in the hidden values, as a log may spell them, longest
-    first.
+    """Return all strings and numbers in the hidden values, in each form in which a log may have
+    them, the longest first.
     """
     spelt: set[str] = set()
     for text in _leaves(found):

@@ -67,9 +67,9 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
 
 
 def whole_path(path: str, folder: str) -> str:
-    """Return a path as it is from the root on, relative to `folder` if at all.
+    """Return an absolute path; a relative one is relative to `folder`.
 
-    A ".." stays: what is before it may be a link.
+    A ".." is kept, because the component before it may be a link.
     """
     parts = os.path.join(folder, path).split("/")
     return "/" + "/".join(part for part in parts if part not in ("", "."))
@@ -109,7 +109,7 @@ def did_you_mean(word: str, words: Iterable[str], quote: Callable[[str], str] = 
 
 
 def which(word: str, words: Iterable[str], table: str) -> str:
-    """Return what a word that is in no [table] of events.toml may mean, or what there is."""
+    """Return a hint for a name that [table] lacks: a similar one, or else the first ones it has."""
     names = sorted(words)
     known = ", ".join(names[:10])
     return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")

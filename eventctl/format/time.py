@@ -27,7 +27,7 @@ def span(milliseconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in seconds as `span` has it."""
+    """Return a duration in seconds in the format of `span`."""
     return span(seconds * 1000)
 
 
@@ -58,7 +58,7 @@ def iso(at: int | None) -> str | None:
 
 
 def _moment(at: int) -> datetime | None:
-    """Return the time; None past the year 9999, or where it is not a number."""
+    """Return the time; None after the year 9999, or if it is not a number."""
     try:
         return datetime.fromtimestamp(at / 1000, UTC)
     except (ValueError, OverflowError, OSError, TypeError):

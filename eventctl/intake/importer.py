@@ -101,7 +101,7 @@ def _refuse(_: object, error: Exception) -> NoReturn:
 
 
 def _refused(error: Exception) -> NotAnEvent:
-    """Return why the store will never take something."""
+    """Return why the store permanently refuses something."""
     if isinstance(error, TooLarge):
         return NotAnEvent("packet", str(error), error.size)
     said = shorten(printable(str(error.args[-1] if error.args else error)), 150)
@@ -128,8 +128,8 @@ def import_outbox(config: Config, database: Database) -> int:
     """Turn the outbox's rows into events, the oldest first; return how many were new.
 
     A row is deleted in the transaction that records its event. A row that cannot become an event
-    stays, marked as held, and blocks nothing. Each sweep checks it again, and reads it unless it
-    is too large.
+    stays, marked as held, and blocks nothing. Each sweep checks it again; a row that is too large
+    is not read.
     """
     new = after = 0
     while True:
@@ -222,7 +222,7 @@ def _event(config: Config, row: Row) -> NewEvent:
 
 
 def _hold(config: Config, database: Database, waiting: _Waiting, error: NotAnEvent) -> int:
-    """Hold a row that is not read; return the number of new events, 0."""
+    """Hold a row without reading it; return the number of new events, which is 0."""
     if waiting.held != _held(error):
         row = (waiting.id, waiting.name, "", waiting.held)
         database.transaction(lambda tx: _hold_row(tx, config, *row, error))

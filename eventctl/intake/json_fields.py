@@ -1,6 +1,7 @@
 """The fields of a JSON object from another program, each as its exact text.
 
-A number that is read and written again loses digits: what becomes an event is cut out instead.
+A number that is parsed and written again may lose digits, so the text of each field is cut out of
+the object instead.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ def field_text(text: str, name: str) -> str:
 
 
 def _plain(text: str, name: str) -> str:
-    """Return the same if only plain texts are before the field, and nothing like it is behind;
-    else "". Most lines of a batch are of this form.
+    """Do the same the fast way, which most lines of a batch allow; return "" for other lines.
+
+    It requires that all fields before this one are plain strings, and that neither its name nor a
+    backslash comes after it.
     """
     before = _before(name).match(text)
     if not before:
@@ -58,7 +61,7 @@ def _walked(text: str, name: str) -> str:
 
 
 def _without_line_ends(text: str) -> str:
-    # They can only be between values.
+    # In JSON, line ends can only be between values.
     return text.replace("\r", " ").replace("\n", " ")
 
 

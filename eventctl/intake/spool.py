@@ -91,7 +91,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
         try:
             sync_folder(folder)
         except OSError:
-            # The caller learns that the event is not here. It must not be, or it is emitted twice.
+            # We report to the caller that it is not here. Remove it, or it is emitted twice.
             if is_ours:
                 path.unlink()
                 raise

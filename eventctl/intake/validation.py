@@ -1,4 +1,4 @@
-"""What may become an event, whether it comes by command, API, spool or outbox."""
+"""Check what may become an event, from the command, the API, the spool or the outbox."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ _BOM = "\ufeff"
 
 
 class NotAnEvent(UsageError):
-    """Something cannot become an event. `part` is the part that is wrong: "name", "args", "size"
-    (of the args or a file, `size` in bytes), "packet" (the server takes no statement of `size`
-    bytes), "key", "created_at", the "file" as a whole, its "kind" or its "rights", or "store", if
-    the store refuses it.
+    """Something cannot become an event.
+
+    `part` is the part that is wrong: "name", "args", "size" (of the args or a file, `size` in
+    bytes), "packet" (the server accepts no statement of `size` bytes), "key", "created_at", the
+    "file" as a whole, its "kind" or its "rights", or "store", if the store refuses it.
     """
 
     def __init__(self, part: str, text: str, size: int = 0) -> None:
@@ -44,7 +45,7 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
     if not config.events and config.mistakes:
-        # As with [evnts]: the event may well exist.
+        # For example, [evnts] may have the event.
         raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
     if name not in config.events:
         raise NotAnEvent("name", _unknown(config, name))
@@ -125,8 +126,9 @@ _decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_float)
 
 
 def decode(text: str) -> Any:
-    """Return the value of JSON text. Raises ValueError, or RecursionError, also for a number
-    that JSON does not allow, or that no program reads.
+    """Return the value of JSON text.
+
+    Raises ValueError, also for NaN, Infinity and numbers too large for a float, or RecursionError.
     """
     return _decoder.decode(text)
 

@@ -49,10 +49,10 @@ class Health:
     """What each channel has not accepted yet, the oldest first."""
     paused: list[PauseView]
     clock: int
-    """By how many milliseconds a clock is wrong, or was when something was recorded: above 0
-    it was ahead of the store's, below 0 behind it."""
+    """How wrong a clock is, or was when an event was recorded, in milliseconds: above 0 if it is
+    ahead of the store's clock, below 0 if it is behind."""
     overdue: int
-    """For how many milliseconds the oldest processed event should have been deleted already."""
+    """By how many milliseconds the deletion of the oldest processed event is overdue."""
 
     @property
     def sweep_age(self) -> int | None:
@@ -99,8 +99,9 @@ def measure(config: Config, database: Database) -> Health:
 
 
 def _skew(there: float, before: float, after: float) -> int:
-    """Return how far this host's clock is ahead of the store's, in milliseconds, if it is a second
-    or more. The store was asked between two looks at this one; all are in seconds.
+    """Return by how many milliseconds this host's clock is ahead of the store's (negative: behind);
+    0 if that is less than a second. `before` and `after` are this host's time before and after the
+    store was asked for its time, `there`; all are in seconds.
     """
     ahead = before - there if before > there else min(0.0, after - there)
     return round(1000 * ahead) if abs(ahead) >= 1 else 0
@@ -129,8 +130,8 @@ def _spool(config: Config) -> Waiting:
 
 
 def _written_at(folder: Path) -> list[float]:
-    """Return when each event of a folder was written, in seconds since 1970. Raises OSError where
-    it cannot be read.
+    """Return when each event in a folder was written, in seconds since 1970. Raises OSError if the
+    folder cannot be read.
     """
     found = []
     with suppress(FileNotFoundError):

@@ -19,8 +19,10 @@ _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
 
 def metrics(health: Health | None, store: str) -> str:
-    """Return the metrics; without `health`, only that the store cannot be reached. `store` names it
-    in each of them: node_exporter takes no two series that are alike, not even of two files.
+    """Return the metrics; without `health`, only that the store cannot be reached.
+
+    `store` is a label of each series: node_exporter accepts no duplicate series, not even in
+    different files.
     """
     return "".join(
         f"# HELP {name} {help_}\n# TYPE {name} gauge\n" + "".join(_lines(name, samples, store))

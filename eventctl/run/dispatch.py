@@ -105,8 +105,8 @@ class Interruption:
 class Dispatch:
     """Runs deliveries in one process, from the claim to the written result.
 
-    While the store is unavailable, results wait until their leases end; but once nothing runs,
-    and only a person can bring the store back, for `most_waited` seconds.
+    While the store is unavailable, results wait until their leases end. Once nothing runs, and if
+    only a person can fix the store, they wait for at most `most_waited` seconds.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Dispatch:
         try:
             self._run(claim, until)
         except WorkerError:
-            # What cannot be run here is given back, and counts as no attempt.
+            # Deliveries that cannot be run here are given back, without counting an attempt.
             self._release(self.pool.withdraw())
             self.write()
             raise
@@ -217,7 +217,7 @@ class Dispatch:
             left = max(self._first_end + group, self._retry_at) - now
         results = self.pool.wait(max(0.0, left), self._interruption.wake)
         if results and not self._ends:
-            self._first_end = self._looked_at  # it has ended since then
+            self._first_end = self._looked_at  # it ended after that time
         self._looked_at = time.monotonic()
         for result in results:
             self.end(result)
@@ -248,7 +248,7 @@ class Dispatch:
             self._on_result(result, verdict)
 
     def _without_chat(self, result: Result) -> Result:
-        """Return a result as it is recorded: of a success the output only where `log` is set."""
+        """Return a result to record: a success keeps its output only if `log` is set."""
         if result.outcome != Outcome.SUCCEEDED or not result.output:
             return result
         keeps = self._config.handlers[result.delivery.handler].log

@@ -68,7 +68,7 @@ def emit(
     try:
         if runner:
             return runner.run(database, deliveries, on_result, config.store.timeout)
-    except Exception as error:  # noqa: BLE001 - the event is recorded, and the sweep does the rest
+    except Exception as error:  # noqa: BLE001 - the event is recorded, so leave it to the sweep
         refused = reason(error)
     if refused:
         warn(f"{refused}; {_LEFT_TO_SWEEP}")
@@ -105,7 +105,7 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
             runner.run(database, deliveries, lambda *_: None)
         status = 0
     finally:
-        # Whatever happened, the sweep does the rest: our lock ends with this process.
+        # Whatever happened, leave the rest to the sweep: our lock ends with this process.
         os._exit(status)
 
 

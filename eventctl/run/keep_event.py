@@ -27,7 +27,7 @@ def keep(
 
     `path` is that of events.toml; `config` is None if it could not be read. `error` is why
     the store did not take the event; `delay` is in seconds from now. Returns the spool's file.
-    Raises whatever prevents the write: the event is then nowhere.
+    Raises any error that prevents the write: the event is then not stored anywhere.
     """
     from eventctl.intake import spool  # lazy: an emit need not load it
 

@@ -1,4 +1,4 @@
-"""A sweep as cron runs it: one at a time on a host, silent where all is well.
+"""A sweep as cron runs it: one at a time on a host, silent if there is nothing to report.
 
 A lasting problem is reported once an hour, because cron mails everything that is printed.
 """

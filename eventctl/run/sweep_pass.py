@@ -54,7 +54,7 @@ class Options:
 
 @dataclass(slots=True)
 class Swept:
-    """What a sweep did. `counts` are by the names of `history.COUNTS`."""
+    """What a sweep did. `counts` are by the names of `sweep_log.COUNTS`."""
 
     counts: dict[str, int] = field(default_factory=dict)
     notified: Notified = field(default_factory=Notified)
@@ -160,7 +160,7 @@ class SweepPasses:
         self._notify(imported)
 
     def _correct_clocks(self) -> None:
-        """Make due what waits only because a clock was wrong."""
+        """Correct times set by a wrong clock, so that deliveries and notices become due."""
         database, now = self._database, claims.now(self._database)
         held.free_odd(database, now)
         ahead = clocks.lead(database, now)
@@ -293,7 +293,7 @@ class SweepPasses:
         self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
     ) -> None:
         def look(running: Running) -> Lost | None:
-            claim = running.claim if isinstance(running.claim, str) else ""  # nobody's
+            claim = running.claim if isinstance(running.claim, str) else ""  # "" is no claimer's
             if not dead.is_lost(claim, expired=expired_by is not None):
                 return None
             claimed_at = number_of(running.due_at) - self._leases.get(running.handler, 0)
@@ -312,7 +312,7 @@ class SweepPasses:
             self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
 
     def _complain(self, refused: Sequence[str]) -> None:
-        """Report deliveries of which the store lets nobody change the rows, once an hour."""
+        """Report deliveries whose rows the store refuses to change, once an hour."""
         if refused and self._state.once_in("refused", _AN_HOUR):
             messages.complain(refused[0])
 
@@ -322,7 +322,7 @@ class SweepPasses:
         return verdict._replace(notify=self._notifies_failed and started)
 
     def _notify(self, imported: int) -> None:
-        """Notify of failures, including earlier ones, and of what is resolved."""
+        """Notify of failures, including earlier ones, and of resolved incidents."""
         recorder.end_unrecorded(self._config, self._database, self._state, imported)
         recorder.admit(self._config, self._database, self._state)
         if self._breakers.open:

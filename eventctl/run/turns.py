@@ -1,9 +1,9 @@
 """Handlers take turns, so that a flood of one does not starve the rest.
 
-A pass claims deliveries in the order in which they are due. A pass that takes longer reads now
-and then a window of what is due, and of what was emitted since it began. If that has several
-handlers, it claims for each in turn. Each read is bounded, and the next one continues where it
-ended; a short pass does not read at all.
+A pass claims deliveries in the order in which they are due. From time to time, a long pass reads
+a window of due deliveries, and of those emitted since it began. If these have several handlers, it
+claims for each in turn. Each read is bounded, and the next one continues where it ended; a short
+pass does not read at all.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class StateFolder:
 
     @property
     def path(self) -> Path:
-        """The folder itself; the other ways into it are texts."""
+        """The folder as a Path; other methods use strings, which are faster."""
         from pathlib import Path  # lazy: an emit need not load it
 
         return Path(self._text)
@@ -64,7 +64,7 @@ class StateFolder:
         return self._link("former").split(".")
 
     def writers(self, *parts: str) -> str:
-        """Return who else may write to a folder below, "" if nobody may."""
+        """Return who else may write to a subfolder, "" if nobody may."""
         try:
             who = permissions.writers(self.path.joinpath(*parts).stat())
         except (FileNotFoundError, NotADirectoryError):
@@ -72,11 +72,11 @@ class StateFolder:
         return "" if self._group and who != permissions.ANYBODY else who
 
     def folder(self, *parts: str) -> Path:
-        """Return a folder below, created if it does not exist."""
+        """Return a subfolder, created if it does not exist."""
         return self.path / self.made(*parts)
 
     def made(self, *parts: str) -> str:
-        """Return the path of a folder below, created if it does not exist."""
+        """Return the path of a subfolder, created if it does not exist."""
         folders = list(accumulate((self._text, *parts), os.path.join))
         try:
             for folder in folders:
@@ -130,14 +130,14 @@ class StateFolder:
             self._point("boot", _boot_id())
 
     def _link(self, name: str) -> str:
-        """Return the text of one of this folder's links; "" if there is no such link."""
+        """Return the target of one of this folder's links; "" if there is no such link."""
         try:
             return os.readlink(f"{self}/{name}")
         except OSError:
             return ""  # missing, or not a link: left by an older eventctl or a copy
 
     def _point(self, name: str, text: str) -> None:
-        """Replace whatever has this name by a link with this text, atomically."""
+        """Replace whatever has this name by a link with this target, atomically."""
         link = f"{self.made()}/{name}"
         draft = f"{link}.{os.urandom(4).hex()}"
         os.symlink(text, draft)
@@ -165,7 +165,7 @@ class StateFolder:
         return self._link("store")
 
     def belongs_to(self, identity: str) -> bool:
-        """Return whether this folder belongs to this store, the first one that asked."""
+        """Return whether this folder belongs to this store; the first store that asks gets it."""
         try:
             if not self.store():
                 self._point("store", identity)
@@ -187,11 +187,11 @@ class StateFolder:
         try:
             fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX)  # of two that try at once, one creates it
+                fcntl.flock(fd, fcntl.LOCK_EX)  # if two processes try at once, one creates it
                 if name := self._read_name():
                     return name
                 if former := self._link("name").partition(".")[0][:8]:
-                    # What was set aside under the name that it had elsewhere is here.
+                    # Files that were set aside under its former name are here as well.
                     self._point("former", ".".join([*self._former()[1 - _FORMER :], former]))
                 name = os.urandom(4).hex()
                 self._point("name", f"{name}.{self._place()}")

@@ -1,4 +1,4 @@
-"""Batches are an optimisation, items are the truth: one bad item stops none of the others."""
+"""Process items in batches, such that one bad item does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def do_each(
     batch: Callable[[Sequence[Item]], R],
     alone: Callable[[Item, Exception], R],
 ) -> list[R]:
-    """Do a batch of items; return the results of `batch`, one for each part.
+    """Process items in one batch; return the results of `batch`, one for each part.
 
-    If it fails for a lasting reason, it is split in halves, again and again: an item that fails by
-    itself is passed to `alone`, with its error, and the others are done. Raises errors that concern
-    the store as a whole.
+    If the batch fails for a lasting reason, it is split in halves, and each half is processed by
+    itself, and so on. An item that fails by itself is passed to `alone`, with its error. Raises
+    errors that concern the store as a whole.
     """
     if not items:
         return []
@@ -36,7 +36,7 @@ def do_each(
         return [batch(items)]
     except _OF_ALL:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever an item is, the others go on
+    except Exception as error:  # noqa: BLE001 - no error of an item may stop the others
         if len(items) == 1:
             return [alone(items[0], error)]
     half = len(items) // 2

@@ -1,4 +1,4 @@
-"""Cancel's part of the claim protocol: a person gives up what waits or failed."""
+"""Cancel's part of the claim protocol: a person gives up pending or failed deliveries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
     event_of: dict[int, int] = dict(rows)
     ids = list(event_of)
     lock_events(tx, sorted(set(event_of.values())))
-    # Claiming locks no event first, so some may be running by now.
+    # A claim does not lock the event first, so some may be running by now.
     tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = NULL, claim = NULL,"
         f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",

@@ -78,7 +78,7 @@ class Claimed(NamedTuple):
     more: bool
     cutoff: int
     refused: tuple[str, ...] = ()
-    """Which deliveries can be neither claimed nor held, and why."""
+    """For each delivery that can be neither claimed nor held, a line that says why."""
 
 
 def now(database: Database) -> int:
@@ -110,7 +110,7 @@ def claim(database: Database, ask: Ask) -> Claimed:
 
 
 def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
-    """Do the same where one of them makes it fail: that one is held, or passed over."""
+    """Claim after a claim has failed: find the delivery that makes it fail, and hold or skip it."""
 
     def claim_some(ids: Sequence[int]) -> Claimed:
         some = ask._replace(ids=tuple(ids), limit=len(ids))
@@ -196,7 +196,10 @@ def _due(tx: Transaction, ask: Ask) -> list[Row]:
 
 
 def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
-    """Return the same, locked, skipping what others have locked; and whether there were any."""
+    """Return the deliveries to claim, locked; those that others have locked are skipped.
+
+    Also returns whether there were any candidates.
+    """
     where, values = _conditions(ask)
     wide = ask.limit if ask.alone else ask.limit * _WIDER
     candidates: dict[int, int | None] = dict(

@@ -1,8 +1,8 @@
-"""Times that a wrong clock has set: once it is right again, what they were for is due.
+"""Correct times that were set by a wrong clock, once the clock is right again.
 
-What waits longest is looked at first, and more of it only where some of it is wrong, or where
-something was recorded after now, by a clock that was ahead. So all is put right, however much
-waits, and the look costs next to nothing where no clock was wrong.
+Rows are read page by page, those due last first. Reading goes on while a page has wrong times, or
+if a clock is known to have been ahead. So all wrong times are corrected, however many rows wait,
+and if no clock was wrong, only one page is read.
 """
 
 from __future__ import annotations
@@ -34,12 +34,14 @@ class Far(NamedTuple):
     waited: int
     was_tried: bool
     was_emitted: bool
-    """Whether it came with its event, which was not given to its handler later."""
+    """Whether it was recorded with its event, not added by a backfill later."""
 
 
 def lead(database: Database, now: int) -> int:
-    """Return how far a clock was ahead by which events were recorded or sweeps ended, in
-    milliseconds; 0 where none is known to have been. `now` is in milliseconds since 1970.
+    """Return how far the clock was ahead when events were recorded or sweeps ended.
+
+    The result is in milliseconds, 0 if nothing is dated after now. `now` is in milliseconds since
+    1970.
     """
     rows = database.read(
         "SELECT created_at FROM eventctl_event {event_created}"
@@ -92,8 +94,9 @@ def correct_deliveries(
 def _look(
     database: Database, sql: str, now: int, ahead: int, correct: Callable[[Sequence[Row]], int]
 ) -> None:
-    """Have `correct` look at pages of rows of id and due time, which `sql` returns by the
-    latter, the last first. It returns how many of a page were wrong.
+    """Call `correct` with one page of rows after another; it returns how many of them were wrong.
+
+    `sql` returns rows that begin with id and due time, the last due time first.
     """
     due_at, row_id = LARGEST_NUMBER, 0
     while True:
@@ -128,32 +131,35 @@ def _right(
     leases: Mapping[str, int],
     longest_wait: Callable[[Far], int],
 ) -> int | None:
-    """Return the due time by a right clock, or the end of the lease; None to keep it."""
+    """Return the correct due time or end of the lease; None if it is correct already."""
     if far.state == State.RUNNING:
         longest = max(leases.values(), default=0)
-        # Another host's events.toml may have longer timeouts, and its deliveries go on.
+        # Another host's events.toml may have longer timeouts: do not end its leases early.
         is_wrong = far.due_at > now + 2 * longest + _DAY
         return now + leases.get(far.handler, longest) if is_wrong else None
     if far.was_emitted and not far.was_tried:
         return _after_emit(far.due_at, far.created_at, now)
     if far.attempts or far.waited:
-        # Of a handler that is unknown here another events.toml may have the policy.
+        # If the handler is unknown here, its policy may be in another events.toml.
         known = far.handler in leases
         return now if known and far.due_at > now + longest_wait(far) + SLACK else None
-    # It was replayed, for any time; in the other half it may be for what the clock was ahead.
+    # It was replayed, and may be due at any time. If the clock was ahead, it counts as wrong if it
+    # is due in more than half of that time.
     is_wrong = far.due_at > now + (ahead // 2 or longest_wait(far) + SLACK)
     return max(now, far.due_at - ahead) if is_wrong and ahead else now if is_wrong else None
 
 
 def _after_emit(due_at: int, created_at: int, now: int) -> int | None:
-    """Return the due time of something scheduled relative to the time of its event."""
+    """Return the correct due time of what is due a fixed time after its event; None to keep it."""
     is_wrong = created_at > now + SLACK and due_at >= created_at
     return now + due_at - created_at if is_wrong else None
 
 
 def correct_notices(database: Database, now: int, ahead: int) -> None:
-    """Make notices due, by the same rule where they are about events that are late: all others
-    are due when they are written, or a little later.
+    """Make notices due whose due time is wrong.
+
+    Notices about late events follow the same rule as deliveries. All others are due when they are
+    written, or shortly after.
     """
 
     def correct(page: Sequence[Row]) -> int:
@@ -184,8 +190,9 @@ def _write(database: Database, what: str, rows: Sequence[tuple[object, ...]]) ->
 
 
 def correct_records(database: Database, now: int) -> None:
-    """Date what is dated after now: events, and the sweeps that have ended. By these it is known
-    that a clock was ahead, so it is done last.
+    """Give events and finished sweeps that are dated after now the time `now`.
+
+    `lead` reads these dates, so call this last.
     """
     while database.transaction(lambda tx: _correct_events(tx, now)):
         pass

@@ -55,13 +55,14 @@ class TryAgain(Exception):
 
 
 def text_of(value: str | bytes) -> str:
-    """Return a text column's value; what a hand has made of it is written out as "\\xff"."""
+    """Return a text column's value; bytes that are not UTF-8 are written as "\\xff"."""
     return value if isinstance(value, str) else value.decode("utf-8", "backslashreplace")
 
 
 def number_of(value: object, otherwise: int = 0) -> int:
-    """Return an INTEGER column's value. SQLite keeps there what a hand has written, be it no
-    number, or one that no sum may be made of: that is `otherwise`.
+    """Return an INTEGER column's value, or `otherwise` if it is not a number or is too large.
+
+    SQLite accepts any value in such a column, so an UPDATE by hand may have stored one.
     """
     return value if isinstance(value, int) and abs(value) <= LARGEST_NUMBER else otherwise
 
@@ -208,7 +209,7 @@ class Database(ABC):
         return None
 
     def largest_statement(self, cursor: Any) -> float:
-        """Return the most bytes that a statement may have."""
+        """Return the largest size of a statement, in bytes."""
         return float("inf")
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""What every change of a delivery also writes: its event's status, history, notices."""
+"""Write what belongs to each change of a delivery: the event's status, attempts, notices."""
 
 from __future__ import annotations
 

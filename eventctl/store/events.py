@@ -164,7 +164,7 @@ def record_many(
 
 
 def check_fit(database: Database, events: Sequence[NewEvent]) -> None:
-    """Raise TooLarge, with the index of the event, where the server takes one of them never."""
+    """Raise TooLarge, with the index of the event, if one is too large for the server."""
     large = [(index, event) for index, event in enumerate(events) if len(event.args) > _LARGE]
 
     def work(tx: Transaction) -> None:

@@ -2,9 +2,9 @@
 
     pending or running ── cannot be run ──> pending, held ── can be run again ──> pending
 
-Another events.toml on the same store may know a handler that this one does not. So what is held
-for its handler is reported with the next minute's sweep, unless it is held no more by then; and
-who knows the handler does not wait until it is due again.
+Another events.toml on the same store may have a handler that this one lacks. So a delivery that is
+held because its handler is unknown is reported a minute later, and only if it is still held; and a
+sweep that knows the handler releases it at once.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _DUE = (State.PENDING, State.RUNNING)
 
 
 class OddRow(Exception):
-    """A row has a value that nothing in this program has written; the text names its column."""
+    """A row has a value that this program never writes; the text names the column."""
 
 
 def check_numbers(columns: Mapping[str, object]) -> None:
-    """Raise OddRow where one of these columns has no number."""
+    """Raise OddRow if the value of one of these columns is not a number."""
     for column, value in columns.items():
         if number_of(value, -1) < 0:
             raise OddRow(f"its {column} is not a number: {shorten(repr(value), 60)}")
 
 
 def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
-    """Return why a delivery that is due cannot be run: a row of `claims`; None where it can."""
+    """Return why the delivery in a row of `claims` cannot be run; None if it can be."""
     _, _, handler, attempts, waited, _, _, key, name, args, created_at = row
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
@@ -60,8 +60,9 @@ def hold(
     moment: int,
     state: State = State.PENDING,
 ) -> int:
-    """Hold a delivery that is in `state`, and have it reported unless it was held for this before;
-    return how many are held that were not. Its `row` is id, event's id and reason.
+    """Hold a delivery that is in `state`, and report it unless it was already held for this reason.
+
+    `row` has its id, its event's id and its reason. Returns 1 if it is newly held, else 0.
     """
     delivery_id, event_id, known = row
     changed = tx.execute(
@@ -82,8 +83,10 @@ def hold(
 def hold_odd(
     database: Database, delivery_id: int, error: Exception, state: State
 ) -> tuple[int, tuple[str, ...]]:
-    """Hold a delivery with which the store, or this program, can do nothing; return how many are
-    held that were not, and which not even that can be done to, and why.
+    """Hold a delivery that the store or this program cannot process because of `error`.
+
+    Returns 1 if it is newly held, else 0; and, if it could not be held either, a line that says
+    why.
     """
 
     def work(tx: Transaction) -> int:
@@ -111,10 +114,11 @@ def _said(error: Exception) -> str:
 
 
 def free_odd(database: Database, now: int) -> None:
-    """See to what no claim, and nobody else, would ever find: its time, its state or `alone` is
-    none. `now` is in milliseconds since 1970.
+    """Repair rows that no claim would ever find, because their due time, state or `alone` is
+    invalid. `now` is in milliseconds since 1970.
 
-    Of what is due a bounded number of rows is looked at: what nobody takes comes first.
+    Only a bounded number of due rows is read. Rows that cannot be claimed stay due, and so come
+    first.
     """
     for table in ("delivery", "notice"):
         sql = f"SELECT id FROM eventctl_{table} {{{table}_due}} WHERE due_at > ? LIMIT ?"
@@ -138,7 +142,7 @@ def _execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[int]]) -> N
 
 
 def _free(tx: Transaction, delivery_id: int, state: str) -> None:
-    """Have a claim find a delivery that is due, if it is to be run."""
+    """Make a due delivery visible to claims; if it is finished, make it no longer due."""
     is_over = state in (State.DONE, State.FAILED)
     is_known = state in _DUE
     tx.execute(
@@ -156,7 +160,7 @@ def _free(tx: Transaction, delivery_id: int, state: str) -> None:
 
 
 def release(database: Database, handlers: Collection[str], now: int) -> None:
-    """Make due what was held because its handler was not known, and is one of these. `now` is
+    """Make the deliveries due that are held because one of these handlers was unknown. `now` is
     in milliseconds since 1970.
     """
     while True:

@@ -184,7 +184,7 @@ def incident(row: Row) -> Incident:
 
 
 def _listed(text: str | bytes, kind: type[T]) -> list[T]:
-    """Return the values of this kind in a list that was written as JSON."""
+    """Return the values of this type in a JSON list."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -209,7 +209,7 @@ def reopen(tx: Transaction, fingerprint: str, since: int) -> Incident | None:
         "SELECT id, ended_at FROM eventctl_incident WHERE fingerprint = ? ORDER BY id DESC LIMIT 1",
         (fingerprint,),
     )
-    # What ended after now was ended by a clock that was ahead.
+    # If it ended after now, the clock was ahead when it ended.
     if not last or last[1] is None or not since < number_of(last[1]) <= tx.now() + SLACK:
         return None
     try:
@@ -289,12 +289,14 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
 
 
 def correct_times(database: Database, now: int, ahead: int) -> None:
-    """Put right what a clock has set that was ahead by so much, in milliseconds: the times of
-    incidents, and how long they are silent. `now` is in milliseconds since 1970.
+    """Correct the times of incidents, and until when they are muted, after the clock was ahead.
+
+    `ahead` is by how many milliseconds it was; `now` is in milliseconds since 1970.
     """
 
     def work(tx: Transaction) -> None:
-        # It may have been silenced before, and for as long: then people hear of it once more.
+        # It may have been muted for that long before the clock was wrong. Then people are
+        # notified once too often.
         tx.execute(
             "UPDATE eventctl_incident SET silent_until = silent_until - ?"
             " WHERE open_as > '' AND silent_until > ? AND silent_until < ?",

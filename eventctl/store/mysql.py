@@ -1,4 +1,4 @@
-"""The store on a MySQL or MariaDB server, or on several of which one takes the writes."""
+"""The store on a MySQL or MariaDB server, or on several, one of which takes writes."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ T = TypeVar("T")
 
 _SESSION = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,"
-    # For rows, and for locked tables: otherwise emit would wait a day for ALTER TABLE.
+    # Time-outs for locks of rows and of tables: otherwise emit would wait a day for ALTER TABLE.
     " innodb_lock_wait_timeout = {0}, lock_wait_timeout = {0},"
-    # What an administrator may have set for people, who forget a WHERE or read too much.
+    # Limits that protect people from a missing WHERE, or from reading too much.
     " sql_safe_updates = 0, sql_big_selects = 1, sql_select_limit = 18446744073709551615,"
-    # What would change the meaning of a statement: IS NULL, a unique index, COMMIT.
+    # Settings that change what IS NULL, a unique index and COMMIT mean.
     " sql_auto_is_null = 0, unique_checks = 1, completion_type = 0"
-    # The names in which they differ. Each server takes the other's for a comment.
+    # Names that differ between MySQL and MariaDB. To the other server, they are a comment.
     " /*!80000 , transaction_isolation = 'READ-COMMITTED', transaction_read_only = 0,"
     " max_execution_time = 0, information_schema_stats_expiry = 0 */"
     " /*M! , tx_isolation = 'READ-COMMITTED', tx_read_only = 0, max_statement_time = 0 */"
 )
-"""Each setting that a statement here rests on, since `init_connect` or the server's configuration
-may have another. One statement, since `emit` waits for its answer."""
+"""Set everything that statements here depend on: `init_connect` or the server's configuration may
+differ. It is one statement, because `emit` waits for the answer."""
 
 
 class MySQLDatabase(Database):
@@ -61,7 +61,7 @@ class MySQLDatabase(Database):
         self.driver = load_driver(store)
         self._host = 0
         self.passed_over: dict[str, Exception] = {}
-        """Why the last connection is not to these hosts of [store] url."""
+        """The hosts of [store] url that were skipped when last connecting, and why."""
         self._largest_statement = 0
         # Longer than the lock time-outs, so that these end first.
         self._patience = max(1, int(min(10, store.timeout)))
@@ -79,7 +79,7 @@ class MySQLDatabase(Database):
                 failures.append(failure)
                 self.passed_over[f"{host}:{port}"] = failure
                 self.pass_over()
-        # One that may be back soon is waited for, whatever another one says.
+        # Prefer the error of a host that may be back soon, so that callers wait for it.
         raise next(filter(self._is_gone, failures), failures[0])
 
     @property
@@ -105,7 +105,7 @@ class MySQLDatabase(Database):
 
     def _connect_to(self, host: str, port: int) -> Any:
         self._check_files()
-        self._largest_statement = 0  # of this session; another server may have another value
+        self._largest_statement = 0  # another server may have another limit
         try:
             connection = connect(self.driver, self.store, host, port, self._patience)
         except self.driver.Error:
@@ -132,7 +132,7 @@ class MySQLDatabase(Database):
         return connection
 
     def _check_writable(self, cursor: Any) -> None:
-        # A replica answers, and so does a primary after a failover: another host has taken over.
+        # A replica accepts connections, and so does a former primary after a failover.
         cursor.execute("SELECT @@read_only, @@innodb_read_only")
         if any(str(value) not in ("0", "OFF") for value in cursor.fetchone()):
             raise self.driver.OperationalError(1836, "read_only is on")
@@ -201,7 +201,7 @@ class MySQLDatabase(Database):
         if tls_refusal(error):
             return REFUSED
         if code in READ_ONLY:
-            # Of several hosts, one takes writes now, or soon.
+            # If there are several hosts, one of them takes writes, or soon will.
             return GONE if len(self._hosts) > 1 else UNAVAILABLE
         if is_offline(error):
             return GONE
@@ -252,7 +252,7 @@ class MySQLDatabase(Database):
                 try:
                     return self.transaction(work)
                 finally:
-                    # If the session has ended, so has its lock, and the first error counts.
+                    # If the session has ended, its lock is released; raise the first error.
                     with suppress(self.driver.Error):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:

@@ -1,7 +1,7 @@
-"""The two drivers for MySQL, mysqlclient and PyMySQL, and in what they differ.
+"""The two drivers for MySQL, mysqlclient and PyMySQL, and how they differ.
 
-What a URL names is what both connect to, whatever an option file says of a host, a port, a
-socket or a database: of such a file they take the user, the password, and the files for TLS.
+Host, port, socket and database come from the URL, even if an option file sets others. Only the
+user, the password and the files for TLS are taken from an option file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _DEFAULT_PORT = 3306
 def load_driver(store: Store) -> Any:
     """Return the DB-API module of the installed driver.
 
-    Raises StoreError if there is none that can do what [store] asks for.
+    Raises StoreError if no installed driver supports what [store] requires.
     """
-    # mysqlclient is in C, and starts twice as fast; either works.
+    # Either works; mysqlclient is written in C, and starts twice as fast.
     first = _module("MySQLdb")
     if first is not None and not (store.ssl == "required" and _is_of_mariadb(first)):
         return first
@@ -46,15 +46,16 @@ def _module(name: str) -> Any:
 
 
 def _is_of_mariadb(driver: Any) -> bool:
-    # Its versions are 3.1 and so on, or the server's: 10.6. Those of MySQL are 5.7, 8.0, 9.7.
+    # MariaDB's library has versions such as 3.1, or its server's, such as 10.6. MySQL's are 5.7,
+    # 8.0 or 9.7.
     major = str(driver.get_client_info()).partition(".")[0]
     return major not in ("4", "5", "6", "8", "9")
 
 
 def connect(driver: Any, store: Store, host: str, port: int, patience: int) -> Any:
-    """Return a connection to one host; `patience`, in seconds, is for locks.
+    """Return a connection to one host; `patience` is how long to wait for locks, in seconds.
 
-    Raises the driver's errors, and others for files that the driver makes no sense of.
+    Raises the driver's errors, and others if the driver cannot parse a file.
     """
     assert store.mysql is not None
     answer = patience + max(5, int(store.timeout))
@@ -69,7 +70,7 @@ def connect(driver: Any, store: Store, host: str, port: int, patience: int) -> A
         "read_timeout": answer,
         "write_timeout": answer,
         "charset": "utf8mb4",
-        # Row counts must be of rows that matched, not of those that changed.
+        # Count the rows that matched, not only those that changed.
         "client_flag": 2,
         "autocommit": True,
     }
@@ -86,13 +87,14 @@ def _of_mysqlclient(store: Store, host: str, port: int) -> dict[str, Any]:
     if store.read_default_file:
         options["read_default_file"] = str(store.read_default_file)
     if host == "localhost" and port != _DEFAULT_PORT:
-        options["host"] = "127.0.0.1"  # the library means a socket by that name, whatever the port
+        options["host"] = "127.0.0.1"  # for "localhost" it would use a socket, whatever the port
     return options
 
 
 def _of_pymysql(store: Store, host: str, port: int) -> dict[str, Any]:
     assert store.mysql is not None
-    # PyMySQL would have the file's socket go before the URL's host, and its password be Latin-1.
+    # Read the file here: PyMySQL would prefer its socket to the URL's host, and encode the password
+    # as Latin-1.
     said = _option_file(store)
     password = store.mysql.password or said.get("password")
     options: dict[str, Any] = {
@@ -104,7 +106,7 @@ def _of_pymysql(store: Store, host: str, port: int) -> dict[str, Any]:
     if store.ssl == "required":
         ssl.setdefault("check_hostname", False)
     elif store.ssl == "verify":
-        # PyMySQL checks no name without a CA file, so pass one.
+        # Without a CA file, PyMySQL does not check the server's name, so pass one.
         options |= {"ssl_verify_cert": True, "ssl_verify_identity": True}
         options["ssl_ca"] = str(store.ssl_ca) if store.ssl_ca else ssl.get("ca")
         options |= {f"ssl_{name}": ssl[name] for name in ("cert", "key") if name in ssl}

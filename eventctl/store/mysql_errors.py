@@ -30,12 +30,12 @@ def code_of(error: BaseException) -> int:
 
 
 def is_offline(error: BaseException) -> bool:
-    """Return whether a server has left its group, and says so under a number of that version's."""
+    """Return whether a server has left its group; the error's number depends on its version."""
     return "in offline mode" in str(error.args[-1:])
 
 
 def tls_refusal(error: BaseException) -> str:
-    """Return the driver's word for a TLS failure, else ""."""
+    """Return the driver's text about a TLS failure, "" for other errors."""
     if code_of(error) not in (2003, 2026):
         return ""
     text = str(error.args[-1])
@@ -43,7 +43,7 @@ def tls_refusal(error: BaseException) -> str:
 
 
 def too_old(version: str) -> str:
-    """Return which unsupported server this is and what is required, else ""."""
+    """If a server is too old, return its version and what is required, else ""."""
     # MariaDB prefixes "5.5.5-" for old replication clients.
     name = "MariaDB" if "mariadb" in version.lower() else "MySQL"
     numbers = version.removeprefix("5.5.5-").split("-")[0].split(".")[:3]

@@ -73,14 +73,14 @@ def _notice(row: Row) -> Notice:
 
 
 def postpone(tx: Transaction, notice_id: int) -> int | None:
-    """Leave a notice to the next minute's sweep; return the id of its delivery."""
+    """Make a notice due a minute from now; return the id of its delivery."""
     row = tx.row("SELECT delivery_id FROM eventctl_notice WHERE id = ?", (notice_id,))
     tx.execute("UPDATE eventctl_notice SET due_at = ? WHERE id = ?", (tx.now() + HOLD, notice_id))
     return row[0] if row else None
 
 
 def remove(tx: Transaction, ids: Sequence[int]) -> None:
-    """Remove notices that are now part of an incident, or need not be."""
+    """Remove notices that are part of an incident now, or no longer needed."""
     tx.execute(f"DELETE FROM eventctl_notice WHERE id IN ({marks(ids)})", ids)
 
 
@@ -98,7 +98,7 @@ class Entry(NamedTuple):
     key: str | bytes | None
     args: str | bytes | None
     odd: tuple[str, ...]
-    """The columns, each with its table, that have no number and should."""
+    """The columns, with their tables, that should have a number but do not."""
 
 
 def entry(tx: Transaction, delivery_id: int | None) -> Entry | None:

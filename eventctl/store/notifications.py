@@ -46,7 +46,7 @@ def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -
     """
     sent_at = sent.sent_at or 0
     if sent_at > now + SLACK:
-        sent_at = 0  # by a clock that was ahead: nobody knows how long ago
+        sent_at = 0  # the clock was ahead: how long ago it was sent is unknown
     if incident.ended_at is not None:
         if sent.state is None:
             return now if incident.kind in GIVEN_UP else None

@@ -72,12 +72,13 @@ class Sum(NamedTuple):
 
 
 def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> list[Old]:
-    """Return the next `limit` old events after a place, whatever their status, in the order of
-    the index on created_at, so that no others are read.
+    """Return the next `limit` old events after `behind`, whatever their status.
+
+    They come in the order of the index on created_at, so that no other rows are read.
     """
     rows = database.read(
         "SELECT id, created_at, status, revision FROM eventctl_event"
-        # Without the zero, SQLite reads all ids from there on by the primary key.
+        # Without the zero, SQLite walks the primary key, and reads all ids from there on.
         " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id + 0 > ?)"
         " ORDER BY created_at, id LIMIT ?",
         (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
@@ -86,8 +87,10 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
 
 
 def overdue(database: Database, now: int, keep: float | None) -> int:
-    """Return for how many milliseconds the oldest processed event should have been deleted; 0
-    where none should. `keep` is [store] keep, in seconds; a bounded number of events is looked at.
+    """Return by how many milliseconds the deletion of the oldest processed event is overdue.
+
+    `keep` is [store] keep, in seconds. Only a bounded number of events is read. Returns 0 if no
+    deletion is overdue.
     """
     if keep is None:
         return 0
@@ -182,8 +185,8 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
 
 
 def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
-    """Return the events that are not over, of which a notification is outstanding, or that an
-    incident keeps. That a finished event was late is not reported.
+    """Return the events that must stay: those that are not finished, have an outstanding
+    notification, or are kept by an incident. A notice that a finished event was late is no reason.
     """
     among = marks(ids)
     queries = (
@@ -219,7 +222,7 @@ def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]
 
 def remove_sweeps(database: Database, cutoff: int) -> int:
     """Delete one batch of sweeps that began before the cutoff, never the last one; return how
-    many. Fewer rows than the batch: none are left.
+    many. If there are fewer than a batch, none are left.
     """
     oldest = database.read(
         "SELECT id, started_at FROM eventctl_sweep"
@@ -233,8 +236,8 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
 
 
 def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> list[int]:
-    """Return the ids of some of the incidents that ended before the cutoff. What one of these
-    channels is still to be sent is none of them.
+    """Return the ids of some of the incidents that ended before the cutoff, without those of
+    which one of these channels must still be notified.
     """
     rows = database.read(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
@@ -247,7 +250,7 @@ def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> l
 
 
 def remove_incidents(database: Database, ids: Sequence[int]) -> int:
-    """Delete incidents with all that is known of them, in one transaction; return how many."""
+    """Delete incidents with all their rows, in one transaction; return how many."""
     database.transaction(lambda tx: _remove_incidents(tx, ids))
     return len(ids)
 

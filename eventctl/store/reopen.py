@@ -73,8 +73,9 @@ def _reopen(
 
 
 def _note(tx: Transaction, ids: Sequence[int]) -> None:
-    """Note in the history of deliveries with attempts that they are replayed; and, of a success
-    that only the delivery tells of so far, the attempt.
+    """Add the replay to the history of deliveries that have been attempted.
+
+    If a successful attempt has no row of its own yet, it is added first.
     """
     if not ids:
         return

@@ -24,7 +24,7 @@ class Running(NamedTuple):
     """When its lease ends, in milliseconds since 1970."""
 
     def check(self) -> None:
-        """Raise OddRow where its row cannot be used."""
+        """Raise OddRow if its row cannot be used."""
         check_numbers({"attempts": self.attempts, "event_id": self.event_id})
         if not all(isinstance(text, str) for text in (self.name, self.handler, self.claim)):
             raise OddRow("its row is not UTF-8 text")
@@ -47,9 +47,10 @@ def rescue_lost(
     judge: Callable[[Running, bool], Verdict],
     host: str,
 ) -> tuple[int, list[str]]:
-    """Take those deliveries whose claimers died, and hold what cannot be taken as it is; return
-    how many were taken, and which can be neither, and why. `look` returns None if the claimer may
-    be alive.
+    """Take deliveries from dead claimers, and hold those that cannot be taken.
+
+    `look` returns None if the claimer may be alive. Returns how many were taken, and a line for
+    each one that could be neither taken nor held.
     """
     refused: list[str] = []
 

@@ -245,8 +245,10 @@ UNUSED = ("eventctl_copy",)
 
 
 def among(column: Any, ids: Iterable[int]) -> Any:
-    """Return the condition that a column has one of these ids. They are the store's own numbers,
-    and literals: peewee takes long for each parameter.
+    """Return the condition that a column has one of these ids.
+
+    They are written as literals, because peewee takes long for each parameter. That is safe: ids
+    are the store's own numbers.
     """
     literals = ", ".join(str(int(each)) for each in ids)
     return peewee.NodeList((column, peewee.SQL(f"IN ({literals or 'NULL'})")))
@@ -255,8 +257,8 @@ def among(column: Any, ids: Iterable[int]) -> Any:
 def ask(database: Database, query: Any) -> list[Row]:
     """Run one peewee query by `Database.read`; return all of its rows. Raises as that does.
 
-    Text that was damaged by hand, and is not UTF-8, is read as "\\xff", and what is not a number
-    where one should be as 0.
+    In text that is not UTF-8, invalid bytes are read as "\\xff". A value that should be a number
+    but is not is read as 0.
     """
     sql, parameters = _as_sql(database, query)
     numbers = [isinstance(column, peewee.IntegerField) for column in query._returning]

@@ -156,7 +156,7 @@ class SqliteDatabase(Database):
 
             from eventctl.format.files import closed_to_us
 
-            # They are next to the file, not next to a link to it.
+            # They are next to the file itself, not next to a link to it.
             file = os.path.realpath(str(self.store.sqlite))
             if closed := closed_to_us(Path(f"{file}{end}") for end in BESIDE):
                 return (

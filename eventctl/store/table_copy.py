@@ -19,7 +19,7 @@ _PAGE_SIZE = 4_000_000
 
 
 class TableSpec(NamedTuple):
-    """One table. `numbered`: its key is one column, an id; without it the table is small."""
+    """One table. If `numbered`, its key is one column, an id; otherwise the table is small."""
 
     name: str
     columns: tuple[str, ...]

@@ -22,7 +22,7 @@ _DUPLICATE = frozenset({1555, 2067, 2579, 1022, 1062, 1586})
 
 
 class Duplicate(Exception):
-    """A row has a value that must be unique and is there already: another process was faster."""
+    """A value that must be unique exists already: another process was faster."""
 
 
 class Transaction:
@@ -76,7 +76,7 @@ class Transaction:
                 raise
 
     def _parts(self, rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-        """Yield rows in parts that the server takes, each in one statement."""
+        """Yield rows in parts that fit into one statement."""
         most = self._database.largest_statement(self._cursor) / 2
         length = sum(len(value) for row in rows for value in row if isinstance(value, str))
         if 8 * length + 256 * len(rows) <= most:
@@ -126,8 +126,8 @@ class Transaction:
 
 
 def _raise_if_duplicate(error: Exception) -> None:
-    """Raise Duplicate where an error says so: a CHECK, a trigger or a foreign key of the users'
-    own is another matter.
+    """Raise Duplicate if that is what an error says, and not that a CHECK, a trigger or a foreign
+    key that users have added was violated.
     """
     number = getattr(error, "sqlite_errorcode", error.args[0] if error.args else None)
     if number in _DUPLICATE:

@@ -25,8 +25,8 @@ def check(folder: Path) -> None:
 def write(folder: Path, lines: Iterator[str]) -> Path | None:
     """Write lines into a new file, named by the time; return it when it is on the disk.
 
-    None if there is no line: another prune was faster. Raises ArchiveError if it cannot be
-    written; no part of it is left then.
+    Returns None if there is no line: another prune was faster. Raises ArchiveError if it cannot be
+    written, and leaves no part of it.
     """
     first = next(lines, None)
     if first is None:

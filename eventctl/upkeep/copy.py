@@ -174,7 +174,7 @@ class StoreCopy:
 
 
 def _state(read: Callable[[str], list[Row]]) -> list[str]:
-    """Return values of which one changes with every change of a store."""
+    """Return values, at least one of which changes with every change of a store."""
     queries = (
         "SELECT COUNT(*), COALESCE(MAX(id), 0), COALESCE(SUM(revision), 0) FROM eventctl_event",
         "SELECT COUNT(*), COALESCE(MAX(id), 0) FROM eventctl_outbox",

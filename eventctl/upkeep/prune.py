@@ -63,12 +63,12 @@ class Pruned:
     sweeps: int = 0
     orphans: int = 0
     refused: int = 0
-    """Events and incidents that the store refuses to delete,"""
+    """How many events and incidents the store refuses to delete."""
     refusals: list[str] = field(default_factory=list)
-    """and of the first of them, which and why."""
+    """A line about each of the first of these: which it is, and why."""
 
     def refuse(self, what: str, error: Exception) -> int:
-        """Take note that something cannot be deleted; return how many were, which is none."""
+        """Note that something cannot be deleted; return the number of deleted rows, which is 0."""
         self.refused += 1
         if len(self.refusals) < _NAMED:
             said = shorten(printable(str(error.args[-1] if error.args else error)), 200)
@@ -129,7 +129,7 @@ def _find(
         page = pruning.scan(database, wanted, place, _LOOKED_AT)
         if not page:
             break
-        # What would not be deleted is not archived either.
+        # Do not archive events that would not be deleted.
         found += pruning.removable(database, wanted, page)[: most - len(found)]
         place = found[-1].place if len(found) == most else page[-1].place
     return found, place
@@ -226,7 +226,7 @@ def _more(pruned: Pruned) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
-    """How far the sweeps of this host have read in the order of age, and since when.
+    """The position of this host's sweeps in the order of age, and when they began to walk.
 
     A sweep continues where the last one ended, so that old unfinished events, however many, are not
     read again by each sweep. Once an hour it starts again from the beginning, for events that have

@@ -159,8 +159,8 @@ class Pool:
 
     @property
     def locks_store(self) -> bool:
-        """Whether a transactional handler may be holding the lock of a SQLite store: while we
-        waited for it, no time-out would be enforced.
+        """Whether a transactional handler may be holding the lock of a SQLite store. If we waited
+        for that, no time-out would be enforced.
         """
         return bool(self._lockers) and any(
             delivery.handler in self._lockers for each in self._workers for delivery in each.sent
@@ -256,7 +256,7 @@ class Pool:
         self._ending.append(each)
 
     def _wind_up(self) -> None:
-        """Forget those of which nothing is left."""
+        """Forget workers that have ended with all their processes."""
         for each in self._ending.copy():
             if each.is_wound_up():
                 self._bury(each)

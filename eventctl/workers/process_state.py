@@ -92,8 +92,8 @@ class ProcessState:
         return True
 
     def _has_life_pipe(self) -> bool:
-        """Return whether the pipe that ties this process to its parent is open. If the other
-        pipes are closed, that shows before a handler starts.
+        """Return whether the pipe that ties this process to its parent is open. Other pipes that
+        are closed are noticed before the next handler starts.
         """
         try:
             return fcntl.fcntl(self._life, fcntl.F_GETFL) == self._life_flags

@@ -101,7 +101,7 @@ def _live(
         _Worker(config, ends, started, chatty, state, timer).serve()
         status = 0
     except BrokenPipeError:
-        status = 0  # nobody is left to answer
+        status = 0  # the parent is gone
     except OSError as error:
         os.write(ends.output, f"{error}\n".encode())  # its tail is shown by the parent
     except BaseException:  # noqa: BLE001 - printed here: the parent's code must not see it
@@ -146,7 +146,7 @@ def _die_with_parent(life: int) -> None:
 
 
 def _close_all_but(kept: set[int]) -> None:
-    # Above all the other workers' pipes, which would stay open while we hold them.
+    # In particular the other workers' pipes, which would stay open as long as we have them.
     first = 3
     for fd in sorted(kept - {0, 1, 2}):
         os.closerange(first, fd)

@@ -1,11 +1,13 @@
 """Channels that notify a person.
 
-One file for each channel, all with the same interface: SEPARATE: bool whether it takes one incident
-a message send(alert, digest) -> list of warnings, or ChannelError
+There is one file for each channel, all with the same interface:
 
-A channel must not return before its server has accepted the message: accepted messages are
-recorded, and others are sent again by the next sweep. To one that
- is SEPARATE a digest of several incidents is the summary of those past the tenth.
+    SEPARATE: bool                  whether each message is about one incident
+    send(alert, digest) -> list     returns warnings, or raises ChannelError
+
+`send` must not return before the server has accepted the message: accepted messages are recorded,
+and others are sent again by the next sweep. If a channel is SEPARATE, a digest of several
+incidents is the summary of those after the tenth.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _EACH_SWEEP = ("alertmanager",)
 
 
 class ChannelFault(ChannelError):
-    """Not the other end, but eventctl itself has failed to send a message: it may be odd."""
+    """eventctl itself failed to send a message, not the other end: the message may be at fault."""
 
 
 class Channel(Protocol):
@@ -44,8 +46,8 @@ def channel_of(alert: Alert) -> Channel:
 
 
 def wants_each_sweep(alert: Alert) -> bool:
-    """Return whether a channel must be sent all open incidents in each sweep, because it takes an
-    incident without news for resolved. This loads no channel.
+    """Return whether each sweep must send all open incidents to a channel, because it considers
+    an incident resolved that is no longer sent. This loads no channel.
     """
     return alert.channel in _EACH_SWEEP
 
@@ -53,8 +55,8 @@ def wants_each_sweep(alert: Alert) -> bool:
 def send(alert: Alert, digest: Digest) -> list[str]:
     """Send one message; return warnings.
 
-    Raises ChannelError if it was not accepted, whatever the reason, so that a fault in one channel
-    does not stop the others. It is a ChannelFault then.
+    Raises ChannelError if it was not accepted. Any other error in a channel becomes a ChannelFault,
+    so that it does not stop the other channels.
     """
     try:
         return channel_of(alert).send(alert, digest)

@@ -32,7 +32,7 @@ _LABEL = 200
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Post all incidents in one call; any 2xx accepts. There are never warnings.
+    """Post all incidents in one call; any 2xx means accepted. There are never warnings.
 
     Raises ChannelError unless it was accepted.
     """

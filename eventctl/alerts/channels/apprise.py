@@ -1,6 +1,6 @@
 """Send incidents to any service that the library Apprise supports, by its URLs.
 
-It is not installed with eventctl, unless by the extra `alerts`. It runs in a process of its own,
+Apprise is installed by the extra `alerts`. It runs in a process of its own,
 
     python -m eventctl.alerts.channels.apprise < JSON
 
@@ -42,9 +42,9 @@ _COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "eventctl.alerts.channel
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
-    """Send title and text; Apprise says whether the service took it. There are never warnings.
+    """Send title and text; Apprise reports whether the service accepted it. There are no warnings.
 
-    Raises ChannelError unless it did, and where Apprise is not installed.
+    Raises ChannelError if it did not, or if Apprise is not installed.
     """
     if find_spec("apprise") is None:
         raise ChannelError(

@@ -17,9 +17,9 @@ _SHORTEST_SECRET = 6
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
-    """Run the program; exit code 0 accepts. There are never warnings.
+    """Run the program; exit code 0 means accepted. There are never warnings.
 
-    Raises ChannelError unless it did.
+    Raises ChannelError for any other exit code, and if the program cannot be run.
     """
     argv = [alert.to] if isinstance(alert.to, str) else list(alert.to)
     try:

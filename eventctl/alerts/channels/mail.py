@@ -70,8 +70,8 @@ def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> 
 
 
 def _protect_from_lines(part: Message) -> None:
-    """Encode the lines that an mbox takes for the beginning of a mail: who delivers into one would
-    put a ">" before them.
+    """Encode lines that begin with "From ", since an mbox begins each mail with such a line, and
+    delivery to one would put a ">" before them.
     """
     text = str(part.get_payload())
     if not re.search("^From ", text, re.MULTILINE):

@@ -31,9 +31,9 @@ _SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵", "ended": "⚪",
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Post the message; Slack accepts it by 200 and "ok". There are never warnings.
+    """Post the message; status 200 and "ok" mean accepted. There are never warnings.
 
-    Raises ChannelError unless it did.
+    Raises ChannelError for any other answer, or none.
     """
     server = http.Server(alert)
     answer = server.post(json.dumps(message(digest)).encode("ascii"), seconds=seconds)

@@ -71,7 +71,7 @@ def _send(kind: socket.SocketKind, packet: bytes, address: str) -> None:
 
 
 def _cut(line: str, most: int) -> bytes:
-    """Return a line as UTF-8 of at most `size` bytes, without a cut letter."""
+    """Return a line as UTF-8, in at most `most` bytes, without cutting a letter."""
     coded = line.encode()
     if len(coded) <= most:
         return coded

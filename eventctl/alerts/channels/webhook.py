@@ -18,7 +18,7 @@ SEPARATE = True
 
 
 def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Post the message; any 2xx accepts it. There are never warnings.
+    """Post the message; any 2xx means accepted. There are never warnings.
 
     A retry has the same webhook-id. Raises ChannelError unless it was accepted.
     """

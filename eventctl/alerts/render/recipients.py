@@ -12,7 +12,7 @@ NOBODY = "no channel asks for this kind"
 
 
 def notified(sent: Notification, incident: Incident, now: int, when: Callable[[int], str]) -> str:
-    """Return what a channel was sent, and when; or why nothing, unless the channel failed."""
+    """Return what a channel was sent and when, or that it was sent nothing, and why."""
     name = printable(sent.channel)
     if sent.state is None or sent.sent_at is None:
         return f"{name}: {_not_notified(sent, incident, now)}"

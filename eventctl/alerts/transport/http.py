@@ -1,8 +1,8 @@
 """HTTP and HTTPS over the standard library, with bounds on the time and the size of an answer.
 
-`request` makes one request. It tries every address of the host within its time: a dead one (often
-the IPv6 address) leaves the others their share. It follows no redirect and uses no proxy. `Server`
-posts the messages of a channel, and keeps secrets out of its errors.
+`request` makes one request. It tries every address of the host, each for an equal share of the
+time, since one of them (often the IPv6 address) may be dead. It follows no redirect and uses no
+proxy. `Server` posts the messages of a channel, and keeps secrets out of its errors.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class RequestFailed(Exception):
-    """A request got no answer. The text says why; of the URL it holds at most the host's name,
-    and that only behind a colon.
+    """A request got no answer. The text says why. It contains no part of the URL except, after a
+    colon, the host's name.
     """
 
 

@@ -87,7 +87,7 @@ class _Smtp(smtplib.SMTP):
     ) -> None:
         self._address = address
         self._context = context
-        # Left to itself smtplib asks the DNS for our name, without any bound in time.
+        # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
@@ -193,14 +193,14 @@ def _server(report: Report) -> _Server:
 
 
 def _connect(server: _Server, report: Report, step: float, deadline: float) -> _Smtp:
-    """Connect to the first address that greets us; each has an equal share of the time left."""
+    """Connect to the first address that answers; each gets an equal share of the remaining time."""
     context = _tls(server, report) if server.tls else None
     addresses = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     failure: Exception = OSError("the host has no address")
     for number, address in enumerate(addresses):
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TimeoutError  # nobody waits any more: nothing may be sent
+            raise TimeoutError  # the caller has given up: nothing may be sent
         share = min(step, left / (len(addresses) - number))
         try:
             client = _Smtp(server, address, _our_name(report), share, context)
@@ -214,7 +214,7 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
 
 
 def _our_name(report: Report) -> str:
-    """Return the name to greet with: many servers refuse one without a dot."""
+    """Return the host name for EHLO: many servers refuse one without a dot."""
     domain = parse_address(report.mail_from)[2] if report.mail_from else ""
     known = (name for name in (os.uname().nodename, domain) if "." in name)
     return report.helo or next(known, "[127.0.0.1]")
@@ -239,19 +239,21 @@ def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None
 
 
 def _tls(server: _Server, report: Report) -> _Context:
-    """Return a context that verifies the server's certificate and name. Where nothing secret
-    goes over STARTTLS it does not: the mail would else go in the clear, or not at all.
+    """Return a context that verifies the server's certificate and name.
+
+    STARTTLS without a password verifies neither, unless events.toml requires it: otherwise the mail
+    would be sent in the clear, or not at all.
     """
     context = ssl.create_default_context(cafile=report.ca_file)
     if not (server.tls or server.password or server.verify or report.ca_file):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # an old mail server's are better than none
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # old ciphers are better than none
     return context
 
 
 def _hang_up(client: smtplib.SMTP) -> None:
-    """Abort a dialogue that nobody waits for any more."""
+    """Abort a dialogue after its time limit."""
     if client.sock is not None:
         with contextlib.suppress(OSError):  # The server was faster.
             client.sock.shutdown(socket.SHUT_RDWR)

@@ -210,7 +210,7 @@ def _notified(sent: Notification, incident: Incident, now: int, channels: set[st
 
     text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
     if sent.channel not in channels:
-        # Nothing is tried any longer.
+        # There are no more attempts.
         text.append(" (not in this events.toml)", "dim")
     elif refusal := recipients.refusal(sent):
         text.append(f"; {refusal}", "red")

@@ -65,7 +65,7 @@ def command(
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]
         running = [row for row in rows if row.fate == Fate.RUNNING]
-        theirs = {row.delivery.event_id for row in running}  # these are reported separately
+        theirs = {row.delivery.event_id for row in running}  # reported separately
         selection.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
             return _show(context, rows, to_do, as_json)

@@ -192,7 +192,7 @@ def _print_json(
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
-    """Say whether both sides are the same and what to do next; return the exit code."""
+    """Report whether both sides are the same, and what to do next; return the exit code."""
     for place in copy.damaged:
         complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
     if copy.number_damaged > len(copy.damaged):

@@ -115,7 +115,7 @@ def _write(place: Path, answers: Answers) -> None:
     except ConfigError as error:
         concerns = error.mistakes
         if not all(map(scaffold.is_unset, concerns)):
-            scaffold.undo(made)  # others may change the folder, and root would refuse the file
+            scaffold.undo(made)  # if others may change the folder, root would refuse the file
             raise
     for path in made:
         complain(f"made {path}/" if path.is_dir() else f"wrote {path}")

@@ -132,7 +132,7 @@ def _print_cloudevents(pages: Pages, source: str) -> int:
 
 
 def _print_json(pages: Pages) -> int:
-    # Written as it comes, so that a million events need not fit in memory.
+    # Write each page at once, so that a million events need not fit into memory.
     shown = 0
     for event in _each(pages):
         sys.stdout.write(",\n " if shown else "[")
@@ -190,7 +190,7 @@ def print_table(config: Config, pages: Pages, now: int) -> int:
 
 
 def one_page(config: Config, page: list[EventView], now: int, width: int) -> Table:
-    """Return a page of events as a table for a terminal of so many columns."""
+    """Return a page of events as a table for a terminal of `width` columns."""
     rows = [(event, _left(config, event, now)) for event in page]
     return _Layout(rows, width).table(rows, show_header=True)
 
@@ -207,7 +207,7 @@ class _Layout:
         names = max(cell_len(event.name) for event, _ in rows)
         self.name = min(_WIDEST_NAME, max(5, names))
         self.status = max(len(_status(event)) for event, _ in rows)
-        # The id is never cut: it is what other commands take.
+        # Never cut the id, because other commands take it.
         fixed = self.id + self.when + self.status + 3 * 2
         rest = width - fixed - self.name - 2
         if rest < _LEAST_ARGS:
@@ -285,7 +285,7 @@ def _print_waits(
     pauses: waiting.Pauses,
     now: int,
 ) -> None:
-    """Print why what is listed waits, once: the open circuit breakers and the pauses."""
+    """Print why listed deliveries wait: open circuit breakers and pauses, each once."""
     # lazy: rich is for terminals
     from eventctl.cli.output.tables import breaker_line, console, pause_line
 

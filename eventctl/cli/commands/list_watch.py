@@ -34,27 +34,27 @@ _OTHER_LINES = 4
 
 
 def watch(context: Context, limit: int, chosen: dict[str, Any]) -> None:
-    """Show the events until Ctrl-C, or until the terminal has gone.
+    """Show the events until Ctrl-C, or until the terminal is closed.
 
-    Raises UsageError where there is no terminal.
+    Raises UsageError if stdout is not a terminal.
     """
     if not sys.stdout.isatty():
         raise UsageError("--watch requires a terminal; in a pipe, use eventctl list --json")
     out = console()
     try:
-        first = _page(context, out, limit, chosen)  # a mistake is said below the command
+        first = _page(context, out, limit, chosen)  # report a mistake on the normal screen
         with Live(first, console=out, screen=True, auto_refresh=False) as live:
-            while sys.stdout.isatty():  # rich writes nothing where it is none any more
+            while sys.stdout.isatty():  # rich writes nothing once it is closed
                 time.sleep(_EVERY)
                 live.update(_page(context, out, limit, chosen), refresh=True)
     except KeyboardInterrupt:
         return
     except (BrokenPipeError, OutputError):
-        print_no_more()  # the terminal has gone
+        print_no_more()  # the terminal is closed
 
 
 def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) -> RenderableType:
-    """Return what one look shows: the store is opened for it, since it may be away in between."""
+    """Return the current page. Opens the store each time: it may be unavailable in between."""
     try:
         with context.open() as database:
             now = claims.now(database)

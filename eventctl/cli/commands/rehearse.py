@@ -174,7 +174,7 @@ class _Play:
         return EXIT_FAILED if self._failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
-        """Run it once; then again; then killed, and to its end: as the options say."""
+        """Run it once, and then as the options say: again, or killed and then to its end."""
         took = self._to_the_end()
         if twice and not self._over:
             self._to_the_end()

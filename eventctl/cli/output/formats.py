@@ -104,7 +104,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
 
 
 def pause_fields(pause: PauseView) -> dict[str, Any]:
-    """Return the pauses for JSON."""
+    """Return a pause for JSON."""
     return {
         "kind": pause.kind,
         "name": pause.name,

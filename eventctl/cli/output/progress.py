@@ -14,7 +14,7 @@ _REFRESH = 0.1
 
 
 class ProgressBar:
-    """Counts up to `total`. Nothing is shown where stderr is not a terminal, or for 0.
+    """Counts up to `total`. Shows nothing if stderr is not a terminal, or for 0.
 
     It has no thread of its own, since workers are forked while it is shown.
     """

@@ -39,7 +39,7 @@ _STATE_STYLES = {
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError  # the user of the command knows what to do
+        raise BrokenPipeError  # the command handles it
 
 
 def console(file: TextIO | None = None) -> Console:

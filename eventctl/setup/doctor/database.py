@@ -1,4 +1,4 @@
-"""The settings of a SQLite file, or of a MySQL server, that the promises require."""
+"""Check the settings of a SQLite file or a MySQL server that eventctl depends on."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _access(file: Path, group: str | None) -> Findings:
         )
         text = f"others can read {', '.join(names)}, and so all args"
         yield warning(text, f"chmod {wanted:o} {' '.join(quoted)}")
-    number = group_id(group)  # where there is no such group, the check of the state folder says so
+    number = group_id(group)  # a missing group is reported by check_state_folder
     there, folder = file.stat(), file.parent.stat()
     is_shared = there.st_gid == number and there.st_mode & stat.S_IWGRP
     if is_shared and not (folder.st_gid == number and folder.st_mode & stat.S_ISGID):

@@ -1,4 +1,4 @@
-"""The state folder, its spool, and the disks: rights, room, and what waits."""
+"""The state folder, its spool and the disks: permissions, free space, and waiting files."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _PLACES = (
 
 
 def group_id(name: str | None) -> int | None:
-    """Return a group's number, None where there is no such group."""
+    """Return a group's number, None if there is no such group."""
     try:
         return grp.getgrnam(name).gr_gid if name else None
     except KeyError:
@@ -150,9 +150,9 @@ def _room(names: str, folder: Path) -> Findings:
 
 
 def file_system(folder: Path, mountinfo: str) -> str:
-    """Return the type of the file system that has a folder, by the text of mountinfo.
+    """Return the type of a folder's file system, from the text of mountinfo.
 
-    "" where its device is not there: btrfs gives each of its parts a number of its own.
+    Returns "" if its device is not listed: btrfs gives each subvolume a device number of its own.
     """
     device = folder.stat().st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"

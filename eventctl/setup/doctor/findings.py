@@ -22,7 +22,7 @@ class Level(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One line. `fix` is empty where all is well; `check` says in a word what was checked."""
+    """One line. `fix` is empty if all is well; `check` names what was checked, in one word."""
 
     level: Level
     text: str
@@ -42,7 +42,7 @@ class Seen:
     """Results of one check for later ones."""
 
     regular: str = ""
-    """In words, how often and where something sweeps by itself; "" where nothing seems to."""
+    """A text that says how often and where regular sweeps run; "" if none seem to."""
 
 
 def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:

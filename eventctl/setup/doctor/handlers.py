@@ -112,7 +112,7 @@ def _by_hand(config: Config, module: str) -> str:
 
 
 def _look_at(config: Config, call: str) -> tuple[str, str] | None:
-    """Import one; return what is wrong and how to fix it, None where it can be used."""
+    """Import one; return what is wrong and how to fix it, None if it can be used."""
     module = call.partition(":")[0]
     fix = _by_hand(config, module)
     try:
@@ -143,7 +143,7 @@ def _yields(function: Callable[..., object]) -> bool:
 
 
 def _place(error: BaseException) -> str:
-    """Return file and line of the last step that was a handler's own, in brackets, or ""."""
+    """Return file and line of the last frame in a handler's own code, in brackets, or ""."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         ours = frame.filename in (__file__, handlers.__file__) or frame.filename.startswith("<")
         if not ours and not frame.filename.endswith("importlib/__init__.py"):
@@ -154,8 +154,8 @@ def _place(error: BaseException) -> str:
 def answer() -> None:
     """Import entry points, and print one line of JSON: what is wrong with each, and how to fix it.
 
-    sys.argv has the path of events.toml and the entry points. What the modules want done at
-    exit is not done.
+    sys.argv has the path of events.toml and the entry points. The modules' atexit functions are
+    not called.
     """
     _, path, *calls = sys.argv
     # What a module prints when imported goes to stderr: stdout is for the answers.

@@ -1,4 +1,4 @@
-"""Deployments: does a link move the state folder, and was one left in another release?
+"""Deployments: check for a state folder behind a changing link, or left in another release.
 
 /srv/shop/current -> releases/7      the link that a deployment changes
 /srv/shop/releases/6/events.state    left behind: no sweep looks there
@@ -47,8 +47,8 @@ def check_releases(config: Config, seen: Seen) -> Findings:
 def _left(config: Config) -> Iterator[Path]:
     """Yield the state folders of other releases, at the same path in each.
 
-    A release is a folder around this one that a link names: one on the way that was taken, or
-    one next to the release or a folder above.
+    A release is a folder that contains events.toml and is the target of a link: either a link in
+    the path of events.toml, or one next to the release or one folder above.
     """
     store, folder = config.store, Path(config.path).parent
     state = Path(store.state)

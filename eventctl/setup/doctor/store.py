@@ -83,7 +83,7 @@ class _Undo(Exception):
 
 
 class _ReadOnly(Exception):
-    """The server takes no writes from anybody."""
+    """The server is read-only for all users."""
 
 
 def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
@@ -99,8 +99,9 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
 
 
 def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
-    """Try each privilege on each table, in a transaction that is rolled back. `check_server` has
-    reported a server that is read-only: there is nothing to try.
+    """Try each privilege on each table, in a transaction that is rolled back.
+
+    Does nothing if the server is read-only, which `check_server` reports.
     """
     refused: dict[str, list[str]] = {}
     said = ""
@@ -194,7 +195,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
 def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
     """Return how often and on which host sweeps start regularly, "" if none do.
 
-    Sweeps that a person starts by hand do not come at regular intervals.
+    Sweeps that a person starts by hand do not start at regular intervals.
     """
     for host in dict.fromkeys(host for *_, host in sweeps):
         starts = [started for started, _, where in sweeps if where == host][: _GAPS + 1]

@@ -151,7 +151,7 @@ def _page(
     for condition in conditions(selection):
         query = query.where(condition)
     if last is not None:
-        # In this form, both databases continue in the index where the last page ended.
+        # With this condition, both databases continue in the index where the last page ended.
         query = query.where(
             EventRow.created_at <= last.created_at,
             (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
@@ -181,8 +181,8 @@ def conditions(selection: Selection) -> list[Any]:
     if selection.statuses:
         wanted.append(EventRow.status.in_(selection.statuses))
     if selection.events:
-        # The index by name has one name's events in their order. Several names' are walked, and
-        # ids find fewer.
+        # The index by name has the events of one name in the order of their ids. SUBSTR keeps the
+        # databases from using it for several names, or if there are ids, which find fewer.
         by_ids = selection.ids or selection.incident is not None or selection.waiting
         name = fn.SUBSTR(EventRow.name, 1) if by_ids or selection.events[1:] else EventRow.name
         wanted.append(name.in_(selection.events))
@@ -262,8 +262,10 @@ def _is_id(name: str) -> bool:
 
 
 def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[AttemptView]:
-    """Return the attempts at deliveries, in order. Most successes at the first attempt have no row:
-    they are as the delivery has them, without a host.
+    """Return the attempts at deliveries, in order.
+
+    Most successes at the first attempt have no row of their own. They are made from the delivery's
+    row, without a host.
     """
     query = (
         AttemptRow.select(

@@ -53,7 +53,7 @@ def incidents(
     """Return the open incidents, outages first, or with `ended` those that are over; the newest
     first, up to `limit` (0: all).
     """
-    # What is open is little, and of it an outage comes first; what has ended is not.
+    # Open incidents are few, so sorting them by kind is cheap. Ended ones are not.
     first = () if ended else ((IncidentRow.kind == OUTAGE).desc(),)
     query = IncidentRow.select(*_COLUMNS).order_by(*first, IncidentRow.id.desc())
     # As a range, since both databases find it in the index.
@@ -66,8 +66,8 @@ def incidents(
 
 
 def ended(database: Database, since: int, until: int, limit: int) -> Ended:
-    """Return what ended from `since` to before `until` (milliseconds since 1970), and of it
-    the `limit` incidents that ended last.
+    """Return the incidents that ended from `since` to before `until` (milliseconds since 1970):
+    their number, and the `limit` ones that ended last.
     """
     within = (IncidentRow.ended_at >= since) & (IncidentRow.ended_at < until)
     took = fn.AVG(IncidentRow.ended_at - IncidentRow.opened_at)

@@ -1,4 +1,4 @@
-"""What an operator asks of the store: what is paused, what a new handler lacks."""
+"""Queries for operators: what is paused, and which events a new handler lacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEWEST = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An event, no more than which one it is."""
+    """What identifies an event."""
 
     id: int
     name: str

@@ -1,6 +1,7 @@
-"""What `stats`, its page and `check` ask of the store, at a cost that grows with what they
-ask for: the events of a window by the index of `created_at`, what is left to do by that of
-`due_at`, and what failed by that of `reason`. None of it reads all that has ever happened.
+"""The queries of `stats`, its page and `check`.
+
+Each uses an index: the events of a window that of `created_at`, the backlog that of `due_at`, and
+failures that of `reason`. So the cost depends on the result, not on the whole history.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ PAGE = 1000
 NEEDS_A_PERSON = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
 """Why a delivery has failed that nobody has cancelled."""
 
-# A join to the left is made in this order, on both databases: the page, then by its ids.
+# Both databases execute LEFT JOINs in this order: first the page, then the rows of its ids.
 _PAGE = (
     "SELECT e.id, e.name, e.status, e.created_at,"
     " d.id, d.handler, d.state, d.attempts, d.done_at, a.outcome, a.ended_at"
@@ -68,11 +69,12 @@ class LastSweep:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is left to do, by handler: deliveries that are `pending`, `running` or `held`
-    (pending, and waiting for a person).
+    """The unfinished deliveries, by handler: `pending`, `running` or `held` (pending, and waiting
+    for a person).
 
     `oldest_due` is when the one that has been due for longest was due, in milliseconds
-    since 1970; None if none is. What is held or paused is not due; what runs is, past its lease.
+    since 1970; None if none is. Held and paused deliveries are not due; running ones are, once
+    their lease has ended.
     """
 
     pending: dict[str, int]
@@ -88,10 +90,10 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Unaccepted:
-    """What a channel is to be sent and has not accepted yet: how many incidents.
+    """How many incidents a channel has not accepted a message about yet.
 
-    `since` is when the oldest of it was due, in milliseconds since 1970; `error` is
-    why one of them was not accepted, or None if none was tried.
+    `since` is when the oldest message was due, in milliseconds since 1970; `error` is why one of
+    them was not accepted, or None if none was tried.
     """
 
     channel: str
@@ -124,7 +126,7 @@ def events(database: Database, since: int, until: int) -> Iterator[list[CountedE
 
 
 def _page(rows: list[Row]) -> dict[int, CountedEvent]:
-    """Return the events by id; nothing is said of the order in which their rows come."""
+    """Return the events by id; their rows may come in any order."""
     page: dict[int, CountedEvent] = {}
     deliveries: dict[int, CountedDelivery] = {}
     for row in rows:
@@ -148,7 +150,7 @@ def _page(rows: list[Row]) -> dict[int, CountedEvent]:
 
 
 def backlog(database: Database, now: int, paused: Paused) -> Backlog:
-    """Return what is left to do, of whatever age. `now` is in milliseconds since 1970."""
+    """Return all unfinished deliveries, however old. `now` is in milliseconds since 1970."""
     sql = _BACKLOG
     if paused.events:
         sql = _BACKLOG_BY_EVENT.format(events=marks(paused.events))
@@ -183,8 +185,8 @@ def open_incidents(database: Database) -> dict[str, int]:
 
 
 def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Unaccepted]:
-    """Return what these channels were to be sent by `now` (milliseconds since 1970) and were not,
-    the oldest first. What a person has silenced is not to be sent.
+    """Return what these channels have not accepted of what was due by `now` (in milliseconds since
+    1970), the oldest first. Muted incidents are not due.
     """
     if not channels:
         return []
@@ -198,7 +200,7 @@ def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Un
 
 
 def last_sweep(database: Database) -> LastSweep | None:
-    """Return the sweep that ended last, on whatever host; None if none ever has."""
+    """Return the sweep that ended last, on any host; None if none ever has."""
     rows = database.read(
         "SELECT host, started_at, ended_at FROM eventctl_sweep"
         " WHERE ended_at IS NOT NULL ORDER BY id DESC LIMIT 1",

@@ -1,5 +1,7 @@
-"""Find what is not finished by the indexes of what is left to do: that is little compared with the
-whole history, which a walk from the newest event might have to read.
+"""Find unfinished events by the indexes of unfinished deliveries.
+
+These are few compared with the whole history, all of which a walk from the newest event might have
+to read.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ _FAILED_OR_HELD = (
 
 
 def narrowed(database: Database, selection: Selection) -> Selection | None:
-    """Return the same selection by the ids of its events if it asks for what is not finished;
-    None if there is none, and the selection itself if it asks for more.
+    """Return a selection with the ids of its events, if it selects unfinished ones only.
+
+    Returns None if there are none, and the selection unchanged if it also selects finished events,
+    or too many unfinished ones.
     """
     if selection.ids or selection.incident is not None or selection.waiting:
         return selection
@@ -43,7 +47,7 @@ def narrowed(database: Database, selection: Selection) -> Selection | None:
 
 
 def _indexes(selection: Selection) -> list[str]:
-    """Return the statements that find every delivery that such an event must have."""
+    """Return statements that find all selected events by their deliveries; [] if none can."""
     if selection.statuses and Status.PROCESSED not in selection.statuses:
         # An event has failed if a delivery has; else one of them is pending or running.
         failed = Status.FAILED in selection.statuses

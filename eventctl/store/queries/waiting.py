@@ -47,7 +47,7 @@ def pauses(database: Database) -> list[PauseView]:
 
 
 class Pauses:
-    """What is paused, for those who are shown what waits."""
+    """What is paused, to show which deliveries wait because of it."""
 
     def __init__(self, database: Database) -> None:
         self.all = pauses(database)

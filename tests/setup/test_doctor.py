@@ -214,19 +214,20 @@ def test_what_a_person_sees(project: Project) -> None:
     assert done.stderr == ""
     assert "problem\thandlers\tgone: handlers:gone cannot be used" in done.stdout
     verdict = r"\d problems?, \d warnings?; \d+ ok \(to list them: eventctl doctor -v\)"
-    assert re.fullmatch(verdict, done.stdout.splitlines()[-1])
+    assert re.fullmatch(verdict, done.stdout.splitlines()[0])
 
 
 @sqlite_only
 def test_problems_come_first_and_what_is_ok_is_counted(project: Project) -> None:
     write(project, handlers='idle = "handlers:draw"\ngone = "handlers:gone"')
-    levels = [line.split("\t")[0] for line in project.run("doctor", check=1).stdout.splitlines()]
+    verdict, *listed = project.run("doctor", check=1).stdout.splitlines()
+    levels = [line.split("\t")[0] for line in listed]
     assert "ok" not in levels
-    assert levels[:-1] == sorted(levels[:-1]), "problem before warning"
+    assert levels == sorted(levels), "problem before warning"
     page = json.loads(project.run("doctor", "--json", check=1).stdout)
     fine = sum(finding["level"] == "ok" for finding in page["findings"])
-    assert f"; {fine} ok (to list them: eventctl doctor -v)" in levels[-1]
-    *listed, verdict = project.run("doctor", "--verbose", check=1).stdout.splitlines()
+    assert f"; {fine} ok (to list them: eventctl doctor -v)" in verdict
+    verdict, *listed = project.run("doctor", "--verbose", check=1).stdout.splitlines()
     assert sum(line.startswith("ok\t") for line in listed) == fine
     assert verdict.endswith(f"; {fine} ok")
 

@@ -36,7 +36,8 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
     handler (in a child process), the store with its privileges and settings, clocks,
     folders, disks, the spool, cron, the last sweep, the mail server, and messages that
     channels have not accepted. It changes nothing and sends nothing. Run it as the user
-    that runs the sweep. Problems come first, then warnings; what is ok is counted.
+    that runs the sweep. The first line is the verdict. Problems follow, then warnings;
+    what is ok is only counted.
 
     Exits with 0 if there is no problem, 1 if there is one, and 78 if events.toml
     cannot be used. With --strict, a warning counts as a problem.
@@ -58,13 +59,13 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
         page = {"config": config.path if config else None, "findings": findings}
         print_json(page)
     else:
-        for finding in found:
-            if verbose or finding.level != _FINE:
-                _show(finding)
         bad = [count(levels[level], str(level)) for level in (_BAD, _RISKY) if levels[level]]
         fine = "" if verbose else " (to list them: eventctl doctor -v)"
         verdict = f"{', '.join(bad) or 'all is well'}; {levels[_FINE]} ok{fine}"
         sys.stdout.write(f"{verdict}\n")
+        for finding in found:
+            if verbose or finding.level != _FINE:
+                _show(finding)
     return exit_code if config else EXIT_CONFIG
 
 

@@ -20,7 +20,7 @@ from tests.support.project import Project
 from tests.support.wait import wait_until
 
 APPLICATION = """
-import json, os
+import json, os, time
 import eventctl
 
 eventctl.emit("purchased", "loaded")        # the connection is open before the fork
@@ -28,6 +28,7 @@ eventctl.emit("purchased", "loaded")        # the connection is open before the 
 def application(environ, start_response):
     word = environ["PATH_INFO"][1:]
     found = eventctl.emit("purchased", word)
+    time.sleep(0.02)                         # so that the other processes have work, too
     start_response("200 OK", [("Content-Type", "application/json")])
     return [json.dumps([found, word, os.getpid()]).encode()]
 """
@@ -65,6 +66,7 @@ def test_each_request_gets_the_id_of_its_event(project: Project, kind: str) -> N
     )  # fmt: skip
     try:
         wait_until(lambda: answers(port) or server.poll() is not None, 60, "the server to answer")
+        wait_until(lambda: len(children(server.pid)) >= PROCESSES, 60, "all of its processes")
         with ThreadPoolExecutor(2 * PROCESSES) as pool:
             found = list(pool.map(lambda number: request(port, f"r{number}"), range(REQUESTS)))
     finally:
@@ -81,6 +83,10 @@ def test_each_request_gets_the_id_of_its_event(project: Project, kind: str) -> N
         event: word for event, word in of_requests.items() if event not in loaded
     }
     assert len(found) == REQUESTS
+
+
+def children(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def answers(port: int) -> bool:

@@ -235,7 +235,7 @@ def _boot_id() -> str:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
             return file.read()
     except OSError:
-        return "unknown"  # no /proc: boots cannot be told apart, and leases decide
+        return "unknown"  # without /proc, boots look alike, and leases decide
 
 
 def read_all(fd: int) -> bytes:

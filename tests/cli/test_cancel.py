@@ -97,7 +97,7 @@ def test_what_is_cancelled_ends_its_incident(shop: Project) -> None:
     mailbox.refuse(False)
     shop.run("sweep", "--event", "all")
     assert shop.value(still_open) == 0
-    # What ran out of retries is told at least once, also where it is over by then.
+    # Somebody is notified at least once of what ran out of retries, even if it is over by then.
     assert len(mailbox.mails()) == 1
     shop.run("sweep", "--event", "all")
     assert len(mailbox.mails()) == 1

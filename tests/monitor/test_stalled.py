@@ -26,7 +26,7 @@ def stalled(project: Project) -> Project:
 
 
 def forget(project: Project) -> None:
-    """Make it look as if an hour had passed since it was told."""
+    """Make it look as if an hour had passed since somebody was notified."""
     for sent in project.folder.rglob("stalled.said"):
         sent.unlink()
 

@@ -100,8 +100,8 @@ def test_what_fails_after_an_incident_that_ended_ahead(project: Project, ahead: 
         project.run("sweep", env=env, check=None)
     assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at IS NOT NULL") == 1
     fire.defer(project, "fail")
-    told = sweep(project) + sweep(project)
-    assert "ran out of retries" in told
+    printed = sweep(project) + sweep(project)
+    assert "ran out of retries" in printed
     later = now(project) + 60_000
     assert project.value("SELECT COUNT(*) FROM eventctl_incident WHERE ended_at > ?", later) == 0
 
@@ -150,8 +150,8 @@ def test_an_outage_that_began_ahead(project: Project, ahead: int) -> None:
         project.run("sweep", "--jobs", "1", env=env, check=None)
     assert look.count(project, "breaker") == 1
     project.execute("DELETE FROM eventctl_incident")
-    told = sweep(project) + sweep(project)
-    assert "again has been down" in told
+    printed = sweep(project) + sweep(project)
+    assert "again has been down" in printed
 
 
 @sqlite_only
@@ -164,8 +164,8 @@ def test_a_clock_that_began_at_1970(project: Project) -> None:
     for name in ("ok", "fail", "again"):
         project.run("emit", "-q", "--defer", name, env=first)
     project.run("sweep", "--handler", "again", env=first)
-    told = sweep(project)
-    assert "ran out of retries" in told
+    printed = sweep(project)
+    assert "ran out of retries" in printed
     assert project.value("SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'") == 2
     assert project.run("check", check=None).stdout.startswith("EVENTCTL WARNING - 1 delivery")
 

@@ -8,19 +8,13 @@ import threading
 from typing import Self
 
 
-class CuttingProxy:
-    """It cuts the first connection that commits a statement with these words in it.
+class _Proxy:
+    """It listens on a port of its own for clients of the server at `port`."""
 
-    The server has committed by then, and its answer is lost. All other connections are
-    passed on as they are, those to come as well.
-    """
-
-    def __init__(self, port: int, *words: bytes) -> None:
+    def __init__(self, port: int) -> None:
         self._target = port
-        self._words = words
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.has_cut = False
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -29,6 +23,22 @@ class CuttingProxy:
     def __exit__(self, *exception: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+
+    def _serve(self) -> None:
+        raise NotImplementedError
+
+
+class CuttingProxy(_Proxy):
+    """It cuts the first connection that commits a statement with these words in it.
+
+    The server has committed by then, and its answer is lost. All other connections are
+    passed on as they are, those to come as well.
+    """
+
+    def __init__(self, port: int, *words: bytes) -> None:
+        super().__init__(port)
+        self._words = words
+        self.has_cut = False
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # it is closed
@@ -60,22 +70,12 @@ class CuttingProxy:
             each.close()
 
 
-class ListeningProxy:
+class ListeningProxy(_Proxy):
     """It keeps what clients send to a server in the clear."""
 
     def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        super().__init__(port)
         self.heard = b""
-
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):  # it is closed

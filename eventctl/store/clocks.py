@@ -206,7 +206,7 @@ def correct_records(database: Database, now: int) -> None:
 
 def _correct_events(tx: Transaction, now: int) -> bool:
     rows = tx.rows(
-        f"SELECT id FROM eventctl_event {tx.by_index.format('eventctl_event_created')}"
+        "SELECT id FROM eventctl_event {event_created}"
         " WHERE created_at > ? AND created_at <= ? LIMIT ?",
         (now + SLACK, LARGEST_NUMBER, _PAGE),
     )

@@ -297,7 +297,9 @@ class Config(NamedTuple):
         return os.path.dirname(self.path)
 
     def retry_of(self, event: str, handler: str) -> Retry:
-        """Return the retry policy of one delivery, by its event's and handler's name."""
+        """Return the retry policy of one delivery, by its event's and handler's name; the default
+        if the handler is unknown.
+        """
         if event in self.events and handler in self.events[event].retry:
             return self.events[event].retry[handler]
-        return self.handlers[handler].retry
+        return self.handlers[handler].retry if handler in self.handlers else Retry()

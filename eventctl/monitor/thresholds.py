@@ -168,7 +168,7 @@ def _clock(ahead: int) -> str:
         return "no clock is known to be wrong"
     if ahead < 0:
         return f"this host's clock is {span(-ahead)} behind the store's"
-    return f"a clock is or was {span(ahead)} ahead of the store's: see eventctl doctor"
+    return f"a clock is or was wrong by {span(ahead)}: see eventctl doctor"
 
 
 def _keep(overdue: int) -> str:

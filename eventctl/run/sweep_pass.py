@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from eventctl.alerts import recorder
 from eventctl.alerts.notifier import Notified, Notifier
 from eventctl.config import retry_policy
-from eventctl.config.model import Config, Retry
+from eventctl.config.model import Config
 from eventctl.format import messages
 from eventctl.intake.importer import import_outbox, import_spool
 from eventctl.models import Delivery, Outcome, Result, Verdict
 from eventctl.run.breaker import Breakers
+from eventctl.run.clocks import correct_times
 from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, start_by
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, clocks, held, incidents, rescue, sweep_log
+from eventctl.store import claims, rescue, sweep_log
 from eventctl.store.claims import Ask
-from eventctl.store.clocks import Far
 from eventctl.store.database import Database, number_of
 from eventctl.store.pauses import Watch
 from eventctl.store.rescue import Lost, Running
@@ -148,7 +148,7 @@ class SweepPasses:
     def _pass(self, until: float) -> None:
         imported = import_spool(self._config, self._database, self._state)
         import_outbox(self._config, self._database)
-        self._correct_clocks()
+        correct_times(self._config, self._database, self._leases)
         self._rescue()
         # What fails from now on is due later, so nothing runs twice in one pass.
         self._cutoff = claims.now(self._database)
@@ -158,26 +158,6 @@ class SweepPasses:
         self._dispatch.run(self._claim, until)
         self._breakers.write()
         self._notify(imported)
-
-    def _correct_clocks(self) -> None:
-        """Correct times set by a wrong clock, so that deliveries and notices become due."""
-        database, now = self._database, claims.now(self._database)
-        held.free_odd(database, now)
-        ahead = clocks.lead(database, now)
-        clocks.correct_deliveries(database, now, ahead, self._leases, self._longest_wait)
-        clocks.correct_notices(database, now, ahead)
-        if ahead:
-            incidents.correct_times(database, now, ahead)
-            clocks.correct_records(database, now)
-        held.release(database, self._leases, now)
-
-    def _longest_wait(self, far: Far) -> int:
-        policy = self._policy(far.name, far.handler)
-        return retry_policy.longest_wait(policy, far.attempts, far.waited)
-
-    def _policy(self, name: str, handler: str) -> Retry:
-        known = handler in self._config.handlers
-        return self._config.retry_of(name, handler) if known else Retry()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, its handlers in turn if
@@ -317,7 +297,7 @@ class SweepPasses:
             messages.complain(refused[0])
 
     def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        policy = self._policy(running.name, running.handler)
+        policy = self._config.retry_of(running.name, running.handler)
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
         return verdict._replace(notify=self._notifies_failed and started)
 

@@ -72,7 +72,7 @@ def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
     if not handlers:
         return {}
     rows = tx.rows(
-        "SELECT handler, COUNT(*) FROM eventctl_delivery"
+        "SELECT handler, COUNT(*) FROM eventctl_delivery {delivery_due}"
         f" WHERE due_at IS NOT NULL AND state = ? AND handler IN ({marks(handlers)})"
         " GROUP BY handler",
         [str(State.PENDING), *handlers],

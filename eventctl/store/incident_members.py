@@ -34,7 +34,6 @@ _PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
 
 _CHUNK = 500
 
-_OPEN = "eventctl_incident_open"
 """The index of open incidents: an optimizer might read a short table instead."""
 
 
@@ -89,7 +88,7 @@ def to_check(tx: Transaction) -> list[int]:
     open incidents.
     """
     rows = tx.rows(
-        f"SELECT i.id FROM eventctl_incident i {tx.by_index.format(_OPEN)}"
+        "SELECT i.id FROM eventctl_incident i {incident_open}"
         f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
         f" WHERE i.open_as > '' AND {_OVER}"
     )
@@ -193,8 +192,7 @@ class Place(NamedTuple):
 def places(tx: Transaction) -> list[Place]:
     """Return the members of open incidents that are places."""
     rows = tx.rows(
-        "SELECT m.id, m.place, i.id, i.kind, i.handler FROM eventctl_incident i"
-        f" {tx.by_index.format(_OPEN)}"
+        "SELECT m.id, m.place, i.id, i.kind, i.handler FROM eventctl_incident i {incident_open}"
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )

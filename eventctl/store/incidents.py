@@ -280,7 +280,8 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
         if milliseconds is not None:
             until = tx.now() + milliseconds if milliseconds else None
         cursor = tx.execute(
-            "UPDATE eventctl_incident SET silent_until = ? WHERE id = ? AND open_as > ''",
+            f"UPDATE eventctl_incident SET silent_until = ?, silent_since = {tx.clock}"
+            " WHERE id = ? AND open_as > ''",
             (until, incident_id),
         )
         return bool(cursor.rowcount)
@@ -288,20 +289,28 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
     return database.transaction(work)
 
 
-def correct_times(database: Database, now: int, ahead: int) -> None:
-    """Correct the times of incidents, and until when they are muted, after the clock was ahead.
+def correct_silences(database: Database, now: int) -> None:
+    """Let incidents that were muted while the clock was ahead be muted for as long as was asked.
 
-    `ahead` is by how many milliseconds it was; `now` is in milliseconds since 1970.
+    `now` is in milliseconds since 1970.
+    """
+    database.transaction(
+        lambda tx: tx.execute(
+            "UPDATE eventctl_incident {incident_open} SET silent_until = CASE"
+            " WHEN silent_until < ? THEN silent_until - silent_since + ? ELSE silent_until END,"
+            " silent_since = ? WHERE open_as > '' AND silent_since > ?",
+            (FOR_EVER, now, now, now + SLACK),
+        )
+    )
+
+
+def correct_times(database: Database, now: int) -> None:
+    """Correct the times of incidents after the clock was ahead.
+
+    `now` is in milliseconds since 1970.
     """
 
     def work(tx: Transaction) -> None:
-        # It may have been muted for that long before the clock was wrong. Then people are
-        # notified once too often.
-        tx.execute(
-            "UPDATE eventctl_incident SET silent_until = silent_until - ?"
-            " WHERE open_as > '' AND silent_until > ? AND silent_until < ?",
-            (ahead, now + SLACK, FOR_EVER),
-        )
         for column, among in (("opened_at", "open_as"), ("last_at", "open_as"), ("ended_at", "")):
             where = f"{among} > '' AND " if among else ""
             tx.execute(

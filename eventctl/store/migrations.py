@@ -221,8 +221,12 @@ _IDENTITY = (
 # Events of one name, newest first.
 _NAMES = ("CREATE INDEX eventctl_event_name ON eventctl_event (name, created_at)",)
 
+# When a person muted an incident: it shows whether the clock was ahead then.
+_SILENT_SINCE = ("ALTER TABLE eventctl_incident ADD COLUMN silent_since BIGINT",)
+
 STEPS: tuple[tuple[str, ...], ...] = (
     *(_TABLES, _REASON, _INCIDENTS, _PAUSE, _KEEP, _DROPPED_WRITES, _WHOLE_KEYS, _IDENTITY, _NAMES),
+    _SILENT_SINCE,
 )
 
 VERSION = len(STEPS)

@@ -48,7 +48,7 @@ class MySQLDatabase(Database):
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
-    by_index = "FORCE INDEX ({})"
+    by_index = r"FORCE INDEX (eventctl_\1)"
     # UNIX_TIMESTAMP(NOW()) would depend on the session's time zone, with its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
@@ -188,7 +188,7 @@ class MySQLDatabase(Database):
             raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
-        return _percent_style(sql)
+        return _percent_style(super().translate(sql))
 
     def describe(self) -> str:
         url = self.store.mysql

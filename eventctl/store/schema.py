@@ -119,6 +119,7 @@ class IncidentRow(Table):
     last_at = peewee.BigIntegerField()
     ended_at = peewee.BigIntegerField(null=True)
     silent_until = peewee.BigIntegerField(null=True)
+    silent_since = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "eventctl_incident"

@@ -203,8 +203,8 @@ def test_a_claim_beside_pauses_reads_what_is_due_and_no_table_whole(
         translate = database.translate
 
         def noted(sql: str) -> str:
-            asked.append(sql)
-            return translate(sql)
+            asked.append(translate(sql))
+            return asked[-1]
 
         monkeypatch.setattr(database, "translate", noted)
         what = paused(database)

@@ -257,8 +257,10 @@ class Soak:
         left = f"SELECT COUNT(*) FROM eventctl_delivery WHERE {_LEFT}"
         while time.monotonic() < deadline:
             for host in self.hosts:
+                # What is held keeps its time: if it were always due first, odd rows behind it would
+                # not be looked at.
                 self.hosts[0].execute(
-                    "UPDATE eventctl_delivery SET due_at = 1 WHERE state = 'pending'"
+                    f"UPDATE eventctl_delivery SET due_at = 1 WHERE state = 'pending' AND {_LEFT}"
                 )
                 # What a killed sweep was sending is sent again once its lease has ended.
                 self.hosts[0].execute(

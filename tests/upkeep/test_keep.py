@@ -186,7 +186,7 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
         real = database.read
 
         def read(text: str, values: object = ()) -> list[tuple[object, ...]]:
-            sql.append(text)
+            sql.append(database.translate(text))
             return real(text, values)  # type: ignore[arg-type]
 
         setattr(database, "read", read)  # noqa: B010 - mypy knows its type too well

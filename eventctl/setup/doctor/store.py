@@ -164,12 +164,18 @@ def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
 
 def _dates(config: Config, opened: Database, seen: Seen) -> Findings:
     """Report events and sweeps that are dated after now."""
-    if ahead := clocks.lead(opened, claims.now(opened)):
-        when = duration(ahead / 1000)
-        yield warning(
-            f"events or sweeps are dated up to {when} after now: a clock was ahead",
-            "the next sweep corrects that, and runs what waits for it",
-        )
+    now = claims.now(opened)
+    if ahead := clocks.lead(opened, now):
+        dated = f"events or sweeps are dated up to {duration(ahead / 1000)} after now"
+        if clocks.is_behind(opened, now, ahead):
+            yield warning(
+                f"{dated}: the store's clock is behind", "set it; see chronyc or timedatectl"
+            )
+        else:
+            yield warning(
+                f"{dated}: a clock was ahead",
+                "the next sweep corrects that, and runs what waits for it",
+            )
 
 
 def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:

@@ -301,18 +301,17 @@ def due(
     """Return the deliveries due by `now`, with their events' names, as a sweep would claim
     them.
     """
-    query = (
-        DeliveryRow.select(EventRow.name, *DELIVERY)
-        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
-        .where(DeliveryRow.due_at <= now, DeliveryRow.state == State.PENDING)
-        .order_by(DeliveryRow.due_at, DeliveryRow.id)
-        .limit(limit)
+    columns = ", ".join(f"d.{column.name}" for column in DELIVERY)
+    wanted = {"e.name": event, "d.handler": handler}
+    given = {column: value for column, value in wanted.items() if value is not None}
+    rows = database.read(
+        f"SELECT e.name, {columns} FROM eventctl_delivery d {{delivery_due}}"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        " WHERE d.due_at <= ? AND d.state = ? AND e.id IS NOT NULL"
+        f"{''.join(f' AND {column} = ?' for column in given)} ORDER BY d.due_at, d.id LIMIT ?",
+        (now, str(State.PENDING), *given.values(), limit),
     )
-    if event is not None:
-        query = query.where(EventRow.name == event)
-    if handler is not None:
-        query = query.where(DeliveryRow.handler == handler)
-    return [(name, DeliveryView(*rest)) for name, *rest in ask(database, query)]
+    return [(name, DeliveryView(*rest)) for name, *rest in rows]
 
 
 def newest(database: Database, limit: int) -> list[tuple[int, str, int, int]]:

@@ -6,12 +6,14 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 _COLUMNS = 100
 
@@ -79,3 +81,21 @@ def type_in(
     finally:
         os.close(ours)
     return shell.wait(timeout), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()
+
+
+class Typist(NamedTuple):
+    """Somebody at a terminal, with a home of their own. The parameters are those of `type_in`."""
+
+    home: Path
+    wrapper: tuple[str, ...] = ()
+    path: str = ""
+    env: Mapping[str, str] | None = None
+
+    def types(self, block: str, timeout: float = 60.0) -> tuple[int, list[str]]:
+        return type_in(block, self.home, self.wrapper, self.path, self.env, timeout)
+
+    def owns(self, *paths: Path) -> None:
+        """Give files to whom the home belongs to."""
+        owner = self.home.stat()
+        for path in paths:
+            shutil.chown(path, owner.st_uid, owner.st_gid)

@@ -14,7 +14,7 @@ import click
 from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.pauses import Kind
 
@@ -123,24 +123,15 @@ def find_incident(database: Database, typed: str) -> Incident:
     return found[0]
 
 
-def deliveries(count: int) -> str:
-    """Return a number of deliveries in words."""
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
-
-
-def events(count: int) -> str:
-    """Return a number of events in words."""
-    return "1 event" if count == 1 else f"{count:,} events"
-
-
 def both(rows: Sequence[PlanRow]) -> str:
     """Return the deliveries of a plan and their events, in words."""
-    return f"{deliveries(len(rows))} of {events(len({row.delivery.event_id for row in rows}))}"
+    events = {row.delivery.event_id for row in rows}
+    return f"{counted(len(rows), 'delivery')} of {counted(len(events), 'event')}"
 
 
 def moved_on(missed: int) -> str:
     """Return a text that says that some had changed since they were planned."""
-    return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
+    return f" ({counted(missed, 'delivery')} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:

@@ -16,6 +16,7 @@ from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
+from eventctl.format.text import counted
 
 if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
@@ -83,7 +84,7 @@ def command(
             return EXIT_FAILED
         cancelled = _cancel(database, rows)
         missed = len(to_do) - len(cancelled)
-        complain(f"cancelled {selection.deliveries(len(cancelled))}{selection.moved_on(missed)}")
+        complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
         _tell_running(running)
         if as_json:
             done = {"changed": len(cancelled), "missed": missed}

@@ -15,11 +15,10 @@ from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output.formats import print_json
-from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.format.time import duration
+from eventctl.format.time import duration, span
 from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind

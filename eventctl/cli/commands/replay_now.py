@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import span
-from eventctl.cli.selection import MOST_SHOWN, deliveries
+from eventctl.cli.selection import MOST_SHOWN
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
+from eventctl.format.time import span
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run import replay
 
@@ -64,7 +64,7 @@ def run_now(
     said = [f"{count:,} {word}" for word, count in counts.items() if count or word == "succeeded"]
     if ran.left:
         said.append(f"{ran.left:,} left to the next sweep")
-    complain(f"ran {deliveries(sum(counts.values()))}: {', '.join(said)}")
+    complain(f"ran {counted(sum(counts.values()), 'delivery')}: {', '.join(said)}")
     counts["left"] = ran.left
     if ran.interrupted:
         return 128 + ran.interrupted, counts

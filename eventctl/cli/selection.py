@@ -140,7 +140,7 @@ def left_alone(rows: Sequence[PlanRow]) -> str:
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
 
 
-def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
+def list_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
     """List the given events without a matching delivery, and why."""
     active = {row.delivery.event_id for row in rows if row.acts}
     idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
@@ -153,7 +153,7 @@ def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
         complain(f"and {len(idle) - MOST_SHOWN:,} more events with nothing to {what}")
 
 
-def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
+def list_rows(rows: Sequence[PlanRow], what: str) -> None:
     """List the first deliveries that were left alone, and count the others."""
     for row in rows[:MOST_SHOWN]:
         delivery = row.delivery
@@ -163,7 +163,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
         complain(f"and {len(rows) - MOST_SHOWN:,} more that {what}")
 
 
-def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
+def list_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
     """List the pauses that affect these deliveries, given as event and handler names."""
     from eventctl.store.queries import waiting  # lazy: few runs need it
 

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from eventctl.config.model import KINDS, Alert
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.incident_members import report
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
 from eventctl.store.transaction import Duplicate, Transaction
 
@@ -251,7 +250,7 @@ def accepted(
             times=before.times + 1,
         )
         incident = fresh.get(as_sent.id, as_sent)
-        cursor = tx.execute(
+        tx.execute(
             "UPDATE eventctl_telling SET told = ?, told_at = ?, told_count = ?, times = ?,"
             " due_at = ?, lease = NULL, leased_until = NULL, error = NULL"
             " WHERE id = ? AND lease = ?",
@@ -260,8 +259,6 @@ def accepted(
                 *(next_due(incident, after, channel, now), after.id, token),
             ),
         )
-        if cursor.rowcount:
-            report(tx, incident.id)
 
 
 def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) -> None:

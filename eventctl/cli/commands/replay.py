@@ -166,10 +166,10 @@ def _selected(
 
     wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
-    selection.tell_idle(wanted.ids, rows, "re-open")
+    selection.list_idle(wanted.ids, rows, "re-open")
     if wanted.ids:
         waiting = [row for row in rows if row.fate == Fate.WAITING]
-        selection.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
+        selection.list_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
 
 
@@ -206,7 +206,7 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
             f"{printable(handler)} is not in {context.config.path}: its"
             f" {counted(counts[handler], 'delivery')} would be held again"
         )
-    selection.tell_paused(database, [(row.event, row.delivery.handler) for row in to_run])
+    selection.list_paused(database, [(row.event, row.delivery.handler) for row in to_run])
     for breaker in waiting.breakers(database):
         if breaker.handler in counts:
             complain(

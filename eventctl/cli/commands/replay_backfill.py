@@ -142,7 +142,7 @@ class Backfill:
         tables.console().print(table)
 
     def _warn(self) -> None:
-        selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
+        selection.list_paused(self._database, [(name, self._handler) for name in self._shares])
 
     def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
         """Add them after confirmation; with `now`, run them at once. Returns the exit code."""

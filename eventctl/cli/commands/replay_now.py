@@ -56,7 +56,7 @@ def run_now(
             delivery_ids,
             on_result,
             interval=interval,
-            on_line=teller(context.config, heard_line) if verbose else None,
+            on_line=line_printer(context.config, heard_line) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))
@@ -90,7 +90,9 @@ def heard_line(delivery: Delivery, line: str) -> None:
     complain(f"{delivery.event_id} {delivery.handler} | {line}")
 
 
-def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[Delivery, str], None]:
+def line_printer(
+    config: Config, say: Callable[[Delivery, str], None]
+) -> Callable[[Delivery, str], None]:
     """Return a function that passes each line of a handler's output to `say`, with the values
     that `redact` hides in the event's args hidden.
     """

@@ -174,30 +174,26 @@ class TableReader:
 
     def whole(self, name: str, least: int, most: int) -> int | None:
         """Return a whole number within its bounds."""
-        value = self.raw(name)
-        if value is None:
-            return None
-        wanted = f"write a whole number from {least} to {most}"
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.mistake(name, f"is {kind(value)}", wanted)
-        elif not least <= value <= most:
-            self.mistake(name, "is out of bounds", wanted)
-        else:
-            return value
-        return None
+        wanted = f"a whole number from {least} to {most}"
+        value: int | None = self._bounded(name, int, wanted, least, most)
+        return value
 
     def number(self, name: str, least: int, most: int) -> float | None:
         """Return a number within its bounds."""
-        value = self.raw(name)
+        wanted = f"a number from {least} to {most}"
+        value = self._bounded(name, int | float, wanted, least, most)
+        return None if value is None else float(value)
+
+    def _bounded(self, name: str, types: Any, wanted: str, least: int, most: int) -> Any:
+        value: Any = self.raw(name)
         if value is None:
             return None
-        wanted = f"write a number from {least} to {most}"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.mistake(name, f"is {kind(value)}", wanted)
+        if isinstance(value, bool) or not isinstance(value, types):
+            self.mistake(name, f"is {kind(value)}", f"write {wanted}")
         elif not least <= value <= most:
-            self.mistake(name, "is out of bounds", wanted)
+            self.mistake(name, "is out of bounds", f"write {wanted}")
         else:
-            return float(value)
+            return value
         return None
 
     def duration(self, name: str, zero: bool = False) -> float | None:

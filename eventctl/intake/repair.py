@@ -23,7 +23,7 @@ from pathlib import Path
 
 from eventctl.config.handlers import LONGEST_NAME
 from eventctl.config.model import Config
-from eventctl.format.files import user_name
+from eventctl.format.owners import user_name
 from eventctl.format.redact import MASK, Redaction
 from eventctl.format.text import nearest, printable, shorten
 from eventctl.intake.validation import NotAnEvent, check

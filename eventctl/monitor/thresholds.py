@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from eventctl.alerts.render.wording import listed
 from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health, Waiting
@@ -77,7 +78,7 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
         _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
         _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
         _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
-        _found("spool", _age(spool), "s", limits, _spool(spool)),
+        _found("spool", None if spool.problem else spool.oldest / 1000, "s", limits, _spool(spool)),
         _found("unaccepted", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
         _found("paused", len(health.paused), "", limits, _paused(health.paused)),
         _found("clock", abs(health.clock) / 1000, "s", limits, _clock(health.clock)),
@@ -95,9 +96,7 @@ def _found(
 def _outages(health: Health) -> str:
     if not health.incidents.get(OUTAGE):
         return "no handler is down"
-    down = [shorten(printable(each.handler), 40) for each in health.breakers]
-    more = f" and {len(down) - 3:,} more" if len(down) > 3 else ""
-    return f"down: {', '.join(down[:3]) or 'a handler'}{more}"
+    return f"down: {listed([each.handler for each in health.breakers]) or 'a handler'}"
 
 
 def _sweep(age: int | None) -> str:
@@ -112,8 +111,7 @@ def _due(health: Health) -> str:
     waited = f"the oldest due delivery has waited for {span(health.oldest_due)}"
     if not health.breakers:
         return waited
-    open_ = ", ".join(shorten(printable(each.handler), 40) for each in health.breakers[:3])
-    return f"{waited} (circuit breaker open: {open_})"
+    return f"{waited} (circuit breaker open: {listed([each.handler for each in health.breakers])})"
 
 
 def _failed(failed: Mapping[str, int]) -> str:
@@ -145,13 +143,7 @@ def _unaccepted(health: Health) -> str:
 def _paused(paused: Sequence[PauseView]) -> str:
     if not paused:
         return "nothing is paused"
-    names = [shorten(printable(each.name), 40) for each in paused[:3]]
-    more = f" and {len(paused) - 3:,} more" if len(paused) > 3 else ""
-    return f"paused: {', '.join(names)}{more}"
-
-
-def _age(spool: Waiting) -> float | None:
-    return None if spool.problem else spool.oldest / 1000
+    return f"paused: {listed([each.name for each in paused])}"
 
 
 def _spool(spool: Waiting) -> str:

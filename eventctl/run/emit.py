@@ -53,7 +53,7 @@ def emit(
 ) -> int:
     """Record an event, call `on_recorded`, and run its handlers, calling `on_result` for each.
 
-    Raises only where the event is not recorded. Returns the signal that interrupted the
+    Raises only if the event is not recorded. Returns the signal that interrupted the
     run, or 0.
     """
     # The workers are forked before the store is opened, and load while it is written.
@@ -78,7 +78,7 @@ def emit(
 def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn) -> None:
     """Record an event and call `on_recorded`; its handlers run in the background.
 
-    A forked process takes over the claim and holds its lock. Raises only where the event is not
+    A forked process takes over the claim and holds its lock. Raises only if the event is not
     recorded.
     """
     runner, refused = _prepare(config, event, fork=False)

@@ -141,7 +141,7 @@ class MySQLDatabase(Database):
         # Both drivers send COM_QUIT when they close, and the server would end the parent's
         # session.
         socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
-        with suppress(self.driver.Error):  # mysqlclient's, where it is closed
+        with suppress(self.driver.Error):  # mysqlclient's, if it is closed
             if socket is not None:
                 detach(socket.fileno())
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.config.permissions import group_name, user_name
+from eventctl.format.owners import group_name, user_name
 from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.intake import spool_folder

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 
 from eventctl.alerts import recorder
 from eventctl.alerts.notifier import Notified, Notifier
-from eventctl.config import retry_policy
 from eventctl.config.model import Config
 from eventctl.format import messages
 from eventctl.intake.importer import import_outbox, import_spool
@@ -17,17 +16,16 @@ from eventctl.models import Delivery, Outcome, Result, Verdict
 from eventctl.run.breaker import Breakers
 from eventctl.run.clocks import correct_times
 from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, start_by
+from eventctl.run.rescue import take_back_claims
 from eventctl.run.turns import Turn, Turns
-from eventctl.state.claimer import Claimer, DeadClaimers
+from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, rescue, sweep_log
+from eventctl.store import claims, sweep_log
 from eventctl.store.claims import Ask
-from eventctl.store.database import Database, number_of
+from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
-from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
 
-_RESCUED_AT_ONCE = 500
 _LONGEST_PRUNE = 20.0
 """The most seconds that a sweep spends on deleting what is older than [store] keep,"""
 _PRUNED_BY = 50.0
@@ -98,7 +96,6 @@ class SweepPasses:
         self._left = options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
         self._notifier = Notifier(config, database, self._host)
         self._introduced = False
         self._done = Swept(notified=self._notifier.outcome)
@@ -149,7 +146,11 @@ class SweepPasses:
         imported = import_spool(self._config, self._database, self._state)
         import_outbox(self._config, self._database)
         correct_times(self._config, self._database, self._leases)
-        self._rescue()
+        count, refused = take_back_claims(
+            self._config, self._database, self._state, self._claimer, self._leases
+        )
+        self._complain(refused)
+        self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
         # What fails from now on is due later, so nothing runs twice in one pass.
         self._cutoff = claims.now(self._database)
         self._turns = Turns(self._database, self._cutoff)
@@ -254,52 +255,10 @@ class SweepPasses:
             self._dispatch.release(result.delivery.handler)
         self._on_result(result, verdict)
 
-    def _rescue(self) -> None:
-        """Take back the claims of dead processes: on this host at once, by their locks; on other
-        hosts when the lease has ended.
-        """
-        dead = DeadClaimers(self._state, self._claimer)
-        try:
-            # A power cut can lose the claimers' files, but not their claims.
-            if dead or self._state.is_first_after_boot():
-                self._rescue_all(dead, None, f"{self._state.name}.")
-                self._state.note_boot()
-            self._rescue_all(dead, claims.now(self._database), None)
-            dead.bury()
-        finally:
-            dead.close()
-
-    def _rescue_all(
-        self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
-    ) -> None:
-        def look(running: Running) -> Lost | None:
-            claim = running.claim if isinstance(running.claim, str) else ""  # "" is no claimer's
-            if not dead.is_lost(claim, expired=expired_by is not None):
-                return None
-            claimed_at = number_of(running.due_at) - self._leases.get(running.handler, 0)
-            seen_at = max(claimed_at, dead.seen_at(claim) or 0)
-            return Lost(running, dead.started(claim, running.id), seen_at)
-
-        after = 0
-        while found := rescue.running(
-            self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
-        ):
-            after = found[-1].id
-            count, refused = rescue.rescue_lost(
-                self._database, found, look, self._judge_lost, self._host
-            )
-            self._complain(refused)
-            self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
-
     def _complain(self, refused: Sequence[str]) -> None:
         """Report deliveries whose rows the store refuses to change, once an hour."""
         if refused and self._state.once_in("refused", _AN_HOUR):
             messages.complain(refused[0])
-
-    def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        policy = self._config.retry_of(running.name, running.handler)
-        verdict = retry_policy.judge_lost(running.attempts, started, policy)
-        return verdict._replace(notify=self._notifies_failed and started)
 
     def _notify(self, imported: int) -> None:
         """Notify of failures, including earlier ones, and of resolved incidents."""

@@ -112,8 +112,12 @@ class Notifier:
 
     def digest(self, due: Sequence[_Due]) -> Digest:
         """Return a message about these incidents, the first ones in full."""
-        texts = {each.id: each for each in self._whole([each.id for _, each in due[:FULL]])}
-        ended = self._outcomes([each.id for _, each in due if not each.is_open])
+        read = self._database.transaction
+        first = [each.id for _, each in due[:FULL]]
+        whole = read(lambda tx: incidents.by_ids(tx, first, whole=True))
+        texts = {each.id: each for each in whole}
+        over = [each.id for _, each in due if not each.is_open]
+        ended = read(lambda tx: incident_members.outcomes(tx, over))
         # Changes since the lease are for the next message.
         shown = (
             replace(
@@ -126,12 +130,6 @@ class Notifier:
             for sent, incident in due
         )
         return digest(self._config, *shown, host=self._host)
-
-    def _whole(self, ids: list[int]) -> list[Incident]:
-        return self._database.transaction(lambda tx: incidents.by_ids(tx, ids, whole=True))
-
-    def _outcomes(self, ids: list[int]) -> dict[int, Unresolved]:
-        return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Record what a channel has accepted."""

@@ -167,11 +167,6 @@ def _output(tx: Transaction, config: Config, group: Sequence[Notice]) -> str:
     return notices.last_words(tx, group[-1].delivery_id)[1]
 
 
-def introduce(config: Config, database: Database) -> None:
-    """Notify channels that are new in events.toml of open incidents."""
-    notifications.schedule_new_channels(database, config.channels)
-
-
 def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:
     """End the incident about events that this host could not record, once they are in the store.
 

@@ -20,7 +20,7 @@ from eventctl.run.rescue import take_back_claims
 from eventctl.run.turns import Turn, Turns
 from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, sweep_log
+from eventctl.store import claims, notifications, sweep_log
 from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
@@ -268,7 +268,7 @@ class SweepPasses:
             recorder.note_outages(self._config, self._database)
         recorder.resolve(self._config, self._database, self._state)
         if not self._introduced:  # events.toml is the same in each pass
-            recorder.introduce(self._config, self._database)
+            notifications.schedule_new_channels(self._database, self._config.channels)
             self._introduced = True
         self._notifier.run()
 

@@ -116,7 +116,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield f'<p style="{_LINE}">{_data(uncounted)}</p>'
     if brief:
-        yield from _command("List all open incidents:", wording.alerts_command(digest))
+        yield from _command("List all open incidents:", wording.command_line(digest, "alerts"))
 
 
 def _data(text: str) -> str:

@@ -69,7 +69,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield "\n".join(_wrap(uncounted))
     if brief:
-        yield f"List all open incidents:\n     {wording.alerts_command(digest)}"
+        yield f"List all open incidents:\n     {wording.command_line(digest, 'alerts')}"
 
 
 def _wrap(line: str, *, indent: str = "", hanging: str | None = None) -> list[str]:

@@ -56,7 +56,7 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
     For a summary, it is how to list them all.
     """
     if len(digest.incidents) != 1:
-        return [("List all open incidents:", wording.alerts_command(digest))]
+        return [("List all open incidents:", wording.command_line(digest, "alerts"))]
     (incident,) = digest.incidents
     show, ack = wording.show_command(digest, incident), wording.ack_command(digest, incident)
     advice, command = wording.next_step(digest, incident)

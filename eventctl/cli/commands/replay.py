@@ -106,7 +106,8 @@ def command(
         from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
 
         with context.open() as database:
-            filling = Backfill(context, database, backfill, ids, limit, chosen)
+            filling = Backfill(context, database, backfill)
+            filling.find(ids, limit, chosen)
             if dry_run:
                 return filling.show(as_json)
             return filling.run(yes, now, interval, verbose, as_json)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -118,25 +119,23 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         out.print(line, soft_wrap=True)
 
 
+@dataclass(frozen=True, slots=True)
 class _Page:
     """One event, line by line."""
 
-    def __init__(
-        self, config: Config, event: EventView, history: Sequence[AttemptView], now: int
-    ) -> None:
-        self._config = config
-        self._event = event
-        self._history = history
-        self._now = now
+    config: Config
+    event: EventView
+    history: Sequence[AttemptView]
+    now: int
 
     def lines(self, width: int) -> Iterator[Text]:
         """Yield the lines of the page, uncut; the terminal wraps long ones."""
         yield from self._head(width)
-        for delivery in self._event.deliveries:
+        for delivery in self.event.deliveries:
             yield from self._delivery(delivery)
 
     def _head(self, width: int) -> Iterator[Text]:
-        event = self._event
+        event = self.event
         yield Text.assemble(
             ("event ", "dim"),
             (str(event.id), "bold"),
@@ -146,7 +145,7 @@ class _Page:
             status_text(event.status),
             f", {done_of_expected(event)} done",
         )
-        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self._now)}")
+        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self.now)}")
         yield _fact("key", printable(event.key))
         first, *more = pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
@@ -163,7 +162,7 @@ class _Page:
             state_text(delivery),
             self._standing(delivery),
         )
-        history = [each for each in self._history if each.delivery_id == delivery.id]
+        history = [each for each in self.history if each.delivery_id == delivery.id]
         shown = history and history[-1].error == delivery.last_error
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
@@ -176,7 +175,7 @@ class _Page:
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
-            allowed = attempts_used(self._config, self._event.name, delivery)
+            allowed = attempts_used(self.config, self.event.name, delivery)
             said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
             said.append(f"at {utc(delivery.done_at)} UTC")
@@ -186,13 +185,13 @@ class _Page:
             said.append("paused")
         elif delivery.state == State.PENDING and delivery.due_at is not None:
             what = "checked again" if delivery.held else "next"
-            if delivery.due_at > self._now:
-                said.append(f"{what} {ago(delivery.due_at, self._now)}")
+            if delivery.due_at > self.now:
+                said.append(f"{what} {ago(delivery.due_at, self.now)}")
                 said.append(f"at {utc(delivery.due_at)} UTC")
             else:
                 said.append("due: the next sweep runs it")
         elif delivery.state == State.RUNNING and delivery.due_at is not None:
-            said.append(f"for at most {ago(delivery.due_at, self._now).removeprefix('in ')}")
+            said.append(f"for at most {ago(delivery.due_at, self.now).removeprefix('in ')}")
         return "".join(f", {part}" for part in said)
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:

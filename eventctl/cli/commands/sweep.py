@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 
 import click
 
@@ -105,30 +106,30 @@ def command(
     return ended.exit_code
 
 
+@dataclass(frozen=True, slots=True)
 class _Listener:
     """Shows a sweep: each attempt with -v, else a progress bar on a terminal."""
 
-    def __init__(self, context: Context, bar: ProgressBar, verbose: bool) -> None:
-        self._context = context
-        self._bar = bar
-        self._verbose = verbose
+    context: Context
+    bar: ProgressBar
+    verbose: bool
 
     def complain(self, text: str) -> None:
         complain(text)
 
     def started(self) -> None:
-        if self._verbose:
-            _name_paused(self._context)
+        if self.verbose:
+            _name_paused(self.context)
         else:
-            self._bar.total = _count_due(self._context)
+            self.bar.total = _count_due(self.context)
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.NOT_STARTED:
             return
-        if self._verbose:
+        if self.verbose:
             _print_attempt(result, verdict)
         else:
-            self._bar.advance()
+            self.bar.advance()
 
 
 def _count_due(context: Context) -> int:

@@ -141,19 +141,18 @@ def variables(answers: Answers) -> list[str]:
 
 def env_file(names: list[str]) -> str:
     """Return the text of a file of variables, without values."""
-    return _ENV_FILE + "".join(f"# {name}=\n" for name in names)
+    head = "# The variables of events.toml, KEY=VALUE; keep this file at mode 600.\n"
+    return head + "".join(f"# {name}=\n" for name in names)
 
 
 def _store(url: str) -> str:
-    mine = f"url = {_quoted(url)}\n"
-    if url.startswith("mysql:"):
-        return _MYSQL + mine + _MYSQL_MORE
-    return _SQLITE + mine + _SQLITE_MORE
+    name = "mysql" if url.startswith("mysql:") else "sqlite"
+    return _template(name).format(url=_quoted(url))
 
 
 def _report(answers: Answers) -> str:
     if not answers.mail_to:
-        return _PRINTED
+        return _template("printed").rstrip("\n")
     addresses = [each.strip() for each in answers.mail_to.split(",")]
     lines = ["[report]", f"mail_to = [{', '.join(map(_quoted, addresses))}]"]
     if answers.smtp:
@@ -178,32 +177,3 @@ def handlers(answers: Answers) -> str:
     return _template(HANDLERS).format(
         function=function_of(answers.handler), done=f"{function_of(answers.handler)}.done"
     )
-
-
-_ENV_FILE = """\
-# The variables of events.toml, KEY=VALUE; keep this file at mode 600.
-"""
-
-_SQLITE = """\
-# One SQLite file next to this one. Locks and the spool are in events.state next to it.
-"""
-_SQLITE_MORE = """\
-# For several hosts, or to use an existing database:
-# url = "mysql://shop:${DB_PASSWORD}@db1.example.com/shop"
-"""
-_MYSQL = """\
-# The first command creates the tables, all named eventctl_….
-"""
-_MYSQL_MORE = """\
-# Locks and the spool are in events.state next to this file, on a local disk.
-# Or put user and password into the [client] section of an option file of mode 600:
-# read_default_file = "~/.my.cnf"
-"""
-
-_PRINTED = """\
-# The sweep prints its reports, and cron mails them. To send them by SMTP:
-# [report]
-# mail_to = ["ops@example.com"]
-# mail_from = "eventctl@example.com"
-# smtp = "smtp://user@mail.example.com:587"
-# smtp_password = "${SMTP_PASSWORD}\""""

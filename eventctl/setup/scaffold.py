@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 import os
 import re
@@ -16,6 +15,7 @@ from eventctl.config.urls import password_of
 from eventctl.config.variables import ENV_FILE, variables_of
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format.files import whole_file
+from eventctl.format.text import toml_key, toml_text
 
 TOML = "events.toml"
 HANDLERS = "handlers.py"
@@ -122,9 +122,9 @@ def toml(answers: Answers) -> str:
     """Return the text of events.toml."""
     return _template(TOML).format(
         store=_store(answers.store),
-        event=_key(answers.event),
-        handler=_quoted(answers.handler),
-        key=_key(answers.handler),
+        event=toml_key(answers.event),
+        handler=toml_text(answers.handler),
+        key=toml_key(answers.handler),
         function=function_of(answers.handler),
         report=_report(answers),
     )
@@ -147,29 +147,21 @@ def env_file(names: list[str]) -> str:
 
 def _store(url: str) -> str:
     name = "mysql" if url.startswith("mysql:") else "sqlite"
-    return _template(name).format(url=_quoted(url))
+    return _template(name).format(url=toml_text(url))
 
 
 def _report(answers: Answers) -> str:
     if not answers.mail_to:
         return _template("printed").rstrip("\n")
     addresses = [each.strip() for each in answers.mail_to.split(",")]
-    lines = ["[report]", f"mail_to = [{', '.join(map(_quoted, addresses))}]"]
+    lines = ["[report]", f"mail_to = [{', '.join(map(toml_text, addresses))}]"]
     if answers.smtp:
-        lines.append(f"smtp = {_quoted(answers.smtp)}")
+        lines.append(f"smtp = {toml_text(answers.smtp)}")
         if "@" in answers.smtp:
             lines.append('smtp_password = "${SMTP_PASSWORD}"   # in eventctl.env')
     else:
         lines.append('# Sent by /usr/sbin/sendmail; or: smtp = "smtp://user@mail.example.com:587"')
     return "\n".join(lines)
-
-
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def handlers(answers: Answers) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
@@ -62,10 +62,8 @@ _POLL = 0.2
     type=click.Path(dir_okay=False),
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
-@click.option(
+@time_option(
     "--wait",
-    metavar="TIME",
-    type=DURATION,
     default="0s",
     help="Wait this long, such as 5m, for running deliveries to end.",
 )

@@ -9,7 +9,7 @@ import click
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -26,17 +26,13 @@ from eventctl.store.pauses import Kind
     "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
-@click.option(
+@time_option(
     "--max-time",
-    metavar="TIME",
-    type=DURATION,
     help="Start no delivery after this time, such as 50s.",
 )
-@click.option(
+@time_option(
     "--for",
     "repeat_for",
-    metavar="TIME",
-    type=DURATION,
     help="Repeat the sweep every second for this long, such as 55s.",
 )
 @click.option(

@@ -60,7 +60,7 @@ def emit(
     runner, refused = _prepare(config, event, fork=True)
     try:
         database = _open(config)
-        deliveries = _record(config, database, event, runner, on_recorded)
+        deliveries = _record(database, event, runner, on_recorded)
     except BaseException:
         if runner:
             runner.close(clean=False)
@@ -83,7 +83,7 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
     """
     runner, refused = _prepare(config, event, fork=False)
     with open_store(config) as database:
-        deliveries = _record(config, database, event, runner, on_recorded)
+        deliveries = _record(database, event, runner, on_recorded)
         if words := stalled(config, database):
             warn(words)
     if runner:
@@ -188,7 +188,6 @@ def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | 
 
 
 def _record(
-    config: Config,
     database: Database,
     event: NewEvent,
     runner: _Runner | None,

@@ -114,7 +114,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
     for part in parts:
-        out.print(_part_of(context, part, now), soft_wrap=True)
+        out.print(_part_of(part, now), soft_wrap=True)
     for line in _to_do(context, found):
         out.print(line, soft_wrap=True)
 
@@ -228,7 +228,7 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
         yield Text.assemble(("  | ", "dim"), line)
 
 
-def _part_of(context: Context, incident: Incident, now: int) -> Text:
+def _part_of(incident: Incident, now: int) -> Text:
     """Return the open incident of a delivery, and whether people were notified of it."""
     sent = [printable(each.channel) for each in incident.notifications if each.state]
     known = f"notified: {', '.join(sent)}" if sent else "not notified yet"

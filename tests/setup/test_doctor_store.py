@@ -21,6 +21,7 @@ from tests.support import needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
+from tests.support.in_memory import Folders
 from tests.support.mariadb import PASSWORD, MariaDB
 from tests.support.project import Project
 
@@ -141,8 +142,11 @@ def test_a_server_that_may_lose_what_it_has_confirmed(project: Project) -> None:
     assert "store" not in bad(doctor(project))
 
 
-def test_a_server_whose_binary_log_forbids_what_sweeps_do(tmp_path: Path) -> None:
-    server = MariaDB(tmp_path / "m", ["--log-bin=b", "--binlog-format=STATEMENT", "--server-id=1"])
+def test_a_server_whose_binary_log_forbids_what_sweeps_do(
+    tmp_path: Path, server_folders: Folders
+) -> None:
+    options = ["--log-bin=b", "--binlog-format=STATEMENT", "--server-id=1"]
+    server = MariaDB(server_folders("binlog"), options)
     try:
         server.start()
         project = Project(tmp_path / "project", server)

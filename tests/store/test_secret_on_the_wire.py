@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.drivers import driver, only
+from tests.support.in_memory import Folders
 from tests.support.mysql import MySQL
 from tests.support.project import Project
 from tests.support.proxy import ListeningProxy
@@ -26,11 +27,9 @@ log = { command = ["/bin/true"] }
 
 
 @pytest.fixture(scope="module", params=["with TLS", "without TLS"])
-def mysql(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MySQL]:
+def mysql(request: pytest.FixtureRequest, server_folders: Folders) -> Iterator[MySQL]:
     options = [] if request.param == "with TLS" else ["--tls-version="]
-    server = MySQL(tmp_path_factory.mktemp("mysql"), options)
+    server = MySQL(server_folders("mysql"), options)
     try:
         server.start()
         yield server

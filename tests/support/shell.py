@@ -6,12 +6,14 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 COLUMNS = 100
 
@@ -92,3 +94,21 @@ def on_terminal(
     finally:
         os.close(ours)
     return process.wait(timeout), shown.decode().replace("\r\n", "\n")
+
+
+class Typist(NamedTuple):
+    """Somebody at a terminal, with a home of their own. The parameters are those of `type_in`."""
+
+    home: Path
+    wrapper: tuple[str, ...] = ()
+    path: str = ""
+    env: Mapping[str, str] | None = None
+
+    def types(self, block: str, timeout: float = 60.0) -> tuple[int, list[str]]:
+        return type_in(block, self.home, self.wrapper, self.path, self.env, timeout)
+
+    def owns(self, *paths: Path) -> None:
+        """Give files to whom the home belongs to."""
+        owner = self.home.stat()
+        for path in paths:
+            shutil.chown(path, owner.st_uid, owner.st_gid)

@@ -109,7 +109,7 @@ def command(
       eventctl prune --older-than 90d --dry-run
       eventctl prune --older-than 90d --archive /var/backups/events
       zcat /var/backups/events/*.gz | jq -c 'select(.key == "order-17")'
-      30 3 * * *  eventctl --config FILE prune --older-than 90d --yes --quiet
+      30 3 * * *  /opt/eventctl/bin/eventctl prune --older-than 90d --yes --quiet
     """  # fmt: skip
     age = int(older_than * 1000)
     if archive is not None:

@@ -88,7 +88,7 @@ class Notifier:
     def _lease(self, channel: Alert, token: str) -> list[_Due]:
         now = time.monotonic()
         heard_all = self._heard_all.get(channel.name, -_AGAIN)
-        all_open = channels.wants_each_sweep(channel) and now - heard_all >= _AGAIN
+        all_open = channel.channel in channels.EACH_SWEEP and now - heard_all >= _AGAIN
         if all_open:
             self._heard_all[channel.name] = now
         return self._database.transaction(
@@ -183,7 +183,11 @@ class _Work:
         except ChannelError as error:
             return self._refused(message, error)
         self._notifier.accepted(self, message)
-        self.notified |= {each.id for sent, each in message if _needs_a_person(sent, each)}
+        self.notified |= {
+            each.id
+            for sent, each in message
+            if sent.due_at is not None and each.is_open and each.kind != "failed"
+        }
         return True
 
     def _send_plain(self, one: _Due, error: Exception) -> bool:
@@ -212,10 +216,6 @@ class _Work:
         yield from ([each] for each in self._due[:FULL])
         if rest := self._due[FULL:]:
             yield rest
-
-
-def _needs_a_person(sent: Notification, incident: Incident) -> bool:
-    return sent.due_at is not None and incident.is_open and incident.kind != "failed"
 
 
 def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:

@@ -52,16 +52,12 @@ def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
     stderr.
     """
 
-    def admit_some(ids: Sequence[int]) -> int:
-        return database.transaction(lambda tx: _admit(tx, config, ids))
+    def admit_some(ids: Sequence[int], why: str = "") -> int:
+        return database.transaction(lambda tx: _admit(tx, config, ids, why))
 
     def admit_plain(notice_id: int, error: Exception) -> int:
         why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
-
-        def admit_one(ids: Sequence[int]) -> int:
-            return database.transaction(lambda tx: _admit(tx, config, ids, why))
-
-        return sum(do_each([notice_id], admit_one, postpone))
+        return sum(do_each([notice_id], functools.partial(admit_some, why=why), postpone))
 
     def postpone(notice_id: int, error: Exception) -> int:
         delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))

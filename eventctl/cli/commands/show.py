@@ -14,24 +14,8 @@ from eventctl.cli import completion
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
-from eventctl.cli.output.formats import (
-    done_of_expected,
-    event_json,
-    expected,
-    pretty_args,
-    print_json,
-)
-from eventctl.cli.output.tables import (
-    ago,
-    attempts_used,
-    breaker_line,
-    console,
-    outcome_style,
-    pause_line,
-    state_text,
-    status_text,
-    utc,
-)
+from eventctl.cli.output import formats, tables
+from eventctl.cli.output.tables import ago, utc
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
@@ -98,10 +82,10 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in waiting.breakers(database)}
     if as_json:
-        print_json(event_json(found, history))
+        formats.print_json(formats.event_json(found, history))
         return
 
-    out = console()
+    out = tables.console()
     page = _Page(context.config, found, history, now)
     for line in page.lines(out.width):
         out.print(line, soft_wrap=True)
@@ -109,10 +93,10 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
     }
     for pause in waits:
-        out.print(pause_line(pause, now), soft_wrap=True)
+        out.print(tables.pause_line(pause, now), soft_wrap=True)
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
-            out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
+            out.print(tables.breaker_line(breakers[delivery.handler], now), soft_wrap=True)
     for part in parts:
         out.print(_part_of(part, now), soft_wrap=True)
     for line in _to_do(context, found):
@@ -142,15 +126,16 @@ class _Page:
             "  ",
             (printable(event.name), "bold"),
             "  ",
-            status_text(event.status),
-            f", {done_of_expected(event)} done",
+            tables.status_text(event.status),
+            f", {formats.done_of_expected(event)} done",
         )
         yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self.now)}")
         yield _fact("key", printable(event.key))
-        first, *more = pretty_args(event.args, width - 10).split("\n")
+        first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
         yield from (Text(f"          {line}") for line in more)
-        gone = [n for n in expected(event) if n not in {d.handler for d in event.deliveries}]
+        there = {delivery.handler for delivery in event.deliveries}
+        gone = [name for name in formats.expected(event) if name not in there]
         if gone:
             yield _fact("missing", ", ".join(map(printable, gone)))
 
@@ -159,7 +144,7 @@ class _Page:
         yield Text.assemble(
             (printable(delivery.handler), "bold"),
             "  ",
-            state_text(delivery),
+            tables.state_text(delivery),
             self._standing(delivery),
         )
         history = [each for each in self.history if each.delivery_id == delivery.id]
@@ -175,7 +160,7 @@ class _Page:
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
-            allowed = attempts_used(self.config, self.event.name, delivery)
+            allowed = tables.attempts_used(self.config, self.event.name, delivery)
             said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
             said.append(f"at {utc(delivery.done_at)} UTC")
@@ -205,7 +190,7 @@ class _Page:
         for attempt, time in zip(history, took, strict=True):
             yield Text.assemble(
                 f"  {attempt.number or '':>2}  ",
-                (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
+                (f"{printable(attempt.outcome):<{width}}", tables.outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
             if attempt.error:

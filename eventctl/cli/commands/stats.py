@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,20 +137,8 @@ def _json(tally: Tally, seen: Health) -> dict[str, Any]:
         "since": iso(window.since),
         "until": iso(window.until),
         "step": window.step / 1000,
-        "events": {
-            name: {
-                **{status: each.counts[status] for status in _STATUSES},
-                **_numbers(each),
-            }
-            for name, each in tally.events.items()
-        },
-        "handlers": {
-            name: {
-                **{state: each.counts[state] for state in _STATES},
-                **_numbers(each),
-            }
-            for name, each in tally.handlers.items()
-        },
+        "events": {name: _numbers(each, _STATUSES) for name, each in tally.events.items()},
+        "handlers": {name: _numbers(each, _STATES) for name, each in tally.handlers.items()},
         "backlog": seen.backlog.count,
         "oldestDue": seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None,
         "lastSweep": seen.sweep_age / 1000 if seen.sweep_age is not None else None,
@@ -165,8 +154,9 @@ _STATUSES = ("emitted", "timeout", "processed", "failed")
 _STATES = ("done", "pending", "running", "failed")
 
 
-def _numbers(figures: Any) -> dict[str, Any]:
+def _numbers(figures: Any, counted: Sequence[str]) -> dict[str, Any]:
     return {
+        **{each: figures.counts[each] for each in counted},
         "attempts": figures.attempts,
         "failedAttempts": figures.failures,
         "failureRate": figures.failure_rate,

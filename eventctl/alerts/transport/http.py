@@ -221,7 +221,7 @@ class Server:
         """Post JSON to the URL, or to another path (and query) there; return the answer.
 
         `limit` is in bytes, for a 2xx answer. A busy server that asks to wait at most 2 s is
-        asked once more. Raises ChannelError if there is no answer, or a redirect.
+        asked once more. Raises ChannelError unless the answer is 2xx.
         """
         deadline = time.monotonic() + seconds
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -239,10 +239,12 @@ class Server:
             raise self.error(str(error)) from None
         if answer.is_redirect:
             raise self.error(_redirect(answer))
+        if not answer.accepted:
+            raise self.refused(answer)
         return answer
 
     def refused(self, answer: Answer) -> ChannelError:
-        """Return the error for an answer other than 2xx."""
+        """Return the error for an answer that is not the expected one."""
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
             said += f", to be tried again in {duration(answer.retry_after)}"

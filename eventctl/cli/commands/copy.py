@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,6 +15,7 @@ from eventctl.cli.options import time_option
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
+from eventctl.config.model import Config
 from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
@@ -22,15 +23,10 @@ from eventctl.format.text import counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
+from eventctl.store.database import Database
 from eventctl.store.table_copy import TABLES, Snapshot
 from eventctl.upkeep import copy
 from eventctl.upkeep.copy import StoreCopy, check_target
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
-    from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
 """Seconds between two checks whether running deliveries have ended."""

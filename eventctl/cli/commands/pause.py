@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
@@ -17,12 +16,9 @@ from eventctl.errors import EXIT_DONE, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store import claims, pauses
+from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations, waiting
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.pauses import Kind
 
 _LONGEST_WHY = 1000
 

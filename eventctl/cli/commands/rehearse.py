@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,10 +24,7 @@ from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, waiting
-
-if TYPE_CHECKING:
-    from eventctl.run.rehearse import Rehearsal
-    from eventctl.store.queries.events import EventView
+from eventctl.store.queries.events import EventView
 
 _HALF = "half-way"
 _KILLS = 3

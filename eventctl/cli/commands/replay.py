@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,12 +19,10 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
 from eventctl.format.time import span
+from eventctl.run.plan import PlanRow
 from eventctl.run.rate_limit import parse_rate
+from eventctl.store.database import Database
 from eventctl.store.queries import waiting
-
-if TYPE_CHECKING:
-    from eventctl.run.plan import PlanRow
-    from eventctl.store.database import Database
 
 
 def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:

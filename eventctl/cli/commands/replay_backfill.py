@@ -6,7 +6,7 @@ import sys
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.text import Text
 
@@ -22,12 +22,10 @@ from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
 from eventctl.format.time import span
 from eventctl.run import replay
+from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.queries.operations import Head
+from eventctl.store.queries.operations import Head
 
 
 @dataclass(slots=True)

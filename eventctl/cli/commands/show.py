@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
@@ -16,19 +15,17 @@ from eventctl.cli.context import Context
 from eventctl.cli.options import name
 from eventctl.cli.output import formats, tables
 from eventctl.cli.output.tables import ago, utc
+from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
+from eventctl.store.incidents import Incident
 from eventctl.store.queries import events, incidents, waiting
+from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
 from eventctl.store.queries.redacted import attempts_shown, event_shown
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
 
 _SHOWN_ATTEMPTS = 20
 _SHOWN_LINES = 200

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -18,13 +18,10 @@ from eventctl.format.files import write_whole
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.monitor import health
+from eventctl.monitor.health import Health
+from eventctl.store.database import Database
 from eventctl.store.queries import statistics
 from eventctl.store.queries.aggregate import Tally, Window
-
-if TYPE_CHECKING:
-    from eventctl.monitor.health import Health
-    from eventctl.store.database import Database
-    from eventctl.store.queries.aggregate import Tally, Window
 
 _ALL = "all"
 _BARS = 30

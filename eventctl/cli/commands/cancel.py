@@ -17,7 +17,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
-from eventctl.run.plan import PlanRow
+from eventctl.run.plan import Fate, PlanRow, to_cancel
 from eventctl.store.database import Database
 
 
@@ -58,8 +58,6 @@ def command(
     """
     selection.check_asked("cancel", ids, chosen, limit)
     with context.open() as database:
-        from eventctl.run.plan import Fate, to_cancel  # lazy: few runs need it
-
         wanted = selection.selected(context.config, database, ids, chosen)
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]

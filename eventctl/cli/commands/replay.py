@@ -19,7 +19,7 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
 from eventctl.format.time import span
-from eventctl.run.plan import PlanRow
+from eventctl.run.plan import Fate, PlanRow, to_replay
 from eventctl.run.rate_limit import parse_rate
 from eventctl.store.database import Database
 from eventctl.store.queries import waiting
@@ -161,8 +161,6 @@ def _selected(
     chosen: dict[str, Any],
     include_done: bool,
 ) -> list[PlanRow]:
-    from eventctl.run.plan import Fate, to_replay  # lazy: few runs need it
-
     wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
     selection.list_idle(wanted.ids, rows, "re-open")

@@ -47,7 +47,7 @@ class Options:
     repeat_for: float = 0.0
     handler: str | None = None
     event: str | None = None
-    chatty: bool = False
+    verbose: bool = False
 
 
 @dataclass(slots=True)
@@ -98,7 +98,7 @@ class SweepPasses:
         begin = time.monotonic()
         claimer = Claimer(self.state)
         jobs = self.options.jobs or self.config.sweep.jobs
-        pool = Pool(self.config, claimer, jobs, self.options.chatty)
+        pool = Pool(self.config, claimer, jobs, self.options.verbose)
         dispatch = Dispatch(
             self.config, self.database, claimer, pool, self.interruption, self._note, MOST_QUEUED
         )

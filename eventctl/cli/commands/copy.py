@@ -59,22 +59,19 @@ _POLL = 0.2
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
 @time_option(
-    "--wait",
-    default="0s",
-    help="Wait this long, such as 5m, for running deliveries to end.",
+    "--wait", default="0s", help="Wait this long, such as 5m, for running deliveries to end."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
+    /,
     url: str,
-    read_default_file: str | None,
-    ssl: str | None,
-    ssl_ca: str | None,
     wait: float,
     dry_run: bool,
     as_json: bool,
+    **more: str | None,
 ) -> int:
     """Copy the whole store to another database.
 
@@ -94,10 +91,7 @@ def command(
       eventctl copy --to mysql://db1/shop --read-default-file ~/.my.cnf --wait 5m
     """
     config = context.config
-    store = read_target(
-        *(url, config.store, config.folder, read_default_file, ssl, ssl_ca),
-        variables=config.env_file,
-    )
+    store = read_target(url, config.store, config.folder, **more, variables=config.env_file)
     until = time.monotonic() + wait
     with (
         _no_sweep(config, until),

@@ -28,16 +28,9 @@ from eventctl.setup import crontab
 @click.option("--remove", is_flag=True, help="Remove them from it.")
 @click.option("--dry-run", is_flag=True, help="Show what --install or --remove would change.")
 @click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
+@time_option("--every", default="1m", show_default=True, help="How often to sweep.")
 @time_option(
-    "--every",
-    default="1m",
-    show_default=True,
-    help="How often to sweep.",
-)
-@time_option(
-    "--for",
-    "repeat_for",
-    help="Let each sweep repeat every second for this long, such as 55s.",
+    "--for", "repeat_for", help="Let each sweep repeat every second for this long, such as 55s."
 )
 @click.pass_obj
 def command(

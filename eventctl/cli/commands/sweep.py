@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -26,14 +27,9 @@ from eventctl.store.pauses import Kind
     "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
+@time_option("--max-time", help="Start no delivery after this time, such as 50s.")
 @time_option(
-    "--max-time",
-    help="Start no delivery after this time, such as 50s.",
-)
-@time_option(
-    "--for",
-    "repeat_for",
-    help="Repeat the sweep every second for this long, such as 55s.",
+    "--for", "repeat_for", help="Repeat the sweep every second for this long, such as 55s."
 )
 @click.option(
     "--event",
@@ -51,18 +47,7 @@ from eventctl.store.pauses import Kind
 @click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.pass_obj
-def command(
-    context: Context,
-    jobs: int | None,
-    limit: int | None,
-    max_time: float | None,
-    repeat_for: float | None,
-    event: str | None,
-    handler: str | None,
-    dry_run: bool,
-    verbose: bool,
-    as_json: bool,
-) -> int:
+def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) -> int:
     """Run all deliveries that are due; for cron.
 
     A delivery is due when it was deferred, has failed and its retry time has come, or was
@@ -76,27 +61,19 @@ def command(
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep
       * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
     """
-    config = context.config
+    config, event, handler = context.config, chosen["event"], chosen["handler"]
     names.require(config, Kind.EVENT, [event] if event is not None else [], None)
     names.require(config, Kind.HANDLER, [handler] if handler is not None else [], None)
     if dry_run:
         from eventctl.cli.output.due_table import show_due  # lazy: few runs need it
 
-        return show_due(context, event, handler, limit, as_json)
+        return show_due(context, event, handler, chosen["limit"], as_json)
     if as_json:
         raise UsageError("--json requires --dry-run: a sweep prints nothing but its report")
-    options = Options(
-        jobs=jobs,
-        limit=limit,
-        max_time=float("inf") if max_time is None else max_time,
-        repeat_for=repeat_for or 0.0,
-        handler=handler,
-        event=event,
-        chatty=verbose,
-    )
+    options = Options(**{name: value for name, value in chosen.items() if value is not None})
     with ProgressBar("sweeping") as bar:
-        ended = sweep(config, options, _Listener(context, bar, verbose))
-    if verbose and ended.counts is not None:
+        ended = sweep(config, options, _Listener(context, bar, options.verbose))
+    if options.verbose and ended.counts is not None:
         counts = (f"{count} {name}" for name, count in ended.counts.items() if count)
         complain(", ".join(counts) or "nothing was due")
     return ended.exit_code

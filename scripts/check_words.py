@@ -52,7 +52,10 @@ EXCEPTIONS = {
 }
 """Words that may stay: file and word as found, with the reason."""
 
-PAGES = ("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/**/*.md")
+PAGES = (
+    *("README.md", "CHANGELOG.md", "crontab.example", "events.toml", "docs/**/*.md"),
+    "eventctl/setup/templates/*",
+)
 
 _PATTERN = re.compile(rf"\b(?:{'|'.join(REFUSED)})\b", re.IGNORECASE)
 

@@ -260,18 +260,11 @@ def _note_outages(tx: Transaction, config: Config) -> None:
 
 def _outage(outage: Outage, print_: str, now: int) -> Incident:
     return Incident(
-        id=0,
-        key="",
         kind=OUTAGE,
         handler=outage.handler,
         fingerprint=print_,
         error=outage.error,
-        traceback="",
-        output="",
-        names=(),
-        event_ids=(),
         count=outage.waiting,
-        attempts=0,
         opened_at=outage.since,
         last_at=now,
     )

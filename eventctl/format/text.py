@@ -93,6 +93,14 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words, as in "1 event" and "2,000 deliveries"."""
+    if number == 1:
+        return f"1 {thing}"
+    things = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number:,} {things}"
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the most similar of some words, None if none is similar."""
     from difflib import get_close_matches  # lazy: only a mistake needs it

@@ -1,4 +1,4 @@
-"""Tell a person how to fix what cannot become an event or cannot be run.
+"""Show a person how to fix what cannot become an event or cannot be run.
 
     eventctl_outbox row 7: no event 'purchsed' in /etc/eventctl/events.toml: did you mean …?
     name: purchsed

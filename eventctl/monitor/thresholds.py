@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health, Waiting
 from eventctl.store.incidents import OUTAGE
@@ -159,8 +159,7 @@ def _spool(spool: Waiting) -> str:
         return printable(spool.problem)
     if not spool.files:
         return "spool empty"
-    what = "1 file" if spool.files == 1 else f"{spool.files:,} files"
-    return f"{what} in the spool, the oldest for {span(spool.oldest)}"
+    return f"{counted(spool.files, 'file')} in the spool, the oldest for {span(spool.oldest)}"
 
 
 def _clock(ahead: int) -> str:

@@ -39,7 +39,10 @@ class EventRow(Table):
 
 
 class DeliveryRow(Table):
-    """A delivery: one event for one handler. `took` and `waited` are in milliseconds."""
+    """A delivery: one event for one handler. `took` and `waited` are in milliseconds.
+
+    `reported_at`, as `reported` of an incident and `probed_at` of a breaker, is no longer used.
+    """
 
     id = peewee.BigAutoField()
     event_id = peewee.BigIntegerField()

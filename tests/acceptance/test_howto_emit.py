@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
 from tests.support.howto import HowTo
 from tests.support.project import Project
 from tests.support.server import Server
@@ -26,21 +25,6 @@ def shop(tmp_path: Path) -> Iterator[Project]:
     project.write(TOML)
     yield project
     project.close()
-
-
-@pytest.mark.parametrize(
-    ("page", "orders", "emitted"), [("django", [17, 18], 2), ("sqlalchemy", [17, 18], 2)]
-)
-def test_python(shop: Project, page: str, orders: list[int], emitted: int) -> None:
-    HowTo(f"{page}.md", shop.folder.parent).follow()
-    assert [row[0] for row in shop.rows("SELECT id FROM orders ORDER BY id")] == orders
-    assert shop.value("SELECT COUNT(*) FROM eventctl_event") == emitted
-
-
-def test_a_trigger(shop: Project) -> None:
-    needs.program("sqlite3", "sqlite3")
-    HowTo("trigger.md", shop.folder.parent).follow()
-    assert shop.value("SELECT `key` FROM eventctl_event") == "order-17"
 
 
 def test_a_trigger_of_mysql(server: Server, tmp_path: Path) -> None:
@@ -66,9 +50,3 @@ def test_a_trigger_of_mysql(server: Server, tmp_path: Path) -> None:
         ("order-17", '["user \\"A\\"", 5000]', 2)
     ]
     project.close()
-
-
-def test_the_spool(shop: Project) -> None:
-    HowTo("spool.md", shop.folder.parent).follow(codes={"no JSON": 1})
-    assert shop.rows("SELECT `key`, status FROM eventctl_event") == [("order-17", 2)]
-    assert (shop.folder / "events.state" / "spool" / "damaged" / "order-18").exists()

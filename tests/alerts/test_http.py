@@ -1,4 +1,4 @@
-"""What the channels over HTTP share: an end in time, TLS, no redirect, no secret told."""
+"""What the channels over HTTP share: an end in time, TLS, no redirect, no secret shown."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ BREAKS = " \t\n\"'><=;|&(:"
 
 
 def bash(project: Project, line: str) -> list[str]:
-    """Return what bash is told that completes a line: words, or "dir" and "file"."""
+    """Return what bash is sent to complete a line: words, or "dir" and "file"."""
     env = {"_EVENTCTL_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_BREAKS": BREAKS}
     done = project.run(env=env, check=None)
     assert done.stderr == ""
@@ -44,7 +44,7 @@ def bash(project: Project, line: str) -> list[str]:
 
 
 def zsh(project: Project, *words: str) -> list[tuple[str, str]]:
-    """Return the values that zsh is told for the last word, with their descriptions."""
+    """Return the values that zsh is sent for the last word, with their descriptions."""
     env = {
         "_EVENTCTL_COMPLETE": "zsh_complete",
         "COMP_WORDS": " ".join(("eventctl", *words)),

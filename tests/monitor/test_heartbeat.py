@@ -72,7 +72,7 @@ def sweep(project: Project, *args: str, check: int = 0) -> str:
 def test_each_good_sweep_calls_once_and_says_nothing(shop: Project, monitor: Listener) -> None:
     assert sweep(shop) == ""
     assert monitor.asked == [SECRET]
-    # To tell a person of what failed is what a sweep is for: it is as good as any.
+    # Notifying a person of failures is what a sweep is for: it is as good as any.
     shop.run("emit", "-q", "bought", env=SET)
     sweep(shop, check=1)
     assert monitor.asked == [SECRET] * 2

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eventctl.alerts.incident import Digest
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import second, span
 from eventctl.intake import repair
 from eventctl.store.incidents import OUTAGE, Incident
@@ -66,6 +66,7 @@ _LEFT_SO = {
     "resolved": "Everything is resolved",
     "ended": "Cancelled deliveries can be replayed",
 }
+_THING = {"set aside": "entry", "test": "message", "late": "event", "emit-failed": "event"}
 WITH_FIX = ("held", "set aside")
 """Kinds whose output says how to fix one item: see `repair`."""
 _ADVICE = {
@@ -128,7 +129,7 @@ def headline(incident: Incident) -> str:
 
 
 def _outage(incident: Incident) -> str:
-    handler, what = name(incident.handler), _deliveries(incident.count)
+    handler, what = name(incident.handler), counted(incident.count, "delivery")
     if not incident.is_open:
         return f"{handler} is back after {span(incident.took)}: {what} processed"
     since = span(incident.last_at - incident.opened_at)
@@ -177,7 +178,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
     if not left:
         return lines, ""
     count = sum(incident.count for incident in left)
-    return lines, f"And {_deliveries(count)} with {len(left):,} other problems."
+    return lines, f"And {counted(count, 'delivery')} with {len(left):,} other problems."
 
 
 def _brief(incident: Incident) -> str:
@@ -193,17 +194,7 @@ def _ended(kind: str, count: int) -> str:
 
 
 def _things(kind: str, count: int) -> str:
-    if kind == "set aside":
-        return "1 entry" if count == 1 else f"{count:,} entries"
-    if kind == "test":
-        return "1 message" if count == 1 else f"{count:,} messages"
-    if kind in ("late", "emit-failed"):
-        return "1 event" if count == 1 else f"{count:,} events"
-    return _deliveries(count)
-
-
-def _deliveries(count: int) -> str:
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+    return counted(count, _THING.get(kind, "delivery"))
 
 
 def name(text: str) -> str:

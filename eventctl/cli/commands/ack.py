@@ -10,9 +10,9 @@ from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
-from eventctl.cli.output.tables import span
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
+from eventctl.format.time import span
 from eventctl.store import incidents
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from eventctl.cli.output.tables import console, plain_table
 from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
+from eventctl.format.text import counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
@@ -120,8 +121,10 @@ def command(
                 _print_json(target, tables, dry_run=True)
                 return EXIT_DONE
             for name, rows in counts.items():
-                complain(f"{name}: {_rows(rows)}")
-            complain(f"would copy {_rows(total)} to {target.describe()}; nothing was written")
+                complain(f"{name}: {counted(rows, 'row')}")
+            complain(
+                f"would copy {counted(total, 'row')} to {target.describe()}; nothing was written"
+            )
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
         with ProgressBar("copying", total) as bar:
@@ -201,20 +204,21 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
         complain(f"the target does not take {row}")
     if copy.number_refused:
         complain(
-            f"could not copy {_rows(copy.number_refused)} of this store:"
+            f"could not copy {counted(copy.number_refused, 'row')} of this store:"
             " fix or delete each here, empty the target, and copy again"
         )
         return EXIT_FAILED
     differ = [table for table in copy.tables if not table.same]
     for table in differ:
         complain(
-            f"{table.name} is not the same on both sides: {_rows(table.source.rows)} here,"
+            f"{table.name} is not the same on both sides: {counted(table.source.rows, 'row')} here,"
             f" {table.target.rows:,} at the target; something else writes to the target: stop it,"
             " empty the target, and copy again"
         )
     if differ:
         return EXIT_FAILED
-    complain(f"copied {_rows(sum(table.source.rows for table in copy.tables))}, and verified them")
+    rows = sum(table.source.rows for table in copy.tables)
+    complain(f"copied {counted(rows, 'row')}, and verified them")
     if has_changed:
         complain(
             "this store has changed since the copy began, and the target lacks that: pause cron,"
@@ -244,7 +248,3 @@ def _print_tables(copy: StoreCopy) -> None:
     for name, rows, digest, check in cells:
         shown.add_row(name, f"{rows:,}", digest[:8], check)
     console().print(shown)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
@@ -138,8 +139,6 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():
-        from rich.text import Text  # lazy: rich is for terminals
-
         table = tables.plain_table("what", "name", "paused", "why")
         table.columns[-1].no_wrap = False
         for each in found:

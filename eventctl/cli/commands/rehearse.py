@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventctl.cli import completion, names
-from eventctl.cli.commands.replay_now import teller
+from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output.formats import print_json
-from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.format.time import duration
+from eventctl.format.time import duration, span
 from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
@@ -96,7 +95,7 @@ def command(
         return EXIT_FAILED
 
     say = complain if as_json else _write
-    heard = teller(context.config, lambda _, line: say(f"  | {line}"))
+    heard = line_printer(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, say)
         play.run(twice, kill)

@@ -17,7 +17,7 @@ from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.format.time import span
 from eventctl.run.rate_limit import parse_rate
 from eventctl.store.queries import waiting
@@ -166,10 +166,10 @@ def _selected(
 
     wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
-    selection.tell_idle(wanted.ids, rows, "re-open")
+    selection.list_idle(wanted.ids, rows, "re-open")
     if wanted.ids:
         waiting = [row for row in rows if row.fate == Fate.WAITING]
-        selection.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
+        selection.list_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
 
 
@@ -204,9 +204,9 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
     for handler in sorted(set(counts) - set(context.config.handlers)):
         complain(
             f"{printable(handler)} is not in {context.config.path}: its"
-            f" {selection.deliveries(counts[handler])} would be held again"
+            f" {counted(counts[handler], 'delivery')} would be held again"
         )
-    selection.tell_paused(database, [(row.event, row.delivery.handler) for row in to_run])
+    selection.list_paused(database, [(row.event, row.delivery.handler) for row in to_run])
     for breaker in waiting.breakers(database):
         if breaker.handler in counts:
             complain(
@@ -225,7 +225,7 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
 
 def _report(reopened: int, missed: int, interval: float) -> None:
 
-    what = f"re-opened {selection.deliveries(reopened)}{selection.moved_on(missed)}"
+    what = f"re-opened {counted(reopened, 'delivery')}{selection.moved_on(missed)}"
     if interval and reopened > 1:
         last = span(int((reopened - 1) * interval * 1000))
         complain(f"{what}; sweeps run them as each is due, the last one in {last}")

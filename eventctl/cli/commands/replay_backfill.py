@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from eventctl.cli import names, selection
 from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
@@ -15,10 +17,10 @@ from eventctl.cli.output import tables
 from eventctl.cli.output.formats import iso, print_json
 from eventctl.cli.output.plan_table import plan_json
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
+from eventctl.format.time import span
 from eventctl.run import replay
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations
@@ -91,7 +93,7 @@ class Backfill:
 
     @property
     def _what(self) -> str:
-        return f"{selection.deliveries(len(self._ids))} to {printable(self._handler)}"
+        return f"{counted(len(self._ids), 'delivery')} to {printable(self._handler)}"
 
     def show(self, as_json: bool) -> int:
         """Print what would be added: for each event name the count, the first and the last."""
@@ -129,8 +131,6 @@ class Backfill:
         print_json(plan_json((), dry_run=dry_run, **counts))
 
     def _show_table(self) -> None:
-        from rich.text import Text  # lazy: rich is for terminals
-
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
         for name, share in self._shares.items():
             cells = [printable(name), f"{share.count:,}"]
@@ -142,7 +142,7 @@ class Backfill:
         tables.console().print(table)
 
     def _warn(self) -> None:
-        selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
+        selection.list_paused(self._database, [(name, self._handler) for name in self._shares])
 
     def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
         """Add them after confirmation; with `now`, run them at once. Returns the exit code."""
@@ -160,7 +160,7 @@ class Backfill:
         missed = len(self._ids) - len(added)
         meanwhile = f" ({missed:,} already existed by then)" if missed else ""
         complain(
-            f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
+            f"added {counted(len(added), 'delivery')} to {printable(self._handler)}{meanwhile}"
         )
         exit_code, ran = EXIT_DONE, None
         if now:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from eventctl.cli import completion
 from eventctl.cli.commands import show_incident
@@ -21,12 +22,11 @@ from eventctl.cli.output.formats import (
 )
 from eventctl.cli.output.tables import (
     ago,
+    attempts_used,
     breaker_line,
     console,
-    counted,
     outcome_style,
     pause_line,
-    span,
     state_text,
     status_text,
     utc,
@@ -34,14 +34,13 @@ from eventctl.cli.output.tables import (
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.queries import events, incidents, waiting
 from eventctl.store.queries.redacted import attempts_shown, event_shown
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from eventctl.config.model import Config
     from eventctl.store.incidents import Incident
     from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
@@ -137,8 +136,6 @@ class _Page:
             yield from self._delivery(delivery)
 
     def _head(self, width: int) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
         event = self._event
         yield Text.assemble(
             ("event ", "dim"),
@@ -159,8 +156,6 @@ class _Page:
             yield _fact("missing", ", ".join(map(printable, gone)))
 
     def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
         yield Text()
         yield Text.assemble(
             (printable(delivery.handler), "bold"),
@@ -181,7 +176,7 @@ class _Page:
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
-            allowed = counted(self._config, self._event.name, delivery)
+            allowed = attempts_used(self._config, self._event.name, delivery)
             said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
             said.append(f"at {utc(delivery.done_at)} UTC")
@@ -201,8 +196,6 @@ class _Page:
         return "".join(f", {part}" for part in said)
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
         left_out = len(history) - _SHOWN_ATTEMPTS
         if left_out > 0:
             yield Text(f"  … {left_out:,} earlier attempts: --json has them", "dim")
@@ -221,15 +214,11 @@ class _Page:
 
 
 def _fact(label: str, value: str) -> Text:
-    from rich.text import Text  # lazy: rich is for terminals
-
     return Text.assemble((f"  {label:<8}", "dim"), value)
 
 
 def _quoted(title: str, text: str) -> Iterator[Text]:
     """Yield lines from outside, each marked, so that none looks like one of ours."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
     if not any(lines):
         return
@@ -242,8 +231,6 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
 
 def _part_of(context: Context, incident: Incident, now: int) -> Text:
     """Return the open incident of a delivery, and whether people were notified of it."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     sent = [printable(each.channel) for each in incident.notifications if each.state]
     known = f"notified: {', '.join(sent)}" if sent else "not notified yet"
     lasts = span(max(0, now - incident.opened_at))
@@ -256,8 +243,6 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
     """Yield what to do about failures, and the command for it."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     failed = [d for d in event.deliveries if d.state == State.FAILED]
     held = [d for d in event.deliveries if d.held]
     if failed:

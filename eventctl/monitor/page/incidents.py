@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import excerpts, recipients, summary, wording
 from eventctl.alerts.render.html import breakable
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import minute, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.page.data import Problems
@@ -152,7 +152,7 @@ def ended(problems: Problems) -> Iterator[str]:
         for each in found.latest
     )
     yield from table("cards ended", ("What", "Error", "Ended (UTC)", "After"), rows)
-    which = "1 incident" if found.count == 1 else f"{found.count:,} incidents"
+    which = counted(found.count, "incident")
     latest = f"; the last {len(found.latest)} are shown" if found.count > len(found.latest) else ""
     yield (
         f'<p class="soft">{which} ended in this time, after {span(found.mean)} on'

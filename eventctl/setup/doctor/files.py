@@ -11,9 +11,10 @@ from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.config.permissions import group_name, user_name
+from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
@@ -106,7 +107,7 @@ def check_spool(config: Config, seen: Seen) -> Findings:
             with suppress(FileNotFoundError):  # a sweep has imported it
                 since.append(entry.stat(follow_symlinks=False).st_mtime)
         age = time.time() - min(since, default=0.0)
-        text = f"{count(len(since), 'file')} in {folder}: {what}"
+        text = f"{counted(len(since), 'file')} in {folder}: {what}"
         if since and (name or age > _LONG):
             yield warning(f"{text}, the oldest for {duration(age)}", fix)
         elif since:

@@ -59,8 +59,3 @@ def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
         yield problem(f"it cannot be checked: {said}", "fix that first", check)
     if nothing:
         yield ok(fine, "", check)
-
-
-def count(number: int, thing: str) -> str:
-    """Return "1 event", "2 events"."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

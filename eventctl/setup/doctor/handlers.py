@@ -17,9 +17,10 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, Seen, ok, problem, warning
 from eventctl.workers import handlers
 
 PATIENCE = 10.0
@@ -38,7 +39,7 @@ def check_handlers(config: Config, seen: Seen) -> Findings:
         bad += 1
         yield finding
     if good := len(config.handlers) - bad:
-        yield ok(f"{count(good, 'handler')} can be run")
+        yield ok(f"{counted(good, 'handler')} can be run")
 
 
 def _modules(config: Config) -> Findings:

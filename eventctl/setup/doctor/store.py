@@ -13,10 +13,10 @@ from statistics import median
 
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.format.time import duration
 from eventctl.setup.doctor.database import check_file, check_place, check_server
-from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
@@ -233,9 +233,9 @@ def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
     counts = statistics.open_incidents(opened)
     outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
     if outages:
-        yield problem(f"{count(outages, 'handler')} down: their deliveries wait", fix)
+        yield problem(f"{counted(outages, 'handler')} down: their deliveries wait", fix)
     if counts:
-        yield problem(f"{count(sum(counts.values()), 'incident')} open", fix)
+        yield problem(f"{counted(sum(counts.values()), 'incident')} open", fix)
 
 
 def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
@@ -246,13 +246,13 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
     for each in refused:
         name = printable(each.channel)
         yield problem(
-            f"{name} has not accepted {count(each.count, 'alert')} for"
+            f"{name} has not accepted {counted(each.count, 'alert')} for"
             f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
             f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
             " sends the waiting alerts",
         )
     if channels and not refused:
-        yield ok(f"{count(len(channels), 'channel')}: all messages were accepted")
+        yield ok(f"{counted(len(channels), 'channel')}: all messages were accepted")
 
 
 def _keep(config: Config, opened: Database, seen: Seen) -> Findings:

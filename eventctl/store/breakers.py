@@ -36,8 +36,8 @@ def open_breaker(database: Database, handler: str, error: str) -> None:
         tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
         tx.execute(
             "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
-            " VALUES (?, ?, ?, ?)",
-            (handler, since, moment, tx.fit(error)),
+            " VALUES (?, ?, 0, ?)",
+            (handler, since, tx.fit(error)),
         )
 
     database.transaction(work)

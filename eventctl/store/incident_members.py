@@ -34,8 +34,6 @@ _PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
 
 _CHUNK = 500
 
-"""The index of open incidents: an optimizer might read a short table instead."""
-
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
     """Return those deliveries of the notices that are members already."""
@@ -214,31 +212,3 @@ def any_row_is_held(tx: Transaction) -> bool:
 def leave(tx: Transaction, member_id: int) -> None:
     """Note that a place no longer keeps an incident open."""
     tx.execute("DELETE FROM eventctl_member WHERE id = ?", (member_id,))
-
-
-def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
-    """Return up to _CHUNK members, with their deliveries, of which nobody was notified yet."""
-    return [
-        (row[0], row[1])
-        for row in tx.rows(
-            "SELECT m.id, m.delivery_id FROM eventctl_incident i"
-            " JOIN eventctl_member m ON m.incident_id = i.id AND m.id > i.reported"
-            " WHERE i.id = ? ORDER BY m.id LIMIT ?",
-            (incident_id, _CHUNK),
-        )
-    ]
-
-
-def report(tx: Transaction, incident_id: int) -> None:
-    """Mark each delivery of an incident as reported to a person."""
-    moment = tx.now()
-    while found := not_reported(tx, incident_id):
-        ids = [delivery_id for _, delivery_id in found if delivery_id is not None]
-        if ids:
-            tx.execute(
-                f"UPDATE eventctl_delivery SET reported_at = ? WHERE id IN ({marks(ids)})",
-                [moment, *ids],
-            )
-        tx.execute(
-            "UPDATE eventctl_incident SET reported = ? WHERE id = ?", (found[-1][0], incident_id)
-        )

@@ -78,7 +78,7 @@ class Notification(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Deliveries of one handler with one outcome and, by fingerprint, one cause.
 
@@ -88,19 +88,20 @@ class Incident:
     `traceback` and `output` are empty if not needed.
     """
 
-    id: int
-    key: str
+    id: int = 0
+    """0 until it is in the store."""
+    key: str = ""
     """The permanent, random name of the incident, in every message about it."""
     kind: str
     handler: str
     fingerprint: str
     error: str
-    traceback: str
-    output: str
-    names: tuple[str, ...]
-    event_ids: tuple[int, ...]
+    traceback: str = ""
+    output: str = ""
+    names: tuple[str, ...] = ()
+    event_ids: tuple[int, ...] = ()
     count: int
-    attempts: int
+    attempts: int = 0
     opened_at: int
     last_at: int
     ended_at: int | None = None

@@ -62,8 +62,8 @@ def _reopen(
             moments = [value for each in ids for value in (each, due_at[each])]
         tx.execute(
             f"UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = {due}, claim = NULL,"
-            " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL,"
-            f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
+            " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL"
+            f" WHERE id IN ({marks(ids)}) AND state = ?",
             [str(State.PENDING), *moments, *ids, str(state)],
         )
         # A notice that was not sent yet would report what is being fixed.

@@ -18,7 +18,6 @@ from tests.support.cron import running_cron
 from tests.support.howto import FOLDER, HowTo
 from tests.support.look import script
 from tests.support.project import Project
-from tests.support.receiver import Receiver
 from tests.support.server import PASSWORD, USER, Server
 from tests.support.wait import wait_until
 from tests.workers.test_program_end import sentry
@@ -38,29 +37,6 @@ def shop(tmp_path: Path) -> Iterator[Project]:
     project.write(TOML)
     yield project
     project.close()
-
-
-def test_idempotent_handlers(shop: Project) -> None:
-    """Also with a key that is a path out of the folder."""
-    HowTo("idempotent.md", shop.folder.parent).follow()
-    assert not (shop.folder.parent.parent / "order-17").exists()
-    (label,) = (shop.folder / "labels").iterdir()
-    assert re.fullmatch(r"[0-9a-f]{64}\.json", label.name)
-
-
-def test_a_new_version(shop: Project) -> None:
-    HowTo("deploy.md", shop.folder.parent).follow()
-    assert shop.rows("SELECT handler, state FROM eventctl_delivery") == [("lottery", "done")]
-
-
-def test_slack(shop: Project) -> None:
-    receiver = Receiver((200, b"ok"))
-    swap = {"https://hooks.slack.com": receiver.url("").rstrip("/")}
-    try:
-        HowTo("slack.md", shop.folder.parent, swap).follow()
-        assert receiver.only().path == "/services/T0/B0/s3cret"
-    finally:
-        receiver.close()
 
 
 def test_sentry(shop: Project) -> None:

@@ -297,7 +297,10 @@ class Soak:
             "failed": sum(value == 3 for value in status.values()),
             "handlers started": sum(started.values()),
             "failed deliveries": store.value(failed),
-            "reported": store.value(f"{failed} AND reported_at IS NOT NULL"),
+            "reported": store.value(
+                f"{failed} AND id IN (SELECT m.delivery_id FROM eventctl_member m"
+                " JOIN eventctl_telling t ON t.incident_id = m.incident_id WHERE t.times > 0)"
+            ),
             "lost": len(self.acknowledged - status.keys())
             + sum(value not in (2, 3) for value in status.values())
             + self._spooled(),

@@ -104,6 +104,11 @@ def test_also_while_the_server_cannot_purge_what_is_over(project: Project) -> No
     project.run("sweep")
     with project.server.not_purged():
         live_through(project, 3000)
+        past = " WHERE ended_at = 9000000000000"
+        project.execute(f"UPDATE eventctl_incident SET open_as = id {past}")
+        project.execute(f"UPDATE eventctl_incident SET open_as = NULL {past}")
+        project.execute("UPDATE eventctl_telling SET due_at = 7 WHERE due_at IS NULL")
+        project.execute("UPDATE eventctl_telling SET due_at = NULL WHERE due_at = 7")
         project.execute(f"ANALYZE TABLE {', '.join(tables(project))}")
         assert_nothing_is_scanned(project)
 

@@ -30,15 +30,15 @@ def test_a_sweep_deletes_what_keep_has_outlived_and_is_silent(project: Project) 
     past.record(project, 2, days_ago=80)
     past.fail(project, 3, 4)
     project.run("emit", "--defer", "bought", "A")
-    project.execute(
-        "INSERT INTO eventctl_sweep (host, started_at) VALUES ('h', 1), ('h', 2), ('h', ?)", 2**50
-    )
+    now = int(time.time() * 1000)
+    for started_at in (1, 2, *[now] * 10):
+        project.execute("INSERT INTO eventctl_sweep (host, started_at) VALUES ('h', ?)", started_at)
     done = project.run("sweep")
     assert done.stdout == done.stderr == ""
     assert ids(project) == [3, 4, 121, 122, 123]
     assert project.value("SELECT status FROM eventctl_event WHERE id = 123") == 2
     assert set(ids(project, "attempt", "delivery_id")) == {5, 6, 7, 8, 241, 242, 243, 244}
-    assert ids(project, "sweep") == [3, 4]
+    assert ids(project, "sweep") == [*range(3, 14)]
 
 
 def test_doctor_says_where_sweeps_do_not_keep_up(project: Project) -> None:
@@ -64,7 +64,7 @@ def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project
     first = next(n for n, step in enumerate(steps) if "DELETE FROM eventctl_attempt" in step)
     for step in some(steps[first:]):
         past.record(project, 120 - count(project, "event"))
-        _, taken = killed_at(project, first + step, "sweep")
+        _, taken = killed_at(project, first + step, "sweep", may_end_before=True)
         there = set(ids(project))
         assert set(ids(project, "delivery", "event_id")) == there, taken[-1]
         deliveries = set(ids(project, "delivery"))

@@ -179,7 +179,7 @@ def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     """Return the text about an incident. `channels` are those of events.toml."""
     from rich.text import Text  # lazy: rich is for terminals
 
-    from eventctl.cli.output.tables import span, utc
+    from eventctl.cli.output.tables import utc
 
     what = wording.happened(incident)
     if incident.is_open:

@@ -150,13 +150,14 @@ def _page(
     query = _events(brief)
     for condition in conditions(selection):
         query = query.where(condition)
+    # Given a few ids, MySQL may still walk the index of dates: the zero keeps it from that.
+    date = EventRow.created_at + 0 if selection.ids else EventRow.created_at
     if last is not None:
         # With this condition, both databases continue in the index where the last page ended.
         query = query.where(
-            EventRow.created_at <= last.created_at,
-            (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
+            date <= last.created_at, (date < last.created_at) | (EventRow.id < last.id)
         )
-    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc()).limit(limit)
+    query = query.order_by(date.desc(), EventRow.id.desc()).limit(limit)
     return [EventView(*row) for row in ask(database, query)]
 
 

@@ -185,17 +185,8 @@ class _Emission:
     def on_recorded(self, recorded: Recorded) -> None:
         self.id = recorded.id
         if not self._quiet:
-            try:
-                # Print it at once: the event is recorded, whatever happens now.
-                if self._runs and not is_ready(1):
-                    raise OutputError("nobody reads stdout")
-                sys.stdout.write(f"{recorded.id}\n")
-                sys.stdout.flush()
-            except BrokenPipeError:
-                print_no_more()
-            except OutputError as error:
-                complain(f"{error}; event {recorded.id} is recorded")
-                print_no_more()
+            # Print it at once: the event is recorded, whatever happens now.
+            print_ids(f"{recorded.id}\n", f"event {recorded.id} is", only_if_ready=self._runs)
 
     def warn(self, line: str) -> None:
         self.warned = True
@@ -231,6 +222,20 @@ def _keep(
     kept = f"the event is kept in {path}, and the next sweep records it"
     complain(joined(run.reason(error), kept))
     return EXIT_DONE
+
+
+def print_ids(text: str, which: str, *, only_if_ready: bool = False) -> None:
+    """Print the ids of recorded events; if that fails, report that `which` recorded."""
+    try:
+        if only_if_ready and not is_ready(1):
+            raise OutputError("nobody reads stdout")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        print_no_more()
+    except OutputError as error:
+        complain(f"{error}; {which} recorded")
+        print_no_more()
 
 
 def print_no_more() -> None:

@@ -50,7 +50,7 @@ def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | Non
 
 
 def _default_state(path: str, sqlite: str | None) -> str:
-    """Return the state folder of the file at `path`, where it names none.
+    """Return the state folder of the file at `path`, if it names none.
 
     It is next to that file and named after it, so that two of them in one folder have one each.
     For a SQLite file elsewhere, it is next to the SQLite file and named after it. A folder that

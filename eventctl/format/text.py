@@ -66,6 +66,17 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
+def toml_text(text: str) -> str:
+    """Return a text as TOML writes it, in quotes."""
+    return json_text(text).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Return a key as TOML writes it, in quotes if it needs them."""
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else toml_text(name)
+
+
 def whole_path(path: str, folder: str) -> str:
     """Return an absolute path; a relative one is relative to `folder`.
 

@@ -40,7 +40,8 @@ soak: .venv/.tests
 crash: .venv/.tests
 	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 EVENTCTL_REFUSALS=0 $(BIN)/pytest -q -rP \
 		-n $(WORKERS) --dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/promises/test_crash.py \
-		tests/promises/test_model.py tests/promises/test_refused.py tests/upkeep)
+		tests/promises/test_io_faults.py tests/promises/test_model.py tests/promises/test_refused.py \
+		tests/upkeep)
 
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import databases, in_memory
+from tests.support import databases, in_memory, needs
 from tests.support.channels import Post
 from tests.support.in_memory import Folders
 from tests.support.mariadb import MariaDB
@@ -35,6 +35,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left = [item for item in items if not databases.is_on_mysql(item)]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if databases.is_on_mysql(item)]
+
+
+def pytest_sessionfinish() -> None:
+    needs.remove_what_faketime_left()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have what commands leave in /tmp go with pytest's other folders."""
+    Project.temporary = str(tmp_path_factory.getbasetemp())
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from eventctl.errors import (
     UsageError,
 )
 from eventctl.format.messages import complain, is_ready, last_words
-from eventctl.format.text import printable
+from eventctl.format.text import joined, printable
 from eventctl.intake import validation
 from eventctl.models import NamedTuple, NewEvent, Outcome, Recorded, Result, State, Verdict
 from eventctl.run import emit as run
@@ -214,12 +214,13 @@ def _keep(
     except Exception as unspooled:  # noqa: BLE001 - the event itself is the last resort
         why = run.reason(error)
         if (more := run.reason(unspooled)) not in why:
-            why += f"; {more}"
-        complain(f"{why}; the event is NOT recorded, and follows here")
+            why = joined(why, more)
+        complain(joined(why, "the event is NOT recorded, and follows here"))
         fields = f'"name": {json.dumps(event.name)}, "key": {json.dumps(event.key)}'
         last_words(f'{{{fields}, "args": {event.args}}}\n')
         return error.exit_code if isinstance(error, ConfigError) else EXIT_NOT_RECORDED
-    complain(f"{run.reason(error)}; the event is kept in {path}, and the next sweep records it")
+    kept = f"the event is kept in {path}, and the next sweep records it"
+    complain(joined(run.reason(error), kept))
     return EXIT_DONE
 
 

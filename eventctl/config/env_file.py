@@ -43,6 +43,8 @@ def read(path: str, *, required: bool) -> dict[str, str]:
         if required:
             raise EnvFileError(f"{path} is missing", "write it, or remove env_file") from None
         return {}
+    except EnvFileError:
+        raise
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or str(error)
         wrong = f"{path} cannot be read ({said})"

@@ -91,7 +91,7 @@ def unsupported(url: str) -> UrlError:
     scheme, there, _ = url.partition("://")
     if there and scheme.replace("+", "").isalnum():
         forms = "write mysql://user@host/database (MariaDB, too) or sqlite:///events.db"
-        return UrlError(f"is a {scheme}:// URL, which is not supported", forms)
+        return UrlError(f"begins with {scheme}://, which is not supported", forms)
     return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
 
 

@@ -104,6 +104,13 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def joined(first: str, second: str) -> str:
+    """Return two clauses as one line. The first may be a question, such as "did you mean x?"."""
+    if first.endswith("?"):
+        return f"{first} {second[:1].upper()}{second[1:]}"
+    return f"{first}; {second}"
+
+
 def counted(number: int, thing: str) -> str:
     """Return a number of things in words, as in "1 event" and "2,000 deliveries"."""
     if number == 1:

@@ -118,12 +118,12 @@ class _Runner:
 
         self._config = config
         self._dispatch = dispatch
+        self._clean = True
         with ExitStack() as opened:
             self._interruption = opened.enter_context(dispatch.Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
             opened.callback(self._give_lock_back)
             self._token = self.claimer.token()
-            self._clean = True
             self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
             opened.callback(self._pool.close)
             if fork:

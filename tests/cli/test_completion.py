@@ -182,7 +182,7 @@ def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.config.write_text(text.replace(f":{project.server.port}/", f":{port}/"))
     started = time.monotonic()
     assert bash(project, "eventctl show ") == []
-    assert time.monotonic() - started < 6  # two seconds, and a slow machine's start
+    assert time.monotonic() - started < 20  # two seconds, and a busy machine's start
     listener.close()
 
 

@@ -153,7 +153,7 @@ def test_a_server_that_hangs_is_given_up(project: Project, monitor: Listener) ->
         port = mute.getsockname()[1]
         with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 300ms"):
             heartbeat.call(f"https://127.0.0.1:{port}/", timeout=0.3)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_a_stream_of_headers_is_bounded_in_time(project: Project) -> None:
@@ -170,7 +170,7 @@ def test_a_stream_of_headers_is_bounded_in_time(project: Project) -> None:
             begin = time.monotonic()
             with pytest.raises(heartbeat.HeartbeatFailed, match="no answer within"):
                 heartbeat.call(f"http://127.0.0.1:{port}/", timeout=0.5)
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 20
         finally:
             server.kill()
 

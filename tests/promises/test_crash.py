@@ -15,7 +15,7 @@ from tests.support.crash import Crasher, Scenario
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
-MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "5"))
+MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "3"))
 """At how many of its steps a scenario is killed, evenly spread; 0: at all of them."""
 
 TOML = """

@@ -135,7 +135,7 @@ _RUN_BY = """
 README.md sh 7 test_ordinary_user.test_the_readme
 README.md sql 1 test_readme.test_the_set_up_of_mysql
 README.md python 1 test_readme.test_exactly_once
-CONTRIBUTING.md sh 2 test_operator_blocks.test_make_knows_what_contributors_are_told
+CONTRIBUTING.md sh 2 test_operator_blocks.test_make_knows_what_contributing_says
 CONTRIBUTING.md sh 1 test_package.test_it_is_what_an_index_takes
 docs/alerts.md sh 1 test_operator_blocks.test_the_commands_for_an_incident
 docs/channels.md js 1 test_channels_page.test_the_receivers_in_other_languages

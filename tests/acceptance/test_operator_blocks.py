@@ -353,7 +353,7 @@ def test_an_application_may_only_emit(server: Server, tmp_path: Path) -> None:
     project.close()
 
 
-def test_make_knows_what_contributors_are_told() -> None:
+def test_make_knows_what_contributing_says() -> None:
     text = "".join(b.text for b in blocks(CHECKOUT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^make (\w+)", text, re.M))
     assert targets >= {"help", "test", "mysql", "soak"}

@@ -52,16 +52,12 @@ def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
     stderr.
     """
 
-    def admit_some(ids: Sequence[int]) -> int:
-        return database.transaction(lambda tx: _admit(tx, config, ids))
+    def admit_some(ids: Sequence[int], why: str = "") -> int:
+        return database.transaction(lambda tx: _admit(tx, config, ids, why))
 
     def admit_plain(notice_id: int, error: Exception) -> int:
         why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
-
-        def admit_one(ids: Sequence[int]) -> int:
-            return database.transaction(lambda tx: _admit(tx, config, ids, why))
-
-        return sum(do_each([notice_id], admit_one, postpone))
+        return sum(do_each([notice_id], functools.partial(admit_some, why=why), postpone))
 
     def postpone(notice_id: int, error: Exception) -> int:
         delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))
@@ -165,11 +161,6 @@ def _output(tx: Transaction, config: Config, group: Sequence[Notice]) -> str:
         found = notices.entry(tx, group[0].delivery_id)
         return repair.held_delivery(config, found) if found else ""
     return notices.last_words(tx, group[-1].delivery_id)[1]
-
-
-def introduce(config: Config, database: Database) -> None:
-    """Notify channels that are new in events.toml of open incidents."""
-    notifications.schedule_new_channels(database, config.channels)
 
 
 def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from eventctl.config.variables import ENV_FILE, Variables
+from eventctl.config.variables import ENV_FILE, ValueMistake, Variables
 from eventctl.models import NamedTuple
 
 
@@ -81,13 +81,8 @@ class EventConfig(NamedTuple):
     event; it is still retried. (duration; none)"""
 
 
-class UrlError(ValueError):
+class UrlError(ValueMistake):
     """What is wrong with a URL, and how to fix it."""
-
-    def __init__(self, wrong: str, fix: str) -> None:
-        super().__init__(f"{wrong}; {fix}")
-        self.wrong = wrong
-        self.fix = fix
 
 
 class MySQLUrl(NamedTuple):

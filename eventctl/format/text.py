@@ -66,6 +66,17 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
+def toml_text(text: str) -> str:
+    """Return a text as TOML writes it, in quotes."""
+    return json_text(text).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Return a key as TOML writes it, in quotes if it needs them."""
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else toml_text(name)
+
+
 def whole_path(path: str, folder: str) -> str:
     """Return an absolute path; a relative one is relative to `folder`.
 
@@ -91,6 +102,13 @@ def fit(text: str, size: int = 65_000) -> str:
 def shorten(text: str, width: int) -> str:
     """Return `text` in at most `width` characters, with an ellipsis if it is cut."""
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def joined(first: str, second: str) -> str:
+    """Return two clauses as one line. The first may be a question, such as "did you mean x?"."""
+    if first.endswith("?"):
+        return f"{first} {second[:1].upper()}{second[1:]}"
+    return f"{first}; {second}"
 
 
 def counted(number: int, thing: str) -> str:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from eventctl.models import Reason, State
 from eventctl.store.database import Database
 from eventctl.store.queries import events
-from eventctl.store.queries.events import DeliveryView, EventView, Selection
+from eventctl.store.queries.events import DeliveryView, Selection
 
 _BATCH = 500
 
@@ -94,13 +94,9 @@ def _plan(
     handlers = selection.handlers
     return [
         PlanRow(event.name, each, judge(each, not handlers or each.handler in handlers))
-        for event in sorted(found, key=_by_id)
+        for event in sorted(found, key=lambda event: event.id)
         for each in event.deliveries
     ]
-
-
-def _by_id(event: EventView) -> int:
-    return event.id
 
 
 def _to_replay(delivery: DeliveryView, asked_for: bool, include_done: bool) -> Fate:

@@ -125,7 +125,7 @@ def _option_file(store: Store) -> dict[str, str]:
     """Return what the [client] section of the option file says."""
     if store.read_default_file is None:
         return {}
-    import configparser  # lazy: only where there is such a file
+    import configparser  # lazy: only for such a file
 
     parser = configparser.RawConfigParser(allow_no_value=True, strict=False)
     with open(store.read_default_file, encoding="utf-8") as file:

@@ -15,11 +15,16 @@ from eventctl.store.database import Database, number_of, text_of
 from eventctl.store.transaction import Row
 
 
+def _table_name(model: type[Table]) -> str:
+    """Return the name of a table, such as eventctl_event for EventRow."""
+    return f"eventctl_{model.__name__.removesuffix('Row').lower()}"
+
+
 class Table(peewee.Model):
     """Base of all. Times are in milliseconds since 1970, UTC, by the database's clock."""
 
     class Meta:
-        legacy_table_names = False
+        table_function = _table_name
 
 
 class EventRow(Table):
@@ -33,9 +38,6 @@ class EventRow(Table):
     status = peewee.SmallIntegerField(default=0)
     revision = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField(index=True)
-
-    class Meta:
-        table_name = "eventctl_event"
 
 
 class DeliveryRow(Table):
@@ -60,7 +62,6 @@ class DeliveryRow(Table):
     reported_at = peewee.BigIntegerField(null=True)
 
     class Meta:
-        table_name = "eventctl_delivery"
         indexes = ((("event_id", "handler"), True),)
 
 
@@ -78,9 +79,6 @@ class AttemptRow(Table):
     traceback = peewee.TextField()
     output = peewee.TextField()
 
-    class Meta:
-        table_name = "eventctl_attempt"
-
 
 class NoticeRow(Table):
     """Something to report, until it is part of an incident."""
@@ -95,9 +93,6 @@ class NoticeRow(Table):
     place = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
     due_at = peewee.BigIntegerField(index=True)
-
-    class Meta:
-        table_name = "eventctl_notice"
 
 
 class IncidentRow(Table):
@@ -124,9 +119,6 @@ class IncidentRow(Table):
     silent_until = peewee.BigIntegerField(null=True)
     silent_since = peewee.BigIntegerField(null=True)
 
-    class Meta:
-        table_name = "eventctl_incident"
-
 
 class MemberRow(Table):
     """A member of an incident, to be resolved before it ends: a delivery, an event, or a place."""
@@ -136,9 +128,6 @@ class MemberRow(Table):
     delivery_id = peewee.BigIntegerField(null=True, index=True)
     event_id = peewee.BigIntegerField(null=True)
     place = peewee.TextField(null=True)
-
-    class Meta:
-        table_name = "eventctl_member"
 
 
 class NotificationRow(Table):
@@ -171,9 +160,6 @@ class OutboxRow(Table):
     created_at = peewee.BigIntegerField()
     held = peewee.TextField(null=True)
 
-    class Meta:
-        table_name = "eventctl_outbox"
-
 
 class BreakerRow(Table):
     """A handler whose circuit breaker is open."""
@@ -182,9 +168,6 @@ class BreakerRow(Table):
     opened_at = peewee.BigIntegerField()
     probed_at = peewee.BigIntegerField()
     error = peewee.TextField()
-
-    class Meta:
-        table_name = "eventctl_breaker"
 
 
 class PauseRow(Table):
@@ -196,7 +179,6 @@ class PauseRow(Table):
     why = peewee.TextField()
 
     class Meta:
-        table_name = "eventctl_pause"
         primary_key = peewee.CompositeKey("kind", "name")
 
 
@@ -215,9 +197,6 @@ class SweepRow(Table):
     lost_claims = peewee.IntegerField(default=0)
     dropped_writes = peewee.IntegerField(default=0)
 
-    class Meta:
-        table_name = "eventctl_sweep"
-
 
 class StoreRow(Table):
     """The identity of the store: one row with a random id."""
@@ -225,18 +204,12 @@ class StoreRow(Table):
     id = peewee.IntegerField(primary_key=True)
     identity = peewee.TextField()
 
-    class Meta:
-        table_name = "eventctl_store"
-
 
 class SchemaRow(Table):
     """The migrations that were applied."""
 
     version = peewee.IntegerField(primary_key=True)
     applied_at = peewee.BigIntegerField()
-
-    class Meta:
-        table_name = "eventctl_schema"
 
 
 TABLES = (

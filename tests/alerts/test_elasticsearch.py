@@ -96,7 +96,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
                 "event_names": ["purchased"],
                 "output": "trying db1\nfailed",
                 "look": f"{prog} show 42",
-                "replay": f"{prog} replay --incident 0f3c9a7b12de4481",
+                "replay": f"{prog} replay --incident 0f3c9a7b12",
                 "advice": "Once the cause is fixed, let the next sweep run them again:",
                 "config": "/etc/eventctl/events.toml",
             },

@@ -220,9 +220,9 @@ def test_a_claim_beside_pauses_reads_what_is_due_and_no_table_whole(
     values = [2**50, "pending", 0, "audit", "refunded", 40]
     if shop.server:
         shop.execute("ANALYZE TABLE eventctl_event, eventctl_delivery")
-        rows = shop.rows(f"EXPLAIN {candidates}", *values)
-        plan = {row[2]: (row[3], row[5]) for row in rows}
-        assert plan == {"d": ("range", "eventctl_delivery_due"), "e": ("eq_ref", "PRIMARY")}, rows
+        found = shop.plan(candidates, *values)
+        plan = {step["table"]: (step["type"], step["key"]) for step in found}
+        assert plan == {"d": ("range", "eventctl_delivery_due"), "e": ("eq_ref", "PRIMARY")}, found
     else:
         steps = [row[3] for row in shop.rows(f"EXPLAIN QUERY PLAN {candidates}", *values)]
         assert steps[0].startswith("SEARCH d USING INDEX eventctl_delivery_due"), steps

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from eventctl import config
+from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run.dispatch import leases, start_by
 from eventctl.state.claimer import Claimer
@@ -178,9 +179,7 @@ def test_three_hosts_finish_one_event_at_one_instant(hosts: list[Project], clust
         assert keys(node, hosts[0].database) == {f"k{number}": 2 for number in range(rounds)}
 
 
-def _claim_one(
-    settings: config.Config, database: Database, claimer: Claimer, handler: str
-) -> Delivery:
+def _claim_one(settings: Config, database: Database, claimer: Claimer, handler: str) -> Delivery:
     ask = claims.Ask(
         token=claimer.token(),
         limit=1,

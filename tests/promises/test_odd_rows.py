@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -346,7 +347,8 @@ def test_an_event_that_cannot_be_deleted_keeps_no_other(project: Project, tmp_pa
     project.write(TOML, HANDLERS, store=STORE + 'keep = "1d"\n')
     emit(project, "purchased", range(5))
     project.run("sweep")
-    project.execute("UPDATE eventctl_event SET created_at = 1000 + id")
+    two_days_ago = int(time.time() * 1000) - 2 * 86_400_000
+    project.execute("UPDATE eventctl_event SET created_at = ? + id", two_days_ago)
     refuse(project, "DELETE", "event", "OLD.id = 2")
     sent = project.run("sweep")
     assert sent.stdout == ""

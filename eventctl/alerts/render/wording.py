@@ -246,7 +246,7 @@ def ack_command(digest: Digest, incident: Incident) -> str | None:
     """Return the command that acknowledges an open incident, which mutes it."""
     if not incident.is_open or not incident.key or incident.kind in ("emit-failed", "test"):
         return None
-    return _command(digest, "ack", incident.key)
+    return command_line(digest, "ack", incident.key)
 
 
 def show_command(digest: Digest, incident: Incident) -> str | None:
@@ -254,25 +254,10 @@ def show_command(digest: Digest, incident: Incident) -> str | None:
     events.
     """
     if incident.kind == OUTAGE and incident.is_open and incident.key:
-        return _command(digest, "show", "--incident", incident.key)
+        return command_line(digest, "show", "--incident", incident.key)
     if not incident.has_events:
         return None
-    return _command(digest, "show", str(incident.event_ids[0]))
-
-
-def list_command(digest: Digest) -> str:
-    """Return the command that lists what has failed."""
-    return _command(digest, "list", "--status", "failed")
-
-
-def alerts_command(digest: Digest) -> str:
-    """Return the command that lists the open incidents."""
-    return _command(digest, "alerts")
-
-
-def undo_ack_command(digest: Digest, incident: Incident) -> str:
-    """Return the command that unmutes an acknowledged incident."""
-    return _command(digest, "ack", incident.key, "--undo")
+    return command_line(digest, "show", str(incident.event_ids[0]))
 
 
 def resume_command(digest: Digest, kind: str, name: str) -> str | None:
@@ -280,7 +265,7 @@ def resume_command(digest: Digest, kind: str, name: str) -> str | None:
     if printable(name) != name:
         return None
     end_of_options = ["--"] if name.startswith("-") else []
-    return _command(digest, "resume", f"--{kind}", *end_of_options, name)
+    return command_line(digest, "resume", f"--{kind}", *end_of_options, name)
 
 
 def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
@@ -319,14 +304,15 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
     if incident.key:
-        return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
+        return f"{advice}:", command_line(digest, "replay", "--incident", incident.key)
     # Failures that no sweep has added to an incident yet.
     ids = map(str, incident.event_ids[:IDS])
     first = f" (the first {IDS})" if incident.count > IDS else ""
     can_be_typed = incident.handler and printable(incident.handler) == incident.handler
     handler = ["--handler", incident.handler] if can_be_typed else []
-    return f"{advice}{first}:", _command(digest, "replay", *ids, *handler)
+    return f"{advice}{first}:", command_line(digest, "replay", *ids, *handler)
 
 
-def _command(digest: Digest, *words: str) -> str:
+def command_line(digest: Digest, *words: str) -> str:
+    """Return a command to type, with the program and the events.toml of a message."""
     return printable(shlex.join([*digest.program, "--config", digest.path, *words]))

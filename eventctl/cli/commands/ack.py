@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from eventctl.alerts.render import wording
@@ -14,10 +12,8 @@ from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.time import span
 from eventctl.store import incidents
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.incidents import Incident
+from eventctl.store.database import Database
+from eventctl.store.incidents import Incident
 
 
 @click.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,10 +17,8 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
-
-if TYPE_CHECKING:
-    from eventctl.run.plan import PlanRow
-    from eventctl.store.database import Database
+from eventctl.run.plan import Fate, PlanRow, to_cancel
+from eventctl.store.database import Database
 
 
 @click.command()
@@ -60,8 +58,6 @@ def command(
     """
     selection.check_asked("cancel", ids, chosen, limit)
     with context.open() as database:
-        from eventctl.run.plan import Fate, to_cancel  # lazy: few runs need it
-
         wanted = selection.selected(context.config, database, ids, chosen)
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]

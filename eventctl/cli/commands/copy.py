@@ -6,15 +6,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
+from eventctl.config.model import Config
 from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
@@ -22,15 +23,10 @@ from eventctl.format.text import counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
+from eventctl.store.database import Database
 from eventctl.store.table_copy import TABLES, Snapshot
 from eventctl.upkeep import copy
 from eventctl.upkeep.copy import StoreCopy, check_target
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
-    from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
 """Seconds between two checks whether running deliveries have ended."""
@@ -62,25 +58,20 @@ _POLL = 0.2
     type=click.Path(dir_okay=False),
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
-@click.option(
-    "--wait",
-    metavar="TIME",
-    type=DURATION,
-    default="0s",
-    help="Wait this long, such as 5m, for running deliveries to end.",
+@time_option(
+    "--wait", default="0s", help="Wait this long, such as 5m, for running deliveries to end."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
+    /,
     url: str,
-    read_default_file: str | None,
-    ssl: str | None,
-    ssl_ca: str | None,
     wait: float,
     dry_run: bool,
     as_json: bool,
+    **more: str | None,
 ) -> int:
     """Copy the whole store to another database.
 
@@ -100,10 +91,7 @@ def command(
       eventctl copy --to mysql://db1/shop --read-default-file ~/.my.cnf --wait 5m
     """
     config = context.config
-    store = read_target(
-        *(url, config.store, config.folder, read_default_file, ssl, ssl_ca),
-        variables=config.env_file,
-    )
+    store = read_target(url, config.store, config.folder, **more, variables=config.env_file)
     until = time.monotonic() + wait
     with (
         _no_sweep(config, until),

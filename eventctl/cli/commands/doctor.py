@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
@@ -13,9 +12,7 @@ from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED
 from eventctl.format.text import counted, printable
 from eventctl.setup import doctor
-
-if TYPE_CHECKING:
-    from eventctl.setup.doctor import Finding
+from eventctl.setup.doctor import Finding
 
 _FINE, _RISKY, _BAD = doctor.Level
 _LEVELS = [_BAD, _RISKY, _FINE]

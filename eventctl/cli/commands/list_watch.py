@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -22,9 +22,6 @@ from eventctl.format.time import second
 from eventctl.store import claims
 from eventctl.store.queries import events, waiting
 from eventctl.store.queries.redacted import event_shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _EVERY = 2.0
 """Seconds between two looks."""

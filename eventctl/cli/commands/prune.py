@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,22 +17,18 @@ from eventctl.cli.options import Duration
 from eventctl.cli.output.formats import event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
+from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
 from eventctl.store import claims, pruning
-from eventctl.store.pruning import Wanted
+from eventctl.store.database import Database
+from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
 from eventctl.store.queries.events import Selection
 from eventctl.upkeep import archive as archives
 from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Pruned, prune_orphans
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
-    from eventctl.store.pruning import Old, Sum, Wanted
-    from eventctl.upkeep.prune import Pruned
 
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""

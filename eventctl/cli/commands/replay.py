@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -19,12 +19,10 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
 from eventctl.format.time import span
+from eventctl.run.plan import Fate, PlanRow, to_replay
 from eventctl.run.rate_limit import parse_rate
+from eventctl.store.database import Database
 from eventctl.store.queries import waiting
-
-if TYPE_CHECKING:
-    from eventctl.run.plan import PlanRow
-    from eventctl.store.database import Database
 
 
 def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
@@ -106,7 +104,8 @@ def command(
         from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
 
         with context.open() as database:
-            filling = Backfill(context, database, backfill, ids, limit, chosen)
+            filling = Backfill(context, database, backfill)
+            filling.find(ids, limit, chosen)
             if dry_run:
                 return filling.show(as_json)
             return filling.run(yes, now, interval, verbose, as_json)
@@ -162,8 +161,6 @@ def _selected(
     chosen: dict[str, Any],
     include_done: bool,
 ) -> list[PlanRow]:
-    from eventctl.run.plan import Fate, to_replay  # lazy: few runs need it
-
     wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
     selection.list_idle(wanted.ids, rows, "re-open")

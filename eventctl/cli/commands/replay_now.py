@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.selection import MOST_SHOWN
+from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
@@ -15,10 +15,7 @@ from eventctl.format.text import counted, printable
 from eventctl.format.time import span
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run import replay
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
+from eventctl.store.database import Database
 
 
 def run_now(

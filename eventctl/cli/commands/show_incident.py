@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from eventctl.alerts.incident import digest
 from eventctl.alerts.render import wording
@@ -12,15 +11,11 @@ from eventctl.cli.context import Context
 from eventctl.cli.output.formats import event_json, print_json
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
-from eventctl.store.incidents import IDS
+from eventctl.store.database import Database
+from eventctl.store.incidents import IDS, Incident
 from eventctl.store.queries import events, waiting
-from eventctl.store.queries.events import Selection
+from eventctl.store.queries.events import EventView, Selection
 from eventctl.store.queries.redacted import event_shown
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import EventView
 
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:

@@ -181,10 +181,7 @@ def done_of_expected(event: EventView) -> str:
 
 def status_name(status: int) -> str:
     """Return the name of a status; its number, if it has none."""
-    try:
-        return Status(status).name.lower()
-    except ValueError:
-        return str(status)
+    return Status(status).name.lower() if status in Status._value2member_map_ else str(status)
 
 
 def pretty_args(text: str, width: int) -> str:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
 from eventctl.cli.output.tables import attempts_used, console, plain_table
+from eventctl.config.model import Config
 from eventctl.format.text import printable
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.run.plan import PlanRow
+from eventctl.run.plan import PlanRow
 
 _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
-from eventctl.config.permissions import user_name
 from eventctl.config.variables import EnvFileError
 from eventctl.errors import ConfigError
+from eventctl.format.owners import user_name
 from eventctl.format.text import counted
 from eventctl.setup.doctor.findings import Finding, Findings, named, ok, problem, warning
 

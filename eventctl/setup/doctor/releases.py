@@ -15,13 +15,13 @@ from pathlib import Path
 from eventctl.config.model import Config
 from eventctl.format.text import counted
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, problem, warning
+from eventctl.setup.doctor.findings import Findings, problem, warning
 
 _MOST = 1000
 """How many neighbours are checked."""
 
 
-def check_releases(config: Config, seen: Seen) -> Findings:
+def check_releases(config: Config) -> Findings:
     """Warn of a state folder that a deployment moves, and look for abandoned ones."""
     state = Path(config.store.state)
     for link in (state, *state.parents):

@@ -7,7 +7,8 @@
 # make pictures   draw the terminal of the README from a real run
 
 PYTHON ?= python3
-WORKERS ?= 2
+# Tests wait half of their time, for a process, a server or a clock.
+WORKERS ?= $(shell expr 2 '*' $$(nproc))
 T ?=
 BIN := .venv/bin
 

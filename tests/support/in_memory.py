@@ -16,7 +16,7 @@ Folders = Callable[[str], Path]
 _MEMORY = Path("/dev/shm")
 _PREFIX = f"eventctl-tests-{os.getuid()}-"
 
-_NEEDED = 2 << 30
+_NEEDED = 768 << 20
 """Bytes that must be free for each of pytest's workers."""
 
 

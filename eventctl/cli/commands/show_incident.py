@@ -47,7 +47,8 @@ def _pages(database: Database, incident: Incident) -> Iterable[list[EventView]]:
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
-    from eventctl.cli.commands import alerts, list  # lazy: few runs need it
+    from eventctl.cli.commands import alerts  # lazy: few runs need it
+    from eventctl.cli.output import events_table
     from eventctl.cli.output.tables import console
 
     config = context.config
@@ -56,7 +57,7 @@ def _print(context: Context, incident: Incident, first: list[EventView], now: in
         out.print(line, soft_wrap=True)
     if first:
         out.print()
-        list.print_table(config, iter([first]), now)
+        events_table.print_table(config, [first], now)
     advice, command = wording.next_step(digest(config, incident), incident)
     out.print(f"\n{advice}", markup=False, highlight=False, soft_wrap=True)
     if command:

@@ -19,7 +19,7 @@ from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, parts
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
@@ -192,8 +192,7 @@ def resolve(config: Config, database: Database, state: StateFolder) -> None:
     that were notified of them.
     """
     ids = database.transaction(lambda tx: _to_check(tx, state))
-    for start in range(0, len(ids), _TOGETHER):
-        part = ids[start : start + _TOGETHER]
+    for part in parts(ids, _TOGETHER):
         database.transaction(functools.partial(_end, ids=part, channels=config.channels))
 
 

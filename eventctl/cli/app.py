@@ -203,5 +203,7 @@ def _one_line(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
         words = joined(words, "to pass it as an ARG, put -- before the ARGs")
     if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
-        return f"{words}; for one event, use eventctl show {extra[1]}"
+        one = f"one event, use eventctl show {extra[1]}"
+        named = f"the events of one name, use --event {extra[1]}"
+        return f"{words}; for {one if extra[1].isdecimal() else named}"
     return words if "--help" in words else f"{words} (see {context.command_path} --help)"

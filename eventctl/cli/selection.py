@@ -57,10 +57,10 @@ def selected(
     from eventctl.store import claims
     from eventctl.store.queries import events
 
-    names.require(config, Kind.EVENT, chosen["events"], database)
-    names.require(config, Kind.HANDLER, chosen["handlers"], database)
     typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
     wanted = selection(claims.now(database), **chosen)
+    names.require(config, Kind.EVENT, wanted.events, database)
+    names.require(config, Kind.HANDLER, wanted.handlers, database, wanted.since)
     if typed:
         return _of_incident(wanted, find_incident(database, typed))
     if not ids:

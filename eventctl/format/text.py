@@ -138,4 +138,6 @@ def which(word: str, words: Iterable[str], table: str) -> str:
     """Return a hint for a name that [table] lacks: a similar one, or else the first ones it has."""
     names = sorted(words)
     known = ", ".join(names[:10])
-    return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")
+    return did_you_mean(word, names) or (
+        f"[{table}] has {known}" if known else f"it has no [{table}]"
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from eventctl.models import Reason, State
+from eventctl.store.batches import parts
 from eventctl.store.database import Database
 from eventctl.store.queries import events
 from eventctl.store.queries.events import DeliveryView, Selection
@@ -81,10 +82,7 @@ def _plan(
 ) -> list[PlanRow]:
     chunks = [selection]
     if selection.ids:
-        chunks = [
-            Selection(ids=selection.ids[start : start + _BATCH])
-            for start in range(0, len(selection.ids), _BATCH)
-        ]
+        chunks = [Selection(ids=tuple(part)) for part in parts(selection.ids, _BATCH)]
     found = [
         event
         for chunk in chunks

@@ -39,7 +39,7 @@ _NONE = re.compile(b"no crontab for|can't open '[^']*': No such file|Crontab doe
 _UTF_8 = b'CONTENT_TYPE="text/plain; charset=UTF-8"'
 """Without it cron labels its mails as ASCII, or by its own locale."""
 
-_AS_BEFORE = b"# What is set above holds for every line below it; from here on it is as it was:\n"
+_AS_BEFORE = b"# Settings apply to every line below them, so these restore what was set before:\n"
 
 
 class CrontabError(EventctlError):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from eventctl.models import HELD, Notice, Reason, State, Status
+from eventctl.store.batches import parts
 from eventctl.store.database import Database, marks, text_of
 from eventctl.store.incidents import (
     EMIT_FAILED,
@@ -143,8 +144,7 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     cancelled.
     """
     found: dict[int, Unresolved] = {}
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         rows = tx.rows(
             f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
             f" COUNT(DISTINCT {_GIVEN_UP}), i.kind, i.count, COUNT(DISTINCT m.id)"
@@ -182,19 +182,18 @@ class Place(NamedTuple):
     member_id: int
     name: str
     """OUTBOX, BREAKER, or the name of the state folder that a spool is in."""
-    incident_id: int
-    kind: str
     handler: str
+    """Of its incident."""
 
 
 def places(tx: Transaction) -> list[Place]:
     """Return the members of open incidents that are places."""
     rows = tx.rows(
-        "SELECT m.id, m.place, i.id, i.kind, i.handler FROM eventctl_incident i {incident_open}"
+        "SELECT m.id, m.place, i.handler FROM eventctl_incident i {incident_open}"
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )
-    return [Place(row[0], text_of(row[1] or ""), row[2], *map(text_of, row[3:])) for row in rows]
+    return [Place(row[0], text_of(row[1] or ""), text_of(row[2])) for row in rows]
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from eventctl.config.model import KINDS
 from eventctl.models import Reason
+from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks, number_of, text_of
 from eventctl.store.transaction import Duplicate, Row, Transaction
@@ -148,8 +149,7 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
     """Return incidents by id, without traceback and output unless `whole`."""
     columns = _WHOLE if whole else COLUMNS
     found: list[Incident] = []
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         found += map(
             incident,
             tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
+from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
@@ -217,8 +218,7 @@ def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         tx.execute(
             f"UPDATE eventctl_telling SET {what} WHERE id IN ({marks(part)})", [*values, *part]
         )
@@ -277,8 +277,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
 def _give_back(
     tx: Transaction, token: str, ids: Sequence[int], what: str, values: Sequence[object]
 ) -> None:
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         tx.execute(
             f"UPDATE eventctl_telling SET lease = NULL, leased_until = NULL, {what}"
             f" WHERE id IN ({marks(part)}) AND lease = ?",

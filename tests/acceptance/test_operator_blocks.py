@@ -186,6 +186,18 @@ def test_a_job_of_cron_runs_and_prints_nothing(
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), page
 
 
+def test_a_job_of_cron_names_the_program_by_its_path() -> None:
+    """Also in the help of a command, which is on a page too. Cron would not find it."""
+    lines = [
+        line.strip()
+        for page in [*PAGES, CHECKOUT / "crontab.example"]
+        for line in page.read_text(encoding="utf-8").splitlines()
+        if re.match(r"^[ #]*[\d*/]+ [\d*/]+ [\d*/]+ [\d*/]+ [\d*/]+ +\S", line)
+    ]
+    assert len(lines) >= 12
+    assert [line for line in lines if "/bin/eventctl " not in line] == []
+
+
 def keys(value: object) -> object:
     """Return the keys of a document, without its values."""
     if isinstance(value, dict):
@@ -341,7 +353,7 @@ def test_an_application_may_only_emit(server: Server, tmp_path: Path) -> None:
     project.close()
 
 
-def test_make_knows_what_contributors_are_told() -> None:
+def test_make_knows_what_contributing_says() -> None:
     text = "".join(b.text for b in blocks(CHECKOUT / "CONTRIBUTING.md"))
     targets = set(re.findall(r"^make (\w+)", text, re.M))
     assert targets >= {"help", "test", "mysql", "soak"}

@@ -1,4 +1,4 @@
-"""The README, the tutorial and the how-tos for one machine, typed by an ordinary user with an empty
+"""The README, the tutorial and most how-tos, typed by an ordinary user with an empty
 home, in the virtual environment that the README has them make.
 """
 
@@ -22,7 +22,10 @@ from tests.support import needs
 from tests.support.checkout import CHECKOUT
 from tests.support.howto import HowTo
 from tests.support.receiver import Receiver
+from tests.support.server import PASSWORD, USER, Server
 from tests.support.shell import Typist
+from tests.support.wait import wait_until
+from tests.workers.test_program_end import sentry
 
 _USER, _GROUP = "nobody", "nogroup"
 
@@ -61,7 +64,7 @@ def installs(user: Typist, block: str) -> None:
 
 @pytest.fixture(scope="module")
 def installed() -> Iterator[Typist]:
-    """The reader of the README, who has typed what it says below "Get it"."""
+    """The reader of the README, who has typed what it says below "Get it"; with MySQL's driver."""
     for user in reader("/usr/local/sbin"):
         bundle = user.home / "eventctl.bundle"
         subprocess.run(["git", "bundle", "create", "-q", bundle, "HEAD"], cwd=CHECKOUT, check=True)
@@ -69,6 +72,8 @@ def installed() -> Iterator[Typist]:
         ((get, _),) = test_readme.typed("Get it")
         (address,) = re.findall(r"https://\S+", get)
         installs(user, get.replace(address, str(bundle)))
+        (driver,) = test_setup_page.blocks("MySQL", "sh")
+        installs(user, driver)
         yield user._replace(path=f"{user.home}/eventctl/bin")
 
 
@@ -80,8 +85,6 @@ def user(installed: Typist) -> Iterator[Typist]:
 def test_the_readme(installed: Typist) -> None:
     assert (installed.home / "eventctl" / "share" / "man" / "man1" / "eventctl.1").exists()
     test_readme.walk(installed)
-    (driver,) = test_setup_page.blocks("MySQL", "sh")
-    installs(installed, driver)
 
 
 def test_the_tutorial(user: Typist) -> None:
@@ -135,7 +138,7 @@ def npm_install(user: Typist, block: str) -> None:
 
 @pytest.mark.parametrize("page", ["django", "sqlalchemy"])
 def test_a_framework(installed: Typist, user: Typist, shop: Path, page: str) -> None:
-    installs(installed, "~/eventctl/bin/pip install django sqlalchemy")
+    installs(installed, f"~/eventctl/bin/pip install {page}")
     HowTo(f"{page}.md", user).follow()
     assert rows(shop, "SELECT id FROM orders ORDER BY id") == [(17,), (18,)]
     assert rows(shop, "SELECT COUNT(*) FROM eventctl_event") == [(2,)]
@@ -175,3 +178,30 @@ def test_slack(user: Typist, shop: Path) -> None:
         assert receiver.only().path == "/services/T0/B0/s3cret"
     finally:
         receiver.close()
+
+
+def test_sentry(installed: Typist, user: Typist, shop: Path) -> None:
+    installs(installed, "~/eventctl/bin/pip install sentry-sdk")
+    with sentry() as (dsn, seen):
+        HowTo("sentry.md", user, {"https://key@sentry.example.com/1": dsn}).follow()
+        wait_until(lambda: seen == ["no lots for user A"], what=f"the report: {seen}")
+
+
+def test_off_sqlite(server: Server, user: Typist, shop: Path) -> None:
+    database = server.new_database()
+    swap = {
+        "db1.example.com/shop": f"127.0.0.1:{server.port}/{database}",
+        "user=eventctl": f"user={USER}",
+        "password=secret": f"password={PASSWORD}",
+    }
+    howto = HowTo("off-sqlite.md", user, swap)
+    howto.type("eventctl emit --defer purchased 'user A'")
+    # doctor has this machine's cron to complain about.
+    for step in howto.steps:
+        if step.file:
+            howto.write(step.file, step.text)
+        else:
+            howto.type(step.text.replace("eventctl doctor", "eventctl doctor || true"), step.shown)
+    rows_there = server.sql("SELECT status FROM eventctl_event", database=database)
+    assert rows_there == [(2,)]
+    assert rows(shop, "SELECT status FROM eventctl_event") == [(0,)]

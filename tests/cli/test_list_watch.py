@@ -111,3 +111,22 @@ def test_without_a_terminal_and_with_a_format(project: Project) -> None:
         assert "cannot be used" in project.run("list", "--watch", *words, check=2).stderr
     assert "cannot be used" in project.run("list", "--json", "--format", "csv", check=2).stderr
     assert "'bought'?" in project.run("list", "--event", "bougt", check=2).stderr
+
+
+@sqlite_only
+def test_it_says_how_far_it_has_searched_for_a_handler(project: Project) -> None:
+    project.write(TOML + 'other = "handlers:draw"\n', HANDLERS)
+    project.run("emit", "bought")
+    project.execute(
+        "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
+        " WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100000)"
+        " SELECT 'past-' || n, 'bought', '[]', '[]', 2, n FROM r"
+    )
+    watched = Watched(project, "--handler", "other")
+    try:
+        wait_until(
+            lambda: watched.shows("no event matches", "searched the newest 100,000 events"),
+            *(20, "how far it has searched"),
+        )
+    finally:
+        watched.process.kill()

@@ -34,6 +34,7 @@ MISTAKES = [
     ("sweep --nope", "no such option '--nope' (see eventctl sweep --help)"),
     ("list --limitt 3", "no such option '--limitt': did you mean '--limit'?"),
     ("list 1", "got unexpected extra argument (1); for one event, use eventctl show 1"),
+    ("list lotery", "extra argument (lotery); for the events of one name, use --event lotery"),
     ("prune", "missing option '--older-than' (see eventctl prune --help)"),
     ("prune --older-than 90", "--older-than: 90 has no unit; write 90d, 90h or 90s"),
     ("replay", "replay requires ids, or filters such as --status failed --since 2h"),
@@ -52,7 +53,7 @@ MISTAKES = [
     # Names and ids.
     ("emit purchsed", "no event 'purchsed' in {toml}: did you mean 'purchased'?"),
     ("sweep --event purchsed", "no event 'purchsed' in {toml}: did you mean 'purchased'?"),
-    ("sweep --handler x", "no handler 'x' in {toml}: it has giveCoupon, lottery"),
+    ("sweep --handler x", "no handler 'x' in {toml}: [handlers] has giveCoupon, lottery"),
     ("list --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
     (
         "list --handler lotery",
@@ -79,7 +80,7 @@ MISTAKES = [
     ("ack 5139", "no incident has the id '5139'; to list them: eventctl alerts --all"),
 ]
 NEXT = (
-    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |it has|statuses are|"
+    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --|statuses are|"
     r"such as"
 )
 

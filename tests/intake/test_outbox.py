@@ -135,6 +135,19 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
     assert look.notes(project) == ['["A"]']
 
 
+def test_a_database_without_the_table_is_explained(project: Project) -> None:
+    """The error stays the driver's own, which the application may catch."""
+    prepare(project)
+    project.execute("DROP TABLE eventctl_outbox")
+    connect = DRIVERS["mysqlclient" if project.server else "sqlite3"][1]
+    done = run(project, f"{connect}\nemit(app)\n")
+    assert done.returncode == 1
+    last, note = done.stderr.splitlines()[-2:]
+    assert "eventctl_outbox" in last
+    assert "Error: " in last
+    assert "the first eventctl command creates this table" in note
+
+
 IN_TRANSACTION = {
     "sqlite3": """
 import sqlite3

@@ -83,7 +83,7 @@ def asked(database: Database) -> dict[str, Callable[[], object]]:
     """Return all that is asked, by what it is."""
     now = claims.now(database)
     return {
-        "events": lambda: list(statistics.events(database, now - A_DAY, now + 1)),
+        "events": lambda: list(statistics.events(database, Window.of(now - A_DAY, now + 1, 30))),
         "count": lambda: statistics.count_events(database, now - A_DAY, now + 1),
         "first": lambda: statistics.first_event(database),
         "backlog": lambda: statistics.backlog(database, now, Paused()),
@@ -200,6 +200,7 @@ def test_a_store_of_before_gets_what_is_new_and_a_step_that_broke_off_runs_again
 
 @sqlite_only
 def test_each_query_reads_an_index_on_sqlite(project: Project, database: Database) -> None:
+    trouble(project)
     wanted = {
         "events": {"eventctl_event_created", "eventctl_delivery_pair", "eventctl_attempt_delivery"},
         "count": {"eventctl_event_created"},
@@ -221,12 +222,12 @@ def test_each_query_reads_an_index_on_sqlite(project: Project, database: Databas
         database.connection.set_trace_callback(said.append)
         work()
         database.connection.set_trace_callback(None)
-        (sql,) = said
-        plan = [row[3] for row in project.rows(f"EXPLAIN QUERY PLAN {sql}")]
+        assert len(said) == (4 if what == "events" else 1)
+        plan = [row[3] for sql in said for row in project.rows(f"EXPLAIN QUERY PLAN {sql}")]
         used = {word for step in plan for word in step.split() if word.startswith("eventctl_")}
         assert used - TABLES == wanted[what], plan
         if what == "events":
-            assert not any("TEMP B-TREE" in step for step in plan), plan
+            assert not any("ORDER BY" in step for step in plan), plan
 
 
 @conformance
@@ -250,8 +251,13 @@ def test_each_query_reads_an_index_on_a_server(
     for what, work in asked(database).items():
         said.clear()
         work()
-        ((sql, parameters),) = said
-        for step in project.plan(database.translate(sql), *parameters):
+        assert len(said) == (4 if what == "events" else 1)
+        steps = [
+            step
+            for sql, parameters in said
+            for step in project.plan(database.translate(sql), *parameters)
+        ]
+        for step in steps:
             if step["table"] in TABLES - {"eventctl_sweep"} | {"d", "a", "t", "m"}:
                 assert step["type"] not in ("ALL", "index"), (what, step)
                 assert step["key"], (what, step)

@@ -26,9 +26,10 @@ from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
+from eventctl.format.time import second
 from eventctl.models import State
 from eventctl.store import claims
-from eventctl.store.queries import events, waiting
+from eventctl.store.queries import events, search, waiting
 from eventctl.store.queries.redacted import event_shown
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from eventctl.config.model import Config
     from eventctl.store.database import Database
-    from eventctl.store.queries.events import EventView
+    from eventctl.store.queries.events import EventView, Selection
     from eventctl.store.queries.waiting import BreakerView
 
 Pages = Iterator[list["EventView"]]
@@ -79,6 +80,10 @@ def command(
     would read as a formula begins with an apostrophe. CloudEvents are version 1.0,
     one per line, as emit --batch reads them.
 
+    With --handler, list searches the newest 100,000 events, and older ones that have an
+    unfinished delivery. If it finds fewer than --limit, it says on stderr how far it has
+    searched. With --since it searches all events since then, with --limit 0 all events.
+
     \b
     Examples:
       eventctl list --status failed --since 2h
@@ -103,9 +108,10 @@ def command(
         # Args that are cut short are not JSON: `redact` could not hide anything in them.
         brief = form == "table" and not redaction
         pauses = waiting.Pauses(database)
+        searched = search.newest_first(database, wanted, limit)
         pages = (
             [event_shown(redaction, pauses.mark(event)) for event in page]
-            for page in events.pages(database, wanted, limit, brief=brief)
+            for page in searched.pages(database, limit, brief=brief)
         )
         if form == "table":
             first = list(islice(pages, 1))
@@ -117,6 +123,17 @@ def command(
             shown = _FORMS[form](pages)
         if not shown:
             _say_why(database, chosen["incident"], context.prog)
+        if shown < limit and searched.since is not None:
+            complain(how_far(wanted, searched.since))
+
+
+def how_far(wanted: Selection, since: int) -> str:
+    """Return a line that says which events were searched for a handler."""
+    named = f" {printable(wanted.events[0])}" if len(wanted.events) == 1 else ""
+    return (
+        f"searched the newest {search.NEWEST:,}{named} events, since {second(since)} UTC, and"
+        " unfinished older ones; to search more, use --since WHEN, or --limit 0"
+    )
 
 
 def _print_lines(pages: Pages) -> int:

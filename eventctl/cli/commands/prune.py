@@ -22,6 +22,7 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
 from eventctl.store import claims, pruning
+from eventctl.store.batches import parts
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
@@ -175,9 +176,8 @@ def _prune(
 
 
 def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
-    for start in range(0, len(ids), _READ_AT_ONCE):
-        part = tuple(ids[start : start + _READ_AT_ONCE])
-        pages = events.pages(database, Selection(ids=part), len(part))
+    for part in parts(ids, _READ_AT_ONCE):
+        pages = events.pages(database, Selection(ids=tuple(part)), len(part))
         found = {event.id: event for page in pages for event in page}
         deliveries = [each for event in found.values() for each in event.deliveries]
         history: dict[int, list[events.AttemptView]] = {each.id: [] for each in deliveries}

@@ -121,9 +121,9 @@ def _tally(database: Database, window: Window) -> Tally:
         statistics.count_events(database, window.since, window.until) if sys.stderr.isatty() else 0
     )
     with ProgressBar("reading", total) as bar:
-        for page in statistics.events(database, window.since, window.until):
+        for page in statistics.events(database, window):
             tally.add(page)
-            bar.advance(len(page))
+            bar.advance(page.number)
     return tally.close()
 
 

@@ -58,8 +58,8 @@ def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) ->
 
     \b
     Examples:
-      * * * * *  eventctl --config /etc/eventctl/events.toml sweep
-      * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
+      * * * * *  /opt/eventctl/bin/eventctl sweep
+      * * * * *  /opt/eventctl/bin/eventctl sweep --for 55s
     """
     config, event, handler = context.config, chosen["event"], chosen["handler"]
     names.require(config, Kind.EVENT, [event] if event is not None else [], None)

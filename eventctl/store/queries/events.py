@@ -205,12 +205,13 @@ def conditions(selection: Selection) -> list[Any]:
         )
         wanted.append(EventRow.id.in_(waiting))
     if selection.handlers or selection.states or selection.held:
-        wanted.append(fn.EXISTS(_deliveries_that_match(selection)))
+        # Servers would turn EXISTS into a join, and might begin it with all deliveries.
+        wanted.append(fn.COALESCE(_deliveries_that_match(selection), 0) > 0)
     return wanted
 
 
 def _deliveries_that_match(selection: Selection) -> Any:
-    query = DeliveryRow.select(DeliveryRow.id).where(DeliveryRow.event_id == EventRow.id)
+    query = DeliveryRow.select(fn.COUNT(DeliveryRow.id)).where(DeliveryRow.event_id == EventRow.id)
     if selection.handlers:
         query = query.where(DeliveryRow.handler.in_(selection.handlers))
     wanted: Any = None

@@ -80,8 +80,8 @@ MISTAKES = [
     ("ack 5139", "no incident has the id '5139'; to list them: eventctl alerts --all"),
 ]
 NEXT = (
-    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --|statuses are|"
-    r"such as"
+    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --|"
+    r"statuses are|such as"
 )
 
 

@@ -21,6 +21,8 @@ _WORDS = {
         "end": "",
         "where_due": " WHERE due_at IS NOT NULL",
         "where_reason": " WHERE reason IS NOT NULL",
+        "where_delivery": " WHERE delivery_id IS NOT NULL",
+        "where_event": " WHERE event_id IS NOT NULL",
         "now": "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER))",
         "widen_outbox": "SELECT 1",  # TEXT has no width
     },
@@ -31,6 +33,8 @@ _WORDS = {
         "end": " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin",
         "where_due": "",
         "where_reason": "",
+        "where_delivery": "",
+        "where_event": "",
         "now": "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)",
         "widen_outbox": "ALTER TABLE eventctl_outbox MODIFY `key` LONGTEXT,"
         " MODIFY name LONGTEXT NOT NULL",
@@ -39,7 +43,7 @@ _WORDS = {
 
 STEPS = (
     *("01_tables", "02_reason", "03_incidents", "04_pause", "05_copy", "06_dropped_writes"),
-    *("07_whole_keys", "08_identity", "09_names", "10_silent_since"),
+    *("07_whole_keys", "08_identity", "09_names", "10_silent_since", "11_notices"),
 )
 """The steps in their order, each a file in the folder `sql`."""
 

@@ -187,19 +187,14 @@ def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
     notification, or are kept by an incident. A notice that a finished event was late is no reason.
     """
     among = marks(ids)
-    queries = (
-        (
-            f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({among})"
-            f" AND state NOT IN ({marks(wanted.states)})",
-            [*ids, *wanted.states],
-        ),
-        (
-            "SELECT d.event_id FROM eventctl_notice n"
-            f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
-            ids,
-        ),
+    unfinished = rows(
+        f"SELECT event_id FROM eventctl_delivery d {{delivery_pair}} WHERE event_id IN ({among})"
+        f" AND (state NOT IN ({marks(wanted.states)})"
+        "  OR (SELECT COUNT(*) FROM eventctl_notice {notice_delivery}"
+        "   WHERE delivery_id = d.id) > 0)",
+        [*ids, *wanted.states],
     )
-    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    left = {row[0] for row in unfinished}
     # Not one query with a join: that would start at the incident, and read all of its members.
     members = rows(
         "SELECT event_id, incident_id FROM eventctl_member {member_event}"
@@ -278,7 +273,7 @@ def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[
     """Return the ids from `first` to `last` whose owner was deleted by hand, without running
     deliveries.
     """
-    table, column, owner = kind
+    table, column, owner, _ = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""
     rows = database.read(
         f"SELECT c.id FROM {table} c LEFT JOIN {owner} o ON o.id = c.{column}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from eventctl.models import Outcome, State
+from eventctl.store.cascade import delete_notices
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction
@@ -67,7 +68,7 @@ def _reopen(
             [str(State.PENDING), *moments, *ids, str(state)],
         )
         # A notice that was not sent yet would report what is being fixed.
-        tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
+        delete_notices(tx, ids)
     settle(tx, event_ids, troubled=True)
     return ids
 

@@ -85,8 +85,8 @@ class NoticeRow(Table):
 
     id = peewee.BigAutoField()
     kind = peewee.TextField()
-    delivery_id = peewee.BigIntegerField(null=True)
-    event_id = peewee.BigIntegerField(null=True)
+    delivery_id = peewee.BigIntegerField(null=True, index=True)
+    event_id = peewee.BigIntegerField(null=True, index=True)
     subject = peewee.TextField(null=True)
     error = peewee.TextField(null=True)
     cause = peewee.TextField(null=True)

@@ -23,7 +23,7 @@ from eventctl.store.cascade import BELONGINGS
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Position, Wanted
 
-BATCH = 500
+BATCH = 2000
 """The most events that one transaction deletes."""
 
 _LOOKED_AT = 1000

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from eventctl import config
+from eventctl.models import State
 from eventctl.monitor.page.data import find_problems
-from eventctl.store import claims, migrations, pruning
+from eventctl.store import cancel, claims, migrations, pruning, reopen
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 from eventctl.store.pauses import Paused
@@ -153,6 +154,42 @@ def test_a_step_of_prune_does_not_read_a_whole_open_incident(
     many = pruned()
     assert project.value("SELECT COUNT(*) FROM eventctl_event") == 2010  # the incident is open
     assert many < 2 * few + 50, (few, many)
+
+
+@conformance
+def test_what_belongs_to_a_delivery_is_found_without_reading_all_notices(
+    project: Project, database: Database
+) -> None:
+    """An event with a deadline has a notice, and many deliveries may have failed at once."""
+    wanted = pruning.Wanted(claims.now(database) - A_DAY)
+    live_through(project, 40, days_ago=30)
+    trouble(project)
+
+    def costs() -> list[int]:
+        old = pruning.scan(database, wanted, pruning.Position(), 10)
+        failed = project.rows(
+            "SELECT MIN(id) FROM eventctl_delivery WHERE state = 'failed' AND reason <> 'cancelled'"
+        )
+        ids = [delivery for (delivery,) in failed]
+        return [
+            cost(project, database, lambda: pruning.remove(database, wanted, old)),
+            cost(project, database, lambda: reopen.reopen(database, ids, State.FAILED)),
+            cost(project, database, lambda: cancel.cancel(database, ids, State.PENDING)),
+        ]
+
+    few = costs()
+    assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status = 2") == 30
+    for column in ("delivery_id", "event_id"):
+        project.execute(
+            f"INSERT INTO eventctl_notice (kind, {column}, created_at, due_at)"
+            " SELECT 'late', 1000000 + 10 * d.id + e.id, 1, 9000000000000"
+            " FROM eventctl_delivery d, eventctl_event e"
+        )
+    assert project.value("SELECT COUNT(*) FROM eventctl_notice") > 5000
+    if project.server:
+        project.rows(f"{ANALYZE}, eventctl_notice")
+    many = costs()
+    assert all(now < 2 * before + 50 for now, before in zip(many, few, strict=True)), (few, many)
 
 
 def test_they_find_what_is_there(project: Project, database: Database) -> None:

@@ -172,6 +172,7 @@ def test_hosts_do_not_wait_for_one_another(project: Project) -> None:
             cursor.execute("BEGIN")
             cursor.execute("UPDATE eventctl_event SET revision = revision WHERE id = 2")
             assert pruning.remove(database, wanted, found) == [1, 3, 4]
+            cursor.execute("ROLLBACK")  # a server ends a closed connection's a moment later
         assert pruning.remove(database, wanted, found) == [2]
         assert pruning.remove(database, wanted, found) == []
 
@@ -202,7 +203,7 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
 
 def test_the_throttle_follows_what_a_transaction_takes() -> None:
     throttle = Throttle()
-    assert [throttle.note(0.001) for _ in range(5)] == [0.01] * 5
+    assert [throttle.note(0.001) for _ in range(6)] == [0.01] * 6
     assert throttle.size == prune.BATCH
     assert throttle.note(0.4) == 0.4
     assert throttle.size == prune.BATCH // 2

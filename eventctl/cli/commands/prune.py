@@ -34,7 +34,7 @@ from eventctl.upkeep.prune import Pruned, prune_orphans
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""
 
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 500
 """How many events are read at once for the archive, each with its history."""
 
 

@@ -7,7 +7,8 @@
 # make pictures   draw the terminal of the README from a real run
 
 PYTHON ?= python3
-WORKERS ?= 2
+# Tests wait half of their time, for a process, a server or a clock.
+WORKERS ?= $(shell expr 2 '*' $$(nproc))
 T ?=
 BIN := .venv/bin
 
@@ -40,7 +41,8 @@ soak: .venv/.tests
 crash: .venv/.tests
 	@EVENTCTL_CRASH_POINTS=0 EVENTCTL_MODEL_EXAMPLES=3000 EVENTCTL_REFUSALS=0 $(BIN)/pytest -q -rP \
 		-n $(WORKERS) --dist worksteal -o faulthandler_timeout=3600 $(or $(T),tests/promises/test_crash.py \
-		tests/promises/test_model.py tests/promises/test_refused.py tests/upkeep)
+		tests/promises/test_io_faults.py tests/promises/test_model.py tests/promises/test_refused.py \
+		tests/upkeep)
 
 # ARGS="--quick" for small sizes, ARGS="--only sweep" for a part
 bench: .venv/.tests

@@ -8,15 +8,10 @@ everything else is what eventctl printed.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
 import sys
 import tempfile
-import termios
 import time
 from pathlib import Path
 
@@ -24,8 +19,9 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
+from tests.support.shell import COLUMNS, on_terminal
+
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-COLUMNS = 100
 
 _TOML = """\
 [events]
@@ -139,32 +135,17 @@ def record() -> str:
 
 def _typed(command: str, folder: Path) -> str:
     """Run a command on a terminal; return what it showed."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    process = subprocess.Popen(
+    _, shown = on_terminal(
         ["bash", "-c", command],
-        cwd=folder,
-        env={
+        folder,
+        {
             "HOME": str(folder.parent),
             "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
         },
-        stdin=subprocess.DEVNULL,
-        stdout=theirs,
-        stderr=theirs,
     )
-    os.close(theirs)
-    data = b""
-    try:
-        while chunk := os.read(ours, 65536):
-            data += chunk
-    except OSError:
-        pass  # the other end is closed
-    finally:
-        os.close(ours)
-    process.wait(30)
-    return data.decode().replace("\r\n", "\n")
+    return shown
 
 
 def draw(shown: str, theme: TerminalTheme) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support import databases
+from tests.support import databases, in_memory, needs
 from tests.support.channels import Post
+from tests.support.in_memory import Folders
 from tests.support.mariadb import MariaDB
 from tests.support.mysql import MySQL
 from tests.support.project import Project
@@ -24,6 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure() -> None:
+    # A shell has what it runs in the background ignore Ctrl-C, and so would all that we start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     databases.parametrize(metafunc)
 
@@ -35,10 +44,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if databases.is_on_mysql(item)]
 
 
+def pytest_sessionfinish() -> None:
+    needs.remove_what_faketime_left()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Have what commands leave in /tmp go with pytest's other folders."""
+    Project.temporary = str(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture(scope="session")
-def servers(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Servers]:
+def server_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Folders]:
+    """Give a new folder for a server by a name, in memory where there is room."""
+    with in_memory.folder(tmp_path_factory.mktemp("servers")) as folder:
+        yield lambda name: Path(tempfile.mkdtemp(prefix=f"{name}-", dir=folder))
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest, server_folders: Folders) -> Iterator[Servers]:
     """Give a private server by its name, or "server" for the run's own: one of each for each
     of pytest's workers; a test must leave it running.
     """
@@ -49,7 +73,7 @@ def servers(
             name = request.config.getoption("server")
         if name not in running:
             kind = {"mariadb": MariaDB, "mysql": MySQL}[name]
-            running[name] = kind(tmp_path_factory.mktemp(name))
+            running[name] = kind(server_folders(name))
             running[name].start()
         return running[name]
 
@@ -84,6 +108,8 @@ def project(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) ->
         yield project
     finally:
         project.close()
+        if server and project.database:
+            server.sql(f"DROP DATABASE IF EXISTS {project.database}")
 
 
 @pytest.fixture

@@ -42,18 +42,12 @@ def sample(config: Config) -> Digest:
     """Return a test message."""
     now = int(time.time() * 1000)
     incident = Incident(
-        id=0,
         key=new_key(),
         kind="test",
         handler="test",
         fingerprint="test",
         error="This is a test: nothing has failed.",
-        traceback="",
-        output="",
-        names=(),
-        event_ids=(),
         count=1,
-        attempts=0,
         opened_at=now,
         last_at=now,
     )
@@ -88,8 +82,6 @@ def made_of(members: Sequence[Notice]) -> Incident:
     """Return the incident of notices with one fingerprint, which are in the order of time."""
     first, last = members[0], members[-1]
     return Incident(
-        id=0,
-        key="",
         kind=first.kind,
         handler=first.handler,
         fingerprint=_fingerprint_of(first),

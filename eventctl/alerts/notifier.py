@@ -88,7 +88,7 @@ class Notifier:
     def _lease(self, channel: Alert, token: str) -> list[_Due]:
         now = time.monotonic()
         heard_all = self._heard_all.get(channel.name, -_AGAIN)
-        all_open = channels.wants_each_sweep(channel) and now - heard_all >= _AGAIN
+        all_open = channel.channel in channels.EACH_SWEEP and now - heard_all >= _AGAIN
         if all_open:
             self._heard_all[channel.name] = now
         return self._database.transaction(
@@ -112,8 +112,12 @@ class Notifier:
 
     def digest(self, due: Sequence[_Due]) -> Digest:
         """Return a message about these incidents, the first ones in full."""
-        texts = {each.id: each for each in self._whole([each.id for _, each in due[:FULL]])}
-        ended = self._outcomes([each.id for _, each in due if not each.is_open])
+        read = self._database.transaction
+        first = [each.id for _, each in due[:FULL]]
+        whole = read(lambda tx: incidents.by_ids(tx, first, whole=True))
+        texts = {each.id: each for each in whole}
+        over = [each.id for _, each in due if not each.is_open]
+        ended = read(lambda tx: incident_members.outcomes(tx, over))
         # Changes since the lease are for the next message.
         shown = (
             replace(
@@ -126,12 +130,6 @@ class Notifier:
             for sent, incident in due
         )
         return digest(self._config, *shown, host=self._host)
-
-    def _whole(self, ids: list[int]) -> list[Incident]:
-        return self._database.transaction(lambda tx: incidents.by_ids(tx, ids, whole=True))
-
-    def _outcomes(self, ids: list[int]) -> dict[int, Unresolved]:
-        return self._database.transaction(lambda tx: incident_members.outcomes(tx, ids))
 
     def accepted(self, work: _Work, sent: Sequence[_Due]) -> None:
         """Record what a channel has accepted."""
@@ -185,7 +183,11 @@ class _Work:
         except ChannelError as error:
             return self._refused(message, error)
         self._notifier.accepted(self, message)
-        self.notified |= {each.id for sent, each in message if _needs_a_person(sent, each)}
+        self.notified |= {
+            each.id
+            for sent, each in message
+            if sent.due_at is not None and each.is_open and each.kind != "failed"
+        }
         return True
 
     def _send_plain(self, one: _Due, error: Exception) -> bool:
@@ -214,10 +216,6 @@ class _Work:
         yield from ([each] for each in self._due[:FULL])
         if rest := self._due[FULL:]:
             yield rest
-
-
-def _needs_a_person(sent: Notification, incident: Incident) -> bool:
-    return sent.due_at is not None and incident.is_open and incident.kind != "failed"
 
 
 def _urgency(due: _Due) -> tuple[bool, bool, bool, int, int, int]:

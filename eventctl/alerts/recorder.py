@@ -19,7 +19,7 @@ from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, parts
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
@@ -52,16 +52,12 @@ def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
     stderr.
     """
 
-    def admit_some(ids: Sequence[int]) -> int:
-        return database.transaction(lambda tx: _admit(tx, config, ids))
+    def admit_some(ids: Sequence[int], why: str = "") -> int:
+        return database.transaction(lambda tx: _admit(tx, config, ids, why))
 
     def admit_plain(notice_id: int, error: Exception) -> int:
         why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
-
-        def admit_one(ids: Sequence[int]) -> int:
-            return database.transaction(lambda tx: _admit(tx, config, ids, why))
-
-        return sum(do_each([notice_id], admit_one, postpone))
+        return sum(do_each([notice_id], functools.partial(admit_some, why=why), postpone))
 
     def postpone(notice_id: int, error: Exception) -> int:
         delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))
@@ -167,11 +163,6 @@ def _output(tx: Transaction, config: Config, group: Sequence[Notice]) -> str:
     return notices.last_words(tx, group[-1].delivery_id)[1]
 
 
-def introduce(config: Config, database: Database) -> None:
-    """Notify channels that are new in events.toml of open incidents."""
-    notifications.schedule_new_channels(database, config.channels)
-
-
 def end_unrecorded(config: Config, database: Database, state: StateFolder, imported: int) -> None:
     """End the incident about events that this host could not record, once they are in the store.
 
@@ -201,8 +192,7 @@ def resolve(config: Config, database: Database, state: StateFolder) -> None:
     that were notified of them.
     """
     ids = database.transaction(lambda tx: _to_check(tx, state))
-    for start in range(0, len(ids), _TOGETHER):
-        part = ids[start : start + _TOGETHER]
+    for part in parts(ids, _TOGETHER):
         database.transaction(functools.partial(_end, ids=part, channels=config.channels))
 
 
@@ -260,18 +250,11 @@ def _note_outages(tx: Transaction, config: Config) -> None:
 
 def _outage(outage: Outage, print_: str, now: int) -> Incident:
     return Incident(
-        id=0,
-        key="",
         kind=OUTAGE,
         handler=outage.handler,
         fingerprint=print_,
         error=outage.error,
-        traceback="",
-        output="",
-        names=(),
-        event_ids=(),
         count=outage.waiting,
-        attempts=0,
         opened_at=outage.since,
         last_at=now,
     )

@@ -45,18 +45,13 @@ class Unrecorded:
     def incident(self) -> Incident:
         """Return it as an incident."""
         return Incident(
-            id=0,
             key=self.key,
             kind=EMIT_FAILED,
             handler="emit",
             fingerprint=fingerprint(EMIT_FAILED, "emit"),
             error=printable(self.error),
-            traceback="",
-            output="",
             names=(printable(self.name),),
-            event_ids=(),
             count=self.count,
-            attempts=0,
             opened_at=self.opened_at,
             last_at=self.last_at,
         )

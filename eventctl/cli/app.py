@@ -13,7 +13,7 @@ from eventctl.cli.context import Context
 from eventctl.config import Needs
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
-from eventctl.format.text import did_you_mean, printable
+from eventctl.format.text import did_you_mean, joined, printable
 
 _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
 """The commands that refuse an events.toml with any mistake: they run handlers, or check
@@ -196,12 +196,14 @@ def main(arguments: list[str]) -> int:
 def _one_line(error: click.ClickException) -> str:
     """Return the mistake in a command line, and where to find help."""
     words = printable(" ".join(error.format_message().split())).rstrip(".")
-    words = words[:1].lower() + words[1:]
+    words = words[:1].lower() + words[1:].replace(". Did you mean", ": did you mean", 1)
     context = error.ctx if isinstance(error, click.UsageError) else None
     if not context:
         return words
     if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
-        words += "; to pass it as an ARG, put -- before the ARGs"
+        words = joined(words, "to pass it as an ARG, put -- before the ARGs")
     if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
-        return f"{words}; for one event, use eventctl show {extra[1]}"
+        one = f"one event, use eventctl show {extra[1]}"
+        named = f"the events of one name, use --event {extra[1]}"
+        return f"{words}; for {one if extra[1].isdecimal() else named}"
     return words if "--help" in words else f"{words} (see {context.command_path} --help)"

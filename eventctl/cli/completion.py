@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem, FishComplete, ShellComplete, ZshComplete
@@ -34,22 +35,6 @@ _AMONG = 2000
 
 _WIDTH = 60
 """The most letters of an incident's description."""
-
-# Unlike click's own script, this rejoins bash's words, which end at each : and =.
-_BASH = """\
-%(complete_func)s() {
-    local kind value
-    COMPREPLY=()
-    while IFS=, read -r kind value; do
-        case $kind in
-            dir) compopt -o dirnames ;;
-            file) compopt -o default ;;
-            plain) COMPREPLY+=("$value") ;;
-        esac
-    done < <(COMP_LINE="${COMP_LINE:0:COMP_POINT}" %(complete_var)s=bash_complete "$1" 2>/dev/null)
-}
-complete -o nosort -F %(complete_func)s %(prog_name)s
-"""
 
 Items = list["CompletionItem[str]"]
 _Words = Iterator[tuple[str, str]]
@@ -154,7 +139,8 @@ class _Bash(_Completer):
     """Bash replaces the text after the last : or = of a word."""
 
     name = "bash"
-    source_template = _BASH
+    # Unlike click's own script, this rejoins bash's words, which end at each : and =.
+    source_template = Path(__file__).with_suffix(".bash").read_text(encoding="utf-8")
 
     def get_completion_args(self) -> tuple[list[str], str]:
         # The mark keeps an empty last word, and an escaped or quoted space.

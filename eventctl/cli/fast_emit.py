@@ -24,7 +24,7 @@ from eventctl.errors import (
     UsageError,
 )
 from eventctl.format.messages import complain, is_ready, last_words
-from eventctl.format.text import printable
+from eventctl.format.text import joined, printable
 from eventctl.intake import validation
 from eventctl.models import NamedTuple, NewEvent, Outcome, Recorded, Result, State, Verdict
 from eventctl.run import emit as run
@@ -185,17 +185,8 @@ class _Emission:
     def on_recorded(self, recorded: Recorded) -> None:
         self.id = recorded.id
         if not self._quiet:
-            try:
-                # Print it at once: the event is recorded, whatever happens now.
-                if self._runs and not is_ready(1):
-                    raise OutputError("nobody reads stdout")
-                sys.stdout.write(f"{recorded.id}\n")
-                sys.stdout.flush()
-            except BrokenPipeError:
-                print_no_more()
-            except OutputError as error:
-                complain(f"{error}; event {recorded.id} is recorded")
-                print_no_more()
+            # Print it at once: the event is recorded, whatever happens now.
+            print_ids(f"{recorded.id}\n", f"event {recorded.id} is", only_if_ready=self._runs)
 
     def warn(self, line: str) -> None:
         self.warned = True
@@ -223,13 +214,28 @@ def _keep(
     except Exception as unspooled:  # noqa: BLE001 - the event itself is the last resort
         why = run.reason(error)
         if (more := run.reason(unspooled)) not in why:
-            why += f"; {more}"
-        complain(f"{why}; the event is NOT recorded, and follows here")
+            why = joined(why, more)
+        complain(joined(why, "the event is NOT recorded, and follows here"))
         fields = f'"name": {json.dumps(event.name)}, "key": {json.dumps(event.key)}'
         last_words(f'{{{fields}, "args": {event.args}}}\n')
         return error.exit_code if isinstance(error, ConfigError) else EXIT_NOT_RECORDED
-    complain(f"{run.reason(error)}; the event is kept in {path}, and the next sweep records it")
+    kept = f"the event is kept in {path}, and the next sweep records it"
+    complain(joined(run.reason(error), kept))
     return EXIT_DONE
+
+
+def print_ids(text: str, which: str, *, only_if_ready: bool = False) -> None:
+    """Print the ids of recorded events; if that fails, report that `which` recorded."""
+    try:
+        if only_if_ready and not is_ready(1):
+            raise OutputError("nobody reads stdout")
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        print_no_more()
+    except OutputError as error:
+        complain(f"{error}; {which} recorded")
+        print_no_more()
 
 
 def print_no_more() -> None:

@@ -53,6 +53,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
 
 DURATION = Duration()
 
+
+def time_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
+    """Add an option that takes a duration."""
+    return click.option(*names, metavar="TIME", type=DURATION, **more)
+
+
 _STATUSES = [status.name.lower() for status in Status]
 
 

@@ -14,7 +14,7 @@ import click
 from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.pauses import Kind
 
@@ -57,10 +57,10 @@ def selected(
     from eventctl.store import claims
     from eventctl.store.queries import events
 
-    names.require(config, Kind.EVENT, chosen["events"], database)
-    names.require(config, Kind.HANDLER, chosen["handlers"], database)
     typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
     wanted = selection(claims.now(database), **chosen)
+    names.require(config, Kind.EVENT, wanted.events, database)
+    names.require(config, Kind.HANDLER, wanted.handlers, database, wanted.since)
     if typed:
         return _of_incident(wanted, find_incident(database, typed))
     if not ids:
@@ -123,24 +123,15 @@ def find_incident(database: Database, typed: str) -> Incident:
     return found[0]
 
 
-def deliveries(count: int) -> str:
-    """Return a number of deliveries in words."""
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
-
-
-def events(count: int) -> str:
-    """Return a number of events in words."""
-    return "1 event" if count == 1 else f"{count:,} events"
-
-
 def both(rows: Sequence[PlanRow]) -> str:
     """Return the deliveries of a plan and their events, in words."""
-    return f"{deliveries(len(rows))} of {events(len({row.delivery.event_id for row in rows}))}"
+    events = {row.delivery.event_id for row in rows}
+    return f"{counted(len(rows), 'delivery')} of {counted(len(events), 'event')}"
 
 
 def moved_on(missed: int) -> str:
     """Return a text that says that some had changed since they were planned."""
-    return f" ({deliveries(missed)} had changed in the meantime)" if missed else ""
+    return f" ({counted(missed, 'delivery')} had changed in the meantime)" if missed else ""
 
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
@@ -149,7 +140,7 @@ def left_alone(rows: Sequence[PlanRow]) -> str:
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
 
 
-def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
+def list_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
     """List the given events without a matching delivery, and why."""
     active = {row.delivery.event_id for row in rows if row.acts}
     idle: dict[int, list[str]] = {event_id: [] for event_id in ids if event_id not in active}
@@ -162,7 +153,7 @@ def tell_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
         complain(f"and {len(idle) - MOST_SHOWN:,} more events with nothing to {what}")
 
 
-def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
+def list_rows(rows: Sequence[PlanRow], what: str) -> None:
     """List the first deliveries that were left alone, and count the others."""
     for row in rows[:MOST_SHOWN]:
         delivery = row.delivery
@@ -172,7 +163,7 @@ def tell_rows(rows: Sequence[PlanRow], what: str) -> None:
         complain(f"and {len(rows) - MOST_SHOWN:,} more that {what}")
 
 
-def tell_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
+def list_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
     """List the pauses that affect these deliveries, given as event and handler names."""
     from eventctl.store.queries import waiting  # lazy: few runs need it
 

@@ -19,12 +19,13 @@ import stat
 from eventctl.config import permissions
 from eventctl.config.variables import EnvFileError
 from eventctl.errors import ConfigError
+from eventctl.format.owners import user_name
 
 _ESCAPED = re.compile(r'\\(["\\$`])')
 
 
 def read(path: str, *, required: bool) -> dict[str, str]:
-    """Return the variables of the file at `path`; none where it is missing and not `required`.
+    """Return the variables of the file at `path`; none if it is missing and not `required`.
 
     Raises:
         EnvFileError: it cannot be read, others can read it, or a line is not KEY=VALUE. Its text
@@ -42,10 +43,12 @@ def read(path: str, *, required: bool) -> dict[str, str]:
         if required:
             raise EnvFileError(f"{path} is missing", "write it, or remove env_file") from None
         return {}
+    except EnvFileError:
+        raise
     except (OSError, ValueError) as error:
         said = (error.strerror if isinstance(error, OSError) else None) or str(error)
         wrong = f"{path} cannot be read ({said})"
-        user = permissions.user_name(os.geteuid())
+        user = user_name(os.geteuid())
         raise EnvFileError(wrong, f"let the user {user} read it: chgrp, and chmod 640") from None
     return _parsed(path, content)
 

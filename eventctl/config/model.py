@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from eventctl.config.variables import ENV_FILE, Variables
+from eventctl.config.variables import ENV_FILE, ValueMistake, Variables
 from eventctl.models import NamedTuple
 
 
@@ -81,13 +81,8 @@ class EventConfig(NamedTuple):
     event; it is still retried. (duration; none)"""
 
 
-class UrlError(ValueError):
+class UrlError(ValueMistake):
     """What is wrong with a URL, and how to fix it."""
-
-    def __init__(self, wrong: str, fix: str) -> None:
-        super().__init__(f"{wrong}; {fix}")
-        self.wrong = wrong
-        self.fix = fix
 
 
 class MySQLUrl(NamedTuple):
@@ -297,7 +292,9 @@ class Config(NamedTuple):
         return os.path.dirname(self.path)
 
     def retry_of(self, event: str, handler: str) -> Retry:
-        """Return the retry policy of one delivery, by its event's and handler's name."""
+        """Return the retry policy of one delivery, by its event's and handler's name; the default
+        if the handler is unknown.
+        """
         if event in self.events and handler in self.events[event].retry:
             return self.events[event].retry[handler]
-        return self.handlers[handler].retry
+        return self.handlers[handler].retry if handler in self.handlers else Retry()

@@ -39,6 +39,8 @@ def writers(status: os.stat_result) -> str:
     # A group with the user's own number is the user's private group on Linux.
     is_own = status.st_gid == os.geteuid() != _ROOT
     if status.st_mode & stat.S_IWGRP and not is_own:
+        from eventctl.format.owners import group_name  # lazy: only a warning needs it
+
         return f"the group {group_name(status.st_gid)}"
     return ""
 
@@ -53,9 +55,12 @@ def _lines(path: str, status: os.stat_result) -> list[str]:
 def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
     is_root = os.geteuid() == _ROOT
     if is_root and status.st_uid != _ROOT:
+        from eventctl.format.owners import user_name  # lazy: only a warning needs it
+
+        owner = user_name(status.st_uid)
         yield (
-            f"belongs to the user {user_name(status.st_uid)}, who could change what root runs",
-            f"run eventctl as the user {user_name(status.st_uid)}, or: chown root {path}",
+            f"belongs to the user {owner}, who could change what root runs",
+            f"run eventctl as the user {owner}, or: chown root {path}",
         )
     if who := writers(status):
         yield f"can be changed by {who}", f"chmod go-w {path}"
@@ -64,23 +69,3 @@ def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
         # In a sticky folder such as /tmp, nobody can replace another user's file.
         if (who := writers(there)) and not there.st_mode & stat.S_ISVTX:
             yield f"can be replaced by {who}, through its folder", f"chmod go-w {folder}"
-
-
-def user_name(number: int) -> str:
-    """Return a user's name, or the number if there is none."""
-    import pwd  # lazy: only needed for a refusal or a warning
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
-
-
-def group_name(number: int) -> str:
-    """Return a group's name, or the number if there is none."""
-    import grp  # lazy: few files need it
-
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)

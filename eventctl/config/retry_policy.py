@@ -68,7 +68,7 @@ def judge_lost(attempts: int, started: bool, policy: Retry) -> Verdict:
     """Return the next state of a delivery whose claimer died.
 
     It is due at once: the death of its claimer says nothing about its handler. `attempts` were
-    counted before; it is charged one more only where it may have been started.
+    counted before; it is charged one more only if it may have been started.
     """
     charge = 1 if started else 0
     if attempts + charge >= policy.attempts:

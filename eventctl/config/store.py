@@ -50,7 +50,7 @@ def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | Non
 
 
 def _default_state(path: str, sqlite: str | None) -> str:
-    """Return the state folder of the file at `path`, where it names none.
+    """Return the state folder of the file at `path`, if it names none.
 
     It is next to that file and named after it, so that two of them in one folder have one each.
     For a SQLite file elsewhere, it is next to the SQLite file and named after it. A folder that
@@ -91,7 +91,7 @@ def unsupported(url: str) -> UrlError:
     scheme, there, _ = url.partition("://")
     if there and scheme.replace("+", "").isalnum():
         forms = "write mysql://user@host/database (MariaDB, too) or sqlite:///events.db"
-        return UrlError(f"is a {scheme}:// URL, which is not supported", forms)
+        return UrlError(f"begins with {scheme}://, which is not supported", forms)
     return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
 
 

@@ -7,7 +7,7 @@ import os
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
 from eventctl.config.store import parse_sqlite, unsupported
-from eventctl.config.variables import EnvFileError, Variables, expand, literal
+from eventctl.config.variables import ValueMistake, Variables, expand, literal
 from eventctl.errors import UsageError
 from eventctl.format.text import whole_path
 
@@ -46,7 +46,7 @@ def read_target(
             sqlite = whole_path(path, folder)
         else:
             raise unsupported(url)
-    except UrlError as error:
+    except ValueMistake as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
     except ValueError as error:
         raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
@@ -67,10 +67,7 @@ def read_target(
 
 
 def _value(variables: Variables, name: str) -> str:
-    try:
-        value = variables.get(name)
-    except EnvFileError as error:
-        raise UrlError(error.wrong, error.fix) from None
+    value = variables.get(name)
     if value is None:
         raise UrlError(
             f"names the environment variable {name}, which is not set",

@@ -74,15 +74,21 @@ class TableReader:
         self._asked.append(name)
         return self._values.get(name)
 
+    def _typed(self, name: str, types: Any, fix: str) -> Any:
+        """Return a value of these types; None if there is none, or it has another type."""
+        value = self.raw(name)
+        # Python counts true as a number.
+        if value is None or (
+            isinstance(value, types) and isinstance(value, bool) == (types is bool)
+        ):
+            return value
+        self.mistake(name, f"is {kind(value)}", fix)
+        return None
+
     def text(self, name: str, escape: Callable[[str], str] = str) -> str | None:
         """Return a non-empty string with its variables replaced, each value escaped first."""
-        value = self.raw(name)
-        if value is None:
-            return None
-        if not isinstance(value, str):
-            self.mistake(name, f"is {kind(value)}", 'write a string in "quotes"')
-            return None
-        text = self._expanded(name, value, escape)
+        value = self._typed(name, str, 'write a string in "quotes"')
+        text = None if value is None else self._expanded(name, value, escape)
         if text == "":
             self.mistake(name, "is empty", "write a value, or remove the line")
             return None
@@ -107,11 +113,8 @@ class TableReader:
 
     def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
         """Return a list of strings; an invalid item makes the whole list invalid."""
-        value = self.raw(name)
+        value = self._typed(name, list, fix)
         if value is None:
-            return None
-        if not isinstance(value, list):
-            self.mistake(name, f"is {kind(value)}", fix)
             return None
         texts = []
         for number, item in enumerate(value, 1):
@@ -166,38 +169,26 @@ class TableReader:
 
     def flag(self, name: str) -> bool | None:
         """Return true or false."""
-        value = self.raw(name)
-        if value is None or isinstance(value, bool):
-            return value
-        self.mistake(name, f"is {kind(value)}", "write true or false, without quotes")
-        return None
+        value: bool | None = self._typed(name, bool, "write true or false, without quotes")
+        return value
 
     def whole(self, name: str, least: int, most: int) -> int | None:
         """Return a whole number within its bounds."""
-        value = self.raw(name)
-        if value is None:
-            return None
-        wanted = f"write a whole number from {least} to {most}"
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.mistake(name, f"is {kind(value)}", wanted)
-        elif not least <= value <= most:
-            self.mistake(name, "is out of bounds", wanted)
-        else:
-            return value
-        return None
+        wanted = f"a whole number from {least} to {most}"
+        value: int | None = self._bounded(name, int, wanted, least, most)
+        return value
 
     def number(self, name: str, least: int, most: int) -> float | None:
         """Return a number within its bounds."""
-        value = self.raw(name)
-        if value is None:
-            return None
-        wanted = f"write a number from {least} to {most}"
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.mistake(name, f"is {kind(value)}", wanted)
-        elif not least <= value <= most:
-            self.mistake(name, "is out of bounds", wanted)
-        else:
-            return float(value)
+        wanted = f"a number from {least} to {most}"
+        value = self._bounded(name, int | float, wanted, least, most)
+        return None if value is None else float(value)
+
+    def _bounded(self, name: str, types: Any, wanted: str, least: int, most: int) -> Any:
+        value = self._typed(name, types, f"write {wanted}")
+        if value is None or least <= value <= most:
+            return value
+        self.mistake(name, "is out of bounds", f"write {wanted}")
         return None
 
     def duration(self, name: str, zero: bool = False) -> float | None:
@@ -215,10 +206,8 @@ class TableReader:
 
     def table(self, name: str) -> TableReader:
         """Return a table within this one; an empty one if there is none."""
-        value = self.raw(name)
-        if value is not None and not isinstance(value, dict):
-            self.mistake(name, f"is {kind(value)}", f"write a table, [{self.key_of(name)}]")
-        return self._inner(self.key_of(name), value if isinstance(value, dict) else {})
+        value = self._typed(name, dict, f"write a table, [{self.key_of(name)}]")
+        return self._inner(self.key_of(name), value or {})
 
     def tables(self, name: str) -> list[TableReader]:
         """Return the tables of a list of them, [[name]], numbered from 1."""
@@ -261,13 +250,10 @@ class TableReader:
     def _measure(
         self, name: str, parse: Callable[[str | float], float], wanted: str
     ) -> float | None:
-        value = self.raw(name)
+        value = self._typed(name, str | int | float, f"write {wanted}")
         if isinstance(value, str):
             value = self._expanded(name, value, str)
         if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            self.mistake(name, f"is {kind(value)}", f"write {wanted}")
             return None
         try:
             return parse(value)

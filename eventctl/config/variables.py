@@ -23,13 +23,17 @@ _SECRETS = (
 """The keys of events.toml whose values are secrets, or may have one in them."""
 
 
-class EnvFileError(ValueError):
-    """What is wrong with the file of variables, and how to fix it."""
+class ValueMistake(ValueError):
+    """What is wrong with a value of events.toml, and how to fix it."""
 
     def __init__(self, wrong: str, fix: str) -> None:
         super().__init__(f"{wrong}; {fix}")
         self.wrong = wrong
         self.fix = fix
+
+
+class EnvFileError(ValueMistake):
+    """What is wrong with the file of variables, and how to fix it."""
 
 
 class Variables:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from eventctl.errors import EventctlError
+from eventctl.format.owners import user_name
 
 _ALIKE = 15
 """How many leading bytes identify a file of the same kind."""
@@ -96,13 +97,3 @@ def closed_to_us(paths: Iterable[Path]) -> str:
             if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
                 return f"{path.name} belongs to {user_name(owner)}, and this user may not write it"
     return ""
-
-
-def user_name(uid: int) -> str:
-    """Return a user's name, or the number if it has none."""
-    import pwd  # lazy: few texts need it
-
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

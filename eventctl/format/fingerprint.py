@@ -14,7 +14,7 @@ _HEX = re.compile(r"\b[0-9a-fA-F]{8,}\b")
 # a UUID, 2026-11-23T01:11:11.000Z. The look-behind keeps it linear on long words.
 _NUMBERED = re.compile(r"(?<![\w-])[\w-]*\d[\w-]*(?:[.,:+][\w-]*\d[\w-]*)*")
 _FRAME = re.compile(r'^ *File "([^"\n]+)", line \d+, in (.+)$', re.MULTILINE)
-_READ, _TELLING = 2000, 300
+_READ, _COMPARED = 2000, 300
 """How many characters of an error are read, and how many of these are compared."""
 
 
@@ -23,7 +23,7 @@ def general(error: str) -> str:
     text = _QUOTED.sub("'…'", error[:_READ])
     for pattern in (_ADDRESS, _NUMBERED, _HEX):
         text = pattern.sub("#", text)
-    return " ".join(text.split())[:_TELLING]
+    return " ".join(text.split())[:_COMPARED]
 
 
 def fingerprint(error: str, traceback: str) -> str:

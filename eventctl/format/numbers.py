@@ -31,8 +31,15 @@ def read(
 
     `strict` refuses NaN and Infinity, which Python accepts, and numbers too large for a float.
     """
-    return json.loads(
-        text,
+    if object_pairs is None and strict:
+        return _STRICT.decode(text)
+    return _decoder(strict, object_pairs).decode(text)
+
+
+def _decoder(
+    strict: bool, object_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
+) -> json.JSONDecoder:
+    return json.JSONDecoder(
         parse_float=_finite if strict else _number,
         parse_int=_integer,
         parse_constant=_refuse if strict else None,
@@ -42,7 +49,8 @@ def read(
 
 def write(value: Any, indent: int | None = None) -> str:
     """Return a value as JSON, with non-ASCII letters unescaped."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    encoder = json.JSONEncoder(ensure_ascii=False, indent=indent) if indent else _COMPACT
+    text = encoder.encode(value)
     return _MARKED.sub(r"\1", text) if _MARK in text else text
 
 
@@ -69,3 +77,8 @@ def _integer(digits: str) -> int | str:
 
 def _refuse(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+# Made once: an archive has millions of texts.
+_STRICT = _decoder(strict=True)
+_COMPACT = json.JSONEncoder(ensure_ascii=False)

@@ -66,6 +66,17 @@ def _encoder(ascii: bool = False) -> JSONEncoder:
     return JSONEncoder(ensure_ascii=ascii, allow_nan=False)
 
 
+def toml_text(text: str) -> str:
+    """Return a text as TOML writes it, in quotes."""
+    return json_text(text).replace("\x7f", "\\u007f")
+
+
+def toml_key(name: str) -> str:
+    """Return a key as TOML writes it, in quotes if it needs them."""
+    bare = name.replace("-", "").replace("_", "")
+    return name if bare.isascii() and bare.isalnum() else toml_text(name)
+
+
 def whole_path(path: str, folder: str) -> str:
     """Return an absolute path; a relative one is relative to `folder`.
 
@@ -93,6 +104,21 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
+def joined(first: str, second: str) -> str:
+    """Return two clauses as one line. The first may be a question, such as "did you mean x?"."""
+    if first.endswith("?"):
+        return f"{first} {second[:1].upper()}{second[1:]}"
+    return f"{first}; {second}"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number of things in words, as in "1 event" and "2,000 deliveries"."""
+    if number == 1:
+        return f"1 {thing}"
+    things = f"{thing[:-1]}ies" if thing.endswith("y") else f"{thing}s"
+    return f"{number:,} {things}"
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the most similar of some words, None if none is similar."""
     from difflib import get_close_matches  # lazy: only a mistake needs it
@@ -112,4 +138,6 @@ def which(word: str, words: Iterable[str], table: str) -> str:
     """Return a hint for a name that [table] lacks: a similar one, or else the first ones it has."""
     names = sorted(words)
     known = ", ".join(names[:10])
-    return did_you_mean(word, names) or (f"it has {known}" if known else f"it has no [{table}]")
+    return did_you_mean(word, names) or (
+        f"[{table}] has {known}" if known else f"it has no [{table}]"
+    )

@@ -24,6 +24,11 @@ _MARKS = {
 _STYLES = {"sqlite3": "qmark", "_sqlite3": "qmark", "MySQLdb": "format", "pymysql": "format"}
 """The paramstyles of known packages, whose connections need not be asked."""
 
+_NO_TABLE = (
+    "eventctl: the first eventctl command creates this table: run eventctl list."
+    " [store] url must name the database of this connection."
+)
+
 
 def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None:
     """Add an event to the outbox over a connection to the store's database.
@@ -33,6 +38,16 @@ def put(connection: Any, event: NewEvent, paramstyle: str | None = None) -> None
     driver; without it, the connection is asked. Raises the driver's errors, and UsageError if its
     placeholders cannot be found.
     """
+    try:
+        _put(connection, event, paramstyle)
+    except Exception as error:
+        said = str(error)
+        if "eventctl_outbox" in said and ("no such table" in said or "1146" in said):
+            error.add_note(_NO_TABLE)
+        raise
+
+
+def _put(connection: Any, event: NewEvent, paramstyle: str | None) -> None:
     if paramstyle is not None and paramstyle not in _MARKS:
         raise UsageError(f"paramstyle is one of {', '.join(_MARKS)}, not {paramstyle!r}")
     if hasattr(connection, "run_sync"):  # SQLAlchemy's AsyncSession and AsyncConnection

@@ -1,4 +1,4 @@
-"""Tell a person how to fix what cannot become an event or cannot be run.
+"""Show a person how to fix what cannot become an event or cannot be run.
 
     eventctl_outbox row 7: no event 'purchsed' in /etc/eventctl/events.toml: did you mean …?
     name: purchsed
@@ -12,9 +12,7 @@ command has an indented line of its own, and can be pasted as it is.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -23,16 +21,15 @@ from pathlib import Path
 
 from eventctl.config.handlers import LONGEST_NAME
 from eventctl.config.model import Config
-from eventctl.format.files import user_name
+from eventctl.format.owners import user_name
 from eventctl.format.redact import MASK, Redaction
-from eventctl.format.text import nearest, printable, shorten
+from eventctl.format.text import nearest, printable, shorten, toml_key
 from eventctl.intake.validation import NotAnEvent, check
 from eventctl.models import Reason
 from eventctl.store.notices import Entry
 
 _LONGEST = 300
 _LIMITS = ("size", "packet")
-_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 Step = tuple[str, str]
 """Its purpose, and the command or the line."""
@@ -96,7 +93,7 @@ def _larger(config: Config, error: NotAnEvent) -> Step:
 def _unknown(config: Config, name: str) -> Step:
     path = printable(str(config.path))
     what = f"To add the event, in [events] of {path}, with the handlers that it is for:"
-    return what, f'{_toml(name)} = ["HANDLER"]'
+    return what, f'{toml_key(name)} = ["HANDLER"]'
 
 
 def spool_file(
@@ -141,7 +138,7 @@ def held_delivery(config: Config, entry: Entry) -> str:
     if entry.reason == Reason.UNKNOWN_HANDLER:
         path = printable(str(config.path))
         what = f'Add the handler "{shorten(printable(handler), 60)}" back to [handlers] of {path},'
-        line = f'{_toml(handler)} = "MODULE:CALLABLE"'
+        line = f'{toml_key(handler)} = "MODULE:CALLABLE"'
         return _text(entry.error, shown, [(f"{what} as it was:", line)])
     for column, value in (("name", "'unknown'"), ("`key`", f"'fixed-{entry.event_id}'")):
         if not isinstance({"name": name, "`key`": entry.key}[column], str):
@@ -199,7 +196,3 @@ def _sql(config: Config, text: str) -> str:
     if config.store.mysql:
         text = text.replace("\\", "\\\\")
     return "'" + text.replace("'", "''") + "'"
-
-
-def _toml(name: str) -> str:
-    return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)

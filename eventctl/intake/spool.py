@@ -28,7 +28,8 @@ from pathlib import Path
 
 from eventctl.config.units import parse_duration
 from eventctl.errors import StoreUnavailable
-from eventctl.format.files import sync_folder, user_name
+from eventctl.format.files import sync_folder
+from eventctl.format.owners import user_name
 from eventctl.intake import validation
 from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable

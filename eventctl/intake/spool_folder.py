@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from eventctl.errors import StateUnavailable
-from eventctl.format.files import user_name
+from eventctl.format.owners import user_name
 from eventctl.format.text import printable
 from eventctl.state.folder import StateFolder, is_at, try_lock
 

@@ -56,7 +56,7 @@ def _metrics(health: Health | None) -> Iterator[tuple[str, str, Samples]]:
     yield "eventctl_backlog_deliveries", "Deliveries that are left to do.", _backlog(health)
     yield (
         "eventctl_backlog_oldest_due_seconds",
-        "For how long the oldest due delivery has waited; 0 where none is due.",
+        "For how long the oldest due delivery has waited; 0 if none is due.",
         {(): health.oldest_due / 1000},
     )
     yield (

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
-from eventctl.format.text import printable, shorten
+from eventctl.alerts.render.wording import listed
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health, Waiting
 from eventctl.store.incidents import OUTAGE
@@ -38,20 +40,41 @@ class Limits:
         return Severity.OK
 
 
-LIMITS: Mapping[str, Limits] = {
-    "outages": Limits(0, 0),
-    "sweep": Limits(300, 900),
-    "due": Limits(600, 3600),
-    "backlog": Limits(1_000, 10_000),
-    "failed": Limits(0, 100),
-    "held": Limits(0, None),
-    "spool": Limits(300, 3600),
-    "unaccepted": Limits(900, None),
-    "paused": Limits(None, None),
-    "clock": Limits(60, None),
-    "keep": Limits(24 * 3600, None),
+class Measure(NamedTuple):
+    """Something to measure: its unit, "s" or "", its default limits, and what exceeding one
+    means.
+    """
+
+    unit: str
+    warning: float | None
+    critical: float | None
+    meaning: str
+
+
+MEASURES: Mapping[str, Measure] = {
+    "outages": Measure("", 0, 0, "more handlers than this are down"),
+    "sweep": Measure("s", 300, 900, "the last sweep ended longer ago than this"),
+    "due": Measure("s", 600, 3600, "a delivery has been due for longer than this"),
+    "backlog": Measure("", 1_000, 10_000, "more deliveries than this are open"),
+    "failed": Measure("", 0, 100, "more deliveries than this have failed and need a person"),
+    "held": Measure("", 0, None, "more deliveries, outbox rows and spool files than this are held"),
+    "spool": Measure("s", 300, 3600, "a file has been in this host's spool for longer than this"),
+    "unaccepted": Measure(
+        "s", 900, None, "a channel has not accepted an alert for longer than this"
+    ),
+    "paused": Measure("", None, None, "more handlers and events than this are paused"),
+    "clock": Measure("s", 60, None, "a clock is, or was, wrong by more than this"),
+    "keep": Measure(
+        "s",
+        24 * 3600,
+        None,
+        "an event should have been deleted longer ago than this ([store] keep)",
+    ),
 }
-"""The defaults by name; those of times are in seconds."""
+"""What `check` measures, by name."""
+
+LIMITS = {name: Limits(each.warning, each.critical) for name, each in MEASURES.items()}
+"""The default limits by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,33 +94,29 @@ def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measure
     backlog, spool = health.backlog, health.spool
     age = health.sweep_age
     return [
-        _found("outages", health.incidents.get(OUTAGE, 0), "", limits, _outages(health)),
-        _found("sweep", None if age is None else age / 1000, "s", limits, _sweep(age)),
-        _found("due", health.oldest_due / 1000, "s", limits, _due(health)),
-        _found("backlog", backlog.count, "", limits, f"backlog {backlog.count:,}"),
-        _found("failed", sum(health.failed.values()), "", limits, _failed(health.failed)),
-        _found("held", health.held, "", limits, f"{health.held:,} held, for a person to fix"),
-        _found("spool", _age(spool), "s", limits, _spool(spool)),
-        _found("unaccepted", health.longest_unaccepted / 1000, "s", limits, _unaccepted(health)),
-        _found("paused", len(health.paused), "", limits, _paused(health.paused)),
-        _found("clock", abs(health.clock) / 1000, "s", limits, _clock(health.clock)),
-        _found("keep", health.overdue / 1000, "s", limits, _keep(health.overdue)),
+        _found("outages", health.incidents.get(OUTAGE, 0), limits, _outages(health)),
+        _found("sweep", None if age is None else age / 1000, limits, _sweep(age)),
+        _found("due", health.oldest_due / 1000, limits, _due(health)),
+        _found("backlog", backlog.count, limits, f"backlog {backlog.count:,}"),
+        _found("failed", sum(health.failed.values()), limits, _failed(health.failed)),
+        _found("held", health.held, limits, f"{health.held:,} held, for a person to fix"),
+        _found("spool", None if spool.problem else spool.oldest / 1000, limits, _spool(spool)),
+        _found("unaccepted", health.longest_unaccepted / 1000, limits, _unaccepted(health)),
+        _found("paused", len(health.paused), limits, _paused(health.paused)),
+        _found("clock", abs(health.clock) / 1000, limits, _clock(health.clock)),
+        _found("keep", health.overdue / 1000, limits, _keep(health.overdue)),
     ]
 
 
-def _found(
-    name: str, value: float | None, unit: str, limits: Mapping[str, Limits], text: str
-) -> Measured:
+def _found(name: str, value: float | None, limits: Mapping[str, Limits], text: str) -> Measured:
     level = Severity.CRITICAL if value is None else limits[name].level(value)
-    return Measured(name, value, unit, limits[name], level, text)
+    return Measured(name, value, MEASURES[name].unit, limits[name], level, text)
 
 
 def _outages(health: Health) -> str:
     if not health.incidents.get(OUTAGE):
         return "no handler is down"
-    down = [shorten(printable(each.handler), 40) for each in health.breakers]
-    more = f" and {len(down) - 3:,} more" if len(down) > 3 else ""
-    return f"down: {', '.join(down[:3]) or 'a handler'}{more}"
+    return f"down: {listed([each.handler for each in health.breakers]) or 'a handler'}"
 
 
 def _sweep(age: int | None) -> str:
@@ -112,8 +131,7 @@ def _due(health: Health) -> str:
     waited = f"the oldest due delivery has waited for {span(health.oldest_due)}"
     if not health.breakers:
         return waited
-    open_ = ", ".join(shorten(printable(each.handler), 40) for each in health.breakers[:3])
-    return f"{waited} (circuit breaker open: {open_})"
+    return f"{waited} (circuit breaker open: {listed([each.handler for each in health.breakers])})"
 
 
 def _failed(failed: Mapping[str, int]) -> str:
@@ -145,13 +163,7 @@ def _unaccepted(health: Health) -> str:
 def _paused(paused: Sequence[PauseView]) -> str:
     if not paused:
         return "nothing is paused"
-    names = [shorten(printable(each.name), 40) for each in paused[:3]]
-    more = f" and {len(paused) - 3:,} more" if len(paused) > 3 else ""
-    return f"paused: {', '.join(names)}{more}"
-
-
-def _age(spool: Waiting) -> float | None:
-    return None if spool.problem else spool.oldest / 1000
+    return f"paused: {listed([each.name for each in paused])}"
 
 
 def _spool(spool: Waiting) -> str:
@@ -159,8 +171,7 @@ def _spool(spool: Waiting) -> str:
         return printable(spool.problem)
     if not spool.files:
         return "spool empty"
-    what = "1 file" if spool.files == 1 else f"{spool.files:,} files"
-    return f"{what} in the spool, the oldest for {span(spool.oldest)}"
+    return f"{counted(spool.files, 'file')} in the spool, the oldest for {span(spool.oldest)}"
 
 
 def _clock(ahead: int) -> str:
@@ -168,7 +179,7 @@ def _clock(ahead: int) -> str:
         return "no clock is known to be wrong"
     if ahead < 0:
         return f"this host's clock is {span(-ahead)} behind the store's"
-    return f"a clock is or was {span(ahead)} ahead of the store's: see eventctl doctor"
+    return f"a clock is or was wrong by {span(ahead)}: see eventctl doctor"
 
 
 def _keep(overdue: int) -> str:

@@ -53,14 +53,14 @@ def emit(
 ) -> int:
     """Record an event, call `on_recorded`, and run its handlers, calling `on_result` for each.
 
-    Raises only where the event is not recorded. Returns the signal that interrupted the
+    Raises only if the event is not recorded. Returns the signal that interrupted the
     run, or 0.
     """
     # The workers are forked before the store is opened, and load while it is written.
     runner, refused = _prepare(config, event, fork=True)
     try:
         database = _open(config)
-        deliveries = _record(config, database, event, runner, on_recorded)
+        deliveries = _record(database, event, runner, on_recorded)
     except BaseException:
         if runner:
             runner.close(clean=False)
@@ -78,12 +78,12 @@ def emit(
 def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn) -> None:
     """Record an event and call `on_recorded`; its handlers run in the background.
 
-    A forked process takes over the claim and holds its lock. Raises only where the event is not
+    A forked process takes over the claim and holds its lock. Raises only if the event is not
     recorded.
     """
     runner, refused = _prepare(config, event, fork=False)
     with open_store(config) as database:
-        deliveries = _record(config, database, event, runner, on_recorded)
+        deliveries = _record(database, event, runner, on_recorded)
         if words := stalled(config, database):
             warn(words)
     if runner:
@@ -118,12 +118,12 @@ class _Runner:
 
         self._config = config
         self._dispatch = dispatch
+        self._clean = True
         with ExitStack() as opened:
             self._interruption = opened.enter_context(dispatch.Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
             opened.callback(self._give_lock_back)
             self._token = self.claimer.token()
-            self._clean = True
             self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
             opened.callback(self._pool.close)
             if fork:
@@ -188,7 +188,6 @@ def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | 
 
 
 def _record(
-    config: Config,
     database: Database,
     event: NewEvent,
     runner: _Runner | None,

@@ -37,7 +37,8 @@ def keep(
     )
     try:
         if state is None:
-            raise StateUnavailable("events.toml does not say where the spool is")
+            silent = "events.toml does not say where the spool is"
+            raise StateUnavailable(silent if path else "without events.toml, no spool is known")
         file = spool.write(state, event, delay)
     except Exception as also:
         if has_channels:

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from eventctl.models import Reason, State
+from eventctl.store.batches import parts
 from eventctl.store.database import Database
 from eventctl.store.queries import events
-from eventctl.store.queries.events import DeliveryView, EventView, Selection
+from eventctl.store.queries.events import DeliveryView, Selection
 
 _BATCH = 500
 
@@ -81,10 +82,7 @@ def _plan(
 ) -> list[PlanRow]:
     chunks = [selection]
     if selection.ids:
-        chunks = [
-            Selection(ids=selection.ids[start : start + _BATCH])
-            for start in range(0, len(selection.ids), _BATCH)
-        ]
+        chunks = [Selection(ids=tuple(part)) for part in parts(selection.ids, _BATCH)]
     found = [
         event
         for chunk in chunks
@@ -94,13 +92,9 @@ def _plan(
     handlers = selection.handlers
     return [
         PlanRow(event.name, each, judge(each, not handlers or each.handler in handlers))
-        for event in sorted(found, key=_by_id)
+        for event in sorted(found, key=lambda event: event.id)
         for each in event.deliveries
     ]
-
-
-def _by_id(event: EventView) -> int:
-    return event.id
 
 
 def _to_replay(delivery: DeliveryView, asked_for: bool, include_done: bool) -> Fate:

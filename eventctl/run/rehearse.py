@@ -7,7 +7,6 @@ change: the worker's delivery is not in it. What a `transactional` handler write
 from __future__ import annotations
 
 import time
-from types import TracebackType
 
 from eventctl.config.model import Config
 from eventctl.models import REHEARSED, Delivery, Result
@@ -47,13 +46,8 @@ class Rehearsal:
         self._interruption.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._interruption.__exit__(kind, error, trace)
+    def __exit__(self, *exception: object) -> None:
+        self._interruption.__exit__(*exception)
         self._claimer.close(clean=True)
 
     @property

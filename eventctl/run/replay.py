@@ -15,6 +15,7 @@ from eventctl.run.rate_limit import Pace, spread
 from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
 from eventctl.store import backfill, cancel, claims
+from eventctl.store.batches import parts
 from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
@@ -75,8 +76,7 @@ def cancel_all(database: Database, rows: Sequence[PlanRow], progress: Progress) 
     """
     planned = [row.delivery for row in rows if row.acts]
     cancelled: set[int] = set()
-    for start in range(0, len(planned), cancel.BATCH):
-        batch = planned[start : start + cancel.BATCH]
+    for batch in parts(planned, cancel.BATCH):
         for state in sorted({delivery.state for delivery in batch}):
             ids = [delivery.id for delivery in batch if delivery.state == state]
             cancelled.update(cancel.cancel(database, ids, State(state)))
@@ -165,10 +165,7 @@ class _Run:
         self._interruption = interruption
         self._on_result = on_result
         self._leases = leases(config)
-        self._chunks = [
-            list(delivery_ids[start : start + BATCH])
-            for start in range(0, len(delivery_ids), BATCH)
-        ]
+        self._chunks = list(map(list, parts(delivery_ids, BATCH)))
         self.breakers = Breakers(database, config.sweep.breaker)
         self._pauses = Watch(database)
         self._cutoff = claims.now(database)

@@ -116,8 +116,8 @@ class _Sweep:
         return SweepResult(error.exit_code)
 
     def _complain(self, what: str, seconds: float, text: str) -> None:
-        """Report something about `what` at most once in this time, or always if chatty."""
-        if self._is_due(what, seconds) or self._options.chatty:
+        """Report something about `what` at most once in this time, or always with -v."""
+        if self._is_due(what, seconds) or self._options.verbose:
             self._listener.complain(text)
 
     def _is_due(self, what: str, seconds: float) -> bool:
@@ -160,6 +160,6 @@ class _Sweep:
                 f"a sweep on this host has been running for {duration(age)}, and no other"
                 f" can start: see what holds {lock.path} (fuser -v {lock.path})"
             )
-        elif self._options.chatty:
+        elif self._options.verbose:
             self._listener.complain("another sweep is running on this host: nothing to do here")
         return SweepResult(EXIT_DONE)

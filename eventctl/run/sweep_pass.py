@@ -9,25 +9,23 @@ from dataclasses import dataclass, field
 
 from eventctl.alerts import recorder
 from eventctl.alerts.notifier import Notified, Notifier
-from eventctl.config import retry_policy
-from eventctl.config.model import Config, Retry
+from eventctl.config.model import Config
 from eventctl.format import messages
 from eventctl.intake.importer import import_outbox, import_spool
 from eventctl.models import Delivery, Outcome, Result, Verdict
 from eventctl.run.breaker import Breakers
+from eventctl.run.clocks import correct_times
 from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, start_by
+from eventctl.run.rescue import take_back_claims
 from eventctl.run.turns import Turn, Turns
-from eventctl.state.claimer import Claimer, DeadClaimers
+from eventctl.state.claimer import Claimer
 from eventctl.state.folder import StateFolder
-from eventctl.store import claims, clocks, held, incidents, rescue, sweep_log
+from eventctl.store import claims, notifications, sweep_log
 from eventctl.store.claims import Ask
-from eventctl.store.clocks import Far
-from eventctl.store.database import Database, number_of
+from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
-from eventctl.store.rescue import Lost, Running
 from eventctl.workers.pool import Pool
 
-_RESCUED_AT_ONCE = 500
 _LONGEST_PRUNE = 20.0
 """The most seconds that a sweep spends on deleting what is older than [store] keep,"""
 _PRUNED_BY = 50.0
@@ -49,7 +47,7 @@ class Options:
     repeat_for: float = 0.0
     handler: str | None = None
     event: str | None = None
-    chatty: bool = False
+    verbose: bool = False
 
 
 @dataclass(slots=True)
@@ -67,117 +65,93 @@ class Swept:
         return not self.interrupted and not self.notified.failures
 
 
+@dataclass
 class SweepPasses:
     """The passes of one sweep: one, or one each second for the time in the options.
 
     `on_result` is called with each result, `on_pass` after each good pass except the last.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        options: Options,
-        state: StateFolder,
-        database: Database,
-        interruption: Interruption,
-        on_result: Callable[[Result, Verdict], None],
-        on_pass: Callable[[], None],
-    ) -> None:
-        self._config = config
-        self._options = options
-        self._state = state
-        self._database = database
-        self._interruption = interruption
-        self._on_result = on_result
-        self._on_pass = on_pass
+    config: Config
+    options: Options
+    state: StateFolder
+    database: Database
+    interruption: Interruption
+    on_result: Callable[[Result, Verdict], None]
+    on_pass: Callable[[], None]
+
+    def __post_init__(self) -> None:
         self._host = os.uname().nodename
-        self._leases = leases(config)
-        self._breakers = Breakers(database, config.sweep.breaker)
-        self._pauses = Watch(database)
+        self._leases = leases(self.config)
+        self._breakers = Breakers(self.database, self.config.sweep.breaker)
+        self._pauses = Watch(self.database)
         self._cutoff = 0
-        self._left = options.limit
+        self._left = self.options.limit
         self._held = 0
         self._probes_alone: list[str] = []
-        self._notifies_failed = any(channel.wants("failed") for channel in config.channels)
-        self._notifier = Notifier(config, database, self._host)
+        self._notifier = Notifier(self.config, self.database, self._host)
         self._introduced = False
         self._done = Swept(notified=self._notifier.outcome)
 
     def run(self) -> Swept:
         """Sweep once, or each second for the time in the options."""
         begin = time.monotonic()
-        claimer = Claimer(self._state)
-        jobs = self._options.jobs or self._config.sweep.jobs
-        pool = Pool(self._config, claimer, jobs, self._options.chatty)
+        claimer = Claimer(self.state)
+        jobs = self.options.jobs or self.config.sweep.jobs
+        pool = Pool(self.config, claimer, jobs, self.options.verbose)
         dispatch = Dispatch(
-            self._config, self._database, claimer, pool, self._interruption, self._note, MOST_QUEUED
+            self.config, self.database, claimer, pool, self.interruption, self._note, MOST_QUEUED
         )
         self._dispatch = dispatch
         self._claimer = claimer
         clean = False
         try:
-            started_at = claims.now(self._database)
+            started_at = claims.now(self.database)
             while True:
                 next_pass = time.monotonic() + _PASS
-                self._pass(begin + self._options.max_time)
+                self._pass(begin + self.options.max_time)
                 if self._is_over(begin, next_pass):
                     break
                 if self._done.is_good:
-                    self._on_pass()
+                    self.on_pass()
             self._keep(time.monotonic() - begin)
             counts = self._done.counts
             counts |= dispatch.counts | {"lost_claims": dispatch.lost_claims}
             counts["held"] = counts.get("held", 0) + self._held
             counts["dropped_writes"] = messages.dropped()
-            sweep_log.record_sweep(self._database, self._host, started_at, counts)
-            clean = not self._database.was_cut
+            sweep_log.record_sweep(self.database, self._host, started_at, counts)
+            clean = not self.database.was_cut
         finally:
             pool.close()
             claimer.close(clean=clean)
-        self._done.interrupted = self._interruption.signal
+        self._done.interrupted = self.interruption.signal
         return self._done
 
     def _is_over(self, begin: float, next_pass: float) -> bool:
         """Wait for the next pass, and return whether there is one."""
-        end = begin + min(self._options.repeat_for, self._options.max_time)
-        if self._interruption.signal or self._left == 0 or next_pass >= end:
+        end = begin + min(self.options.repeat_for, self.options.max_time)
+        if self.interruption.signal or self._left == 0 or next_pass >= end:
             return True
-        self._interruption.wait(next_pass - time.monotonic())
-        return bool(self._interruption.signal)
+        self.interruption.wait(next_pass - time.monotonic())
+        return bool(self.interruption.signal)
 
     def _pass(self, until: float) -> None:
-        imported = import_spool(self._config, self._database, self._state)
-        import_outbox(self._config, self._database)
-        self._correct_clocks()
-        self._rescue()
+        imported = import_spool(self.config, self.database, self.state)
+        import_outbox(self.config, self.database)
+        correct_times(self.config, self.database, self._leases)
+        count, refused = take_back_claims(
+            self.config, self.database, self.state, self._claimer, self._leases
+        )
+        self._complain(refused)
+        self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
         # What fails from now on is due later, so nothing runs twice in one pass.
-        self._cutoff = claims.now(self._database)
-        self._turns = Turns(self._database, self._cutoff)
+        self._cutoff = claims.now(self.database)
+        self._turns = Turns(self.database, self._cutoff)
         self._breakers.begin_pass(self._cutoff)
         self._probes_alone.clear()
         self._dispatch.run(self._claim, until)
         self._breakers.write()
         self._notify(imported)
-
-    def _correct_clocks(self) -> None:
-        """Correct times set by a wrong clock, so that deliveries and notices become due."""
-        database, now = self._database, claims.now(self._database)
-        held.free_odd(database, now)
-        ahead = clocks.lead(database, now)
-        clocks.correct_deliveries(database, now, ahead, self._leases, self._longest_wait)
-        clocks.correct_notices(database, now, ahead)
-        if ahead:
-            incidents.correct_times(database, now, ahead)
-            clocks.correct_records(database, now)
-        held.release(database, self._leases, now)
-
-    def _longest_wait(self, far: Far) -> int:
-        policy = self._policy(far.name, far.handler)
-        return retry_policy.longest_wait(policy, far.attempts, far.waited)
-
-    def _policy(self, name: str, handler: str) -> Retry:
-        known = handler in self._config.handlers
-        return self._config.retry_of(name, handler) if known else Retry()
 
     def _claim(self, wanted: int) -> list[Delivery]:
         """Claim the next deliveries: probes first, then all that is due, its handlers in turn if
@@ -185,7 +159,7 @@ class SweepPasses:
         """
         self._breakers.write()
         while probe := self._breakers.next_probe():
-            if self._options.handler not in (None, probe) or probe not in self._leases:
+            if self.options.handler not in (None, probe) or probe not in self._leases:
                 continue  # another events.toml may know it
             # A failed one may fail by its own fault, and a new one may be unusual: probe both.
             found = [
@@ -195,7 +169,7 @@ class SweepPasses:
             if found:
                 return found
             self._probes_alone.append(probe)
-        if self._options.handler is None and (found := self._take_in_turn(wanted)):
+        if self.options.handler is None and (found := self._take_in_turn(wanted)):
             return found
         if found := self._take(wanted, skip=self._breakers.open):
             return found
@@ -235,7 +209,7 @@ class SweepPasses:
         limit = wanted if self._left is None else min(wanted, self._left)
         while limit:
             claimed = claims.claim(
-                self._database,
+                self.database,
                 Ask(
                     token=self._claimer.token(),
                     limit=limit,
@@ -244,8 +218,8 @@ class SweepPasses:
                     leases=self._leases,
                     alone=alone,
                     skip=(*skip, *paused.handlers),
-                    handler=handler or self._options.handler,
-                    event=self._options.event,
+                    handler=handler or self.options.handler,
+                    event=self.options.event,
                     skip_events=paused.events,
                     probe=probe,
                     tried=tried,
@@ -260,11 +234,11 @@ class SweepPasses:
                 self._cutoff = claimed.cutoff
             if self._left is not None:
                 self._left -= len(claimed.deliveries)
-            if claimed.deliveries or not claimed.more or self._interruption.signal:
+            if claimed.deliveries or not claimed.more or self.interruption.signal:
                 return claimed.deliveries
             if not claimed.held:
                 # Other hosts have locked all candidates: look again.
-                self._interruption.wait(0.02)
+                self.interruption.wait(0.02)
         return []
 
     def _note(self, result: Result, verdict: Verdict) -> None:
@@ -272,64 +246,22 @@ class SweepPasses:
             self._left += 1
         if self._breakers.note(result):
             self._dispatch.release(result.delivery.handler)
-        self._on_result(result, verdict)
-
-    def _rescue(self) -> None:
-        """Take back the claims of dead processes: on this host at once, by their locks; on other
-        hosts when the lease has ended.
-        """
-        dead = DeadClaimers(self._state, self._claimer)
-        try:
-            # A power cut can lose the claimers' files, but not their claims.
-            if dead or self._state.is_first_after_boot():
-                self._rescue_all(dead, None, f"{self._state.name}.")
-                self._state.note_boot()
-            self._rescue_all(dead, claims.now(self._database), None)
-            dead.bury()
-        finally:
-            dead.close()
-
-    def _rescue_all(
-        self, dead: DeadClaimers, expired_by: int | None, token_prefix: str | None
-    ) -> None:
-        def look(running: Running) -> Lost | None:
-            claim = running.claim if isinstance(running.claim, str) else ""  # "" is no claimer's
-            if not dead.is_lost(claim, expired=expired_by is not None):
-                return None
-            claimed_at = number_of(running.due_at) - self._leases.get(running.handler, 0)
-            seen_at = max(claimed_at, dead.seen_at(claim) or 0)
-            return Lost(running, dead.started(claim, running.id), seen_at)
-
-        after = 0
-        while found := rescue.running(
-            self._database, after, expired_by, token_prefix, _RESCUED_AT_ONCE
-        ):
-            after = found[-1].id
-            count, refused = rescue.rescue_lost(
-                self._database, found, look, self._judge_lost, self._host
-            )
-            self._complain(refused)
-            self._done.counts["rescued"] = self._done.counts.get("rescued", 0) + count
+        self.on_result(result, verdict)
 
     def _complain(self, refused: Sequence[str]) -> None:
         """Report deliveries whose rows the store refuses to change, once an hour."""
-        if refused and self._state.once_in("refused", _AN_HOUR):
+        if refused and self.state.once_in("refused", _AN_HOUR):
             messages.complain(refused[0])
-
-    def _judge_lost(self, running: Running, started: bool) -> Verdict:
-        policy = self._policy(running.name, running.handler)
-        verdict = retry_policy.judge_lost(running.attempts, started, policy)
-        return verdict._replace(notify=self._notifies_failed and started)
 
     def _notify(self, imported: int) -> None:
         """Notify of failures, including earlier ones, and of resolved incidents."""
-        recorder.end_unrecorded(self._config, self._database, self._state, imported)
-        recorder.admit(self._config, self._database, self._state)
+        recorder.end_unrecorded(self.config, self.database, self.state, imported)
+        recorder.admit(self.config, self.database, self.state)
         if self._breakers.open:
-            recorder.note_outages(self._config, self._database)
-        recorder.resolve(self._config, self._database, self._state)
+            recorder.note_outages(self.config, self.database)
+        recorder.resolve(self.config, self.database, self.state)
         if not self._introduced:  # events.toml is the same in each pass
-            recorder.introduce(self._config, self._database)
+            notifications.schedule_new_channels(self.database, self.config.channels)
             self._introduced = True
         self._notifier.run()
 
@@ -337,14 +269,14 @@ class SweepPasses:
         """Delete what is older than [store] keep, in the time that is left: this sweep has taken
         `elapsed` seconds.
         """
-        if self._config.store.keep is not None and not self._interruption.signal:
+        if self.config.store.keep is not None and not self.interruption.signal:
             from eventctl.upkeep import prune  # lazy: an emit need not load it
 
-            seconds = min(_LONGEST_PRUNE, _PRUNED_BY - elapsed, self._options.max_time - elapsed)
+            seconds = min(_LONGEST_PRUNE, _PRUNED_BY - elapsed, self.options.max_time - elapsed)
             prune.keep_to_limit(
-                self._config,
-                self._database,
-                self._state,
+                self.config,
+                self.database,
+                self.state,
                 seconds,
-                lambda: bool(self._interruption.signal),
+                lambda: bool(self.interruption.signal),
             )

@@ -34,12 +34,12 @@ _PATIENCE = 10.0
 _SETTING = rb"""^[ \t]*(?:%b|"%b"|'%b')[ \t]*=.*$"""
 
 _NONE = re.compile(b"no crontab for|can't open '[^']*': No such file|Crontab does not exist")
-"""What the crontab programs of cron and cronie, of BusyBox and of bcron say where there is none."""
+"""What the crontab programs of cron and cronie, of BusyBox and of bcron say if there is none."""
 
 _UTF_8 = b'CONTENT_TYPE="text/plain; charset=UTF-8"'
 """Without it cron labels its mails as ASCII, or by its own locale."""
 
-_AS_BEFORE = b"# What is set above holds for every line below it; from here on it is as it was:\n"
+_AS_BEFORE = b"# Settings apply to every line below them, so these restore what was set before:\n"
 
 
 class CrontabError(EventctlError):
@@ -47,7 +47,7 @@ class CrontabError(EventctlError):
 
 
 def read() -> bytes:
-    """Return the user's crontab, as `crontab -l` prints it; b"" where there is none.
+    """Return the user's crontab, as `crontab -l` prints it; b"" if there is none.
 
     Raises CrontabError.
     """
@@ -102,7 +102,7 @@ def _refused(command: str, done: subprocess.CompletedProcess[bytes]) -> CrontabE
 def schedule(every: float) -> str:
     """Return the five fields for a job that runs each `every` seconds.
 
-    Raises UsageError where cron cannot do that evenly.
+    Raises UsageError if cron cannot do that evenly.
     """
     minutes, rest = divmod(every, 60)
     hours = minutes / 60

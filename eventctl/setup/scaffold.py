@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import keyword
 import os
 import re
@@ -16,11 +15,13 @@ from eventctl.config.urls import password_of
 from eventctl.config.variables import ENV_FILE, variables_of
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format.files import whole_file
+from eventctl.format.text import toml_key, toml_text
 
 TOML = "events.toml"
 HANDLERS = "handlers.py"
 
 _MINE, _SHARED = 0o600, 0o644
+_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +120,18 @@ def function_of(handler: str) -> str:
 
 def toml(answers: Answers) -> str:
     """Return the text of events.toml."""
-    return _TOML.format(
+    return _template(TOML).format(
         store=_store(answers.store),
-        event=_key(answers.event),
-        handler=_quoted(answers.handler),
-        key=_key(answers.handler),
+        event=toml_key(answers.event),
+        handler=toml_text(answers.handler),
+        key=toml_key(answers.handler),
         function=function_of(answers.handler),
         report=_report(answers),
     )
+
+
+def _template(name: str) -> str:
+    return (_TEMPLATES / f"{name}.in").read_text(encoding="utf-8")
 
 
 def variables(answers: Answers) -> list[str]:
@@ -136,23 +141,22 @@ def variables(answers: Answers) -> list[str]:
 
 def env_file(names: list[str]) -> str:
     """Return the text of a file of variables, without values."""
-    return _ENV_FILE + "".join(f"# {name}=\n" for name in names)
+    head = "# The variables of events.toml, KEY=VALUE; keep this file at mode 600.\n"
+    return head + "".join(f"# {name}=\n" for name in names)
 
 
 def _store(url: str) -> str:
-    mine = f"url = {_quoted(url)}\n"
-    if url.startswith("mysql:"):
-        return _MYSQL + mine + _MYSQL_MORE
-    return _SQLITE + mine + _SQLITE_MORE
+    name = "mysql" if url.startswith("mysql:") else "sqlite"
+    return _template(name).format(url=toml_text(url))
 
 
 def _report(answers: Answers) -> str:
     if not answers.mail_to:
-        return _PRINTED
+        return _template("printed").rstrip("\n")
     addresses = [each.strip() for each in answers.mail_to.split(",")]
-    lines = ["[report]", f"mail_to = [{', '.join(map(_quoted, addresses))}]"]
+    lines = ["[report]", f"mail_to = [{', '.join(map(toml_text, addresses))}]"]
     if answers.smtp:
-        lines.append(f"smtp = {_quoted(answers.smtp)}")
+        lines.append(f"smtp = {toml_text(answers.smtp)}")
         if "@" in answers.smtp:
             lines.append('smtp_password = "${SMTP_PASSWORD}"   # in eventctl.env')
     else:
@@ -160,106 +164,8 @@ def _report(answers: Answers) -> str:
     return "\n".join(lines)
 
 
-def _key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def handlers(answers: Answers) -> str:
     """Return the text of the Python file with the handler."""
-    return _HANDLERS.format(
+    return _template(HANDLERS).format(
         function=function_of(answers.handler), done=f"{function_of(answers.handler)}.done"
     )
-
-
-_TOML = """\
-# The events, and the handlers that react to them. For every key, see eventctl's
-# docs/configuration.md. Relative paths are relative to this file's folder. ${{NAME}} in a string
-# is replaced by the environment variable, or by its value in eventctl.env next to this file.
-# Write durations as "30s", "5m", "2h" or "7d".
-
-# Where Python looks for the modules of the handlers below.
-pythonpath = ["."]
-
-[store]
-{store}
-[defaults]
-# A handler that runs longer is killed, and that attempt has failed.
-timeout = "5m"
-# Eight attempts, 1, 3, 9, 27 minutes … apart: about a day. Then a person is notified.
-retry = {{ attempts = 8, delay = "1m", factor = 3, max_delay = "12h", jitter = 0.1 }}
-
-[events]
-# An event's name, and the handlers that it expects.
-{event} = [{handler}]
-
-[handlers]
-# A Python function, as "module:function". It may run twice for one event.
-{key} = "handlers:{function}"
-# A program in any language: the event is on its stdin as JSON, and exit code 0 is success.
-# lottery = {{ command = ["/usr/local/bin/draw", "--fast"], timeout = "30s" }}
-
-{report}
-"""
-
-_ENV_FILE = """\
-# The variables of events.toml, KEY=VALUE; keep this file at mode 600.
-"""
-
-_SQLITE = """\
-# One SQLite file next to this one. Locks and the spool are in events.state next to it.
-"""
-_SQLITE_MORE = """\
-# For several hosts, or to use an existing database:
-# url = "mysql://shop:${DB_PASSWORD}@db1.example.com/shop"
-"""
-_MYSQL = """\
-# The first command creates the tables, all named eventctl_….
-"""
-_MYSQL_MORE = """\
-# Locks and the spool are in events.state next to this file, on a local disk.
-# Or put user and password into the [client] section of an option file of mode 600:
-# read_default_file = "~/.my.cnf"
-"""
-
-_PRINTED = """\
-# The sweep prints its reports, and cron mails them. To send them by SMTP:
-# [report]
-# mail_to = ["ops@example.com"]
-# mail_from = "eventctl@example.com"
-# smtp = "smtp://user@mail.example.com:587"
-# smtp_password = "${SMTP_PASSWORD}\""""
-
-_HANDLERS = '''\
-"""The handlers that events.toml names. Returning is success, and an exception is a failure.
-
-A handler may run twice for one event: its process can be killed after the work and before
-the result is written. So it first checks whether its work is already done.
-"""
-
-import json
-import os
-from pathlib import Path
-
-import eventctl
-
-HERE = Path(__file__).parent
-
-
-def {function}(*args, **fields):
-    """Stand in for a real service: write down what it is asked for, once for each event."""
-    if (HERE / "service-is-down").exists():  # touch service-is-down, and see what happens
-        raise ConnectionError("the service does not answer")
-    event = eventctl.current()  # its id, key, name, handler, attempt and created_at
-    done = HERE / "{done}" / f"{{event.id}}.json"
-    if done.exists():
-        return  # an earlier attempt came this far
-    done.parent.mkdir(exist_ok=True)
-    draft = done.with_suffix(f".{{os.getpid()}}")
-    draft.write_text(json.dumps({{"key": event.key, "args": args or fields}}) + "\\n")
-    draft.rename(done)  # whole, or not there
-    print("done for", *args)
-'''

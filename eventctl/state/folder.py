@@ -115,9 +115,11 @@ class StateFolder:
         return fd
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
+        fix = "set [store] state to one that this user may write"
+        if isinstance(error, FileNotFoundError):
+            fix = f"create {os.path.dirname(self._text)}, or {fix}"
         return StateUnavailable(
-            f"the state folder {self} cannot be written ({error.strerror}):"
-            " set [store] state to one that this user may write"
+            f"the state folder {self} cannot be written ({error.strerror}): {fix}"
         )
 
     def is_first_after_boot(self) -> bool:

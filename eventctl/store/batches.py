@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.store.database import MissingTable
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 _OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
 """Errors that are not about one item: the store or the host refuses all of them now."""
+
+
+def parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """Yield all items, `size` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
 
 
 def do_each(

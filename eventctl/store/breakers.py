@@ -36,8 +36,8 @@ def open_breaker(database: Database, handler: str, error: str) -> None:
         tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
         tx.execute(
             "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
-            " VALUES (?, ?, ?, ?)",
-            (handler, since, moment, tx.fit(error)),
+            " VALUES (?, ?, 0, ?)",
+            (handler, since, tx.fit(error)),
         )
 
     database.transaction(work)
@@ -72,7 +72,7 @@ def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
     if not handlers:
         return {}
     rows = tx.rows(
-        "SELECT handler, COUNT(*) FROM eventctl_delivery"
+        "SELECT handler, COUNT(*) FROM eventctl_delivery {delivery_due}"
         f" WHERE due_at IS NOT NULL AND state = ? AND handler IN ({marks(handlers)})"
         " GROUP BY handler",
         [str(State.PENDING), *handlers],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from eventctl.models import Reason, State
+from eventctl.store.cascade import delete_notices
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction
@@ -51,8 +52,6 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
         )
     ]
     if cancelled:
-        tx.execute(
-            f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(cancelled)})", cancelled
-        )
+        delete_notices(tx, cancelled)
     settle(tx, sorted({event_of[each] for each in cancelled}), troubled=True)
     return cancelled

@@ -19,20 +19,25 @@ AT_ONCE = 500
 
 
 class Belonging(NamedTuple):
-    """Rows of `table` belong to the row of `owner` whose id is in their `column`."""
+    """Rows of `table` belong to the row of `owner` whose id is in their `column`, and are found by
+    the index `by`.
+    """
 
     table: str
     column: str
     owner: str
+    by: str
 
+
+_NOTICES = Belonging("eventctl_notice", "delivery_id", DELIVERY, "notice_delivery")
 
 BELONGINGS = (
-    Belonging(DELIVERY, "event_id", EVENT),
-    Belonging("eventctl_attempt", "delivery_id", DELIVERY),
-    Belonging("eventctl_notice", "event_id", EVENT),
-    Belonging("eventctl_notice", "delivery_id", DELIVERY),
-    Belonging("eventctl_member", "event_id", EVENT),
-    Belonging("eventctl_member", "delivery_id", DELIVERY),
+    Belonging(DELIVERY, "event_id", EVENT, "delivery_pair"),
+    Belonging("eventctl_attempt", "delivery_id", DELIVERY, "attempt_delivery"),
+    Belonging("eventctl_notice", "event_id", EVENT, "notice_event"),
+    _NOTICES,
+    Belonging("eventctl_member", "event_id", EVENT, "member_event"),
+    Belonging("eventctl_member", "delivery_id", DELIVERY, "member_delivery"),
 )
 """Each owner comes before its rows."""
 
@@ -40,12 +45,25 @@ BELONGINGS = (
 def of_events(tx: Transaction, event_ids: Sequence[int]) -> dict[str, list[int]]:
     """Return the ids of all rows of these events, by table, the owners first."""
     found: dict[str, list[int]] = {EVENT: list(event_ids)}
-    for table, column, owner in BELONGINGS:
-        ids = found.setdefault(table, [])
-        for part in parts(found[owner]):
-            rows = tx.rows(f"SELECT id FROM {table} WHERE {column} IN ({marks(part)})", part)
-            ids += [row[0] for row in rows]
+    for belonging in BELONGINGS:
+        found.setdefault(belonging.table, []).extend(_ids(tx, belonging, found[belonging.owner]))
     return found
+
+
+def delete_notices(tx: Transaction, delivery_ids: Sequence[int]) -> None:
+    """Delete the notices about deliveries."""
+    delete(tx, _NOTICES.table, _ids(tx, _NOTICES, delivery_ids))
+
+
+def _ids(tx: Transaction, belonging: Belonging, owners: Sequence[int]) -> list[int]:
+    table, column, _, by = belonging
+    return [
+        row[0]
+        for part in parts(owners)
+        for row in tx.rows(
+            f"SELECT id FROM {table} {{{by}}} WHERE {column} IN ({marks(part)})", part
+        )
+    ]
 
 
 def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:

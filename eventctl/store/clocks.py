@@ -8,6 +8,7 @@ and if no clock was wrong, only one page is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from eventctl.models import State
@@ -19,6 +20,9 @@ SLACK = 60_000
 
 _PAGE = 200
 _DAY = 86_400_000
+_WEEK = 7 * _DAY
+_FIRST = 315_532_800_000
+"""1980. A clock that shows an earlier time was reset, and not set since."""
 
 
 class Far(NamedTuple):
@@ -189,13 +193,38 @@ def _write(database: Database, what: str, rows: Sequence[tuple[object, ...]]) ->
         database.transaction(lambda tx: [tx.execute(statement, row) for row in rows])
 
 
+def is_behind(database: Database, now: int, ahead: int) -> bool:
+    """Return whether the clock is behind now, rather than that it was ahead by `ahead`.
+
+    What was written by a clock that was ahead is dated long after now, and was written in a short
+    time. If the clock is behind, the past goes on after now, or is long.
+    """
+    later = database.read(
+        "SELECT created_at FROM eventctl_event {event_created} WHERE created_at > ?"
+        " ORDER BY created_at LIMIT 1",
+        (now + SLACK,),
+    )
+    later += database.read(
+        "SELECT ended_at FROM eventctl_sweep WHERE ended_at > ? ORDER BY ended_at LIMIT 1",
+        (now + SLACK,),
+    )
+    first = min((number_of(row[0], LARGEST_NUMBER) for row in later), default=now)
+    gap = first - now
+    return now < _FIRST or ahead - gap > min(gap, _WEEK)
+
+
+def correct_reset(database: Database, now: int) -> None:
+    """Give events that are dated before 1980 the time `now`."""
+    if now > _FIRST:
+        _correct_events(database, -LARGEST_NUMBER, _FIRST, now)
+
+
 def correct_records(database: Database, now: int) -> None:
     """Give events and finished sweeps that are dated after now the time `now`.
 
     `lead` reads these dates, so call this last.
     """
-    while database.transaction(lambda tx: _correct_events(tx, now)):
-        pass
+    _correct_events(database, now + SLACK, LARGEST_NUMBER, now)
     database.transaction(
         lambda tx: tx.execute(
             "UPDATE eventctl_sweep SET started_at = ?, ended_at = ? WHERE ended_at > ?",
@@ -204,15 +233,9 @@ def correct_records(database: Database, now: int) -> None:
     )
 
 
-def _correct_events(tx: Transaction, now: int) -> bool:
-    rows = tx.rows(
-        f"SELECT id FROM eventctl_event {tx.by_index.format('eventctl_event_created')}"
-        " WHERE created_at > ? AND created_at <= ? LIMIT ?",
-        (now + SLACK, LARGEST_NUMBER, _PAGE),
-    )
-    ids = [row[0] for row in rows]
-    if ids:
-        tx.execute(
-            f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})", [now, *ids]
-        )
-    return bool(ids)
+def _correct_events(database: Database, after: int, until: int, now: int) -> None:
+    sql = "SELECT id FROM eventctl_event {event_created} WHERE created_at > ? AND created_at <= ?"
+    while rows := database.read(f"{sql} LIMIT {_PAGE}", (after, until)):
+        ids = [row[0] for row in rows]
+        update = f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})"
+        database.transaction(partial(Transaction.execute, sql=update, parameters=[now, *ids]))

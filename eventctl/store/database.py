@@ -89,7 +89,7 @@ class Database(ABC):
     now: str
     """The SQL expression of the database's own time, in milliseconds since 1970, UTC."""
     by_index: str
-    """The index hint after a table's name, with {} for the index."""
+    """The index hint after a table's name, with \\1 for the index without its prefix."""
     begin: str
     snapshot: tuple[str, ...]
     """Statements that begin a transaction which reads one snapshot until its end."""
@@ -185,11 +185,9 @@ class Database(ABC):
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one query outside of a transaction, so that it delays no writer; return all rows.
 
-        `{name}` after a table forces the index `eventctl_name`. The optimizer must not choose:
-        MariaDB's counts finished rows that are not purged yet as due, and reads the whole table.
         Raises MissingTable, or StoreUnavailable or StoreError if the store cannot answer.
         """
-        statement = self.translate(_HINT.sub(self._hint, sql))
+        statement = self.translate(sql)
 
         def run() -> list[Row]:
             cursor = self.connection.cursor()
@@ -200,9 +198,6 @@ class Database(ABC):
                 cursor.close()
 
         return self._persist(run)
-
-    def _hint(self, found: re.Match[str]) -> str:
-        return self.by_index.format(f"eventctl_{found[1]}")
 
     def room(self) -> tuple[int, int] | None:
         """Return the size of the store's file and its free space, in bytes; None for a server."""
@@ -288,9 +283,14 @@ class Database(ABC):
         unavailable.needs_person = kind == UNAVAILABLE
         return unavailable
 
-    @abstractmethod
     def translate(self, sql: str) -> str:
-        """Return a statement in the driver's paramstyle."""
+        """Return a statement for the driver.
+
+        `{name}` after a table's name forces the index `eventctl_name`. The optimizer must not
+        choose: MariaDB's counts finished rows that are not purged yet as due, and reads the whole
+        table.
+        """
+        return _HINT.sub(self.by_index, sql) if "{" in sql else sql
 
     @abstractmethod
     def describe(self) -> str:

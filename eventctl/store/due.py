@@ -25,7 +25,7 @@ def due_handlers(database: Database, since: int, until: int, limit: int) -> list
     rows = database.transaction(
         lambda tx: tx.rows(
             "SELECT handler, MIN(due_at), MAX(due_at) FROM (SELECT handler, due_at"
-            " FROM eventctl_delivery WHERE due_at >= ? AND due_at <= ? AND state = ?"
+            " FROM eventctl_delivery {delivery_due} WHERE due_at >= ? AND due_at <= ? AND state = ?"
             " AND alone = 0 ORDER BY due_at LIMIT ?) AS looked_at GROUP BY handler",
             (since, until, str(State.PENDING), limit),
         )

@@ -34,7 +34,7 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
             "UPDATE eventctl_event SET status = CASE (SELECT COALESCE(MAX("
             "  CASE d.state WHEN ? THEN 2 WHEN ? THEN 0 ELSE 1 END), 0)"
             # MySQL, before it has counted a large import, would read every delivery for each event.
-            f"  FROM eventctl_delivery d {tx.by_index.format('eventctl_delivery_pair')}"
+            "  FROM eventctl_delivery d {delivery_pair}"
             "  WHERE d.event_id = eventctl_event.id)"
             " WHEN 2 THEN 3 WHEN 0 THEN 2"
             " ELSE CASE WHEN status >= 2 OR ? THEN 1 ELSE status END END,"

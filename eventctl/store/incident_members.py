@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from eventctl.models import HELD, Notice, Reason, State, Status
+from eventctl.store.batches import parts
 from eventctl.store.database import Database, marks, text_of
 from eventctl.store.incidents import (
     EMIT_FAILED,
@@ -33,9 +34,6 @@ _PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
 """The kinds whose members are places; the members of others are deliveries and events."""
 
 _CHUNK = 500
-
-_OPEN = "eventctl_incident_open"
-"""The index of open incidents: an optimizer might read a short table instead."""
 
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
@@ -89,7 +87,7 @@ def to_check(tx: Transaction) -> list[int]:
     open incidents.
     """
     rows = tx.rows(
-        f"SELECT i.id FROM eventctl_incident i {tx.by_index.format(_OPEN)}"
+        "SELECT i.id FROM eventctl_incident i {incident_open}"
         f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
         f" WHERE i.open_as > '' AND {_OVER}"
     )
@@ -146,8 +144,7 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     cancelled.
     """
     found: dict[int, Unresolved] = {}
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         rows = tx.rows(
             f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
             f" COUNT(DISTINCT {_GIVEN_UP}), i.kind, i.count, COUNT(DISTINCT m.id)"
@@ -185,20 +182,18 @@ class Place(NamedTuple):
     member_id: int
     name: str
     """OUTBOX, BREAKER, or the name of the state folder that a spool is in."""
-    incident_id: int
-    kind: str
     handler: str
+    """Of its incident."""
 
 
 def places(tx: Transaction) -> list[Place]:
     """Return the members of open incidents that are places."""
     rows = tx.rows(
-        "SELECT m.id, m.place, i.id, i.kind, i.handler FROM eventctl_incident i"
-        f" {tx.by_index.format(_OPEN)}"
+        "SELECT m.id, m.place, i.handler FROM eventctl_incident i {incident_open}"
         " JOIN eventctl_member m ON m.incident_id = i.id"
         f" WHERE i.open_as > '' AND i.kind IN ('{SET_ASIDE}', '{OUTAGE}', '{EMIT_FAILED}')"
     )
-    return [Place(row[0], text_of(row[1] or ""), row[2], *map(text_of, row[3:])) for row in rows]
+    return [Place(row[0], text_of(row[1] or ""), text_of(row[2])) for row in rows]
 
 
 def join_place(tx: Transaction, incident_id: int, name: str) -> None:
@@ -216,31 +211,3 @@ def any_row_is_held(tx: Transaction) -> bool:
 def leave(tx: Transaction, member_id: int) -> None:
     """Note that a place no longer keeps an incident open."""
     tx.execute("DELETE FROM eventctl_member WHERE id = ?", (member_id,))
-
-
-def not_reported(tx: Transaction, incident_id: int) -> list[tuple[int, int]]:
-    """Return up to _CHUNK members, with their deliveries, of which nobody was notified yet."""
-    return [
-        (row[0], row[1])
-        for row in tx.rows(
-            "SELECT m.id, m.delivery_id FROM eventctl_incident i"
-            " JOIN eventctl_member m ON m.incident_id = i.id AND m.id > i.reported"
-            " WHERE i.id = ? ORDER BY m.id LIMIT ?",
-            (incident_id, _CHUNK),
-        )
-    ]
-
-
-def report(tx: Transaction, incident_id: int) -> None:
-    """Mark each delivery of an incident as reported to a person."""
-    moment = tx.now()
-    while found := not_reported(tx, incident_id):
-        ids = [delivery_id for _, delivery_id in found if delivery_id is not None]
-        if ids:
-            tx.execute(
-                f"UPDATE eventctl_delivery SET reported_at = ? WHERE id IN ({marks(ids)})",
-                [moment, *ids],
-            )
-        tx.execute(
-            "UPDATE eventctl_incident SET reported = ? WHERE id = ?", (found[-1][0], incident_id)
-        )

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 
 from eventctl.config.model import KINDS
 from eventctl.models import Reason
+from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks, number_of, text_of
 from eventctl.store.transaction import Duplicate, Row, Transaction
@@ -78,7 +79,7 @@ class Notification(NamedTuple):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Deliveries of one handler with one outcome and, by fingerprint, one cause.
 
@@ -88,19 +89,20 @@ class Incident:
     `traceback` and `output` are empty if not needed.
     """
 
-    id: int
-    key: str
+    id: int = 0
+    """0 until it is in the store."""
+    key: str = ""
     """The permanent, random name of the incident, in every message about it."""
     kind: str
     handler: str
     fingerprint: str
     error: str
-    traceback: str
-    output: str
-    names: tuple[str, ...]
-    event_ids: tuple[int, ...]
+    traceback: str = ""
+    output: str = ""
+    names: tuple[str, ...] = ()
+    event_ids: tuple[int, ...] = ()
     count: int
-    attempts: int
+    attempts: int = 0
     opened_at: int
     last_at: int
     ended_at: int | None = None
@@ -147,8 +149,7 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
     """Return incidents by id, without traceback and output unless `whole`."""
     columns = _WHOLE if whole else COLUMNS
     found: list[Incident] = []
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         found += map(
             incident,
             tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),
@@ -280,7 +281,8 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
         if milliseconds is not None:
             until = tx.now() + milliseconds if milliseconds else None
         cursor = tx.execute(
-            "UPDATE eventctl_incident SET silent_until = ? WHERE id = ? AND open_as > ''",
+            f"UPDATE eventctl_incident SET silent_until = ?, silent_since = {tx.clock}"
+            " WHERE id = ? AND open_as > ''",
             (until, incident_id),
         )
         return bool(cursor.rowcount)
@@ -288,20 +290,28 @@ def silence(database: Database, incident_id: int, milliseconds: int | None) -> b
     return database.transaction(work)
 
 
-def correct_times(database: Database, now: int, ahead: int) -> None:
-    """Correct the times of incidents, and until when they are muted, after the clock was ahead.
+def correct_silences(database: Database, now: int) -> None:
+    """Let incidents that were muted while the clock was ahead be muted for as long as was asked.
 
-    `ahead` is by how many milliseconds it was; `now` is in milliseconds since 1970.
+    `now` is in milliseconds since 1970.
+    """
+    database.transaction(
+        lambda tx: tx.execute(
+            "UPDATE eventctl_incident {incident_open} SET silent_until = CASE"
+            " WHEN silent_until < ? THEN silent_until - silent_since + ? ELSE silent_until END,"
+            " silent_since = ? WHERE open_as > '' AND silent_since > ?",
+            (FOR_EVER, now, now, now + SLACK),
+        )
+    )
+
+
+def correct_times(database: Database, now: int) -> None:
+    """Correct the times of incidents after the clock was ahead.
+
+    `now` is in milliseconds since 1970.
     """
 
     def work(tx: Transaction) -> None:
-        # It may have been muted for that long before the clock was wrong. Then people are
-        # notified once too often.
-        tx.execute(
-            "UPDATE eventctl_incident SET silent_until = silent_until - ?"
-            " WHERE open_as > '' AND silent_until > ? AND silent_until < ?",
-            (ahead, now + SLACK, FOR_EVER),
-        )
         for column, among in (("opened_at", "open_as"), ("last_at", "open_as"), ("ended_at", "")):
             where = f"{among} > '' AND " if among else ""
             tx.execute(

@@ -13,15 +13,6 @@ from eventctl.store import mysql_errors
 from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Database
 from eventctl.store.forks import detach
 from eventctl.store.mysql_drivers import connect, load_driver
-from eventctl.store.mysql_errors import (
-    NEEDS_TLS,
-    NO_TLS,
-    READ_ONLY,
-    code_of,
-    is_offline,
-    tls_refusal,
-    too_old,
-)
 from eventctl.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -48,7 +39,7 @@ class MySQLDatabase(Database):
 
     dialect = "mysql"
     row_lock = " FOR UPDATE SKIP LOCKED"
-    by_index = "FORCE INDEX ({})"
+    by_index = r"FORCE INDEX (eventctl_\1)"
     # UNIX_TIMESTAMP(NOW()) would depend on the session's time zone, with its DST gap.
     now = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000"
     begin = "START TRANSACTION"
@@ -141,7 +132,7 @@ class MySQLDatabase(Database):
         # Both drivers send COM_QUIT when they close, and the server would end the parent's
         # session.
         socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
-        with suppress(self.driver.Error):  # mysqlclient's, where it is closed
+        with suppress(self.driver.Error):  # mysqlclient's, if it is closed
             if socket is not None:
                 detach(socket.fileno())
 
@@ -184,11 +175,11 @@ class MySQLDatabase(Database):
         return f"does not support TLS, and {wanted} requires it: turn it on in the server"
 
     def _check_version(self, version: str) -> None:
-        if least := too_old(version):
+        if least := mysql_errors.too_old(version):
             raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
-        return _percent_style(sql)
+        return _percent_style(super().translate(sql))
 
     def describe(self) -> str:
         url = self.store.mysql
@@ -197,13 +188,13 @@ class MySQLDatabase(Database):
         return f"mysql {place}/{url.database}"
 
     def classify(self, error: Exception) -> str:
-        code = code_of(error)
-        if tls_refusal(error):
+        code = mysql_errors.code_of(error)
+        if mysql_errors.tls_refusal(error):
             return REFUSED
-        if code in READ_ONLY:
+        if code in mysql_errors.READ_ONLY:
             # If there are several hosts, one of them takes writes, or soon will.
             return GONE if len(self._hosts) > 1 else UNAVAILABLE
-        if is_offline(error):
+        if mysql_errors.is_offline(error):
             return GONE
         for kind, codes in _KINDS.items():
             if code in codes:
@@ -214,7 +205,7 @@ class MySQLDatabase(Database):
 
     def is_read_only(self, error: Exception) -> bool:
         """Return whether a driver's error says that the server takes no writes."""
-        return code_of(error) in READ_ONLY
+        return mysql_errors.code_of(error) in mysql_errors.READ_ONLY
 
     def explain(self, error: Exception) -> str:
         kinds = {
@@ -224,21 +215,21 @@ class MySQLDatabase(Database):
         }
         text = str(error.args[-1]) if error.args else str(error)
         wanted = f'[store] ssl = "{self.store.ssl}"'
-        if refusal := tls_refusal(error):
-            if refusal == NO_TLS:
+        if refusal := mysql_errors.tls_refusal(error):
+            if refusal == mysql_errors.NO_TLS:
                 return self._no_tls
             return f"is not the server that {wanted} and ssl_ca ask for ({text})"
-        if code_of(error) == NEEDS_TLS:
+        if mysql_errors.code_of(error) == mysql_errors.NEEDS_TLS:
             return f'takes no connection without TLS: set [store] ssl = "verify" ({text})'
         if self.is_read_only(error):
             return f"is read-only: [store] url must name the primary server ({text})"
         return f"{kinds.get(self.classify(error), 'cannot be used')} ({text})"
 
     def is_missing_table(self, error: Exception) -> bool:
-        return code_of(error) == 1146
+        return mysql_errors.code_of(error) == 1146
 
     def is_already_there(self, error: Exception) -> bool:
-        return code_of(error) in (1050, 1060, 1061)
+        return mysql_errors.code_of(error) in (1050, 1060, 1061)
 
     def migration_lock(self, work: Callable[[Transaction], T]) -> T:
         with self.lock:

@@ -13,8 +13,10 @@ from typing import Any
 from eventctl.config.model import Store
 from eventctl.errors import StoreError
 
-_INSTALL = f"{sys.executable} -m pip install 'PyMySQL[rsa]'"
+_INSTALL = f"{sys.executable} -m pip install -U 'PyMySQL[rsa]'"
 _DEFAULT_PORT = 3306
+_OLDEST_PYMYSQL = (1, 2)
+"""Earlier ones use no TLS by default, and may send the password in clear without it."""
 
 
 def load_driver(store: Store) -> Any:
@@ -28,12 +30,17 @@ def load_driver(store: Store) -> Any:
         return first
     # MariaDB's library treats "required" as optional: it sends the password before it checks.
     second = _module("pymysql")
-    if second is not None:
+    if second is not None and second.VERSION[:2] >= _OLDEST_PYMYSQL:
         return second
     if first is not None:
         raise StoreError(
             '[store] ssl = "required" does not protect the password with mysqlclient on MariaDB\'s'
             f' library: set ssl = "verify", or install PyMySQL: {_INSTALL}'
+        )
+    if second is not None:
+        version = ".".join(map(str, second.VERSION[:3]))
+        raise StoreError(
+            f"PyMySQL {version} is too old, since it uses no TLS by default: {_INSTALL}"
         )
     raise StoreError(f"[store] url names MySQL, and no driver for it is installed: {_INSTALL}")
 
@@ -118,7 +125,7 @@ def _option_file(store: Store) -> dict[str, str]:
     """Return what the [client] section of the option file says."""
     if store.read_default_file is None:
         return {}
-    import configparser  # lazy: only where there is such a file
+    import configparser  # lazy: only for such a file
 
     parser = configparser.RawConfigParser(allow_no_value=True, strict=False)
     with open(store.read_default_file, encoding="utf-8") as file:

@@ -24,7 +24,7 @@ def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notic
     output yet: see `last_words`.
     """
     among = f" AND id IN ({marks(ids)})" if ids else ""
-    index = "" if ids else tx.by_index.format("eventctl_notice_due")
+    index = "" if ids else "{notice_due}"
     rows = tx.rows(
         # What is due later may be a notice for each event: it must be neither read nor locked.
         f"SELECT id FROM eventctl_notice {index}"

@@ -14,9 +14,9 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 
 from eventctl.config.model import KINDS, Alert
+from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.incident_members import report
 from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
 from eventctl.store.transaction import Duplicate, Transaction
 
@@ -126,8 +126,8 @@ def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
     for number, channel in enumerate(channels):
         kinds = [kind for kind in KINDS if channel.wants(kind)]
         parts.append(
-            f"SELECT i.id, {number} FROM eventctl_incident i LEFT JOIN eventctl_telling t"
-            " ON t.incident_id = i.id AND t.channel = ?"
+            f"SELECT i.id, {number} FROM eventctl_incident i {{incident_open}}"
+            " LEFT JOIN eventctl_telling t ON t.incident_id = i.id AND t.channel = ?"
             f" WHERE i.open_as > '' AND i.kind IN ({marks(kinds) or 'NULL'}) AND t.id IS NULL"
         )
         values += [channel.name, *kinds]
@@ -169,13 +169,14 @@ def lease(
     # Nothing waits longer, unless a clock was wrong.
     latest = now + int(max(channel.again_after, channel.repeat) * 1000) + SLACK
     tx.execute(
-        "UPDATE eventctl_telling SET due_at = ? WHERE channel = ? AND due_at > ?"
+        "UPDATE eventctl_telling {telling_due} SET due_at = ? WHERE channel = ? AND due_at > ?"
         " AND (due_at > ? OR told_at > ?)",
         (now, channel.name, now, latest, now + SLACK),
     )
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
-        " FROM eventctl_telling t JOIN eventctl_incident i ON i.id = t.incident_id"
+        " FROM eventctl_telling t {telling_due}"
+        " JOIN eventctl_incident i ON i.id = t.incident_id"
         " WHERE t.channel = ? AND t.due_at <= ?"
         " AND (t.leased_until IS NULL OR t.leased_until <= ? OR t.leased_until > ?)"
         " AND (i.silent_until IS NULL OR i.silent_until <= ? OR i.ended_at IS NOT NULL)"
@@ -201,7 +202,8 @@ def _open(tx: Transaction, channel: Alert, now: int) -> dict[int, Notification]:
     """Return a channel's notifications of open incidents, by incident, as if none were due."""
     rows = tx.rows(
         f"SELECT {_OF_NOTIFICATION}"
-        " FROM eventctl_incident i JOIN eventctl_telling t ON t.incident_id = i.id"
+        " FROM eventctl_incident i {incident_open}"
+        " JOIN eventctl_telling t {telling_pair} ON t.incident_id = i.id"
         " WHERE i.open_as > '' AND t.channel = ?"
         f" AND (t.leased_until IS NULL OR t.leased_until <= ?) LIMIT ?{tx.lock}",
         (channel.name, now, MOST),
@@ -216,8 +218,7 @@ def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         tx.execute(
             f"UPDATE eventctl_telling SET {what} WHERE id IN ({marks(part)})", [*values, *part]
         )
@@ -249,7 +250,7 @@ def accepted(
             times=before.times + 1,
         )
         incident = fresh.get(as_sent.id, as_sent)
-        cursor = tx.execute(
+        tx.execute(
             "UPDATE eventctl_telling SET told = ?, told_at = ?, told_count = ?, times = ?,"
             " due_at = ?, lease = NULL, leased_until = NULL, error = NULL"
             " WHERE id = ? AND lease = ?",
@@ -258,8 +259,6 @@ def accepted(
                 *(next_due(incident, after, channel, now), after.id, token),
             ),
         )
-        if cursor.rowcount:
-            report(tx, incident.id)
 
 
 def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) -> None:
@@ -278,8 +277,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
 def _give_back(
     tx: Transaction, token: str, ids: Sequence[int], what: str, values: Sequence[object]
 ) -> None:
-    for start in range(0, len(ids), _CHUNK):
-        part = ids[start : start + _CHUNK]
+    for part in parts(ids, _CHUNK):
         tx.execute(
             f"UPDATE eventctl_telling SET lease = NULL, leased_until = NULL, {what}"
             f" WHERE id IN ({marks(part)}) AND lease = ?",

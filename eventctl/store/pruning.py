@@ -19,7 +19,6 @@ from eventctl.store.transaction import Transaction
 
 _SWEEPS = 100
 _LOOKED_AT = 1000
-_MEMBER_EVENT = "eventctl_member_event"
 
 Rows = Callable[[str, Sequence[Any]], Sequence[Sequence[Any]]]
 """Reads rows, within a transaction or without one."""
@@ -77,9 +76,8 @@ def scan(database: Database, wanted: Wanted, behind: Position, limit: int) -> li
     They come in the order of the index on created_at, so that no other rows are read.
     """
     rows = database.read(
-        "SELECT id, created_at, status, revision FROM eventctl_event"
-        # Without the zero, SQLite walks the primary key, and reads all ids from there on.
-        " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id + 0 > ?)"
+        "SELECT id, created_at, status, revision FROM eventctl_event {event_created}"
+        " WHERE created_at < ? AND created_at >= ? AND (created_at > ? OR id > ?)"
         " ORDER BY created_at, id LIMIT ?",
         (wanted.cutoff, behind.created_at, behind.created_at, behind.id, limit),
     )
@@ -155,7 +153,7 @@ def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[
     ids = [old.id for old in found if old.status in wanted.statuses]
     if not ids:
         return []
-    left = _left(database.read, database.by_index, wanted, ids)
+    left = _left(database.read, wanted, ids)
     return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
@@ -177,34 +175,29 @@ def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     same = [row[0] for row in locked if (row[1], row[2]) == before[row[0]]]
     if not same:
         return []
-    left = _left(tx.rows, tx.by_index, wanted, same)
+    left = _left(tx.rows, wanted, same)
     over = [event for event in same if event not in left]
     for table, belonging in reversed(of_events(tx, over).items()):
         delete(tx, table, belonging)
     return over
 
 
-def _left(rows: Rows, by_index: str, wanted: Wanted, ids: list[int]) -> set[int]:
+def _left(rows: Rows, wanted: Wanted, ids: list[int]) -> set[int]:
     """Return the events that must stay: those that are not finished, have an outstanding
     notification, or are kept by an incident. A notice that a finished event was late is no reason.
     """
     among = marks(ids)
-    queries = (
-        (
-            f"SELECT event_id FROM eventctl_delivery WHERE event_id IN ({among})"
-            f" AND state NOT IN ({marks(wanted.states)})",
-            [*ids, *wanted.states],
-        ),
-        (
-            "SELECT d.event_id FROM eventctl_notice n"
-            f" JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id IN ({among})",
-            ids,
-        ),
+    unfinished = rows(
+        f"SELECT event_id FROM eventctl_delivery d {{delivery_pair}} WHERE event_id IN ({among})"
+        f" AND (state NOT IN ({marks(wanted.states)})"
+        "  OR (SELECT COUNT(*) FROM eventctl_notice {notice_delivery}"
+        "   WHERE delivery_id = d.id) > 0)",
+        [*ids, *wanted.states],
     )
-    left = {row[0] for sql, values in queries for row in rows(sql, values)}
+    left = {row[0] for row in unfinished}
     # Not one query with a join: that would start at the incident, and read all of its members.
     members = rows(
-        f"SELECT event_id, incident_id FROM eventctl_member {by_index.format(_MEMBER_EVENT)}"
+        "SELECT event_id, incident_id FROM eventctl_member {member_event}"
         f" WHERE event_id IN ({among})",
         ids,
     )
@@ -280,7 +273,7 @@ def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[
     """Return the ids from `first` to `last` whose owner was deleted by hand, without running
     deliveries.
     """
-    table, column, owner = kind
+    table, column, owner, _ = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""
     rows = database.read(
         f"SELECT c.id FROM {table} c LEFT JOIN {owner} o ON o.id = c.{column}"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from eventctl.models import Outcome, State
+from eventctl.store.cascade import delete_notices
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction
@@ -62,12 +63,12 @@ def _reopen(
             moments = [value for each in ids for value in (each, due_at[each])]
         tx.execute(
             f"UPDATE eventctl_delivery SET state = ?, reason = NULL, due_at = {due}, claim = NULL,"
-            " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL,"
-            f" reported_at = NULL WHERE id IN ({marks(ids)}) AND state = ?",
+            " alone = 0, attempts = 0, waited = 0, took = NULL, done_at = NULL"
+            f" WHERE id IN ({marks(ids)}) AND state = ?",
             [str(State.PENDING), *moments, *ids, str(state)],
         )
         # A notice that was not sent yet would report what is being fixed.
-        tx.execute(f"DELETE FROM eventctl_notice WHERE delivery_id IN ({marks(ids)})", ids)
+        delete_notices(tx, ids)
     settle(tx, event_ids, troubled=True)
     return ids
 

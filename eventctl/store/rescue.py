@@ -140,10 +140,9 @@ def running(
         lambda tx: tx.rows(
             "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim,"
             " d.due_at"
-            " FROM eventctl_delivery d LEFT JOIN eventctl_event e ON e.id = d.event_id"
-            # The zeros keep both databases from scanning the primary key, with the whole history,
-            # instead of the index on due_at.
-            f" WHERE {where} AND d.state = ? AND d.id + 0 > ? ORDER BY d.id + 0 LIMIT ?",
+            " FROM eventctl_delivery d {delivery_due}"
+            " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+            f" WHERE {where} AND d.state = ? AND d.id > ? ORDER BY d.id LIMIT ?",
             [*value, str(State.RUNNING), after, limit],
         )
     )

@@ -15,11 +15,16 @@ from eventctl.store.database import Database, number_of, text_of
 from eventctl.store.transaction import Row
 
 
+def _table_name(model: type[Table]) -> str:
+    """Return the name of a table, such as eventctl_event for EventRow."""
+    return f"eventctl_{model.__name__.removesuffix('Row').lower()}"
+
+
 class Table(peewee.Model):
     """Base of all. Times are in milliseconds since 1970, UTC, by the database's clock."""
 
     class Meta:
-        legacy_table_names = False
+        table_function = _table_name
 
 
 class EventRow(Table):
@@ -34,12 +39,12 @@ class EventRow(Table):
     revision = peewee.IntegerField(default=0)
     created_at = peewee.BigIntegerField(index=True)
 
-    class Meta:
-        table_name = "eventctl_event"
-
 
 class DeliveryRow(Table):
-    """A delivery: one event for one handler. `took` and `waited` are in milliseconds."""
+    """A delivery: one event for one handler. `took` and `waited` are in milliseconds.
+
+    `reported_at`, as `reported` of an incident and `probed_at` of a breaker, is no longer used.
+    """
 
     id = peewee.BigAutoField()
     event_id = peewee.BigIntegerField()
@@ -57,7 +62,6 @@ class DeliveryRow(Table):
     reported_at = peewee.BigIntegerField(null=True)
 
     class Meta:
-        table_name = "eventctl_delivery"
         indexes = ((("event_id", "handler"), True),)
 
 
@@ -75,26 +79,20 @@ class AttemptRow(Table):
     traceback = peewee.TextField()
     output = peewee.TextField()
 
-    class Meta:
-        table_name = "eventctl_attempt"
-
 
 class NoticeRow(Table):
     """Something to report, until it is part of an incident."""
 
     id = peewee.BigAutoField()
     kind = peewee.TextField()
-    delivery_id = peewee.BigIntegerField(null=True)
-    event_id = peewee.BigIntegerField(null=True)
+    delivery_id = peewee.BigIntegerField(null=True, index=True)
+    event_id = peewee.BigIntegerField(null=True, index=True)
     subject = peewee.TextField(null=True)
     error = peewee.TextField(null=True)
     cause = peewee.TextField(null=True)
     place = peewee.TextField(null=True)
     created_at = peewee.BigIntegerField()
     due_at = peewee.BigIntegerField(index=True)
-
-    class Meta:
-        table_name = "eventctl_notice"
 
 
 class IncidentRow(Table):
@@ -119,9 +117,7 @@ class IncidentRow(Table):
     last_at = peewee.BigIntegerField()
     ended_at = peewee.BigIntegerField(null=True)
     silent_until = peewee.BigIntegerField(null=True)
-
-    class Meta:
-        table_name = "eventctl_incident"
+    silent_since = peewee.BigIntegerField(null=True)
 
 
 class MemberRow(Table):
@@ -132,9 +128,6 @@ class MemberRow(Table):
     delivery_id = peewee.BigIntegerField(null=True, index=True)
     event_id = peewee.BigIntegerField(null=True)
     place = peewee.TextField(null=True)
-
-    class Meta:
-        table_name = "eventctl_member"
 
 
 class NotificationRow(Table):
@@ -167,9 +160,6 @@ class OutboxRow(Table):
     created_at = peewee.BigIntegerField()
     held = peewee.TextField(null=True)
 
-    class Meta:
-        table_name = "eventctl_outbox"
-
 
 class BreakerRow(Table):
     """A handler whose circuit breaker is open."""
@@ -178,9 +168,6 @@ class BreakerRow(Table):
     opened_at = peewee.BigIntegerField()
     probed_at = peewee.BigIntegerField()
     error = peewee.TextField()
-
-    class Meta:
-        table_name = "eventctl_breaker"
 
 
 class PauseRow(Table):
@@ -192,7 +179,6 @@ class PauseRow(Table):
     why = peewee.TextField()
 
     class Meta:
-        table_name = "eventctl_pause"
         primary_key = peewee.CompositeKey("kind", "name")
 
 
@@ -211,9 +197,6 @@ class SweepRow(Table):
     lost_claims = peewee.IntegerField(default=0)
     dropped_writes = peewee.IntegerField(default=0)
 
-    class Meta:
-        table_name = "eventctl_sweep"
-
 
 class StoreRow(Table):
     """The identity of the store: one row with a random id."""
@@ -221,18 +204,12 @@ class StoreRow(Table):
     id = peewee.IntegerField(primary_key=True)
     identity = peewee.TextField()
 
-    class Meta:
-        table_name = "eventctl_store"
-
 
 class SchemaRow(Table):
     """The migrations that were applied."""
 
     version = peewee.IntegerField(primary_key=True)
     applied_at = peewee.BigIntegerField()
-
-    class Meta:
-        table_name = "eventctl_schema"
 
 
 TABLES = (

@@ -29,7 +29,7 @@ class SqliteDatabase(Database):
     dialect = "sqlite"
     row_lock = ""  # BEGIN IMMEDIATE has locked the whole database
     now = "CAST(ROUND((julianday('now') - 2440587.5) * 86400000) AS INTEGER)"
-    by_index = "INDEXED BY {}"
+    by_index = r"INDEXED BY eventctl_\1"
     begin = "BEGIN IMMEDIATE"
     snapshot = ("BEGIN",)
 
@@ -121,9 +121,6 @@ class SqliteDatabase(Database):
         finally:
             cursor.execute(f"PRAGMA busy_timeout = {wait}")
         return True
-
-    def translate(self, sql: str) -> str:
-        return sql
 
     def describe(self) -> str:
         return str(self.store.sqlite)

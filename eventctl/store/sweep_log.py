@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eventctl.store.database import Database
+from eventctl.store.database import Database, number_of
 from eventctl.store.transaction import Transaction
 
+_LAST = 10
+_TWO_DAYS = 2 * 86_400_000
 _KEPT = 20_000
 """How many sweeps are kept: two weeks at one a minute."""
 
 COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims", "dropped_writes")
+
+
+def trusted_now(database: Database, now: int) -> int:
+    """Return `now`, or an earlier time if the clock may be ahead.
+
+    It may be if it has gone forward by days within the last few sweeps.
+    """
+    last = database.read(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
+    return min([now, *(number_of(row[0], now) + _TWO_DAYS for row in last)])
 
 
 def record_sweep(database: Database, host: str, started_at: int, counts: Mapping[str, int]) -> None:

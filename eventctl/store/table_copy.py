@@ -27,7 +27,7 @@ class TableSpec(NamedTuple):
     numbered: bool
 
     def key_of(self, row: Row) -> Any:
-        """Return a row's key: a value, or a tuple of them where it has several columns."""
+        """Return a row's key: a value, or a tuple of them if it has several columns."""
         values = self.key_values(row)
         return values[0] if len(values) == 1 else values
 

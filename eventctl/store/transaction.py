@@ -36,15 +36,15 @@ class Transaction:
         """The DB-API connection that it runs on."""
         self.lock = database.row_lock
         """Appended to a SELECT, it locks the rows, and skips locked ones."""
-        self.by_index = database.by_index
-        """The index hint after a table's name, with {} for the index."""
         self.clock = database.now
         """The SQL expression of `now`, for use inside a statement."""
         self.alone = not database.row_lock
         """Whether no other transaction can write while this one is open."""
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
-        """Run one statement; return its cursor. Raises Duplicate."""
+        """Run one statement; return its cursor. `{name}` after a table's name forces an index (see
+        Database.translate). Raises Duplicate.
+        """
         try:
             self._cursor.execute(self._database.translate(sql), parameters)
         except self._database.driver.IntegrityError as error:

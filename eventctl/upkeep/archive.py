@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import chain
@@ -10,6 +11,12 @@ from pathlib import Path
 
 from eventctl.errors import ArchiveError, UsageError
 from eventctl.format.files import whole_file
+
+_LEVEL = 4
+"""Of gzip: lines of events become hardly smaller with a higher one, which takes longer."""
+
+_BLOCK = 65_536
+"""How many bytes are compressed at once."""
 
 
 def check(folder: Path) -> None:
@@ -36,10 +43,11 @@ def write(folder: Path, lines: Iterator[str]) -> Path | None:
     try:
         with (
             whole_file(path, 0o600, new=True) as file,
-            gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file) as packed,
+            gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file) as packed,
+            io.BufferedWriter(packed, _BLOCK) as buffered,
         ):
             for line in chain([first], lines):
-                packed.write(f"{line}\n".encode())
+                buffered.write(f"{line}\n".encode())
     except OSError as error:
         raise ArchiveError(
             f"the archive {path} cannot be written ({error.strerror});"

@@ -17,7 +17,7 @@ Pids = set[int]
 
 
 def children(pid: int | None = None) -> Pids:
-    """Return the children of a process, or of this one. None if the host does not tell."""
+    """Return the children of a process, or of this one. None if the host does not say."""
     base = f"/proc/{'self' if pid is None else pid}/task"
     found: Pids = set()
     with suppress(OSError):  # it has ended meanwhile, or there is no /proc here

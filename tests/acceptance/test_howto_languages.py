@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -41,30 +40,6 @@ def need(language: str) -> None:
     else:
         needs.program("node", "nodejs")
         needs.node_modules()
-
-
-def page(language: str, home: Path, **swap: str) -> HowTo:
-    found = HowTo(f"{language}.md", home, swap)
-    if language == "node":
-        (found.shop / "node_modules").symlink_to(needs.node_modules())
-    return found
-
-
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Project]:
-    project = Project(tmp_path / "shop")
-    project.write(TOML)
-    yield project
-    project.close()
-
-
-@pytest.mark.parametrize("language", ["php", "node", "ruby", "perl"])
-def test_on_sqlite(shop: Project, language: str) -> None:
-    need(language)
-    howto = page(language, shop.folder.parent)
-    howto.follow(skip=("npm install", "mysql"))
-    assert shop.value("SELECT COUNT(*) FROM orders") == 1
-    assert shop.value("SELECT `key` FROM eventctl_event") == "order-17"
 
 
 @pytest.mark.parametrize("language", ["php", "node", "ruby", "perl"])

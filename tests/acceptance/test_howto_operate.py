@@ -18,10 +18,8 @@ from tests.support.cron import running_cron
 from tests.support.howto import FOLDER, HowTo
 from tests.support.look import script
 from tests.support.project import Project
-from tests.support.receiver import Receiver
 from tests.support.server import PASSWORD, USER, Server
 from tests.support.wait import wait_until
-from tests.workers.test_program_end import sentry
 
 TOML = """
 [events]
@@ -38,36 +36,6 @@ def shop(tmp_path: Path) -> Iterator[Project]:
     project.write(TOML)
     yield project
     project.close()
-
-
-def test_idempotent_handlers(shop: Project) -> None:
-    """Also with a key that is a path out of the folder."""
-    HowTo("idempotent.md", shop.folder.parent).follow()
-    assert not (shop.folder.parent.parent / "order-17").exists()
-    (label,) = (shop.folder / "labels").iterdir()
-    assert re.fullmatch(r"[0-9a-f]{64}\.json", label.name)
-
-
-def test_a_new_version(shop: Project) -> None:
-    HowTo("deploy.md", shop.folder.parent).follow()
-    assert shop.rows("SELECT handler, state FROM eventctl_delivery") == [("lottery", "done")]
-
-
-def test_slack(shop: Project) -> None:
-    receiver = Receiver((200, b"ok"))
-    swap = {"https://hooks.slack.com": receiver.url("").rstrip("/")}
-    try:
-        HowTo("slack.md", shop.folder.parent, swap).follow()
-        assert receiver.only().path == "/services/T0/B0/s3cret"
-    finally:
-        receiver.close()
-
-
-def test_sentry(shop: Project) -> None:
-    pytest.importorskip("sentry_sdk")
-    with sentry() as (dsn, seen):
-        HowTo("sentry.md", shop.folder.parent, {"https://key@sentry.example.com/1": dsn}).follow()
-        wait_until(lambda: seen == ["no lots for user A"], what=f"the report: {seen}")
 
 
 def test_recurring_events(shop: Project, tmp_path: Path) -> None:
@@ -126,26 +94,6 @@ def test_many_hosts(server: Server, tmp_path: Path) -> None:
     runs = sorted(map(int, (tmp_path / "runs").read_text().split()))
     assert runs == sorted(row[0] for row in project.rows("SELECT id FROM eventctl_event"))
     project.close()
-
-
-def test_off_sqlite(server: Server, shop: Project) -> None:
-    database = server.new_database()
-    swap = {
-        "db1.example.com/shop": f"127.0.0.1:{server.port}/{database}",
-        "user=eventctl": f"user={USER}",
-        "password=secret": f"password={PASSWORD}",
-    }
-    shop.run("emit", "--defer", "purchased", "user A")
-    howto = HowTo("off-sqlite.md", shop.folder.parent, swap)
-    # doctor has this machine's cron to complain about.
-    for step in howto.steps:
-        if step.file:
-            howto.write(step.file, step.text)
-        else:
-            howto.type(step.text.replace("eventctl doctor", "eventctl doctor || true"), step.shown)
-    rows = server.sql("SELECT status FROM eventctl_event", database=database)
-    assert rows == [(2,)]
-    assert shop.value("SELECT status FROM eventctl_event") == 0
 
 
 def test_the_units_of_systemd(tmp_path: Path) -> None:

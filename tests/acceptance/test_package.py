@@ -91,5 +91,5 @@ def test_pipx_installs_it_in_an_empty_home(built: list[Path], tmp_path: Path, ki
     (tmp_path / "events.toml").write_text('[store]\nurl = "mysql://u@127.0.0.1/x"\n')
     with pytest.raises(subprocess.CalledProcessError) as refused:
         run("list")
-    assert "-m pip install 'PyMySQL" in refused.value.stderr
+    assert "-m pip install -U 'PyMySQL" in refused.value.stderr
     assert "eventctl[" not in refused.value.stderr

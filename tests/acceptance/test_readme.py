@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pymysql
 import pytest
 
-from tests.support import needs
 from tests.support.checkout import CHECKOUT
+from tests.support.project import Project
 from tests.support.server import Server
-from tests.support.shell import comparable, type_in
+from tests.support.shell import Typist, comparable
 
 README = CHECKOUT / "README.md"
 
 _WALKED = ("Five-minute start", "Other ways to emit")
 """The sections whose blocks are typed one after another, into one shell."""
-
-_USER = 12345
-"""A number that no user of the machine has."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -58,47 +52,16 @@ def typed(title: str) -> Iterator[tuple[str, list[str]]]:
         yield block[2], shown
 
 
-@pytest.fixture
-def user() -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """An ordinary user: an empty home, and what runs a command as that user."""
-    needs.root("another user")
-    home = Path(tempfile.mkdtemp(prefix="eventctl-home."))
-    shutil.chown(home, _USER, _USER)
-    try:
-        yield home, ("setpriv", f"--reuid={_USER}", f"--regid={_USER}", "--clear-groups")
-    finally:
-        shutil.rmtree(home)
-
-
-def test_an_ordinary_user_follows_it_from_an_empty_home(
-    user: tuple[Path, tuple[str, ...]],
-) -> None:
-    home, wrapper = user
-    place = home / "eventctl.bundle"
-    subprocess.run(["git", "bundle", "create", "-q", place, "HEAD"], cwd=CHECKOUT, check=True)
-    place.chmod(0o644)
-    ((get, _),) = typed("Get it")
-    (address,) = re.findall(r"https://\S+", get)
-    pip = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    block = get.replace(address, str(place))
-    code, shown = type_in(block, home, wrapper, "/usr/local/sbin", pip, timeout=300)
-    if code and any("No matching distribution" in line for line in shown):
-        pytest.skip("pip finds no packages here")
-    assert code == 0, "\n".join(shown)
-    assert (home / "eventctl" / "share" / "man" / "man1" / "eventctl.1").exists()
-    walk(home, wrapper, f"{home}/eventctl/bin")
-
-
 def test_the_five_minute_start_works_as_typed(tmp_path: Path) -> None:
-    walk(tmp_path)
+    walk(Typist(tmp_path))
 
 
-def walk(home: Path, wrapper: tuple[str, ...] = (), path: str = "") -> None:
+def walk(reader: Typist) -> None:
     """Type the blocks of the walked sections; fail unless they show what the README shows."""
     codes = []
     for title in _WALKED:
         for block, promised in typed(title):
-            code, shown = type_in(block, home, wrapper, path)
+            code, shown = reader.types(block)
             codes.append(code)
             rest = iter([comparable(line) for line in shown])
             for line in promised:
@@ -155,6 +118,19 @@ def test_the_set_up_of_mysql(server: Server, tmp_path: Path) -> None:
         app.commit()
     assert server.sql("SELECT name FROM shop.eventctl_outbox") == [("purchased",)]
     assert "no events yet" in list_events(by_file)
+
+
+def test_exactly_once(project: Project) -> None:
+    """The handler writes to the store, on MySQL with the other placeholder that the page names."""
+    blocks = dict(_BLOCK.findall(section("Handlers")))
+    project.write(f'[events]\npurchased = ["book"]\n{blocks["toml"]}')
+    code = blocks["python"]
+    assert "write `%s` instead of `?`" in section("Handlers")
+    (project.folder / "shop.py").write_text(code.replace("?", "%s") if project.server else code)
+    project.execute("CREATE TABLE booking (user VARCHAR(100), amount INTEGER)")
+    project.run("emit", "purchased", "--json", '["user A", 5000]')
+    project.run("rehearse", "book", "1", "--twice", "--yes")
+    assert project.rows("SELECT user, amount FROM booking") == [("user A", 5000)]
 
 
 def test_the_commands_are_those_that_there_are() -> None:

@@ -16,6 +16,7 @@ from tests.support.checkout import CHECKOUT
 from tests.support.cron import Cron, running_cron
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
+from tests.support.shell import Typist
 from tests.support.wait import wait_until
 
 PAGE = CHECKOUT / "docs" / "setup.md"
@@ -69,7 +70,7 @@ def person(tmp_path: Path) -> Iterator[tuple[Person, Cron]]:
 
 def test_ten_minutes(person: tuple[Person, Cron], tmp_path: Path) -> None:
     reader, cron = person
-    test_readme.walk(tmp_path / "home")  # many read that page first
+    test_readme.walk(Typist(tmp_path / "home"))  # many read that page first
     init, fail, install, look, ask = blocks("Ten minutes", "sh")
     failed, resolved, well = blocks("Ten minutes", "text")
     assert "Next steps" in reader.types(init)

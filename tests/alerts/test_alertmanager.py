@@ -1,4 +1,4 @@
-"""Alerts in the real Prometheus Alertmanager: firing, told again, resolved."""
+"""Alerts in the real Prometheus Alertmanager: firing, sent again, resolved."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def test_apprise_gets_title_text_and_kind(receiver: Receiver) -> None:
     assert "Events: 42, 57, 91" in sent["message"]
     prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert f"\nShow it:\n{prog} show 42\n" in sent["message"]
-    assert f"\n{prog} replay --incident 0f3c9a7b12de4481\n" in sent["message"]
-    assert sent["message"].endswith(f"\n{prog} ack 0f3c9a7b12de4481")
+    assert f"\n{prog} replay --incident 0f3c9a7b12\n" in sent["message"]
+    assert sent["message"].endswith(f"\n{prog} ack 0f3c9a7b12")
 
 
 def test_what_has_recovered_is_a_success_in_whatever_folder_it_is_reported(

@@ -1,4 +1,4 @@
-"""Channels that come, go, or accept nothing: who hears of what is open, and who is told that
+"""Channels that come, go, or accept nothing: who is notified of what is open, and who that
 somebody was not.
 """
 
@@ -40,7 +40,7 @@ def test_a_new_channel_hears_of_what_is_open(project: Project, post: Post) -> No
     assert "lottery" in str(post.mails()[-1]["Subject"])
     project.run("sweep")
     assert len(post.mails()) == 3
-    # It hears of what was acknowledged once that is told again, and of what ends.
+    # It is notified of what was acknowledged once that is unmuted, and of what ends.
     project.run("ack", acknowledged, "--undo")
     project.run("sweep", check=1)
     assert sent_to(post) == ["new", "new", "ops", "ops"]

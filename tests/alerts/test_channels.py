@@ -1,4 +1,4 @@
-"""The channels, by the sweep: told once, told again after a failure, told of the end."""
+"""The channels, by the sweep: notified once, again after a failure, and of the end."""
 
 from __future__ import annotations
 
@@ -111,11 +111,11 @@ def test_a_webhook_is_reported_until_it_accepts_and_then_of_the_end(
     assert TOKEN not in json.dumps([notified, over])
 
 
-def test_every_channel_is_reported_and_the_one_that_is_down_holds_up_no_other(
+def test_every_channel_is_notified_and_the_one_that_is_down_holds_up_no_other(
     project: Project, tmp_path: Path
 ) -> None:
-    program = tmp_path / "tell"
-    keep = f"open({str(tmp_path / 'told')!r}, 'w').write(sys.stdin.read())"
+    program = tmp_path / "notify"
+    keep = f"open({str(tmp_path / 'received')!r}, 'w').write(sys.stdin.read())"
     program.write_text(f"#!{sys.executable}\nimport sys\n{keep}\n")
     program.chmod(0o755)
     folders = [tmp_path / name for name in ("alertmanager", "elasticsearch")]
@@ -143,7 +143,7 @@ def test_every_channel_is_reported_and_the_one_that_is_down_holds_up_no_other(
         assert "it answered 503" in said.stderr
         assert sorted(request.path for request in slack.requests) == ["/", "/apprise"]
         (firing,) = manager.get("/api/v2/alerts")
-        document = json.loads((tmp_path / "told").read_text())
+        document = json.loads((tmp_path / "received").read_text())
         assert firing["labels"]["incident"] == document["data"]["id"]
         assert len(_documents(emulator)) == 1
         (project.folder / "mended").touch()
@@ -151,7 +151,7 @@ def test_every_channel_is_reported_and_the_one_that_is_down_holds_up_no_other(
         project.run("sweep", check=1)
         assert manager.get("/api/v2/alerts") == []
         assert sorted(_documents(emulator)) == [f"{document['data']['id']}-{n}" for n in (0, 1)]
-        assert json.loads((tmp_path / "told").read_text())["type"] == "incident.resolved"
+        assert json.loads((tmp_path / "received").read_text())["type"] == "incident.resolved"
 
 
 def test_elasticsearch_gets_the_end_of_what_failed_or_was_late_and_was_given_up(

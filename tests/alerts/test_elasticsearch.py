@@ -96,7 +96,7 @@ def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) ->
                 "event_names": ["purchased"],
                 "output": "trying db1\nfailed",
                 "look": f"{prog} show 42",
-                "replay": f"{prog} replay --incident 0f3c9a7b12de4481",
+                "replay": f"{prog} replay --incident 0f3c9a7b12",
                 "advice": "Once the cause is fixed, let the next sweep run them again:",
                 "config": "/etc/eventctl/events.toml",
             },
@@ -328,7 +328,7 @@ def test_what_the_dashboard_counts_is_so(emulator: servers.Api) -> None:
         "/eventctl-board/_search?size=0",
         {
             "aggs": {
-                "told": {"cardinality": {"field": "labels.incident"}},
+                "incidents": {"cardinality": {"field": "labels.incident"}},
                 "mttr": {
                     "filter": {"term": {"event.action": "resolved"}},
                     "aggs": {"mean": {"avg": {"field": "event.duration"}}},
@@ -340,7 +340,7 @@ def test_what_the_dashboard_counts_is_so(emulator: servers.Api) -> None:
             }
         },
     )["aggregations"]
-    assert found["told"]["value"] == 4
+    assert found["incidents"]["value"] == 4
     assert found["mttr"]["mean"]["value"] == 2 * 3600 * 10**9
     handlers = {each["key"]: each["most"]["value"] for each in found["handlers"]["buckets"]}
     assert handlers == {"h1": 1, "h2": 1, "h3": 1, "lottery": 3}

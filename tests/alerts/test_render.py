@@ -1,4 +1,4 @@
-"""The report that tells a person: grouped, capped, safe to show, and with the way to act."""
+"""The report that notifies a person: grouped, capped, safe to show, and with the way to act."""
 
 from __future__ import annotations
 

@@ -85,12 +85,12 @@ def test_an_incident_has_its_error_its_facts_and_the_exact_commands(receiver: Re
         "Show it:",
         f"> {PROGRAM} --config /etc/eventctl/events.toml show 42",
         "Once the cause is fixed, let the next sweep run them again:",
-        f"> {PROGRAM} --config /etc/eventctl/events.toml replay --incident 0f3c9a7b12de4481",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml replay --incident 0f3c9a7b12",
         "To mute it until it ends:",
-        f"> {PROGRAM} --config /etc/eventctl/events.toml ack 0f3c9a7b12de4481",
+        f"> {PROGRAM} --config /etc/eventctl/events.toml ack 0f3c9a7b12",
     ]
     assert runs(traceback)[1].endswith("ConnectionRefusedError: [Errno 111] Connection refused")
-    assert footer["elements"][0]["text"] == "eventctl on web1 · incident 0f3c9a7b12de4481"
+    assert footer["elements"][0]["text"] == "eventctl on web1 · incident 0f3c9a7b12"
     assert message["text"] == (
         f"{title} on web1: ConnectionRefusedError: [Errno 111] Connection refused"
     )

@@ -21,7 +21,7 @@ from tests.support.fire import wait_until_dead
 from tests.support.hostile import HOSTILE, assert_harmless
 from tests.support.incidents import HOUR, NOON, TOKEN, alert, many, one, read, refusal
 
-TOLD = alert("syslog", "")
+SYSLOG = alert("syslog", "")
 Log = tuple[str, socket.socket]
 
 # --- syslog
@@ -38,7 +38,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     address, listener = log
-    assert syslog.send(TOLD, one(), address=address) == []
+    assert syslog.send(SYSLOG, one(), address=address) == []
     packet = listener.recv(9000).decode()
     match = re.fullmatch(r"<(\d+)>(\w{3} [ \d]\d \d\d:\d\d:\d\d) eventctl\[(\d+)\]: (.*)", packet)
     assert match, packet
@@ -50,8 +50,8 @@ def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     assert match[4] == (
         "lottery: 3 deliveries of purchased ran out of retries on web1:"
         " ConnectionRefusedError: [Errno 111] Connection refused"
-        f" | {prog} show 42 | {prog} replay --incident 0f3c9a7b12de4481"
-        f" | {prog} ack 0f3c9a7b12de4481"
+        f" | {prog} show 42 | {prog} replay --incident 0f3c9a7b12"
+        f" | {prog} ack 0f3c9a7b12"
     )
 
 
@@ -60,14 +60,14 @@ def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     [(3, {"kind": "emit-failed"}), (4, {"kind": "late"}), (5, {"ended": NOON + HOUR})],
 )
 def test_the_priority_is_by_kind(log: Log, priority: int, facts: dict[str, Any]) -> None:
-    syslog.send(TOLD, one(**facts), address=log[0])
+    syslog.send(SYSLOG, one(**facts), address=log[0])
     assert log[1].recv(9000).startswith(b"<%d>" % (8 + priority))
 
 
 @pytest.mark.parametrize("evil", [*HOSTILE, "奖品✔" * 900, "x" * 9000])
 def test_it_is_one_printable_line_of_no_more_than_syslog_takes(log: Log, evil: str) -> None:
     address, listener = log
-    syslog.send(TOLD, one(handler=evil, name=evil, error=evil), address=address)
+    syslog.send(SYSLOG, one(handler=evil, name=evil, error=evil), address=address)
     packet = listener.recv(9000)
     assert len(packet) <= 1024
     assert_harmless(packet.decode())
@@ -75,7 +75,7 @@ def test_it_is_one_printable_line_of_no_more_than_syslog_takes(log: Log, evil: s
 
 
 def test_a_summary_is_one_line_too(log: Log) -> None:
-    syslog.send(TOLD, many(30), address=log[0])
+    syslog.send(SYSLOG, many(30), address=log[0])
     said = log[1].recv(9000).decode()
     assert "30 more incidents on web1: 30 open | /opt/eventctl/bin/eventctl --config " in said
 
@@ -85,18 +85,18 @@ def test_a_syslog_that_listens_on_a_stream_is_served_too(tmp_path: Path) -> None
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(address)
         listener.listen()
-        syslog.send(TOLD, one(), address=address)
+        syslog.send(SYSLOG, one(), address=address)
         connection, _ = listener.accept()
         with connection:
-            assert connection.recv(9000).endswith(b" ack 0f3c9a7b12de4481\0")
+            assert connection.recv(9000).endswith(b" ack 0f3c9a7b12\0")
 
 
 def test_no_syslog_is_an_error(tmp_path: Path) -> None:
     gone = str(tmp_path / "log")
-    assert refusal(syslog.send, TOLD, address=gone).endswith("/log: No such file or directory")
+    assert refusal(syslog.send, SYSLOG, address=gone).endswith("/log: No such file or directory")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(gone)
-    assert refusal(syslog.send, TOLD, address=gone).endswith("/log: Connection refused")
+    assert refusal(syslog.send, SYSLOG, address=gone).endswith("/log: Connection refused")
 
 
 def test_a_syslog_that_takes_nothing_is_not_waited_for(
@@ -106,7 +106,7 @@ def test_a_syslog_that_takes_nothing_is_not_waited_for(
 
     def fill() -> None:  # Nobody reads: the queue is full soon.
         for _ in range(10_000):
-            syslog.send(TOLD, one(), address=log[0])
+            syslog.send(SYSLOG, one(), address=log[0])
 
     with pytest.raises(ChannelError, match="log: timed out"):
         fill()

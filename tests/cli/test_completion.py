@@ -35,7 +35,7 @@ BREAKS = " \t\n\"'><=;|&(:"
 
 
 def bash(project: Project, line: str) -> list[str]:
-    """Return what bash is told that completes a line: words, or "dir" and "file"."""
+    """Return what bash is sent to complete a line: words, or "dir" and "file"."""
     env = {"_EVENTCTL_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_BREAKS": BREAKS}
     done = project.run(env=env, check=None)
     assert done.stderr == ""
@@ -44,7 +44,7 @@ def bash(project: Project, line: str) -> list[str]:
 
 
 def zsh(project: Project, *words: str) -> list[tuple[str, str]]:
-    """Return the values that zsh is told for the last word, with their descriptions."""
+    """Return the values that zsh is sent for the last word, with their descriptions."""
     env = {
         "_EVENTCTL_COMPLETE": "zsh_complete",
         "COMP_WORDS": " ".join(("eventctl", *words)),
@@ -182,7 +182,7 @@ def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.config.write_text(text.replace(f":{project.server.port}/", f":{port}/"))
     started = time.monotonic()
     assert bash(project, "eventctl show ") == []
-    assert time.monotonic() - started < 6  # two seconds, and a slow machine's start
+    assert time.monotonic() - started < 20  # two seconds, and a busy machine's start
     listener.close()
 
 

@@ -265,6 +265,7 @@ def test_each_statement_goes_by_the_index_of_the_members(project: Project, post:
     assert any("DISTINCT d.event_id" in each for each in seen)
     assert any("COUNT(DISTINCT" in each for each in seen)
     small = {"eventctl_breaker", "eventctl_pause", "eventctl_schema", "eventctl_outbox"}
+    small.add("eventctl_notice")  # the first sweep has reported them all
     found = {each: scanned(project, each) - small for each in seen}
     assert {each: tables for each, tables in found.items() if tables} == {}
     assert any("eventctl_member" in each for each in seen)

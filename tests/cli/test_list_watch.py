@@ -46,6 +46,12 @@ class Watched:
             self._shown += os.read(self.terminal, 65536)
         return all(word in plain(self._shown.decode(errors="replace")) for word in words)
 
+    def interrupt(self) -> None:
+        """Press Ctrl-C: it ends without a word."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.ended() == (0, "")
+        os.close(self.terminal)
+
     def ended(self) -> tuple[int, str]:
         return self.process.wait(20), Path(self.errors).read_text()
 
@@ -68,9 +74,7 @@ def test_it_shows_what_happens_and_ends_with_ctrl_c(project: Project) -> None:
     with watching(project) as watched:
         project.run("emit", "-q", "sold", "second")
         wait_until(lambda: watched.shows("sold", "processed 1/1"), 20, "the new event")
-        watched.process.send_signal(signal.SIGINT)
-        assert watched.ended() == (0, "")
-        os.close(watched.terminal)
+        watched.interrupt()
 
 
 @sqlite_only
@@ -84,9 +88,7 @@ def test_it_goes_on_while_the_store_is_away(project: Project) -> None:
         (project.folder / "away.db").rename(store)
         project.run("emit", "-q", "sold")
         wait_until(lambda: watched.shows("sold", "processed 1/1"), 20, "the store is back")
-        watched.process.send_signal(signal.SIGINT)
-        assert watched.ended() == (0, "")
-        os.close(watched.terminal)
+        watched.interrupt()
 
 
 @sqlite_only
@@ -109,3 +111,22 @@ def test_without_a_terminal_and_with_a_format(project: Project) -> None:
         assert "cannot be used" in project.run("list", "--watch", *words, check=2).stderr
     assert "cannot be used" in project.run("list", "--json", "--format", "csv", check=2).stderr
     assert "'bought'?" in project.run("list", "--event", "bougt", check=2).stderr
+
+
+@sqlite_only
+def test_it_says_how_far_it_has_searched_for_a_handler(project: Project) -> None:
+    project.write(TOML + 'other = "handlers:draw"\n', HANDLERS)
+    project.run("emit", "bought")
+    project.execute(
+        "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
+        " WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < 100000)"
+        " SELECT 'past-' || n, 'bought', '[]', '[]', 2, n FROM r"
+    )
+    watched = Watched(project, "--handler", "other")
+    try:
+        wait_until(
+            lambda: watched.shows("no event matches", "searched the newest 100,000 events"),
+            *(20, "how far it has searched"),
+        )
+    finally:
+        watched.process.kill()

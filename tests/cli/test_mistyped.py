@@ -32,8 +32,9 @@ MISTAKES = [
     ("\x1b[31m", r"no such command '\x1b[31m': see eventctl --help"),
     # Its options.
     ("sweep --nope", "no such option '--nope' (see eventctl sweep --help)"),
-    ("list --limitt 3", "no such option '--limitt'. Did you mean '--limit'?"),
+    ("list --limitt 3", "no such option '--limitt': did you mean '--limit'?"),
     ("list 1", "got unexpected extra argument (1); for one event, use eventctl show 1"),
+    ("list lotery", "extra argument (lotery); for the events of one name, use --event lotery"),
     ("prune", "missing option '--older-than' (see eventctl prune --help)"),
     ("prune --older-than 90", "--older-than: 90 has no unit; write 90d, 90h or 90s"),
     ("replay", "replay requires ids, or filters such as --status failed --since 2h"),
@@ -43,7 +44,7 @@ MISTAKES = [
     ("crontab --mailto ops@", 'a mail address that cron takes; write "ops@example.com"'),
     (
         "copy --to postgresql://h/d",
-        "is a postgresql:// URL, which is not supported; write mysql://",
+        "begins with postgresql://, which is not supported; write mysql://",
     ),
     (
         "rehearse 1 lottery",
@@ -52,7 +53,7 @@ MISTAKES = [
     # Names and ids.
     ("emit purchsed", "no event 'purchsed' in {toml}: did you mean 'purchased'?"),
     ("sweep --event purchsed", "no event 'purchsed' in {toml}: did you mean 'purchased'?"),
-    ("sweep --handler x", "no handler 'x' in {toml}: it has giveCoupon, lottery"),
+    ("sweep --handler x", "no handler 'x' in {toml}: [handlers] has giveCoupon, lottery"),
     ("list --event purchsed", "{toml} nor in the store: did you mean 'purchased'?"),
     (
         "list --handler lotery",
@@ -79,8 +80,8 @@ MISTAKES = [
     ("ack 5139", "no incident has the id '5139'; to list them: eventctl alerts --all"),
 ]
 NEXT = (
-    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |it has|statuses are|"
-    r"such as"
+    r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --"
+    r"|statuses are|such as"
 )
 
 
@@ -104,7 +105,30 @@ def test_a_database_that_is_not_supported(project: Project, url: str) -> None:
     project.config.write_text(f'[store]\nurl = "{url}"\n{TOML}')
     done = project.run("list", check=78)
     (said,) = done.stderr.splitlines()
-    assert f"is a {url.partition(':')[0]}:// URL, which is not supported; write mysql://" in said
+    assert f"begins with {url.partition(':')[0]}://, which is not supported; write mysql://" in said
+
+
+@sqlite_only
+def test_a_guess_is_a_question_and_what_follows_a_sentence(project: Project) -> None:
+    project.write(TOML.replace("[handlers]", "[handler]"), HANDLERS)
+    said = project.run("emit", "purchased").stderr
+    assert 'did you mean "handlers"? The event is kept in' in said
+    said = project.run("emit", "purchased", "--jsn", "[1]", check=2).stderr
+    assert "no such option '--jsn': did you mean '--json'? To pass it as an ARG, put --" in said
+
+
+@sqlite_only
+def test_emit_without_events_toml(project: Project) -> None:
+    done = project.run("emit", "purchased", check=78)
+    assert "without events.toml, no spool is known; the event is NOT recorded" in done.stderr
+    assert "does not say" not in done.stderr
+
+
+@sqlite_only
+def test_a_store_in_a_folder_that_is_not_there(project: Project) -> None:
+    project.config.write_text(f'{TOML}[store]\nurl = "sqlite:///data/events.db"\n')
+    said = project.run("sweep", check=74).stderr
+    assert f"create {project.folder}/data, or set [store] state" in said
 
 
 @sqlite_only

@@ -119,14 +119,19 @@ def test_an_open_breaker_does_not_probe_what_is_paused(project: Project) -> None
 
 @sqlite_only
 def test_what_runs_goes_on_and_a_sweep_under_way_takes_no_more(project: Project) -> None:
-    code = "import os, time\ndef ok():\n    if os.path.exists('slow'):\n        time.sleep(0.02)\n"
+    code = (
+        "import os, time\ndef ok():\n    if os.path.exists('slow'):\n        time.sleep(0.02)\n"
+        "    while os.path.exists('stop'):\n        time.sleep(0.02)\n"
+    )
     fire.write(project, {"ok": '"handlers:ok"'}, code=code)
     (project.folder / "slow").touch()
     fire.defer(project, *["ok"] * 200)
     sweep = project.start("sweep")
     done = "SELECT COUNT(*) FROM eventctl_delivery WHERE state = 'done'"
-    wait_until(lambda: project.value(done), what="the first one")
+    wait_until(lambda: project.value(done), 30, "the first one")
+    (project.folder / "stop").touch()
     project.run("pause", "ok", "--handler")
+    (project.folder / "stop").unlink()
     assert sweep.wait(60) == 0
     assert 0 < project.value(done) < 200
     assert set(fire.deliveries(project).values()) == {("done", 1), ("pending", 0)}
@@ -203,8 +208,8 @@ def test_a_claim_beside_pauses_reads_what_is_due_and_no_table_whole(
         translate = database.translate
 
         def noted(sql: str) -> str:
-            asked.append(sql)
-            return translate(sql)
+            asked.append(translate(sql))
+            return asked[-1]
 
         monkeypatch.setattr(database, "translate", noted)
         what = paused(database)
@@ -215,9 +220,9 @@ def test_a_claim_beside_pauses_reads_what_is_due_and_no_table_whole(
     values = [2**50, "pending", 0, "audit", "refunded", 40]
     if shop.server:
         shop.execute("ANALYZE TABLE eventctl_event, eventctl_delivery")
-        rows = shop.rows(f"EXPLAIN {candidates}", *values)
-        plan = {row[2]: (row[3], row[5]) for row in rows}
-        assert plan == {"d": ("range", "eventctl_delivery_due"), "e": ("eq_ref", "PRIMARY")}, rows
+        found = shop.plan(candidates, *values)
+        plan = {step["table"]: (step["type"], step["key"]) for step in found}
+        assert plan == {"d": ("range", "eventctl_delivery_due"), "e": ("eq_ref", "PRIMARY")}, found
     else:
         steps = [row[3] for row in shop.rows(f"EXPLAIN QUERY PLAN {candidates}", *values)]
         assert steps[0].startswith("SEARCH d USING INDEX eventctl_delivery_due"), steps

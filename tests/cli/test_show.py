@@ -136,7 +136,7 @@ def test_every_attempt_is_listed_the_successful_one_too_and_each_replay(shop: Pr
 def test_log_keeps_the_output_of_successes(project: Project, transactional: bool) -> None:
     toml = """
     [events]
-    told = ["chatty", "quiet"]
+    greeted = ["chatty", "quiet"]
     [handlers]
     chatty = { call = "handlers:speak", log = true, transactional = TRANSACTIONAL }
     quiet = "handlers:speak"
@@ -145,7 +145,7 @@ def test_log_keeps_the_output_of_successes(project: Project, transactional: bool
         toml.replace("TRANSACTIONAL", str(transactional).lower()),
         "def speak(name):\n    print('hello', name)\n",
     )
-    project.run("emit", "told", "world", "--defer")
+    project.run("emit", "greeted", "world", "--defer")
     project.run("sweep", "-v")
     event = json.loads(project.run("show", "1", "--json").stdout)
     outputs = {
@@ -156,7 +156,7 @@ def test_log_keeps_the_output_of_successes(project: Project, transactional: bool
     assert "  last output\n  | hello world\n" in project.run("show", "1").stdout
     assert json.loads(project.run("stats", "--json").stdout)["handlers"]["chatty"]["attempts"] == 1
     # It succeeded at its first attempt: what else is left of the event is not late.
-    project.run("emit", "told", "world")
+    project.run("emit", "greeted", "world")
     assert project.value("SELECT status FROM eventctl_event WHERE id = 2") == 2
 
 

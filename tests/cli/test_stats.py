@@ -78,7 +78,7 @@ def live_through(project: Project) -> None:
     (project.folder / "down.2").unlink()
     project.run("emit", "-q", "refunded")
     make_due(project)
-    project.run("sweep", check=1)  # tells of 3 and 4
+    project.run("sweep", check=1)  # reports 3 and 4
     (project.folder / "down.3").unlink()
     project.run("replay", "3")
     project.run("sweep")

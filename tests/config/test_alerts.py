@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.config import Alert, Report, load
-from eventctl.config.model import NEEDS_A_PERSON
+from eventctl.config import load
+from eventctl.config.model import NEEDS_A_PERSON, Alert, Report
 from tests.support.events_toml import mistakes, write
 
 NO_CHANNEL = (

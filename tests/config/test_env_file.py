@@ -150,7 +150,8 @@ def test_emit_sweep_and_doctor(project: Project) -> None:
     assert "SLACK_WEBHOOK_URL is not set; set SLACK_WEBHOOK_URL in" in done.stderr
     file = secrets(project.folder, "SLACK_WEBHOOK_URL=https://hooks.slack.com/s3cret", 0o644)
     done = project.run("sweep", check=78)
-    assert f"{file} holds secrets, and others can read or write it" in done.stderr
+    fix = f"{file} holds secrets, and others can read or write it; chmod o-rwx {file}\n"
+    assert done.stderr.endswith(fix)  # and no other fix
     assert "s3cret" not in done.stderr
     file.chmod(0o600)
     assert project.run("sweep").stderr == ""

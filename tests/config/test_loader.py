@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventctl.config import PLACES, MySQLUrl, Report, Retry, find, load, loader
-from eventctl.config.model import UrlError
+from eventctl.config import PLACES, find, load, loader
+from eventctl.config.model import MySQLUrl, Report, Retry, UrlError
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ConfigError
 from tests.support.checkout import CHECKOUT

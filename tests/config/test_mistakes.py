@@ -10,7 +10,8 @@ import tomli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventctl.config import Config, EventConfig, Handler, Report, Retry, Store, SweepConfig, load
+from eventctl.config import load
+from eventctl.config.model import Config, EventConfig, Handler, Report, Retry, Store, SweepConfig
 from eventctl.errors import ConfigError
 from tests.support.events_toml import mistakes, write
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventctl.config import parse_duration, parse_size
+from eventctl.config.units import parse_duration, parse_size
 
 
 @pytest.mark.parametrize(

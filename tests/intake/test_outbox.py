@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -36,12 +37,19 @@ def sql_shell(project: Project, script: str, user: str = USER) -> Finished:
     """Run a script in the database's own shell; it stops at the first error."""
     if project.server:
         shell = needs.program(project.server.client, "mariadb-client")
-        place = ("-h127.0.0.1", f"-P{project.server.port}", f"-u{user}", f"-p{PASSWORD}")
+        place = ("-h127.0.0.1", f"-P{project.server.port}", f"-u{user}")
         argv = [shell, "--no-defaults", *place, str(project.database)]
     else:
         argv = [needs.program("sqlite3", "sqlite3"), "-bail", "events.db"]
+    # Of a password among the options, MySQL's shell warns.
     return subprocess.run(
-        argv, input=script, cwd=project.folder, capture_output=True, text=True, timeout=60
+        argv,
+        input=script,
+        cwd=project.folder,
+        env={**os.environ, "MYSQL_PWD": PASSWORD},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -125,6 +133,19 @@ def test_what_an_emit_in_a_transaction_refuses(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM app_order") == 1
     project.run("sweep")
     assert look.notes(project) == ['["A"]']
+
+
+def test_a_database_without_the_table_is_explained(project: Project) -> None:
+    """The error stays the driver's own, which the application may catch."""
+    prepare(project)
+    project.execute("DROP TABLE eventctl_outbox")
+    connect = DRIVERS["mysqlclient" if project.server else "sqlite3"][1]
+    done = run(project, f"{connect}\nemit(app)\n")
+    assert done.returncode == 1
+    last, note = done.stderr.splitlines()[-2:]
+    assert "eventctl_outbox" in last
+    assert "Error: " in last
+    assert "the first eventctl command creates this table" in note
 
 
 IN_TRANSACTION = {

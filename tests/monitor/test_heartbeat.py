@@ -72,7 +72,7 @@ def sweep(project: Project, *args: str, check: int = 0) -> str:
 def test_each_good_sweep_calls_once_and_says_nothing(shop: Project, monitor: Listener) -> None:
     assert sweep(shop) == ""
     assert monitor.asked == [SECRET]
-    # To tell a person of what failed is what a sweep is for: it is as good as any.
+    # Notifying a person of failures is what a sweep is for: it is as good as any.
     shop.run("emit", "-q", "bought", env=SET)
     sweep(shop, check=1)
     assert monitor.asked == [SECRET] * 2
@@ -153,7 +153,7 @@ def test_a_server_that_hangs_is_given_up(project: Project, monitor: Listener) ->
         port = mute.getsockname()[1]
         with pytest.raises(heartbeat.HeartbeatFailed, match=r"no answer within 300ms"):
             heartbeat.call(f"https://127.0.0.1:{port}/", timeout=0.3)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 20
 
 
 def test_a_stream_of_headers_is_bounded_in_time(project: Project) -> None:
@@ -170,7 +170,7 @@ def test_a_stream_of_headers_is_bounded_in_time(project: Project) -> None:
             begin = time.monotonic()
             with pytest.raises(heartbeat.HeartbeatFailed, match="no answer within"):
                 heartbeat.call(f"http://127.0.0.1:{port}/", timeout=0.5)
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 20
         finally:
             server.kill()
 

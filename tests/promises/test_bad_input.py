@@ -53,7 +53,9 @@ def test_an_unknown_event_and_what_was_meant(project: Project) -> None:
     done = project.run("emit", "purchsed", check=2)
     one_line(done, "no event 'purchsed'", "did you mean 'purchased'?", str(project.config))
     done = project.run("emit", "xyz", check=2)
-    one_line(done, "no event 'xyz'", "it has [bold]sale[/bold] 😀 שלום, purchased, user.signed_up")
+    one_line(
+        done, "no event 'xyz'", "[events] has [bold]sale[/bold] 😀 שלום, purchased, user.signed_up"
+    )
     done = project.run("emit", "\x1b[31mx\udcff\n", check=2)
     one_line(done, "\\x1b[31mx\\udcff\\n")
     assert not (project.folder / "events.db").exists()

@@ -11,6 +11,7 @@ import pytest
 from tests.support import fire, needs
 from tests.support.databases import server_only, sqlite_only
 from tests.support.gate import Gate
+from tests.support.in_memory import Folders
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
 from tests.support.server import Server
@@ -246,11 +247,11 @@ def assert_retried_a_minute_later(project: Project, change: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def in_berlin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
+def in_berlin(server_folders: Folders) -> Iterator[MariaDB]:
     """A MariaDB whose system, and so whose sessions, live in Berlin."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TZ", "Europe/Berlin")
-        server = MariaDB(tmp_path_factory.mktemp("berlin"))
+        server = MariaDB(server_folders("berlin"))
         try:
             server.start()
             yield server

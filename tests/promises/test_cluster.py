@@ -6,12 +6,13 @@ import contextlib
 import itertools
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from eventctl import config
+from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run.dispatch import leases, start_by
 from eventctl.state.claimer import Claimer
@@ -21,8 +22,9 @@ from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 from eventctl.store.results import finish
 from tests.support import load
-from tests.support.galera import Node, running_galera
-from tests.support.group import Member, running_group
+from tests.support.cluster import Node
+from tests.support.galera import GaleraNode, running_galera
+from tests.support.group import running_group
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -65,7 +67,7 @@ def flaky(*args):
 """
 
 
-Nodes = list[Node] | list[Member]
+Nodes = Sequence[Node]
 
 
 @pytest.fixture(scope="module", params=["group", "galera"])
@@ -82,9 +84,9 @@ def cluster(
 
 
 @pytest.fixture
-def galera(cluster: Nodes) -> list[Node]:
+def galera(cluster: Nodes) -> list[GaleraNode]:
     """The nodes, where they are Galera's: a test of what only they are able to do."""
-    nodes = [node for node in cluster if isinstance(node, Node)]
+    nodes = [node for node in cluster if isinstance(node, GaleraNode)]
     assert nodes
     return nodes
 
@@ -115,7 +117,7 @@ def hosts(cluster: Nodes, tmp_path: Path) -> Iterator[list[Project]]:
             project.close()
 
 
-def keys(node: Node | Member, database: str | None) -> dict[str, int]:
+def keys(node: Node, database: str | None) -> dict[str, int]:
     """Return the status of each event, by its key, as this node sees it now."""
     with contextlib.closing(node.connect(database)) as connection:
         cursor = connection.cursor()
@@ -128,7 +130,7 @@ def keys(node: Node | Member, database: str | None) -> dict[str, int]:
 
 @galera_only
 def test_three_first_sweeps_at_once_make_the_tables(
-    hosts: list[Project], galera: list[Node]
+    hosts: list[Project], galera: list[GaleraNode]
 ) -> None:
     """A group of MySQL's with several primaries supports no concurrent changes of tables."""
     sweeps = [host.start("sweep") for host in hosts]
@@ -177,9 +179,7 @@ def test_three_hosts_finish_one_event_at_one_instant(hosts: list[Project], clust
         assert keys(node, hosts[0].database) == {f"k{number}": 2 for number in range(rounds)}
 
 
-def _claim_one(
-    settings: config.Config, database: Database, claimer: Claimer, handler: str
-) -> Delivery:
+def _claim_one(settings: Config, database: Database, claimer: Claimer, handler: str) -> Delivery:
     ask = claims.Ask(
         token=claimer.token(),
         limit=1,
@@ -195,7 +195,7 @@ def _claim_one(
 
 @galera_only
 def test_a_node_cut_off_from_the_others_is_passed_over(
-    hosts: list[Project], galera: list[Node]
+    hosts: list[Project], galera: list[GaleraNode]
 ) -> None:
     """It answers, and takes no writes: the next of the URL's hosts does."""
     hosts[0].run("sweep")
@@ -263,7 +263,9 @@ def _wait_for_more(stream: load.Emits, count: int = 3) -> None:
 
 
 @galera_only
-def test_emits_without_a_majority_go_to_the_spool(hosts: list[Project], galera: list[Node]) -> None:
+def test_emits_without_a_majority_go_to_the_spool(
+    hosts: list[Project], galera: list[GaleraNode]
+) -> None:
     """The last test of this file, since it leaves one node alive."""
     first, second, third = galera
     hosts[0].run("sweep")

@@ -23,8 +23,10 @@ DUE = 20
 COUNTING = """
 import sys
 from eventctl.cli import run
+from eventctl.store.queries import search
 from eventctl.store.sqlite import SqliteDatabase
 
+search.NEWEST = 50
 steps = 0
 connect = SqliteDatabase._connect
 
@@ -94,6 +96,9 @@ QUESTIONS = (
     ("list", "--status", "emitted", "--status", "timeout"),
     ("list", "--event", "sold"),
     ("list", "--status", "failed", "--event", "bought"),
+    ("list", "--handler", "other"),
+    ("list", "--handler", "other", "--event", "bought", "--json"),
+    ("list", "--handler", "other", "--status", "processed"),
     ("replay", "--status", "failed", "--dry-run"),
 )
 
@@ -103,12 +108,22 @@ def costs_of_questions(project: Project) -> list[int]:
     for _ in range(3):
         project.run("emit", "-q", "sold")
         project.run("emit", "-q", "--defer", "bought")
+    # A batch is recorded at one moment. The newest events here are not: their time finds them.
+    ((most, newest),) = project.rows("SELECT MAX(id), MAX(created_at) FROM eventctl_event")
+    project.execute(
+        "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
+        f" SELECT {most} + id, 'bought', '[]', '[]', 2, {newest} + 10 * id"
+        " FROM eventctl_event WHERE id <= 100"
+    )
     assert len(project.run("list", "--status", "failed").stdout.splitlines()) == 3
     return [cost_of(project, *question) for question in QUESTIONS]
 
 
 def test_the_past_costs_a_question_about_little_nothing(project: Project) -> None:
-    toml = '[events]\nbought = ["handlers:draw"]\nsold = ["handlers:fail"]\n'
+    toml = (
+        '[events]\nbought = ["handlers:draw"]\nsold = ["handlers:fail"]\n'
+        '[handlers]\nother = "handlers:draw"\n'
+    )
     code = "import eventctl\n\ndef draw():\n    pass\n\ndef fail():\n    raise eventctl.Discard"
     project.write(toml, code)
     live_through(project, 100)

@@ -15,7 +15,7 @@ from tests.support.crash import Crasher, Scenario
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
-MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "5"))
+MOST_POINTS = int(os.environ.get("EVENTCTL_CRASH_POINTS", "3"))
 """At how many of its steps a scenario is killed, evenly spread; 0: at all of them."""
 
 TOML = """
@@ -187,18 +187,11 @@ def unsent(project: Project, serial: int) -> int:
     project.execute("UPDATE eventctl_event SET status = 3 WHERE status = 0")
     project.execute(
         "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
-        " SELECT 'exhausted', id, 1, 1 FROM eventctl_delivery WHERE reported_at IS NULL"
-        " AND reason = 'exhausted'"
+        " SELECT 'exhausted', id, 1, 1 FROM eventctl_delivery WHERE reason = 'exhausted'"
+        " AND id NOT IN (SELECT delivery_id FROM eventctl_member WHERE delivery_id IS NOT NULL)"
     )
     project.run("sweep", check=None)
-    project.execute(
-        "UPDATE eventctl_delivery SET reason = 'cancelled', reported_at = NULL"
-        " WHERE handler = 'worse'"
-    )
-    project.execute(
-        "UPDATE eventctl_delivery SET reported_at = NULL WHERE handler = 'bad' AND event_id ="
-        " (SELECT MAX(id) FROM eventctl_event WHERE name = 'bad')"
-    )
+    project.execute("UPDATE eventctl_delivery SET reason = 'cancelled' WHERE handler = 'worse'")
     project.execute(
         "INSERT INTO eventctl_notice (kind, delivery_id, created_at, due_at)"
         " SELECT 'exhausted', MAX(id), 1, 1 FROM eventctl_delivery WHERE handler = 'bad'"
@@ -207,7 +200,7 @@ def unsent(project: Project, serial: int) -> int:
 
 
 def check_sent(project: Project, serial: int, said: str) -> None:
-    """All that is open was told as it is now, and what was given up is over."""
+    """All that is open was reported as it is now, and what was given up is over."""
     rows = project.rows(
         "SELECT i.handler, i.ended_at IS NULL, t.told, t.told_count = i.count, t.lease"
         " FROM eventctl_incident i JOIN eventctl_telling t ON t.incident_id = i.id"

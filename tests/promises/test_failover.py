@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, load
+from tests.support.in_memory import Folders
 from tests.support.project import Project
 from tests.support.replication import Pair, running_pair
 from tests.support.wait import wait_until
@@ -34,8 +35,8 @@ hold = "handlers:hold"
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with running_pair(tmp_path_factory.mktemp("pair")) as both:
+def pair(server_folders: Folders) -> Iterator[Pair]:
+    with running_pair(server_folders("pair")) as both:
         yield both
 
 

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eventctl import cli
-from eventctl.config import Config, load
+from eventctl.config import load
+from eventctl.config.model import Config
 from eventctl.errors import ConfigError
 from eventctl.intake import spool_folder
 from eventctl.intake.importer import import_outbox, import_spool

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import fire, look, needs
+from tests.support.databases import sqlite_only
 from tests.support.payments import WAYS, assert_few_words, assert_kept, sweep_until_processed, write
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -85,6 +86,7 @@ REFUSED = [
 ]
 
 
+@sqlite_only
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("call", "error"), REFUSED)
 def test_emit_where_a_call_is_not_to_be_had(
@@ -98,6 +100,7 @@ def test_emit_where_a_call_is_not_to_be_had(
     sweep_until_processed(project, 1)
 
 
+@sqlite_only
 @pytest.mark.parametrize(("call", "error"), REFUSED)
 def test_sweep_where_a_call_is_not_to_be_had(project: Project, call: str, error: str) -> None:
     write(project)
@@ -114,6 +117,7 @@ def test_sweep_where_a_call_is_not_to_be_had(project: Project, call: str, error:
 DEAF = ("perl", "-e", '$SIG{CHLD} = "IGNORE"; exec @ARGV or die')
 
 
+@sqlite_only
 @pytest.mark.parametrize("way", WAYS)
 def test_emit_by_a_caller_that_ignores_sigchld(project: Project, way: str) -> None:
     write(project)
@@ -124,6 +128,7 @@ def test_emit_by_a_caller_that_ignores_sigchld(project: Project, way: str) -> No
         wait_until(lambda: look.status(project) == 2, what="its handlers to be run")
 
 
+@sqlite_only
 def test_a_failure_seen_by_a_caller_that_ignores_sigchld(project: Project) -> None:
     write(project)
     for number, name in enumerate(("fails", "program"), 1):
@@ -133,6 +138,7 @@ def test_a_failure_seen_by_a_caller_that_ignores_sigchld(project: Project) -> No
         assert [each.outcome for each in look.attempts(project, name, number)] == ["failed"]
 
 
+@sqlite_only
 def test_sweep_by_a_caller_that_ignores_sigchld(project: Project) -> None:
     """A failing handler, a command that fails, and one past its timeout end nothing else."""
     write(project)
@@ -152,6 +158,7 @@ def test_sweep_by_a_caller_that_ignores_sigchld(project: Project) -> None:
     ]
 
 
+@sqlite_only
 def test_a_sendmail_that_exits_75_where_sigchld_is_ignored(project: Project) -> None:
     """What it did not take goes out with the next sweep."""
     mailbox = look.Mailbox(project.folder / "mailbox")
@@ -168,6 +175,7 @@ def test_a_sendmail_that_exits_75_where_sigchld_is_ignored(project: Project) -> 
     assert "the service is down" in mail
 
 
+@sqlite_only
 def test_a_command_channel_that_exits_75_where_sigchld_is_ignored(project: Project) -> None:
     took = project.folder / "took"
     program = look.script(

@@ -13,7 +13,7 @@ from tests.support.project import Project
 from tests.support.refusals import SCENARIOS, Scenario
 from tests.support.refuser import Refuser
 
-MOST_REFUSALS = int(os.environ.get("EVENTCTL_REFUSALS", "5"))
+MOST_REFUSALS = int(os.environ.get("EVENTCTL_REFUSALS", "3"))
 """How many calls of a scenario are refused, evenly spread; 0: all of them."""
 
 

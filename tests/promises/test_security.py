@@ -160,7 +160,7 @@ def test_root_imports_nothing_from_a_spool_that_others_may_write_to(shop: Projec
         f"eventctl: anybody can write to {spool}, and so emit: chmod go-w {spool};"
         " until then root imports nothing from the spool"
     )
-    # All else goes on, and it is not told each minute.
+    # All else goes on, and it is not reported each minute.
     assert status(shop) == 2
     assert shop.run("sweep").stderr == ""
     assert count(shop, "event") == 1

@@ -12,8 +12,11 @@ import pytest
 
 from tests.support import fire, look
 from tests.support.away import any_way, read, spooled
+from tests.support.databases import sqlite_only
 from tests.support.payments import keys, write
 from tests.support.project import Project, kill_group
+
+pytestmark = sqlite_only
 
 BLOCKED = ["full", "closed reader", "nobody reads"]
 

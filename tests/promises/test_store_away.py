@@ -86,7 +86,7 @@ def test_handlers_go_on_while_it_is_away(project: Project) -> None:
         wait_until(lambda: ended(project) == 2, what="two handlers to end")
         assert_goes_on(sweep)
     # What they did is written while the third goes on.
-    wait_until(lambda: fire.by_handler(project)["fail"] == ("failed", 1), 20)
+    wait_until(lambda: fire.by_handler(project)["fail"] == ("failed", 1), 60)
     assert fire.by_handler(project)["hold"] == ("done", 1)
     assert fire.by_handler(project)["long"] == ("running", 0)
     (project.folder / "enough").touch()
@@ -117,5 +117,5 @@ def test_who_interrupts_it_waits_no_longer_than_the_store_s_timeout(project: Pro
         fire.go(project)
         assert_goes_on(sweep)
         sweep.send_signal(signal.SIGTERM)
-        out, err = sweep.communicate(timeout=15)
+        out, err = sweep.communicate(timeout=30)
         assert (out, sweep.returncode, len(err.splitlines())) == ("", 74, 1)

@@ -46,7 +46,7 @@ def start_daemon():
         os.setsid()
         leave("daemon", os.getpid())
         os.write(writing, b"!")
-        time.sleep(20)
+        time.sleep(600)
         os._exit(0)
     os.read(reading, 1)
 
@@ -137,8 +137,8 @@ def test_the_grace_is_that_of_events_toml(project: Project, grace: float) -> Non
     fire.defer(project, "deaf")
     project.run("sweep")
     took = project.value("SELECT took FROM eventctl_attempt")
-    # Both ends: SIGKILL came neither before nor long after it.
-    assert 200 + grace * 1000 <= took < 200 + grace * 1000 + 700
+    # Both ends: SIGKILL came not before it, and well before the default of 5 s.
+    assert 200 + grace * 1000 <= took < 200 + grace * 1000 + 3000
 
 
 @sqlite_only
@@ -148,7 +148,7 @@ def test_a_daemon_that_a_handler_left_does_not_hold_the_sweep_up(
 ) -> None:
     write(project, name, timeout="0.5s", grace="0.1s")
     fire.defer(project, name, "ok")
-    project.run("sweep", timeout=10)
+    project.run("sweep", timeout=30)
     assert fire.by_handler(project) == {name: ("pending", 1), "ok": ("done", 1)}
     fire.wait_until_dead(fire.pids(project, "daemon"))
     fire.assert_nothing_claimed(project)
@@ -163,6 +163,6 @@ def test_a_daemon_that_a_handler_left_does_not_hold_up_a_sweep_that_is_ended(
     sweep = project.start("sweep")
     fire.wait_for_held(project, 1)
     sweep.terminate()
-    sweep.communicate(timeout=10)
+    sweep.communicate(timeout=30)
     assert sweep.returncode == 143
     fire.assert_nothing_claimed(project)

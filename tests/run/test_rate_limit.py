@@ -101,7 +101,7 @@ def test_now_paces_the_runs(shop: Project) -> None:
     done = shop.run("replay", "--status", "failed", "--yes", "--now", "--rate", "20/s")
     assert "ran 6 deliveries: 6 succeeded" in done.stderr
     starts = [run.at for run in shop.runs() if run.what == "start"]
-    assert look.notes(shop) == list("ABCDEF")
+    assert sorted(look.notes(shop)) == list("ABCDEF")  # two workers run them
     # Five intervals lie between six; two may be made up for, which is the burst of two jobs.
     assert starts[-1] - starts[0] >= 3 * 0.05
 

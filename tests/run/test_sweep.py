@@ -1,4 +1,4 @@
-"""`eventctl sweep`: what is due is run, retried within bounds, and told of once."""
+"""`eventctl sweep`: what is due is run, retried within bounds, and reported once."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_for_sweeps_again_and_finds_what_comes_meanwhile(project: Project) -> No
     wait_until(lambda: '["meanwhile"]' in notes(project), what="a later pass")
     assert sweeping.poll() is None
     out, err = sweeping.communicate(timeout=30)
-    # Its three attempts are three passes, and the last one tells at once.
+    # Its three attempts are three passes, and the last one reports at once.
     assert out.count("ran out of retries") == 2
     assert (err, sweeping.returncode) == ("", 1)
     assert len(notes(project, "fail")) == 3

@@ -123,7 +123,7 @@ def test_crons_mail_is_labelled_as_utf_8(project: Project, cron: Cron) -> None:
     install(cron, b"CONTENT_TYPE=text/html\n")
     crontab(project, cron, "--install")
     assert (listed(cron) or b"").endswith(
-        b"it was:\nCONTENT_TYPE=text/html\n# END eventctl %b\n" % bytes(project.config)
+        b"set before:\nCONTENT_TYPE=text/html\n# END eventctl %b\n" % bytes(project.config)
     )
     before = len(cron.mails())
     cron.make_it_look()

@@ -1,4 +1,4 @@
-"""`eventctl doctor` on handlers that cannot be run: in a child process, and told one by one."""
+"""`eventctl doctor` on handlers that cannot be run: in a child process, and reported one by one."""
 
 from __future__ import annotations
 

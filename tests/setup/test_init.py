@@ -140,7 +140,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
         ([], "stdin is not a terminal: use --yes"),
         (
             ["--yes", "--store", "mysq://x"],
-            "is a mysq:// URL, which is not supported; write mysql://",
+            "begins with mysq://, which is not supported; write mysql://",
         ),
         (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
         (["--yes", "--event", ""], "is an empty name; give it a name"),

@@ -13,6 +13,7 @@ import pytest
 
 from eventctl.state.folder import StateFolder
 from tests.support import needs
+from tests.support.databases import sqlite_only
 from tests.support.diagnosis import doctor
 from tests.support.gate import Gate
 from tests.support.project import Project
@@ -67,6 +68,7 @@ def test_what_lies_in_the_place_of_the_other_links_is_replaced(
     assert not state.is_or_was("00000000")
 
 
+@sqlite_only
 @pytest.mark.parametrize("make", ODD.values(), ids=ODD)
 def test_emit_sweep_and_doctor_go_on(project: Project, make: Callable[[Path], object]) -> None:
     project.write('[events]\nbought = ["x"]\n[handlers]\nx = { command = ["true"] }\n',

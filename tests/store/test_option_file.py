@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.databases import server_only
 from tests.support.drivers import driver
+from tests.support.in_memory import Folders
 from tests.support.look import status
 from tests.support.mariadb import MariaDB
 from tests.support.project import Project
@@ -27,9 +28,9 @@ log = { command = ["/bin/true"] }
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def elsewhere(server_folders: Folders) -> Iterator[Server]:
     """Another server on this host, with the same user."""
-    server = MariaDB(tmp_path_factory.mktemp("elsewhere"))
+    server = MariaDB(server_folders("elsewhere"))
     try:
         server.start()
         yield server

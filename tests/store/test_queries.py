@@ -14,7 +14,7 @@ from eventctl.store.connect import open_store
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events as queries
-from eventctl.store.queries import operations, unfinished
+from eventctl.store.queries import search, unfinished
 from eventctl.store.queries.events import Selection
 from eventctl.store.schema import TABLES, UNUSED
 from tests.support.databases import server_only, sqlite_only
@@ -223,7 +223,7 @@ def test_nothing_is_unfinished(project: Project, database: Database) -> None:
 def test_a_handler_is_known_by_its_newest_and_its_unfinished_deliveries(
     project: Project, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "NEWEST", 10)
+    monkeypatch.setattr(search, "NEWEST", 10)
     record_events(database, 20)
     project.execute("UPDATE eventctl_delivery SET state = 'done', due_at = NULL")
     for event, handler in ((1, "old"), (2, "waits"), (3, "failed"), (20, "new")):
@@ -236,6 +236,6 @@ def test_a_handler_is_known_by_its_newest_and_its_unfinished_deliveries(
     known = [
         name
         for name in ("old", "waits", "failed", "new", "none")
-        if operations.is_recorded(database, Kind.HANDLER, name)
+        if search.is_recorded(database, Kind.HANDLER, name)
     ]
     assert known == ["waits", "failed", "new"]

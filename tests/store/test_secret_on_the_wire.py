@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.drivers import driver
+from tests.support.drivers import driver, only
+from tests.support.in_memory import Folders
 from tests.support.mysql import MySQL
 from tests.support.project import Project
 from tests.support.proxy import ListeningProxy
@@ -26,11 +27,9 @@ log = { command = ["/bin/true"] }
 
 
 @pytest.fixture(scope="module", params=["with TLS", "without TLS"])
-def mysql(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[MySQL]:
+def mysql(request: pytest.FixtureRequest, server_folders: Folders) -> Iterator[MySQL]:
     options = [] if request.param == "with TLS" else ["--tls-version="]
-    server = MySQL(tmp_path_factory.mktemp("mysql"), options)
+    server = MySQL(server_folders("mysql"), options)
     try:
         server.start()
         yield server
@@ -62,3 +61,19 @@ def test_the_password_is_not_sent_in_the_clear(
         assert "is kept in" in done.stderr
     if ssl == "required" and not recorded:
         assert re.search(r'set ssl = "verify"|does not support TLS', done.stderr)
+
+
+def test_a_pymysql_that_uses_no_tls_by_default_is_refused(tmp_path: Path) -> None:
+    """As Debian's own package is; nothing is sent, and so no server is needed."""
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    environment = only("PyMySQL", hidden)
+    (hidden / "pymysql.py").write_text("VERSION = (1, 0, 2, None)\n")
+    shop = Project(tmp_path / "shop")
+    shop.write(TOML)
+    text = shop.config.read_text().replace("sqlite:///events.db", "mysql://app@127.0.0.1:1/shop")
+    shop.config.write_text(text)
+    done = shop.run("emit", "--defer", "purchased", env=environment)
+    assert "PyMySQL 1.0.2 is too old, since it uses no TLS by default: " in done.stderr
+    assert "-m pip install -U 'PyMySQL[rsa]'" in done.stderr
+    assert "is kept in" in done.stderr

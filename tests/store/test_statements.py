@@ -96,6 +96,23 @@ def test_also_where_the_server_has_not_counted_a_large_import_yet(project: Proje
     assert_nothing_is_scanned(project)
 
 
+@conformance
+@server_only
+def test_also_while_the_server_cannot_purge_what_is_over(project: Project) -> None:
+    assert project.server
+    project.write(TOML, HANDLERS)
+    project.run("sweep")
+    with project.server.not_purged():
+        live_through(project, 3000)
+        past = " WHERE ended_at = 9000000000000"
+        project.execute(f"UPDATE eventctl_incident SET open_as = id {past}")
+        project.execute(f"UPDATE eventctl_incident SET open_as = NULL {past}")
+        project.execute("UPDATE eventctl_telling SET due_at = 7 WHERE due_at IS NULL")
+        project.execute("UPDATE eventctl_telling SET due_at = NULL WHERE due_at = 7")
+        project.execute(f"ANALYZE TABLE {', '.join(tables(project))}")
+        assert_nothing_is_scanned(project)
+
+
 def tables(project: Project) -> list[str]:
     return [name for (name,) in project.rows("SHOW TABLES LIKE 'eventctl%'")]
 

@@ -12,6 +12,7 @@ import pytest
 from tests.support import needs
 from tests.support.drivers import driver
 from tests.support.events_toml import mistakes, write
+from tests.support.in_memory import Folders
 from tests.support.look import status
 from tests.support.mariadb import MariaDB
 from tests.support.mysql import MySQL
@@ -57,7 +58,11 @@ class Tls(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=[MariaDB, MySQL], ids=["mariadb", "mysql"])
-def tls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tls]:
+def tls(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    server_folders: Folders,
+) -> Iterator[Tls]:
     needs.program("openssl", "openssl")
     folder = tmp_path_factory.mktemp("tls")
     (folder / "names").write_text("subjectAltName=IP:127.0.0.1\n")
@@ -68,7 +73,7 @@ def tls(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         f"--ssl-cert={folder}/server.pem",
         f"--ssl-key={folder}/server.key",
     ]
-    server = request.param(tmp_path_factory.mktemp("server"), options)
+    server = request.param(server_folders("tls"), options)
     try:
         server.start()
         # The server itself sees to it that no connection of ours is without TLS.

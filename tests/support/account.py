@@ -119,7 +119,7 @@ def holds(amount):
 def kills(amount, step, whom):
     # Ends the worker, or who forked it, right before the store's step-th statement,
     # those of `add` included; -2 is before all, -1 is when it returns, 0 is after its
-    # commit, before anybody is told.
+    # commit, before anybody is notified.
     import eventctl.workers.worker
     from eventctl.store.transaction import Transaction
 

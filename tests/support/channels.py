@@ -1,7 +1,7 @@
 """A channel for tests: a program that keeps each message it is given, or refuses it, or hangs.
 
 It stands in for all channels that take one incident a message, by way of sendmail: what
-matters here is who is told what and when, and not how.
+matters here is who is notified of what and when, and not how.
 """
 
 from __future__ import annotations

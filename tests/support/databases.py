@@ -59,6 +59,11 @@ def _names(metafunc: pytest.Metafunc, wanted: tuple[str, ...]) -> Iterator[str]:
 
 def is_on_mysql(item: pytest.Item) -> bool:
     """Return whether a test, as it was collected, is one to run where the run's server is MySQL."""
-    fixtures = getattr(item, "fixturenames", ())
-    values = [item.callspec.params[each] for each in ("project", "server") if each in fixtures]  # type: ignore[attr-defined]
-    return bool({SERVER, "mysql"} & set(values)) if values else "servers" in fixtures
+    # A module's own fixture of one of these names has no such parameter.
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    values = [params[each] for each in ("project", "server") if isinstance(params.get(each), str)]
+    return (
+        bool({SERVER, "mysql"} & set(values))
+        if values
+        else "servers" in getattr(item, "fixturenames", ())
+    )

@@ -139,6 +139,7 @@ def write(
     code: str = HANDLERS,
     sweep: str = "",
     defaults: str = 'timeout = "5m"',
+    store: str = "",
 ) -> None:
     """Write the project: `handlers` are TOML values by name; each is an event, too."""
     lines = ["[sweep]", "breaker = 1000", sweep] if "breaker" not in sweep else ["[sweep]", sweep]
@@ -146,7 +147,7 @@ def write(
     lines += ["[events]", *(f'{name} = ["{name}"]' for name in handlers)]
     lines += [f"{name} = {json.dumps(named)}" for name, named in (events or {}).items()]
     lines += ["[handlers]", *(f"{name} = {value}" for name, value in handlers.items())]
-    project.write("\n".join(lines), code, store='state = "state"')
+    project.write("\n".join(lines), code, store=f'state = "state"\n{store}')
 
 
 def defer(project: Project, *names: str) -> list[int]:

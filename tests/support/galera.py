@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import pymysql
 
 from tests.support import needs
+from tests.support.cluster import Node, ended
 from tests.support.mariadb import MariaDB
 from tests.support.server import PASSWORD, USER
 from tests.support.wait import wait_until
@@ -24,10 +24,10 @@ from tests.support.wait import wait_until
 _PROVIDER = Path("/usr/lib/libgalera_smm.so")
 
 
-class Node(MariaDB):
+class GaleraNode(Node, MariaDB):
     """One node of `cluster`."""
 
-    def __init__(self, folder: Path, number: int, cluster: list[Node]) -> None:
+    def __init__(self, folder: Path, number: int, cluster: list[GaleraNode]) -> None:
         folder.mkdir()
         folder.chmod(0o755)
         if os.geteuid() == 0:
@@ -87,17 +87,7 @@ class Node(MariaDB):
     def add_user(self) -> None:
         """`running_galera` does it, once for all nodes."""
 
-    database = "t1"
-
-    def new_database(self) -> str:
-        """Return `database`, the one that all nodes share, made where it is not there yet."""
-        alive = next(node for node in self.cluster if node.is_running)
-        alive.sql(f"CREATE DATABASE IF NOT EXISTS {self.database}")
-        alive.sql(f"GRANT ALL ON {self.database}.* TO '{USER}'@'127.0.0.1'")
-        return self.database
-
     wait_for_others = "SET SESSION wsrep_sync_wait = 1"
-    """Has a session see what the other nodes have committed."""
 
     def is_ready(self) -> bool:
         """Return whether it takes writes."""
@@ -115,34 +105,24 @@ class Node(MariaDB):
         """Return how many nodes it sees, itself included."""
         return int(self.sql("SHOW STATUS LIKE 'wsrep_cluster_size'")[0][1])
 
-    def url(self, database: str) -> str:
-        """Return the URL that names this node first, and then the others."""
-        nodes = [self, *(node for node in self.cluster if node is not self)]
-        hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-        return f"mysql://{USER}:{PASSWORD}@{hosts}/{database}"
-
 
 @contextlib.contextmanager
-def running_galera() -> Iterator[list[Node]]:
+def running_galera() -> Iterator[list[GaleraNode]]:
     """Run a cluster of three nodes, and end it; skip where Galera is not installed."""
     if not _PROVIDER.exists():
         needs.missing("Galera is not installed (apt-get install galera-4)")
     needs.program("rsync", "rsync")
-    nodes: list[Node] = []
+    nodes: list[GaleraNode] = []
     # Not in pytest's folder, which is closed to the servers' own user.
     folder = Path(tempfile.mkdtemp(prefix="galera-"))
     folder.chmod(0o755)
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder)
+        stack.enter_context(ended(nodes))
         for number in (1, 2, 3):
-            nodes.append(Node(folder / f"n{number}", number, nodes))
+            nodes.append(GaleraNode(folder / f"n{number}", number, nodes))
         for node in nodes:
             node.start()
         nodes[0].sql(f"CREATE USER '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
         wait_until(lambda: all(node.size() == 3 for node in nodes), what="three nodes")
         yield nodes
-    finally:
-        for node in nodes:
-            if node.is_running:
-                os.kill(node.pid, signal.SIGCONT)
-            node.kill()
-        shutil.rmtree(folder)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 import pymysql
 
 from tests.support import needs
+from tests.support.cluster import Node, ended
 from tests.support.mysql import FOLDER, MySQL
 from tests.support.server import PASSWORD, USER
 from tests.support.wait import wait_until
@@ -19,11 +18,10 @@ from tests.support.wait import wait_until
 _PLUGIN = "group_replication.so"
 
 
-class Member(MySQL):
-    """One member of `cluster`, with the same questions as a node of Galera's."""
+class Member(Node, MySQL):
+    """One member of `cluster`."""
 
     wait_for_others = "SET SESSION group_replication_consistency = 'BEFORE'"
-    """Has a session see what the other members have committed."""
 
     def __init__(self, folder: Path, number: int, cluster: list[Member], group: str) -> None:
         self.node = f"m{number}"
@@ -83,15 +81,6 @@ class Member(MySQL):
                 f"CREATE USER IF NOT EXISTS '{USER}'@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'"
             )
 
-    def new_database(self) -> str:
-        """Not used: `database` is one that all members share."""
-        alive = next(each for each in self.cluster if each.is_running)
-        alive.sql(f"CREATE DATABASE IF NOT EXISTS {self.database}")
-        alive.sql(f"GRANT ALL ON {self.database}.* TO '{USER}'@'127.0.0.1'")
-        return self.database
-
-    database = "t1"
-
     def _states(self) -> dict[int, str]:
         try:
             rows = self.sql(
@@ -109,27 +98,16 @@ class Member(MySQL):
         """Return how many members it sees, itself included."""
         return list(self._states().values()).count("ONLINE")
 
-    def url(self, database: str) -> str:
-        """Return the URL that names this member first, and then the others."""
-        members = [self, *(each for each in self.cluster if each is not self)]
-        hosts = ",".join(f"127.0.0.1:{each.port}" for each in members)
-        return f"mysql://{USER}:{PASSWORD}@{hosts}/{database}"
-
 
 @contextlib.contextmanager
 def running_group(folder: Path) -> Iterator[list[Member]]:
     """Run a group of three members, and end it."""
     members: list[Member] = []
     name = str(uuid.uuid4())
-    try:
+    with ended(members):
         for number in (1, 2, 3):
             members.append(Member(folder / f"m{number}", number, members, name))
         for member in members:
             member.start()
         wait_until(lambda: all(each.size() == 3 for each in members), 60, "three members")
         yield members
-    finally:
-        for member in members:
-            if member.is_running:
-                os.kill(member.pid, signal.SIGCONT)
-            member.close()

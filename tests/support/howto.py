@@ -38,16 +38,22 @@ class Step(NamedTuple):
 class HowTo:
     """A page, in the folder `shop` of a home: the project that its reader has."""
 
-    def __init__(self, name: str, home: Path, swap: Mapping[str, str] | None = None) -> None:
-        """`swap` has what stands for something of the reader's own, such as a host's name."""
+    def __init__(
+        self, name: str, reader: Path | shell.Typist, swap: Mapping[str, str] | None = None
+    ) -> None:
+        """`reader` is who follows it, or their home. `swap` has what stands for something of the
+        reader's own, such as a host's name.
+        """
         self.page = (FOLDER / name).read_text(encoding="utf-8")
         for theirs, ours in (swap or {}).items():
             assert theirs in self.page, theirs
             self.page = self.page.replace(theirs, ours)
-        self.home = home
-        self.shop = home / "shop"
+        self.reader = shell.Typist(reader) if isinstance(reader, Path) else reader
+        self.shop = self.reader.home / "shop"
         self.shop.mkdir(parents=True, exist_ok=True)
-        (home / ".place").write_text(str(self.shop))
+        place = self.reader.home / ".place"
+        place.write_text(str(self.shop))
+        self.reader.owns(self.shop, place)
         self.steps = list(self._steps())
 
     def _steps(self) -> Iterator[Step]:
@@ -87,10 +93,11 @@ class HowTo:
         path.write_text(text, encoding="utf-8")
         if text.startswith("#!"):
             path.chmod(0o755)
+        self.reader.owns(path.parent, path)
 
     def type(self, text: str, shown: Sequence[str] = (), code: int = 0) -> list[str]:
         """Type something; fail unless it ends so, and shows these lines, one after another."""
-        ended, lines = shell.type_in(text, self.home)
+        ended, lines = self.reader.types(text)
         said = f"{text}\n--- {ended}\n" + "\n".join(lines)
         rest = iter([comparable(line) for line in lines])
         for line in shown:

@@ -27,7 +27,7 @@ TRACEBACK = """Traceback (most recent call last):
     sock.connect(sa)
 ConnectionRefusedError: [Errno 111] Connection refused
 """
-KEY = "0f3c9a7b12de4481"
+KEY = "0f3c9a7b12"
 ERROR = "ConnectionRefusedError: [Errno 111] Connection refused"
 HOUR = 3_600_000
 TOKEN = "T0KEN-that-nobody-may-see"

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-PLAIN = Path(__file__).with_name("plain_emit.py")
+PLAIN = Path(__file__).parents[2] / "benchmarks/contenders/plain_emit.py"
 """A script that records one event without eventctl, click or any check."""
 
 

@@ -1,4 +1,4 @@
-"""A web server for the tests: it notes what it is asked, and answers as it is told."""
+"""A web server for the tests: it notes what it is asked, and answers as the test says."""
 
 from __future__ import annotations
 

@@ -74,8 +74,17 @@ def make_notices_due(project: Project) -> None:
     project.execute("UPDATE eventctl_notice SET due_at = 1")
 
 
+def notified(project: Project) -> set[int]:
+    """Return the deliveries of incidents that a channel was notified of."""
+    rows = project.rows(
+        "SELECT m.delivery_id FROM eventctl_member m JOIN eventctl_telling t"
+        " ON t.incident_id = m.incident_id WHERE t.times > 0 AND m.delivery_id IS NOT NULL"
+    )
+    return {delivery for (delivery,) in rows}
+
+
 def make_notifications_due(project: Project) -> None:
-    """Make all that will be told again due now, as if the time had passed."""
+    """Make all that will be sent again due now, as if the time had passed."""
     project.execute(
         "UPDATE eventctl_telling SET due_at = 1, leased_until = NULL WHERE due_at IS NOT NULL"
     )

@@ -23,6 +23,9 @@ Finished = subprocess.CompletedProcess[str]
 class Project:
     """A folder with events.toml, a module of handlers, and a store, on either database."""
 
+    temporary = "/tmp"
+    """What commands take for /tmp. A short path: crontab(1) cuts that of its file at 100."""
+
     def __init__(self, folder: Path, server: Server | None = None) -> None:
         self.folder = folder
         self.server = server
@@ -61,6 +64,7 @@ class Project:
         home.mkdir(exist_ok=True)
         return {
             "HOME": str(home),
+            "TMPDIR": self.temporary,
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "TZ": "UTC",
@@ -76,7 +80,7 @@ class Project:
     ) -> subprocess.Popen[str]:
         """Start `eventctl ARGS` in the folder, in a session of its own, and return at once.
 
-        `wrapper` is a command that runs it, such as ("faketime", "-f", "-90s"). What
+        `wrapper` is a command that runs it, such as ("nsenter", "--mount=…"). What
         still runs when the test ends is killed.
         """
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

@@ -6,14 +6,16 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-_COLUMNS = 100
+COLUMNS = 100
 
 _VARIABLE = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), "WHEN"),
@@ -51,12 +53,10 @@ def type_in(
     """
     place = home / ".place"
     begin = place.read_text().strip() if place.exists() else str(home)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, _COLUMNS, 0, 0))
-    shell = subprocess.Popen(
+    code, shown = on_terminal(
         [*wrapper, "bash", "-c", f"trap 'pwd >~/.place' EXIT\n{block}"],
-        cwd=begin,
-        env={
+        begin,
+        {
             "HOME": str(home),
             "PATH": f"{path or Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
@@ -64,6 +64,21 @@ def type_in(
             "NO_COLOR": "1",
             **(env or {}),
         },
+        timeout,
+    )
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown).splitlines()
+
+
+def on_terminal(
+    command: Sequence[str], folder: str | Path, env: Mapping[str, str], timeout: float = 30.0
+) -> tuple[int, str]:
+    """Run a command on a terminal; return its exit code and all that it showed."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    process = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=dict(env),
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
@@ -78,4 +93,22 @@ def type_in(
         pass  # what Linux says when nobody has the terminal's other end any more
     finally:
         os.close(ours)
-    return shell.wait(timeout), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).splitlines()
+    return process.wait(timeout), shown.decode().replace("\r\n", "\n")
+
+
+class Typist(NamedTuple):
+    """Somebody at a terminal, with a home of their own. The parameters are those of `type_in`."""
+
+    home: Path
+    wrapper: tuple[str, ...] = ()
+    path: str = ""
+    env: Mapping[str, str] | None = None
+
+    def types(self, block: str, timeout: float = 60.0) -> tuple[int, list[str]]:
+        return type_in(block, self.home, self.wrapper, self.path, self.env, timeout)
+
+    def owns(self, *paths: Path) -> None:
+        """Give files to whom the home belongs to."""
+        owner = self.home.stat()
+        for path in paths:
+            shutil.chown(path, owner.st_uid, owner.st_gid)

@@ -120,7 +120,7 @@ def test_the_targets_password_is_never_in_an_argument(
     project.run("copy", "--to", f"mysql://{place}", "--read-default-file", str(file))
     assert content(target) == content(project)
     for wrong, sent in (
-        ("postgres://db1/shop", "is a postgres:// URL, which is not supported"),
+        ("postgres://db1/shop", "begins with postgres://, which is not supported"),
         ("sqlite:///", "names no file"),
         ("mysql://db1/${", "environment"),
     ):

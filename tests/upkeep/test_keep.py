@@ -30,15 +30,15 @@ def test_a_sweep_deletes_what_keep_has_outlived_and_is_silent(project: Project) 
     past.record(project, 2, days_ago=80)
     past.fail(project, 3, 4)
     project.run("emit", "--defer", "bought", "A")
-    project.execute(
-        "INSERT INTO eventctl_sweep (host, started_at) VALUES ('h', 1), ('h', 2), ('h', ?)", 2**50
-    )
+    now = int(time.time() * 1000)
+    for started_at in (1, 2, *[now] * 10):
+        project.execute("INSERT INTO eventctl_sweep (host, started_at) VALUES ('h', ?)", started_at)
     done = project.run("sweep")
     assert done.stdout == done.stderr == ""
     assert ids(project) == [3, 4, 121, 122, 123]
     assert project.value("SELECT status FROM eventctl_event WHERE id = 123") == 2
     assert set(ids(project, "attempt", "delivery_id")) == {5, 6, 7, 8, 241, 242, 243, 244}
-    assert ids(project, "sweep") == [3, 4]
+    assert ids(project, "sweep") == [*range(3, 14)]
 
 
 def test_doctor_says_where_sweeps_do_not_keep_up(project: Project) -> None:
@@ -64,7 +64,7 @@ def test_killed_at_one_step_after_another_nothing_is_half_there(project: Project
     first = next(n for n, step in enumerate(steps) if "DELETE FROM eventctl_attempt" in step)
     for step in some(steps[first:]):
         past.record(project, 120 - count(project, "event"))
-        _, taken = killed_at(project, first + step, "sweep")
+        _, taken = killed_at(project, first + step, "sweep", may_end_before=True)
         there = set(ids(project))
         assert set(ids(project, "delivery", "event_id")) == there, taken[-1]
         deliveries = set(ids(project, "delivery"))
@@ -172,6 +172,7 @@ def test_hosts_do_not_wait_for_one_another(project: Project) -> None:
             cursor.execute("BEGIN")
             cursor.execute("UPDATE eventctl_event SET revision = revision WHERE id = 2")
             assert pruning.remove(database, wanted, found) == [1, 3, 4]
+            cursor.execute("ROLLBACK")  # a server ends a closed connection's a moment later
         assert pruning.remove(database, wanted, found) == [2]
         assert pruning.remove(database, wanted, found) == []
 
@@ -186,7 +187,7 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
         real = database.read
 
         def read(text: str, values: object = ()) -> list[tuple[object, ...]]:
-            sql.append(text)
+            sql.append(database.translate(text))
             return real(text, values)  # type: ignore[arg-type]
 
         setattr(database, "read", read)  # noqa: B010 - mypy knows its type too well
@@ -202,7 +203,7 @@ def test_the_statement_that_finds_uses_the_index(project: Project) -> None:
 
 def test_the_throttle_follows_what_a_transaction_takes() -> None:
     throttle = Throttle()
-    assert [throttle.note(0.001) for _ in range(5)] == [0.01] * 5
+    assert [throttle.note(0.001) for _ in range(6)] == [0.01] * 6
     assert throttle.size == prune.BATCH
     assert throttle.note(0.4) == 0.4
     assert throttle.size == prune.BATCH // 2

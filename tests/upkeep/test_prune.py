@@ -42,7 +42,7 @@ def test_what_is_old_and_over_goes_with_all_that_belongs_to_it(project: Project)
     assert done.stdout == ""
     assert done.stderr.startswith("eventctl: deleted 127 events created before ")
     assert "stay" not in done.stderr
-    # Failed; with a delivery that is pending, whatever the status says; still to be told.
+    # Failed; with a delivery that is pending, whatever the status says; still to be reported.
     assert ids(project) == [2, 3, 7, 131, 132, 133]
     assert ids(project, "delivery") == [3, 4, 5, 6, 13, 14, *range(261, 267)]
     assert ids(project, "attempt", "delivery_id") == ids(project, "delivery")

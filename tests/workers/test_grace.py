@@ -130,7 +130,7 @@ def test_what_left_the_group_is_killed(project: Project, name: str) -> None:
     write(project, *([name] if name != "timeout" else []), grace="0.2s")
     fire.defer(project, name, "ok")
     project.run("sweep", timeout=20)
-    fire.wait_until_dead(fire.pids(project, "family"), 1)
+    fire.wait_until_dead(fire.pids(project, "family"))
     assert fire.attempts(project) == [(name, 1, "timed out")]
     assert fire.by_handler(project)["ok"] == ("done", 1)
     fire.assert_nothing_claimed(project)
@@ -140,7 +140,7 @@ def test_a_handler_that_moves_into_our_group_is_killed(project: Project) -> None
     write(project, "in_our_group", grace="0.2s")
     fire.defer(project, "in_our_group", "ok")
     project.run("sweep", timeout=20)
-    fire.wait_until_dead(fire.pids(project, "held"), 1)
+    fire.wait_until_dead(fire.pids(project, "held"))
     assert fire.attempts(project) == [("in_our_group", 1, "timed out")]
 
 
@@ -148,7 +148,7 @@ def test_what_a_crash_leaves_is_killed_before_the_retry(project: Project) -> Non
     write(project, "crash", grace="0.2s")
     fire.defer(project, "crash", "ok")
     project.run("sweep")
-    fire.wait_until_dead(fire.pids(project, "family"), 1)
+    fire.wait_until_dead(fire.pids(project, "family"))
     assert fire.attempts(project) == [("crash", 1, "lost")]
 
 
@@ -159,7 +159,7 @@ def test_what_a_success_leaves_may_clean_up(project: Project, how: str) -> None:
         fire.defer(project, "success", "ok")
     project.run(how, *["success"] * (how == "emit"))
     assert (project.folder / "cleaned").read_text() == "cleaned\n"
-    fire.wait_until_dead(fire.pids(project, "family"), 1)
+    fire.wait_until_dead(fire.pids(project, "family"))
     assert fire.by_handler(project)["success"] == ("done", 1)
     assert fire.attempts(project) == []
 

@@ -95,6 +95,6 @@ def test_a_handler_that_closed_all_files_dies_with_its_sweep(project: Project, n
     wait_until(lambda: not os.listdir(f"/proc/{held[0]}/fd"))
     fire.kill(sweep)
     project.run("sweep")
-    fire.wait_until_dead(held, 1)
+    fire.wait_until_dead(held)
     fire.assert_all_processed(project, 1)
     assert fire.attempts(project) == [(name, 1, "lost"), (name, 2, "succeeded")]

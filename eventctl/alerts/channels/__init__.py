@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from eventctl.config.model import Alert
 
 _FILES = {"print": "stdout"}
-_EACH_SWEEP = ("alertmanager",)
+EACH_SWEEP = ("alertmanager",)
+"""Channels to which each sweep must send all open incidents, because they consider an incident
+resolved that is no longer sent."""
 
 
 class ChannelFault(ChannelError):
@@ -43,13 +45,6 @@ def channel_of(alert: Alert) -> Channel:
 
     name = _FILES.get(alert.channel, alert.channel)
     return cast(Channel, import_module(f"eventctl.alerts.channels.{name}"))
-
-
-def wants_each_sweep(alert: Alert) -> bool:
-    """Return whether each sweep must send all open incidents to a channel, because it considers
-    an incident resolved that is no longer sent. This loads no channel.
-    """
-    return alert.channel in _EACH_SWEEP
 
 
 def send(alert: Alert, digest: Digest) -> list[str]:

@@ -48,8 +48,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
         limit=http.LIMIT + _ANSWER * len(digest.incidents),
         seconds=seconds,
     )
-    if not answer.accepted:
-        raise server.refused(answer)
     if refusal := _refusal(answer.body, len(digest.incidents)):
         raise server.error(refusal)
     return []
@@ -135,11 +133,8 @@ def _refusal(body: bytes, count: int) -> str:
         return "its answer is not that of Elasticsearch's _bulk"
     if len(items) != count:
         return f"its answer is about {len(items)} documents, and {count} were sent"
-    refused = [
-        item
-        for item, status in zip(items, statuses, strict=True)
-        if status not in (200, 201, _CONFLICT)
-    ]
+    kept = (200, 201, _CONFLICT)
+    refused = [item for item, status in zip(items, statuses, strict=True) if status not in kept]
     if not refused:
         return ""
     error = refused[0].get("error")

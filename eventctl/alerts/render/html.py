@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from html import escape
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import excerpts, wording
+from eventctl.alerts.render import excerpts, summary, wording
 from eventctl.store.incidents import Incident
 
 _COLOURS = {
@@ -71,7 +71,6 @@ def _top(digest: Digest) -> Iterator[str]:
 
 
 def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
-    advice, command = wording.next_step(digest, incident)
     colour = _COLOURS[incident.kind] if incident.is_open else _OVER[wording.over(incident)]
     edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {colour}"
     yield f'<div style="{edge}">'
@@ -79,17 +78,14 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     yield f'<p style="{_LINE};color:{colour}">{_data(wording.error(incident))}</p>'
     facts = "<br>".join(f"{label}: {_data(value)}" for label, value in wording.facts(incident))
     yield f'<p style="{_LINE}">{facts}</p>'
-    if show := wording.show_command(digest, incident):
-        yield from _command("Show it:", show)
-    yield from _command(advice, command)
-    if silence := wording.ack_command(digest, incident):
-        yield from _command("To mute it until it ends:", silence)
+    for what, command in summary.steps(digest, incident):
+        yield from _command(what, command)
     yield from _quoted("First traceback:", excerpts.traceback(incident))
     yield from _quoted(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
 
 
-def _command(title: str, command: str | None) -> Iterator[str]:
+def _command(title: str, command: str) -> Iterator[str]:
     yield f'<p style="{_LABEL}">{_data(title)}</p>'
     if command:
         yield f'<pre style="{_COMMAND}">{breakable(command)}</pre>'
@@ -116,7 +112,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield f'<p style="{_LINE}">{_data(uncounted)}</p>'
     if brief:
-        yield from _command("List all open incidents:", wording.alerts_command(digest))
+        yield from _command("List all open incidents:", wording.command_line(digest, "alerts"))
 
 
 def _data(text: str) -> str:

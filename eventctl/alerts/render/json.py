@@ -79,7 +79,7 @@ def _summary(digest: Digest) -> dict[str, Any]:
         "title": summary.subject(digest),
         "incidents": [_facts(incident) for incident in shown],
         "incidentsLeftOut": len(digest.incidents) - len(shown),
-        "commands": {"look": wording.alerts_command(digest)},
+        "commands": {"look": wording.command_line(digest, "alerts")},
         **_place(digest),
     }
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import excerpts, wording
+from eventctl.alerts.render import excerpts, summary, wording
 from eventctl.store.incidents import Incident
 
 _WIDTH = 78
@@ -29,8 +29,6 @@ def _top(digest: Digest) -> str:
 
 
 def _incident(digest: Digest, number: int, incident: Incident) -> str:
-    show = wording.show_command(digest, incident)
-    advice, command = wording.next_step(digest, incident)
     lines = [
         "-" * _WIDTH,
         *_wrap(f"{number}. {wording.headline(incident)}", hanging="   "),
@@ -42,13 +40,9 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
             for line in _wrap(f"{label:<9} {value}", indent="   ", hanging=" " * 13)
         ),
         "",
-        *(["   Show it:", f"     {show}"] if show else []),
-        *_wrap(advice, indent="   "),
     ]
-    if command:
-        lines.append(f"     {command}")
-    if silence := wording.ack_command(digest, incident):
-        lines += ["   To mute it until it ends:", f"     {silence}"]
+    for what, command in summary.steps(digest, incident):
+        lines += [*_wrap(what, indent="   "), *([f"     {command}"] if command else [])]
     lines += _quoted("First traceback:", excerpts.traceback(incident))
     lines += _quoted(excerpts.output_title(incident), excerpts.output(incident))
     return "\n".join(lines)
@@ -69,7 +63,7 @@ def _rest(digest: Digest) -> Iterator[str]:
     if uncounted:
         yield "\n".join(_wrap(uncounted))
     if brief:
-        yield f"List all open incidents:\n     {wording.alerts_command(digest)}"
+        yield f"List all open incidents:\n     {wording.command_line(digest, 'alerts')}"
 
 
 def _wrap(line: str, *, indent: str = "", hanging: str | None = None) -> list[str]:

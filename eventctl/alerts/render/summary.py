@@ -56,8 +56,12 @@ def commands(digest: Digest) -> list[tuple[str, str]]:
     For a summary, it is how to list them all.
     """
     if len(digest.incidents) != 1:
-        return [("List all open incidents:", wording.alerts_command(digest))]
-    (incident,) = digest.incidents
+        return [("List all open incidents:", wording.command_line(digest, "alerts"))]
+    return steps(digest, digest.incidents[0])
+
+
+def steps(digest: Digest, incident: Incident) -> list[tuple[str, str]]:
+    """Return what to do about an incident: a purpose, and the exact command, if any."""
     show, ack = wording.show_command(digest, incident), wording.ack_command(digest, incident)
     advice, command = wording.next_step(digest, incident)
     return [

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from eventctl.alerts.incident import Digest
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import second, span
 from eventctl.intake import repair
 from eventctl.store.incidents import OUTAGE, Incident
@@ -66,6 +66,7 @@ _LEFT_SO = {
     "resolved": "Everything is resolved",
     "ended": "Cancelled deliveries can be replayed",
 }
+_THING = {"set aside": "entry", "test": "message", "late": "event", "emit-failed": "event"}
 WITH_FIX = ("held", "set aside")
 """Kinds whose output says how to fix one item: see `repair`."""
 _ADVICE = {
@@ -128,7 +129,7 @@ def headline(incident: Incident) -> str:
 
 
 def _outage(incident: Incident) -> str:
-    handler, what = name(incident.handler), _deliveries(incident.count)
+    handler, what = name(incident.handler), counted(incident.count, "delivery")
     if not incident.is_open:
         return f"{handler} is back after {span(incident.took)}: {what} processed"
     since = span(incident.last_at - incident.opened_at)
@@ -177,7 +178,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
     if not left:
         return lines, ""
     count = sum(incident.count for incident in left)
-    return lines, f"And {_deliveries(count)} with {len(left):,} other problems."
+    return lines, f"And {counted(count, 'delivery')} with {len(left):,} other problems."
 
 
 def _brief(incident: Incident) -> str:
@@ -193,17 +194,7 @@ def _ended(kind: str, count: int) -> str:
 
 
 def _things(kind: str, count: int) -> str:
-    if kind == "set aside":
-        return "1 entry" if count == 1 else f"{count:,} entries"
-    if kind == "test":
-        return "1 message" if count == 1 else f"{count:,} messages"
-    if kind in ("late", "emit-failed"):
-        return "1 event" if count == 1 else f"{count:,} events"
-    return _deliveries(count)
-
-
-def _deliveries(count: int) -> str:
-    return "1 delivery" if count == 1 else f"{count:,} deliveries"
+    return counted(count, _THING.get(kind, "delivery"))
 
 
 def name(text: str) -> str:
@@ -255,7 +246,7 @@ def ack_command(digest: Digest, incident: Incident) -> str | None:
     """Return the command that acknowledges an open incident, which mutes it."""
     if not incident.is_open or not incident.key or incident.kind in ("emit-failed", "test"):
         return None
-    return _command(digest, "ack", incident.key)
+    return command_line(digest, "ack", incident.key)
 
 
 def show_command(digest: Digest, incident: Incident) -> str | None:
@@ -263,25 +254,10 @@ def show_command(digest: Digest, incident: Incident) -> str | None:
     events.
     """
     if incident.kind == OUTAGE and incident.is_open and incident.key:
-        return _command(digest, "show", "--incident", incident.key)
+        return command_line(digest, "show", "--incident", incident.key)
     if not incident.has_events:
         return None
-    return _command(digest, "show", str(incident.event_ids[0]))
-
-
-def list_command(digest: Digest) -> str:
-    """Return the command that lists what has failed."""
-    return _command(digest, "list", "--status", "failed")
-
-
-def alerts_command(digest: Digest) -> str:
-    """Return the command that lists the open incidents."""
-    return _command(digest, "alerts")
-
-
-def undo_ack_command(digest: Digest, incident: Incident) -> str:
-    """Return the command that unmutes an acknowledged incident."""
-    return _command(digest, "ack", incident.key, "--undo")
+    return command_line(digest, "show", str(incident.event_ids[0]))
 
 
 def resume_command(digest: Digest, kind: str, name: str) -> str | None:
@@ -289,7 +265,7 @@ def resume_command(digest: Digest, kind: str, name: str) -> str | None:
     if printable(name) != name:
         return None
     end_of_options = ["--"] if name.startswith("-") else []
-    return _command(digest, "resume", f"--{kind}", *end_of_options, name)
+    return command_line(digest, "resume", f"--{kind}", *end_of_options, name)
 
 
 def next_step(digest: Digest, incident: Incident) -> tuple[str, str | None]:
@@ -328,14 +304,15 @@ def _replay(digest: Digest, incident: Incident) -> tuple[str, str]:
     else:
         advice = f"If it was wrong to discard {them}, let the next sweep run {them} again"
     if incident.key:
-        return f"{advice}:", _command(digest, "replay", "--incident", incident.key)
+        return f"{advice}:", command_line(digest, "replay", "--incident", incident.key)
     # Failures that no sweep has added to an incident yet.
     ids = map(str, incident.event_ids[:IDS])
     first = f" (the first {IDS})" if incident.count > IDS else ""
     can_be_typed = incident.handler and printable(incident.handler) == incident.handler
     handler = ["--handler", incident.handler] if can_be_typed else []
-    return f"{advice}{first}:", _command(digest, "replay", *ids, *handler)
+    return f"{advice}{first}:", command_line(digest, "replay", *ids, *handler)
 
 
-def _command(digest: Digest, *words: str) -> str:
+def command_line(digest: Digest, *words: str) -> str:
+    """Return a command to type, with the program and the events.toml of a message."""
     return printable(shlex.join([*digest.program, "--config", digest.path, *words]))

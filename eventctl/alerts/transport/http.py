@@ -20,10 +20,17 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from eventctl.alerts.transport.network import reason, within
+from eventctl.alerts.transport.network import (
+    Address,
+    connect,
+    first_address,
+    reason,
+    within,
+    without,
+)
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import printable
 from eventctl.format.time import duration
 
 SECONDS = 5.0
@@ -117,41 +124,26 @@ def request(
 
 
 def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.client.HTTPConnection:
-    """Connect to the first address that answers; each gets an equal share of the remaining
-    time.
-    """
+    """Connect to the first address that answers."""
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     context = _tls(ca_file) if url.scheme == "https" else None
-    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    failure: OSError = OSError("the host has no address")
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(_left(deadline) / (len(addresses) - number))
-            connection.connect(address)
-            if context:
-                connection = context.wrap_socket(connection, server_hostname=host)
-            connection.settimeout(_left(deadline))
-        except OSError as error:
+
+    def use(address: Address, seconds: float) -> http.client.HTTPConnection:
+        connection = connect(address, seconds, context, host)
+        left = deadline - time.monotonic()
+        if left <= 0:
             connection.close()
-            failure = error
-            continue
-        speaking = (
+            raise TimeoutError  # the caller has given up: nothing may be sent
+        connection.settimeout(left)
+        client = (
             http.client.HTTPSConnection(host, port, context=context)
             if context
             else http.client.HTTPConnection(host, port)
         )
-        speaking.sock = connection
-        return speaking
-    raise failure
+        client.sock = connection
+        return client
 
-
-def _left(deadline: float) -> float:
-    """Return the remaining seconds; after the deadline, raise: nothing may be sent."""
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
+    return first_address(host, port, deadline, use)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -229,7 +221,7 @@ class Server:
         """Post JSON to the URL, or to another path (and query) there; return the answer.
 
         `limit` is in bytes, for a 2xx answer. A busy server that asks to wait at most 2 s is
-        asked once more. Raises ChannelError if there is no answer, or a redirect.
+        asked once more. Raises ChannelError unless the answer is 2xx.
         """
         deadline = time.monotonic() + seconds
         sent = {"Content-Type": "application/json", **(headers or {})}
@@ -247,10 +239,12 @@ class Server:
             raise self.error(str(error)) from None
         if answer.is_redirect:
             raise self.error(_redirect(answer))
+        if not answer.accepted:
+            raise self.refused(answer)
         return answer
 
     def refused(self, answer: Answer) -> ChannelError:
-        """Return the error for an answer other than 2xx."""
+        """Return the error for an answer that is not the expected one."""
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
             said += f", to be tried again in {duration(answer.retry_after)}"
@@ -258,12 +252,10 @@ class Server:
 
     def error(self, said: str) -> ChannelError:
         """Return an error with the reason, in one line without secrets."""
-        for secret in self._secrets():
-            said = said.replace(secret, "***")
-        return ChannelError(shorten(printable(f"{self}: {said}"), 400))
+        return ChannelError(without(self._secrets(), f"{self}: {said}"))
 
     def _secrets(self) -> list[str]:
-        """Return the secrets that a server may repeat, the longest first."""
+        """Return the secrets that a server may repeat."""
         secrets = {self._alert.secret or "", self._url.path, self._url.query}
         if self._url.username is not None:
             login = (self._url.username, self._url.password or "")
@@ -271,7 +263,7 @@ class Server:
         long = re.split(r"[/&=?]", f"{self._url.path}?{self._url.query}")
         secrets |= {part for each in long for part in (each, unquote(each)) if len(part) >= 8}
         secrets |= {each.replace("/", "\\/") for each in secrets}  # as some JSON encoders write it
-        return sorted((each for each in secrets if len(each) >= 4), key=len, reverse=True)
+        return [each for each in secrets if len(each) >= 4]
 
 
 def _split(alert: Alert) -> SplitResult:

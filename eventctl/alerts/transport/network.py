@@ -1,16 +1,21 @@
-"""Shared by network channels: a time limit, and descriptions of errors."""
+"""Shared by network channels: connections, a time limit, and descriptions of errors."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from eventctl.format.text import printable, shorten
 from eventctl.format.time import duration
 
 T = TypeVar("T")
+Address = tuple[Any, ...]
+"""One answer of getaddrinfo."""
 
 
 class OutOfTime(TimeoutError):
@@ -38,6 +43,48 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
         if future.done():
             raise
         raise OutOfTime(f"it was not done after {duration(seconds)}") from None
+
+
+def first_address(host: str, port: int, deadline: float, use: Callable[[Address, float], T]) -> T:
+    """Return what `use` returns for the first of a host's addresses for which it raises no OSError
+    or ValueError.
+
+    It is also given the address's share of the time that is left, in seconds: one address (often
+    the IPv6 one) may be dead. After the deadline, nothing is tried.
+    """
+    addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    failure: Exception = OSError("the host has no address")
+    for number, address in enumerate(addresses):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            return use(address, left / (len(addresses) - number))
+        except (OSError, ValueError) as error:
+            failure = error
+    raise failure
+
+
+def connect(
+    address: Address, seconds: float, context: ssl.SSLContext | None, host: str
+) -> socket.socket:
+    """Return a connection to an address, over TLS with a `context`."""
+    family, kind, protocol, _, place = address
+    connection = socket.socket(family, kind, protocol)
+    try:
+        connection.settimeout(seconds)
+        connection.connect(place)
+        return context.wrap_socket(connection, server_hostname=host) if context else connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def without(secrets: Iterable[str], said: str) -> str:
+    """Return a text in one printable line, without the secrets, which a server may repeat."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        said = said.replace(secret, "***")
+    return shorten(printable(said), 400)
 
 
 def reason(error: OSError) -> str:

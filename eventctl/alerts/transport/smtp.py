@@ -12,19 +12,25 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
-from eventctl.alerts.transport.network import OutOfTime, reason, within
+from eventctl.alerts.transport.network import (
+    Address,
+    OutOfTime,
+    connect,
+    first_address,
+    reason,
+    within,
+    without,
+)
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ChannelError
 from eventctl.format.address import parse_address
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import printable
 from eventctl.format.time import duration
 
 T = TypeVar("T")
-_Address = tuple[Any, ...]
-"""One answer of getaddrinfo."""
 _Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
@@ -83,7 +89,7 @@ class _Smtp(smtplib.SMTP):
     """A connection to one address of the server; over TLS from the start with a `context`."""
 
     def __init__(
-        self, server: _Server, address: _Address, name: str, step: float, context: _Context | None
+        self, server: _Server, address: Address, name: str, step: float, context: _Context | None
     ) -> None:
         self._address = address
         self._context = context
@@ -91,17 +97,7 @@ class _Smtp(smtplib.SMTP):
         super().__init__(server.host, server.port, name, timeout=step)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        family, kind, protocol, _, address = self._address
-        connection = socket.socket(family, kind, protocol)
-        try:
-            connection.settimeout(timeout)
-            connection.connect(address)
-            if self._context is None:
-                return connection
-            return self._context.wrap_socket(connection, server_hostname=host)
-        except BaseException:
-            connection.close()
-            raise
+        return connect(self._address, timeout, self._context, host)
 
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
@@ -145,7 +141,7 @@ def send(
 
     refused = _talk(server, report, hand_over, total, step)
     return [
-        _clean(server, f"{server} refused the recipient {recipient}: {_answer(*answer)}")
+        without(server.secrets, f"{server} refused the recipient {recipient}: {_answer(*answer)}")
         for recipient, answer in refused.items()
     ]
 
@@ -193,24 +189,16 @@ def _server(report: Report) -> _Server:
 
 
 def _connect(server: _Server, report: Report, step: float, deadline: float) -> _Smtp:
-    """Connect to the first address that answers; each gets an equal share of the remaining time."""
+    """Connect to the first address that answers."""
     context = _tls(server, report) if server.tls else None
-    addresses = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
-    failure: Exception = OSError("the host has no address")
-    for number, address in enumerate(addresses):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError  # the caller has given up: nothing may be sent
-        share = min(step, left / (len(addresses) - number))
-        try:
-            client = _Smtp(server, address, _our_name(report), share, context)
-        except (smtplib.SMTPException, OSError, ValueError) as error:
-            failure = error
-            continue
+
+    def use(address: Address, seconds: float) -> _Smtp:
+        client = _Smtp(server, address, _our_name(report), min(step, seconds), context)
         assert client.sock is not None
         client.sock.settimeout(step)
         return client
-    raise failure
+
+    return first_address(server.host, server.port, deadline, use)
 
 
 def _our_name(report: Report) -> str:
@@ -289,11 +277,6 @@ def _answer(code: int, text: bytes | str) -> str:
 
 
 def _error(server: _Server, reason: str) -> ChannelError:
-    return ChannelError(_clean(server, f"the report could not be mailed by {server}: {reason}"))
-
-
-def _clean(server: _Server, line: str) -> str:
-    """Return one printable line without the password, which a server may repeat."""
-    for secret in server.secrets:
-        line = line.replace(secret, "***")
-    return shorten(printable(line), 400)
+    return ChannelError(
+        without(server.secrets, f"the report could not be mailed by {server}: {reason}")
+    )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
-from eventctl.cli.output.tables import span
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
+from eventctl.format.time import span
 from eventctl.store import incidents
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.incidents import Incident
+from eventctl.store.database import Database
+from eventctl.store.incidents import Incident
 
 
 @click.command()

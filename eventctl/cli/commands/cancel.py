@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,10 +16,9 @@ from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
-
-if TYPE_CHECKING:
-    from eventctl.run.plan import PlanRow
-    from eventctl.store.database import Database
+from eventctl.format.text import counted
+from eventctl.run.plan import Fate, PlanRow, to_cancel
+from eventctl.store.database import Database
 
 
 @click.command()
@@ -59,18 +58,16 @@ def command(
     """
     selection.check_asked("cancel", ids, chosen, limit)
     with context.open() as database:
-        from eventctl.run.plan import Fate, to_cancel  # lazy: few runs need it
-
         wanted = selection.selected(context.config, database, ids, chosen)
         rows = to_cancel(database, wanted, limit)
         to_do = [row for row in rows if row.acts]
         running = [row for row in rows if row.fate == Fate.RUNNING]
         theirs = {row.delivery.event_id for row in running}  # reported separately
-        selection.tell_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
+        selection.list_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
             return _show(context, rows, to_do, as_json)
         if not to_do:
-            _tell_running(running)
+            _list_running(running)
             if not ids and not running:
                 why = selection.why_none(database, chosen["incident"])
                 otherwise = ": no matching delivery is waiting, held or failed"
@@ -83,8 +80,8 @@ def command(
             return EXIT_FAILED
         cancelled = _cancel(database, rows)
         missed = len(to_do) - len(cancelled)
-        complain(f"cancelled {selection.deliveries(len(cancelled))}{selection.moved_on(missed)}")
-        _tell_running(running)
+        complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
+        _list_running(running)
         if as_json:
             done = {"changed": len(cancelled), "missed": missed}
             print_json(plan_table.plan_json(rows, dry_run=False, **done))
@@ -103,8 +100,8 @@ def _show(
     return EXIT_DONE
 
 
-def _tell_running(running: Sequence[PlanRow]) -> None:
-    selection.tell_rows(running, "are running, and were not cancelled")
+def _list_running(running: Sequence[PlanRow]) -> None:
+    selection.list_rows(running, "are running, and were not cancelled")
     if running:
         complain("to cancel running deliveries, run this again after they have ended")
 

@@ -15,22 +15,9 @@ from eventctl.errors import EXIT_DONE, StoreUnavailable, UsageError
 from eventctl.format.files import write_whole
 from eventctl.monitor import health, thresholds
 from eventctl.monitor.prometheus import metrics
-from eventctl.monitor.thresholds import LIMITS, Limits, Measured, Severity
+from eventctl.monitor.thresholds import MEASURES, Limits, Measured, Severity
 from eventctl.store import connect
 
-_MEANS = {
-    "outages": ("N", "more handlers than this are down"),
-    "sweep": ("TIME", "the last sweep ended longer ago than this"),
-    "due": ("TIME", "a delivery has been due for longer than this"),
-    "backlog": ("N", "more deliveries than this are open"),
-    "failed": ("N", "more deliveries than this have failed and need a person"),
-    "held": ("N", "more deliveries, outbox rows and spool files than this are held"),
-    "spool": ("TIME", "a file has been in this host's spool for longer than this"),
-    "unaccepted": ("TIME", "a channel has not accepted an alert for longer than this"),
-    "paused": ("N", "more handlers and events than this are paused"),
-    "clock": ("TIME", "a clock is, or was, wrong by more than this"),
-    "keep": ("TIME", "an event should have been deleted longer ago than this ([store] keep)"),
-}
 _OFF = "off"
 
 
@@ -53,16 +40,16 @@ _TYPES = {"TIME": Duration(off=None), "N": _Number()}
 
 
 def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --NAME-warning and --NAME-critical for each of LIMITS."""
+    """Add --NAME-warning and --NAME-critical for each of MEASURES."""
     for option in reversed(list(_options())):
         function = option(function)
     return function
 
 
 def _options() -> Iterator[Callable[..., Any]]:
-    for name, limits in LIMITS.items():
-        metavar, meaning = _MEANS[name]
-        for level, default in (("warning", limits.warning), ("critical", limits.critical)):
+    for name, (unit, warning, critical, meaning) in MEASURES.items():
+        metavar = "TIME" if unit else "N"
+        for level, default in (("warning", warning), ("critical", critical)):
             yield click.option(
                 f"--{name}-{level}",
                 metavar=metavar,
@@ -113,7 +100,9 @@ def command(
             raise UsageError("--prometheus writes a file: --json cannot be used with it")
         return _write_metrics(context, prometheus)
 
-    limits = {name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in LIMITS}
+    limits = {
+        name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in MEASURES
+    }
     with context.open() as database:
         found = thresholds.judge(health.measure(context.config, database), limits)
     level = max(each.level for each in found)

@@ -6,30 +6,27 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
+from eventctl.config.model import Config
 from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
+from eventctl.format.text import counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
+from eventctl.store.database import Database
 from eventctl.store.table_copy import TABLES, Snapshot
 from eventctl.upkeep import copy
 from eventctl.upkeep.copy import StoreCopy, check_target
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
-    from eventctl.store.table_copy import Snapshot
-    from eventctl.upkeep.copy import StoreCopy
 
 _POLL = 0.2
 """Seconds between two checks whether running deliveries have ended."""
@@ -61,25 +58,20 @@ _POLL = 0.2
     type=click.Path(dir_okay=False),
     help="MySQL, with --ssl verify: the certificates to trust.",
 )
-@click.option(
-    "--wait",
-    metavar="TIME",
-    type=DURATION,
-    default="0s",
-    help="Wait this long, such as 5m, for running deliveries to end.",
+@time_option(
+    "--wait", default="0s", help="Wait this long, such as 5m, for running deliveries to end."
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
+    /,
     url: str,
-    read_default_file: str | None,
-    ssl: str | None,
-    ssl_ca: str | None,
     wait: float,
     dry_run: bool,
     as_json: bool,
+    **more: str | None,
 ) -> int:
     """Copy the whole store to another database.
 
@@ -99,10 +91,7 @@ def command(
       eventctl copy --to mysql://db1/shop --read-default-file ~/.my.cnf --wait 5m
     """
     config = context.config
-    store = read_target(
-        *(url, config.store, config.folder, read_default_file, ssl, ssl_ca),
-        variables=config.env_file,
-    )
+    store = read_target(url, config.store, config.folder, **more, variables=config.env_file)
     until = time.monotonic() + wait
     with (
         _no_sweep(config, until),
@@ -120,8 +109,10 @@ def command(
                 _print_json(target, tables, dry_run=True)
                 return EXIT_DONE
             for name, rows in counts.items():
-                complain(f"{name}: {_rows(rows)}")
-            complain(f"would copy {_rows(total)} to {target.describe()}; nothing was written")
+                complain(f"{name}: {counted(rows, 'row')}")
+            complain(
+                f"would copy {counted(total, 'row')} to {target.describe()}; nothing was written"
+            )
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
         with ProgressBar("copying", total) as bar:
@@ -201,20 +192,21 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
         complain(f"the target does not take {row}")
     if copy.number_refused:
         complain(
-            f"could not copy {_rows(copy.number_refused)} of this store:"
+            f"could not copy {counted(copy.number_refused, 'row')} of this store:"
             " fix or delete each here, empty the target, and copy again"
         )
         return EXIT_FAILED
     differ = [table for table in copy.tables if not table.same]
     for table in differ:
         complain(
-            f"{table.name} is not the same on both sides: {_rows(table.source.rows)} here,"
+            f"{table.name} is not the same on both sides: {counted(table.source.rows, 'row')} here,"
             f" {table.target.rows:,} at the target; something else writes to the target: stop it,"
             " empty the target, and copy again"
         )
     if differ:
         return EXIT_FAILED
-    complain(f"copied {_rows(sum(table.source.rows for table in copy.tables))}, and verified them")
+    rows = sum(table.source.rows for table in copy.tables)
+    complain(f"copied {counted(rows, 'row')}, and verified them")
     if has_changed:
         complain(
             "this store has changed since the copy began, and the target lacks that: pause cron,"
@@ -244,7 +236,3 @@ def _print_tables(copy: StoreCopy) -> None:
     for name, rows, digest, check in cells:
         shown.add_row(name, f"{rows:,}", digest[:8], check)
     console().print(shown)
-
-
-def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count:,} rows"

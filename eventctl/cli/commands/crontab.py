@@ -13,7 +13,7 @@ import click
 
 from eventctl import config as configuration
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
@@ -28,20 +28,9 @@ from eventctl.setup import crontab
 @click.option("--remove", is_flag=True, help="Remove them from it.")
 @click.option("--dry-run", is_flag=True, help="Show what --install or --remove would change.")
 @click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
-@click.option(
-    "--every",
-    metavar="TIME",
-    type=DURATION,
-    default="1m",
-    show_default=True,
-    help="How often to sweep.",
-)
-@click.option(
-    "--for",
-    "repeat_for",
-    metavar="TIME",
-    type=DURATION,
-    help="Let each sweep repeat every second for this long, such as 55s.",
+@time_option("--every", default="1m", show_default=True, help="How often to sweep.")
+@time_option(
+    "--for", "repeat_for", help="Let each sweep repeat every second for this long, such as 55s."
 )
 @click.pass_obj
 def command(

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING
 
 import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.setup import doctor
-from eventctl.setup.doctor.findings import count
-
-if TYPE_CHECKING:
-    from eventctl.setup.doctor import Finding
+from eventctl.setup.doctor import Finding
 
 _FINE, _RISKY, _BAD = doctor.Level
 _LEVELS = [_BAD, _RISKY, _FINE]
@@ -59,7 +55,7 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
         page = {"config": config.path if config else None, "findings": findings}
         print_json(page)
     else:
-        bad = [count(levels[level], str(level)) for level in (_BAD, _RISKY) if levels[level]]
+        bad = [counted(levels[level], str(level)) for level in (_BAD, _RISKY) if levels[level]]
         fine = "" if verbose else " (to list them: eventctl doctor -v)"
         verdict = f"{', '.join(bad) or 'all is well'}; {levels[_FINE]} ok{fine}"
         sys.stdout.write(f"{verdict}\n")

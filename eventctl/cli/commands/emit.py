@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from eventctl.cli import completion
@@ -38,16 +40,11 @@ from eventctl.errors import UsageError
 @click.pass_obj
 def command(
     context: Context,
+    /,
     name: str | None,
     args: tuple[str, ...],
-    json_args: str | None,
-    key: str | None,
-    defer: bool,
-    detach: bool,
-    delay: str | None,
     batch: str | None,
-    strict: bool,
-    quiet: bool,
+    **options: Any,
 ) -> int:
     """Record an event, then run its handlers.
 
@@ -62,36 +59,17 @@ def command(
       eventctl emit --defer purchased -- --this-is-an-arg
     """
     if batch is not None:
-        _refuse(
-            "--batch",
-            name=name,
-            args=args,
-            json_args=json_args,
-            key=key,
-            detach=detach,
-            strict=strict,
-        )
+        _refuse_with_batch(name=name, args=args, **options)
         from eventctl.cli.commands.emit_batch import emit_batch  # lazy: few runs need it
 
-        return emit_batch(context.config, batch, seconds(delay), quiet)
+        return emit_batch(context.config, batch, seconds(options["delay"]), options["quiet"])
     if name is None:
         raise UsageError("NAME is missing: eventctl emit NAME [ARG]... (see eventctl emit --help)")
-    return emit(
-        context,
-        name,
-        args,
-        json_args=json_args,
-        key=key,
-        defer=defer,
-        detach=detach,
-        delay=delay,
-        strict=strict,
-        quiet=quiet,
-    )
+    return emit(context, name, args, **options)
 
 
-def _refuse(option: str, **others: object) -> None:
+def _refuse_with_batch(**others: object) -> None:
+    names = {"name": "NAME", "args": "ARGs", "json_args": "--json"}
     for name, value in others.items():
-        if value:
-            shown = {"name": "NAME", "args": "ARGs", "json_args": "--json"}.get(name, f"--{name}")
-            raise UsageError(f"{option} cannot be used with {shown}")
+        if value and name not in ("defer", "delay", "quiet"):
+            raise UsageError(f"--batch cannot be used with {names.get(name, f'--{name}')}")

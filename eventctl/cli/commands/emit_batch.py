@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import gc
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from eventctl.cli.fast_emit import print_no_more
+from eventctl.cli.fast_emit import print_ids
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
-from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, OutputError, TooLarge, UsageError
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, TooLarge, UsageError
 from eventctl.format.messages import complain
 from eventctl.intake import cloudevents, validation
 from eventctl.intake.json_fields import field_text
-from eventctl.models import NewEvent, Recorded
+from eventctl.models import NewEvent
 from eventctl.run import emit as emitter
 from eventctl.store.connect import open_store
 from eventctl.store.events import BULK, check_fit, record_many
@@ -40,7 +39,8 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
                 done += len(recorded)
                 bar.advance(len(recorded))
                 if not quiet:
-                    _print_ids(recorded)
+                    ids = "".join(f"{one.id}\n" for one in recorded)
+                    print_ids(ids, "the events are")
             words = emitter.stalled(config, database)
     except Exception as error:
         if done == len(events):
@@ -65,17 +65,6 @@ def _what_is_recorded(done: int, total: int, opened: bool) -> str:
         f"the first {done:,} of its {total:,} events are recorded, and of the next {BULK:,} some"
         " may be recorded: run the rest again; lines with a key are recorded once"
     )
-
-
-def _print_ids(recorded: Sequence[Recorded]) -> None:
-    try:
-        sys.stdout.write("".join(f"{one.id}\n" for one in recorded))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        print_no_more()
-    except OutputError as error:
-        complain(f"{error}; the events are recorded")
-        print_no_more()
 
 
 def _read(config: Config, file: str) -> Iterator[tuple[int, NewEvent]]:

@@ -64,7 +64,8 @@ def command(context: Context, /, folder: str, yes: bool, **options: str | None) 
     answers = replace(_USUAL, **said)
     if answers.smtp and not answers.mail_to and (yes or "mail_to" in said):
         raise UsageError("--smtp requires --mail-to")
-    _refuse(scaffold.mistakes(answers, place))
+    if mistakes := scaffold.mistakes(answers, place):
+        raise UsageError("\n".join(mistakes))
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
@@ -75,11 +76,6 @@ def command(context: Context, /, folder: str, yes: bool, **options: str | None) 
     _write(place, answers)
     for line in _next(place, answers):
         sys.stdout.write(f"{line}\n")
-
-
-def _refuse(mistakes: list[str]) -> None:
-    if mistakes:
-        raise UsageError("\n".join(mistakes))
 
 
 def _ask(place: Path, answers: Answers, said: Mapping[str, str]) -> Answers:

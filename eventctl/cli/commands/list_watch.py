@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from eventctl.cli import selection
-from eventctl.cli.commands.list import one_page
+from eventctl.cli.commands.list import how_far
 from eventctl.cli.context import Context
 from eventctl.cli.fast_emit import print_no_more
+from eventctl.cli.output.events_table import one_page
 from eventctl.cli.output.tables import breaker_line, console, pause_line
 from eventctl.errors import OutputError, StoreUnavailable, UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import second
 from eventctl.store import claims
-from eventctl.store.queries import events, waiting
+from eventctl.store.queries import search, waiting
 from eventctl.store.queries.redacted import event_shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 _EVERY = 2.0
 """Seconds between two looks."""
@@ -63,11 +61,18 @@ def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) ->
             waits: list[RenderableType] = [pause_line(each, now) for each in pauses.all]
             waits += [breaker_line(each, now) for each in waiting.breakers(database)]
             room = max(1, out.height - _OTHER_LINES - len(waits))
-            pages = events.pages(database, wanted, min(limit or room, room))
+            limit = min(limit or room, room)
+            searched = search.newest_first(database, wanted, limit)
             redaction = Redaction(context.config.redact)
-            page = [event_shown(redaction, pauses.mark(event)) for each in pages for event in each]
+            page = [
+                event_shown(redaction, pauses.mark(event))
+                for each in searched.pages(database, limit)
+                for event in each
+            ]
     except StoreUnavailable as error:
         return Text(printable(str(error)), "red")
     title = Text(f"every {_EVERY:g}s, now {second(now)} UTC; Ctrl-C ends it", "dim")
     table = one_page(context.config, page, now, out.width) if page else Text("no event matches")
+    if len(page) < limit and searched.since is not None:
+        waits.append(Text(how_far(wanted, searched.since), "dim"))
     return Group(title, Text(), table, Text(), *waits)

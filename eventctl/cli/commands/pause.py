@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
 
 import click
+from rich.text import Text
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
@@ -16,12 +16,9 @@ from eventctl.errors import EXIT_DONE, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.store import claims, pauses
+from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations, waiting
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.pauses import Kind
 
 _LONGEST_WHY = 1000
 
@@ -97,7 +94,7 @@ def command(
         if handler or event or why is not None:
             raise UsageError("NAME is missing: eventctl pause NAME (see eventctl pause --help)")
         with context.open() as database:
-            return _list(context, database, as_json)
+            return _list(database, as_json)
     if as_json:
         raise UsageError("--json lists what is paused: it cannot be used with NAME")
     _check(why)
@@ -129,7 +126,7 @@ def _check(why: str | None) -> None:
         raise UsageError(f"--why may have at most {_LONGEST_WHY:,} characters, not {len(why):,}")
 
 
-def _list(context: Context, database: Database, as_json: bool) -> int:
+def _list(database: Database, as_json: bool) -> int:
     found = waiting.Pauses(database).all
     now = claims.now(database)
     if as_json:
@@ -138,8 +135,6 @@ def _list(context: Context, database: Database, as_json: bool) -> int:
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():
-        from rich.text import Text  # lazy: rich is for terminals
-
         table = tables.plain_table("what", "name", "paused", "why")
         table.columns[-1].no_wrap = False
         for each in found:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,26 +17,24 @@ from eventctl.cli.options import Duration
 from eventctl.cli.output.formats import event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
+from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
+from eventctl.format.text import counted
 from eventctl.store import claims, pruning
-from eventctl.store.pruning import Wanted
+from eventctl.store.batches import parts
+from eventctl.store.database import Database
+from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
 from eventctl.store.queries.events import Selection
 from eventctl.upkeep import archive as archives
 from eventctl.upkeep import prune
 from eventctl.upkeep.prune import Pruned, prune_orphans
 
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
-    from eventctl.store.pruning import Old, Sum, Wanted
-    from eventctl.upkeep.prune import Pruned
-
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""
 
-_READ_AT_ONCE = 100
+_READ_AT_ONCE = 500
 """How many events are read at once for the archive, each with its history."""
 
 
@@ -108,7 +106,7 @@ def command(
       eventctl prune --older-than 90d --dry-run
       eventctl prune --older-than 90d --archive /var/backups/events
       zcat /var/backups/events/*.gz | jq -c 'select(.key == "order-17")'
-      30 3 * * *  eventctl --config FILE prune --older-than 90d --yes --quiet
+      30 3 * * *  /opt/eventctl/bin/eventctl prune --older-than 90d --yes --quiet
     """  # fmt: skip
     age = int(older_than * 1000)
     if archive is not None:
@@ -127,7 +125,7 @@ def command(
                 _show_plan(context, database, wanted, there, pruned.orphans)
             return EXIT_DONE
         number = min(there.events, limit or there.events)
-        what = f"{selection.events(number)}{_span(there)}"
+        what = f"{counted(number, 'event')}{_span(there)}"
         if not selection.confirmed(yes or number <= 1, "delete", what, ()):
             complain("nothing was deleted")
             return EXIT_FAILED
@@ -178,9 +176,8 @@ def _prune(
 
 
 def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
-    for start in range(0, len(ids), _READ_AT_ONCE):
-        part = tuple(ids[start : start + _READ_AT_ONCE])
-        pages = events.pages(database, Selection(ids=part), len(part))
+    for part in parts(ids, _READ_AT_ONCE):
+        pages = events.pages(database, Selection(ids=tuple(part)), len(part))
         found = {event.id: event for page in pages for event in page}
         deliveries = [each for event in found.values() for each in event.deliveries]
         history: dict[int, list[events.AttemptView]] = {each.id: [] for each in deliveries}
@@ -214,7 +211,7 @@ def _show_plan(
     condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
     if there.events:
         complain(
-            f"would delete {selection.events(there.events)}{_span(there)}: each is {condition}"
+            f"would delete {counted(there.events, 'event')}{_span(there)}: each is {condition}"
         )
     else:
         complain(f"nothing to delete: no event is {condition}")
@@ -224,7 +221,7 @@ def _show_plan(
         _show_kept(context, database, wanted)
     elif kept := pruning.count_failed(database, wanted):
         complain(
-            f"{selection.events(kept)} of that age failed and will stay; --failed deletes them"
+            f"{counted(kept, 'event')} of that age failed and will stay; --failed deletes them"
         )
 
 
@@ -232,7 +229,7 @@ def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
     """Report the failed events that --failed does not delete, and what to do first."""
     if wanted.failed and (kept := pruning.count_unreported(database, wanted)):
         complain(
-            f"{selection.events(kept)} of that age failed and will stay until a channel has been"
+            f"{counted(kept, 'event')} of that age failed and will stay until a channel has been"
             f" notified: {context.prog} alerts"
         )
 
@@ -244,11 +241,11 @@ def _span(there: Sum) -> str:
 
 
 def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
-    line = f"deleted {selection.events(done.events)} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {counted(done.events, 'event')} created before {utc(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        left = selection.events(done.left)
+        left = counted(done.left, "event")
         line += f"; {left} changed in the meantime, and stayed"
     if done.sweeps:
         line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"

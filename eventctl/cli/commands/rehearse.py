@@ -5,29 +5,26 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import click
 
 from eventctl.cli import completion, names
-from eventctl.cli.commands.replay_now import teller
+from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output.formats import print_json
-from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.format.time import duration
+from eventctl.format.time import duration, span
 from eventctl.models import Outcome, Result, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, waiting
-
-if TYPE_CHECKING:
-    from eventctl.run.rehearse import Rehearsal
-    from eventctl.store.queries.events import EventView
+from eventctl.store.queries.events import EventView
 
 _HALF = "half-way"
 _KILLS = 3
@@ -96,7 +93,7 @@ def command(
         return EXIT_FAILED
 
     say = complain if as_json else _write
-    heard = teller(context.config, lambda _, line: say(f"  | {line}"))
+    heard = line_printer(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, say)
         play.run(twice, kill)
@@ -155,23 +152,21 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
+@dataclass(slots=True)
 class _Play:
     """The runs, one after another, and their output."""
 
-    def __init__(
-        self, rehearsal: Rehearsal, event: EventView, handler: str, say: Callable[[str], None]
-    ) -> None:
-        self._say = say
-        self.runs: list[dict[str, Any]] = []
-        self._rehearsal = rehearsal
-        self._event = event
-        self._handler = handler
-        self._number = 0
-        self._failed = False
+    rehearsal: Rehearsal
+    event: EventView
+    handler: str
+    say: Callable[[str], None]
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    number: int = 0
+    failed: bool = False
 
     @property
     def exit_code(self) -> int:
-        return EXIT_FAILED if self._failed else EXIT_DONE
+        return EXIT_FAILED if self.failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
         """Run it once, and then as the options say: again, or killed and then to its end."""
@@ -186,47 +181,47 @@ class _Play:
     @property
     def _over(self) -> bool:
         # Do not repeat a failed run, since its effects are real.
-        return bool(self._failed or self._rehearsal.signal)
+        return bool(self.failed or self.rehearsal.signal)
 
     def _to_the_end(self) -> float:
         """Run it, and return how long that took, in seconds."""
         self._begin("")
-        result, _ = self._rehearsal.run()
+        result, _ = self.rehearsal.run()
         self._show(result)
         return result.took / 1000
 
     def _killed(self, after: float, tries: int) -> bool:
         for _ in range(tries):
             self._begin(f", to be killed after {duration(after)}")
-            result, killed = self._rehearsal.run(kill_after=after)
+            result, killed = self.rehearsal.run(kill_after=after)
             if killed:
                 self._note("killed", after)
-                self._say(f"run {self._number}: killed after {duration(after)}")
+                self.say(f"run {self.number}: killed after {duration(after)}")
                 return True
             self._show(result)
             if self._over:
                 return False
             after = result.took / 2000
         complain(
-            f"{printable(self._handler)} ended before it could be killed: give a time, as in"
+            f"{printable(self.handler)} ended before it could be killed: give a time, as in"
             " --kill 5ms"
         )
-        self._failed = True
+        self.failed = True
         return False
 
     def _begin(self, how: str) -> None:
-        self._number += 1
-        what = f"{printable(self._handler)} of {printable(self._event.name)} {self._event.id}"
-        self._say(f"run {self._number}: {what}{how}")
+        self.number += 1
+        what = f"{printable(self.handler)} of {printable(self.event.name)} {self.event.id}"
+        self.say(f"run {self.number}: {what}{how}")
 
     def _note(self, outcome: str, took: float, error: str = "") -> None:
-        run = {"number": self._number, "outcome": outcome, "took": took, "error": error or None}
+        run = {"number": self.number, "outcome": outcome, "took": took, "error": error or None}
         self.runs.append(run)
 
     def _show(self, result: Result) -> None:
         self._note(result.outcome, result.took / 1000, result.error)
         error = f": {printable(result.error)}" if result.error else ""
-        self._say(f"run {self._number}: {result.outcome} in {span(result.took)}{error}")
+        self.say(f"run {self.number}: {result.outcome} in {span(result.took)}{error}")
         for line in result.traceback.splitlines():
-            self._say(f"  {printable(line)}")
-        self._failed |= result.outcome != Outcome.SUCCEEDED
+            self.say(f"  {printable(line)}")
+        self.failed |= result.outcome != Outcome.SUCCEEDED

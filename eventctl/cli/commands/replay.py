@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,14 +17,12 @@ from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.format.time import span
+from eventctl.run.plan import Fate, PlanRow, to_replay
 from eventctl.run.rate_limit import parse_rate
+from eventctl.store.database import Database
 from eventctl.store.queries import waiting
-
-if TYPE_CHECKING:
-    from eventctl.run.plan import PlanRow
-    from eventctl.store.database import Database
 
 
 def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
@@ -106,7 +104,8 @@ def command(
         from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
 
         with context.open() as database:
-            filling = Backfill(context, database, backfill, ids, limit, chosen)
+            filling = Backfill(context, database, backfill)
+            filling.find(ids, limit, chosen)
             if dry_run:
                 return filling.show(as_json)
             return filling.run(yes, now, interval, verbose, as_json)
@@ -162,14 +161,12 @@ def _selected(
     chosen: dict[str, Any],
     include_done: bool,
 ) -> list[PlanRow]:
-    from eventctl.run.plan import Fate, to_replay  # lazy: few runs need it
-
     wanted = selection.selected(context.config, database, ids, chosen)
     rows = to_replay(database, wanted, include_done=include_done, limit=limit)
-    selection.tell_idle(wanted.ids, rows, "re-open")
+    selection.list_idle(wanted.ids, rows, "re-open")
     if wanted.ids:
         waiting = [row for row in rows if row.fate == Fate.WAITING]
-        selection.tell_paused(database, [(row.event, row.delivery.handler) for row in waiting])
+        selection.list_paused(database, [(row.event, row.delivery.handler) for row in waiting])
     return rows
 
 
@@ -204,9 +201,9 @@ def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> No
     for handler in sorted(set(counts) - set(context.config.handlers)):
         complain(
             f"{printable(handler)} is not in {context.config.path}: its"
-            f" {selection.deliveries(counts[handler])} would be held again"
+            f" {counted(counts[handler], 'delivery')} would be held again"
         )
-    selection.tell_paused(database, [(row.event, row.delivery.handler) for row in to_run])
+    selection.list_paused(database, [(row.event, row.delivery.handler) for row in to_run])
     for breaker in waiting.breakers(database):
         if breaker.handler in counts:
             complain(
@@ -225,7 +222,7 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
 
 def _report(reopened: int, missed: int, interval: float) -> None:
 
-    what = f"re-opened {selection.deliveries(reopened)}{selection.moved_on(missed)}"
+    what = f"re-opened {counted(reopened, 'delivery')}{selection.moved_on(missed)}"
     if interval and reopened > 1:
         last = span(int((reopened - 1) * interval * 1000))
         complain(f"{what}; sweeps run them as each is due, the last one in {last}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rich.text import Text
 
 from eventctl.cli import names, selection
 from eventctl.cli.commands.replay_now import run_now
@@ -15,17 +17,15 @@ from eventctl.cli.output import tables
 from eventctl.cli.output.formats import iso, print_json
 from eventctl.cli.output.plan_table import plan_json
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import span
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
+from eventctl.format.time import span
 from eventctl.run import replay
+from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import operations
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.queries.operations import Head
+from eventctl.store.queries.operations import Head
 
 
 @dataclass(slots=True)
@@ -37,73 +37,66 @@ class _Share:
     last: Head
 
 
+@dataclass(slots=True)
 class Backfill:
     """The events without a delivery to a handler, and what to do with them."""
 
-    def __init__(
-        self,
-        context: Context,
-        database: Database,
-        handler: str,
-        ids: Sequence[str],
-        limit: int,
-        chosen: dict[str, Any],
-    ) -> None:
-        self._context = context
-        self._database = database
-        self._handler = handler
-        self._ids = array("q")  # a million of them fit into 8 MB
-        self._shares: dict[str, _Share] = {}
-        self._find(ids, limit, chosen)
+    context: Context
+    database: Database
+    handler: str
+    ids: array[int] = field(default_factory=lambda: array("q"))
+    """A million of them fit into 8 MB."""
+    shares: dict[str, _Share] = field(default_factory=dict)
 
-    def _find(self, ids: Sequence[str], limit: int, chosen: dict[str, Any]) -> None:
+    def find(self, ids: Sequence[str], limit: int, chosen: dict[str, Any]) -> None:
+        """Find the events with these ids, or the chosen ones."""
         if ids and (limit or any(chosen.values())):
             raise UsageError("replay takes ids or filters, not both")
-        wanted = selection.selected(self._context.config, self._database, ids, chosen)
+        wanted = selection.selected(self.context.config, self.database, ids, chosen)
         if not (ids or wanted.events):
             wanted = replace(wanted, events=self._mapped())
-        elif self._handler not in self._context.config.handlers:
+        elif self.handler not in self.context.config.handlers:
             raise UsageError(self._unknown())
-        for page in operations.lacking(self._database, wanted, self._handler, limit):
+        for page in operations.lacking(self.database, wanted, self.handler, limit):
             for head in page:
-                self._ids.append(head.id)
-                share = self._shares.setdefault(head.name, _Share(0, head, head))
+                self.ids.append(head.id)
+                share = self.shares.setdefault(head.name, _Share(0, head, head))
                 share.count += 1
                 share.first = head  # they come newest first
-        self._ids.reverse()
+        self.ids.reverse()
 
     def _mapped(self) -> tuple[str, ...]:
-        config = self._context.config
-        if self._handler not in config.handlers:
+        config = self.context.config
+        if self.handler not in config.handlers:
             raise UsageError(self._unknown())
         mapped = tuple(
-            name for name, event in config.events.items() if self._handler in event.handlers
+            name for name, event in config.events.items() if self.handler in event.handlers
         )
         if not mapped:
             raise UsageError(
-                f"no event in {config.path} names the handler {self._handler!r}: add it there, or"
+                f"no event in {config.path} names the handler {self.handler!r}: add it there, or"
                 " say --event"
             )
         return mapped
 
     def _unknown(self) -> str:
-        return names.unknown(self._context.config, [Kind.HANDLER], self._handler)
+        return names.unknown(self.context.config, [Kind.HANDLER], self.handler)
 
     @property
     def _what(self) -> str:
-        return f"{selection.deliveries(len(self._ids))} to {printable(self._handler)}"
+        return f"{counted(len(self.ids), 'delivery')} to {printable(self.handler)}"
 
     def show(self, as_json: bool) -> int:
         """Print what would be added: for each event name the count, the first and the last."""
         if as_json:
             self._print_json(dry_run=True)
-        elif self._shares and sys.stdout.isatty():
+        elif self.shares and sys.stdout.isatty():
             self._show_table()
         else:
-            for name, share in self._shares.items():
+            for name, share in self.shares.items():
                 ends = (share.first, share.last)
                 where = [cell for end in ends for cell in (str(end.id), iso(end.created_at) or "")]
-                cells = ("add", name, self._handler, str(share.count), *where)
+                cells = ("add", name, self.handler, str(share.count), *where)
                 sys.stdout.write("\t".join(map(printable, cells)) + "\n")
         sys.stdout.flush()
         complain(f"would add {self._what}")
@@ -122,17 +115,15 @@ class Backfill:
                 "lastId": share.last.id,
                 "lastAt": iso(share.last.created_at),
             }
-            for name, share in self._shares.items()
+            for name, share in self.shares.items()
         ]
-        missed = 0 if dry_run else len(self._ids) - added
+        missed = 0 if dry_run else len(self.ids) - added
         counts = {"changed": added, "missed": missed, "ran": ran, "backfill": shares}
         print_json(plan_json((), dry_run=dry_run, **counts))
 
     def _show_table(self) -> None:
-        from rich.text import Text  # lazy: rich is for terminals
-
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
-        for name, share in self._shares.items():
+        for name, share in self.shares.items():
             cells = [printable(name), f"{share.count:,}"]
             for end in (share.first, share.last):
                 cells += [str(end.id), tables.utc(end.created_at)]
@@ -142,40 +133,36 @@ class Backfill:
         tables.console().print(table)
 
     def _warn(self) -> None:
-        selection.tell_paused(self._database, [(name, self._handler) for name in self._shares])
+        selection.list_paused(self.database, [(name, self.handler) for name in self.shares])
 
     def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
         """Add them after confirmation; with `now`, run them at once. Returns the exit code."""
-        if not self._ids:
-            complain(f"nothing to add: every matching event has a delivery to {self._handler}")
+        if not self.ids:
+            complain(f"nothing to add: every matching event has a delivery to {self.handler}")
             if as_json:
                 self._print_json(dry_run=False)
             return EXIT_DONE
-        lines = [f"{share.count:,} of {printable(name)}" for name, share in self._shares.items()]
+        lines = [f"{share.count:,} of {printable(name)}" for name, share in self.shares.items()]
         self._warn()
-        if not selection.confirmed(yes or len(self._ids) == 1, "add", self._what, lines):
+        if not selection.confirmed(yes or len(self.ids) == 1, "add", self._what, lines):
             complain("nothing was changed")
             return EXIT_FAILED
         added = self._add(interval)
-        missed = len(self._ids) - len(added)
+        missed = len(self.ids) - len(added)
         meanwhile = f" ({missed:,} already existed by then)" if missed else ""
-        complain(
-            f"added {selection.deliveries(len(added))} to {printable(self._handler)}{meanwhile}"
-        )
+        complain(f"added {counted(len(added), 'delivery')} to {printable(self.handler)}{meanwhile}")
         exit_code, ran = EXIT_DONE, None
         if now:
             exit_code, ran = run_now(
-                self._context, self._database, added, interval=interval, verbose=verbose
+                self.context, self.database, added, interval=interval, verbose=verbose
             )
         elif interval and len(added) > 1:
-            last = span(int((len(self._ids) - 1) * interval * 1000))
+            last = span(int((len(self.ids) - 1) * interval * 1000))
             complain(f"sweeps run them as each is due, the last one in {last}")
         if as_json:
             self._print_json(dry_run=False, ran=ran, added=len(added))
         return exit_code
 
     def _add(self, interval: float) -> list[int]:
-        with ProgressBar("adding", len(self._ids)) as bar:
-            return replay.backfill_all(
-                self._database, self._ids, self._handler, bar.advance, interval
-            )
+        with ProgressBar("adding", len(self.ids)) as bar:
+            return replay.backfill_all(self.database, self.ids, self.handler, bar.advance, interval)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from eventctl.cli.context import Context
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import span
-from eventctl.cli.selection import MOST_SHOWN, deliveries
+from eventctl.cli.selection import MOST_SHOWN
+from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ConfigError
 from eventctl.format.messages import complain
 from eventctl.format.redact import Redaction
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
+from eventctl.format.time import span
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run import replay
-
-if TYPE_CHECKING:
-    from eventctl.config.model import Config
-    from eventctl.store.database import Database
+from eventctl.store.database import Database
 
 
 def run_now(
@@ -56,7 +53,7 @@ def run_now(
             delivery_ids,
             on_result,
             interval=interval,
-            on_line=teller(context.config, heard_line) if verbose else None,
+            on_line=line_printer(context.config, heard_line) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))
@@ -64,7 +61,7 @@ def run_now(
     said = [f"{count:,} {word}" for word, count in counts.items() if count or word == "succeeded"]
     if ran.left:
         said.append(f"{ran.left:,} left to the next sweep")
-    complain(f"ran {deliveries(sum(counts.values()))}: {', '.join(said)}")
+    complain(f"ran {counted(sum(counts.values()), 'delivery')}: {', '.join(said)}")
     counts["left"] = ran.left
     if ran.interrupted:
         return 128 + ran.interrupted, counts
@@ -90,7 +87,9 @@ def heard_line(delivery: Delivery, line: str) -> None:
     complain(f"{delivery.event_id} {delivery.handler} | {line}")
 
 
-def teller(config: Config, say: Callable[[Delivery, str], None]) -> Callable[[Delivery, str], None]:
+def line_printer(
+    config: Config, say: Callable[[Delivery, str], None]
+) -> Callable[[Delivery, str], None]:
     """Return a function that passes each line of a handler's output to `say`, with the values
     that `redact` hides in the event's args hidden.
     """

@@ -4,47 +4,28 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import click
+from rich.text import Text
 
 from eventctl.cli import completion
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
-from eventctl.cli.output.formats import (
-    done_of_expected,
-    event_json,
-    expected,
-    pretty_args,
-    print_json,
-)
-from eventctl.cli.output.tables import (
-    ago,
-    breaker_line,
-    console,
-    counted,
-    outcome_style,
-    pause_line,
-    span,
-    state_text,
-    status_text,
-    utc,
-)
+from eventctl.cli.output import formats, tables
+from eventctl.cli.output.tables import ago, utc
+from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
+from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
+from eventctl.store.incidents import Incident
 from eventctl.store.queries import events, incidents, waiting
+from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
 from eventctl.store.queries.redacted import attempts_shown, event_shown
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from eventctl.config.model import Config
-    from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
 
 _SHOWN_ATTEMPTS = 20
 _SHOWN_LINES = 200
@@ -98,10 +79,10 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
         breakers = {breaker.handler: breaker for breaker in waiting.breakers(database)}
     if as_json:
-        print_json(event_json(found, history))
+        formats.print_json(formats.event_json(found, history))
         return
 
-    out = console()
+    out = tables.console()
     page = _Page(context.config, found, history, now)
     for line in page.lines(out.width):
         out.print(line, soft_wrap=True)
@@ -109,66 +90,61 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
     }
     for pause in waits:
-        out.print(pause_line(pause, now), soft_wrap=True)
+        out.print(tables.pause_line(pause, now), soft_wrap=True)
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
-            out.print(breaker_line(breakers[delivery.handler], now), soft_wrap=True)
+            out.print(tables.breaker_line(breakers[delivery.handler], now), soft_wrap=True)
     for part in parts:
-        out.print(_part_of(context, part, now), soft_wrap=True)
+        out.print(_part_of(part, now), soft_wrap=True)
     for line in _to_do(context, found):
         out.print(line, soft_wrap=True)
 
 
+@dataclass(frozen=True, slots=True)
 class _Page:
     """One event, line by line."""
 
-    def __init__(
-        self, config: Config, event: EventView, history: Sequence[AttemptView], now: int
-    ) -> None:
-        self._config = config
-        self._event = event
-        self._history = history
-        self._now = now
+    config: Config
+    event: EventView
+    history: Sequence[AttemptView]
+    now: int
 
     def lines(self, width: int) -> Iterator[Text]:
         """Yield the lines of the page, uncut; the terminal wraps long ones."""
         yield from self._head(width)
-        for delivery in self._event.deliveries:
+        for delivery in self.event.deliveries:
             yield from self._delivery(delivery)
 
     def _head(self, width: int) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
-        event = self._event
+        event = self.event
         yield Text.assemble(
             ("event ", "dim"),
             (str(event.id), "bold"),
             "  ",
             (printable(event.name), "bold"),
             "  ",
-            status_text(event.status),
-            f", {done_of_expected(event)} done",
+            tables.status_text(event.status),
+            f", {formats.done_of_expected(event)} done",
         )
-        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self._now)}")
+        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self.now)}")
         yield _fact("key", printable(event.key))
-        first, *more = pretty_args(event.args, width - 10).split("\n")
+        first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
         yield from (Text(f"          {line}") for line in more)
-        gone = [n for n in expected(event) if n not in {d.handler for d in event.deliveries}]
+        there = {delivery.handler for delivery in event.deliveries}
+        gone = [name for name in formats.expected(event) if name not in there]
         if gone:
             yield _fact("missing", ", ".join(map(printable, gone)))
 
     def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
         yield Text()
         yield Text.assemble(
             (printable(delivery.handler), "bold"),
             "  ",
-            state_text(delivery),
+            tables.state_text(delivery),
             self._standing(delivery),
         )
-        history = [each for each in self._history if each.delivery_id == delivery.id]
+        history = [each for each in self.history if each.delivery_id == delivery.id]
         shown = history and history[-1].error == delivery.last_error
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
@@ -181,7 +157,7 @@ class _Page:
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
-            allowed = counted(self._config, self._event.name, delivery)
+            allowed = tables.attempts_used(self.config, self.event.name, delivery)
             said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
             said.append(f"at {utc(delivery.done_at)} UTC")
@@ -191,18 +167,16 @@ class _Page:
             said.append("paused")
         elif delivery.state == State.PENDING and delivery.due_at is not None:
             what = "checked again" if delivery.held else "next"
-            if delivery.due_at > self._now:
-                said.append(f"{what} {ago(delivery.due_at, self._now)}")
+            if delivery.due_at > self.now:
+                said.append(f"{what} {ago(delivery.due_at, self.now)}")
                 said.append(f"at {utc(delivery.due_at)} UTC")
             else:
                 said.append("due: the next sweep runs it")
         elif delivery.state == State.RUNNING and delivery.due_at is not None:
-            said.append(f"for at most {ago(delivery.due_at, self._now).removeprefix('in ')}")
+            said.append(f"for at most {ago(delivery.due_at, self.now).removeprefix('in ')}")
         return "".join(f", {part}" for part in said)
 
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
-        from rich.text import Text  # lazy: rich is for terminals
-
         left_out = len(history) - _SHOWN_ATTEMPTS
         if left_out > 0:
             yield Text(f"  … {left_out:,} earlier attempts: --json has them", "dim")
@@ -213,7 +187,7 @@ class _Page:
         for attempt, time in zip(history, took, strict=True):
             yield Text.assemble(
                 f"  {attempt.number or '':>2}  ",
-                (f"{printable(attempt.outcome):<{width}}", outcome_style(attempt.outcome)),
+                (f"{printable(attempt.outcome):<{width}}", tables.outcome_style(attempt.outcome)),
                 f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
             if attempt.error:
@@ -221,15 +195,11 @@ class _Page:
 
 
 def _fact(label: str, value: str) -> Text:
-    from rich.text import Text  # lazy: rich is for terminals
-
     return Text.assemble((f"  {label:<8}", "dim"), value)
 
 
 def _quoted(title: str, text: str) -> Iterator[Text]:
     """Yield lines from outside, each marked, so that none looks like one of ours."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     lines = printable(text, lines=True).expandtabs(4).strip("\n").split("\n")
     if not any(lines):
         return
@@ -240,10 +210,8 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
         yield Text.assemble(("  | ", "dim"), line)
 
 
-def _part_of(context: Context, incident: Incident, now: int) -> Text:
+def _part_of(incident: Incident, now: int) -> Text:
     """Return the open incident of a delivery, and whether people were notified of it."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     sent = [printable(each.channel) for each in incident.notifications if each.state]
     known = f"notified: {', '.join(sent)}" if sent else "not notified yet"
     lasts = span(max(0, now - incident.opened_at))
@@ -256,8 +224,6 @@ def _part_of(context: Context, incident: Incident, now: int) -> Text:
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
     """Yield what to do about failures, and the command for it."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     failed = [d for d in event.deliveries if d.state == State.FAILED]
     held = [d for d in event.deliveries if d.held]
     if failed:

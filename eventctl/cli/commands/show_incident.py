@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from eventctl.alerts.incident import digest
 from eventctl.alerts.render import wording
@@ -12,15 +11,11 @@ from eventctl.cli.context import Context
 from eventctl.cli.output.formats import event_json, print_json
 from eventctl.format.redact import Redaction
 from eventctl.store import claims
-from eventctl.store.incidents import IDS
+from eventctl.store.database import Database
+from eventctl.store.incidents import IDS, Incident
 from eventctl.store.queries import events, waiting
-from eventctl.store.queries.events import Selection
+from eventctl.store.queries.events import EventView, Selection
 from eventctl.store.queries.redacted import event_shown
-
-if TYPE_CHECKING:
-    from eventctl.store.database import Database
-    from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import EventView
 
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:
@@ -52,16 +47,15 @@ def _pages(database: Database, incident: Incident) -> Iterable[list[EventView]]:
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
-    from eventctl.cli.commands import alerts, list  # lazy: few runs need it
+    from eventctl.cli.output import events_table, incident_lines  # lazy: for terminals
     from eventctl.cli.output.tables import console
 
     config = context.config
     out = console()
-    for line in alerts.lines(incident, now, {channel.name for channel in config.channels}):
-        out.print(line, soft_wrap=True)
+    incident_lines.print_incidents([incident], now, {each.name for each in config.channels})
     if first:
         out.print()
-        list.print_table(config, iter([first]), now)
+        events_table.print_table(config, [first], now)
     advice, command = wording.next_step(digest(config, incident), incident)
     out.print(f"\n{advice}", markup=False, highlight=False, soft_wrap=True)
     if command:

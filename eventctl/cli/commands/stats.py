@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,13 +18,10 @@ from eventctl.format.files import write_whole
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.monitor import health
+from eventctl.monitor.health import Health
+from eventctl.store.database import Database
 from eventctl.store.queries import statistics
 from eventctl.store.queries.aggregate import Tally, Window
-
-if TYPE_CHECKING:
-    from eventctl.monitor.health import Health
-    from eventctl.store.database import Database
-    from eventctl.store.queries.aggregate import Tally, Window
 
 _ALL = "all"
 _BARS = 30
@@ -123,9 +121,9 @@ def _tally(database: Database, window: Window) -> Tally:
         statistics.count_events(database, window.since, window.until) if sys.stderr.isatty() else 0
     )
     with ProgressBar("reading", total) as bar:
-        for page in statistics.events(database, window.since, window.until):
+        for page in statistics.events(database, window):
             tally.add(page)
-            bar.advance(len(page))
+            bar.advance(page.number)
     return tally.close()
 
 
@@ -136,20 +134,8 @@ def _json(tally: Tally, seen: Health) -> dict[str, Any]:
         "since": iso(window.since),
         "until": iso(window.until),
         "step": window.step / 1000,
-        "events": {
-            name: {
-                **{status: each.counts[status] for status in _STATUSES},
-                **_numbers(each),
-            }
-            for name, each in tally.events.items()
-        },
-        "handlers": {
-            name: {
-                **{state: each.counts[state] for state in _STATES},
-                **_numbers(each),
-            }
-            for name, each in tally.handlers.items()
-        },
+        "events": {name: _numbers(each, _STATUSES) for name, each in tally.events.items()},
+        "handlers": {name: _numbers(each, _STATES) for name, each in tally.handlers.items()},
         "backlog": seen.backlog.count,
         "oldestDue": seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None,
         "lastSweep": seen.sweep_age / 1000 if seen.sweep_age is not None else None,
@@ -165,8 +151,9 @@ _STATUSES = ("emitted", "timeout", "processed", "failed")
 _STATES = ("done", "pending", "running", "failed")
 
 
-def _numbers(figures: Any) -> dict[str, Any]:
+def _numbers(figures: Any, counted: Sequence[str]) -> dict[str, Any]:
     return {
+        **{each: figures.counts[each] for each in counted},
         "attempts": figures.attempts,
         "failedAttempts": figures.failures,
         "failureRate": figures.failure_rate,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 import click
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
-from eventctl.cli.options import DURATION
+from eventctl.cli.options import time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -25,18 +27,9 @@ from eventctl.store.pauses import Kind
     "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
 @click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
-@click.option(
-    "--max-time",
-    metavar="TIME",
-    type=DURATION,
-    help="Start no delivery after this time, such as 50s.",
-)
-@click.option(
-    "--for",
-    "repeat_for",
-    metavar="TIME",
-    type=DURATION,
-    help="Repeat the sweep every second for this long, such as 55s.",
+@time_option("--max-time", help="Start no delivery after this time, such as 50s.")
+@time_option(
+    "--for", "repeat_for", help="Repeat the sweep every second for this long, such as 55s."
 )
 @click.option(
     "--event",
@@ -54,18 +47,7 @@ from eventctl.store.pauses import Kind
 @click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
 @click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
 @click.pass_obj
-def command(
-    context: Context,
-    jobs: int | None,
-    limit: int | None,
-    max_time: float | None,
-    repeat_for: float | None,
-    event: str | None,
-    handler: str | None,
-    dry_run: bool,
-    verbose: bool,
-    as_json: bool,
-) -> int:
+def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) -> int:
     """Run all deliveries that are due; for cron.
 
     A delivery is due when it was deferred, has failed and its retry time has come, or was
@@ -76,59 +58,51 @@ def command(
 
     \b
     Examples:
-      * * * * *  eventctl --config /etc/eventctl/events.toml sweep
-      * * * * *  eventctl --config /etc/eventctl/events.toml sweep --for 55s
+      * * * * *  /opt/eventctl/bin/eventctl sweep
+      * * * * *  /opt/eventctl/bin/eventctl sweep --for 55s
     """
-    config = context.config
+    config, event, handler = context.config, chosen["event"], chosen["handler"]
     names.require(config, Kind.EVENT, [event] if event is not None else [], None)
     names.require(config, Kind.HANDLER, [handler] if handler is not None else [], None)
     if dry_run:
         from eventctl.cli.output.due_table import show_due  # lazy: few runs need it
 
-        return show_due(context, event, handler, limit, as_json)
+        return show_due(context, event, handler, chosen["limit"], as_json)
     if as_json:
         raise UsageError("--json requires --dry-run: a sweep prints nothing but its report")
-    options = Options(
-        jobs=jobs,
-        limit=limit,
-        max_time=float("inf") if max_time is None else max_time,
-        repeat_for=repeat_for or 0.0,
-        handler=handler,
-        event=event,
-        chatty=verbose,
-    )
+    options = Options(**{name: value for name, value in chosen.items() if value is not None})
     with ProgressBar("sweeping") as bar:
-        ended = sweep(config, options, _Listener(context, bar, verbose))
-    if verbose and ended.counts is not None:
+        ended = sweep(config, options, _Listener(context, bar, options.verbose))
+    if options.verbose and ended.counts is not None:
         counts = (f"{count} {name}" for name, count in ended.counts.items() if count)
         complain(", ".join(counts) or "nothing was due")
     return ended.exit_code
 
 
+@dataclass(frozen=True, slots=True)
 class _Listener:
     """Shows a sweep: each attempt with -v, else a progress bar on a terminal."""
 
-    def __init__(self, context: Context, bar: ProgressBar, verbose: bool) -> None:
-        self._context = context
-        self._bar = bar
-        self._verbose = verbose
+    context: Context
+    bar: ProgressBar
+    verbose: bool
 
     def complain(self, text: str) -> None:
         complain(text)
 
     def started(self) -> None:
-        if self._verbose:
-            _name_paused(self._context)
+        if self.verbose:
+            _name_paused(self.context)
         else:
-            self._bar.total = _count_due(self._context)
+            self.bar.total = _count_due(self.context)
 
     def on_result(self, result: Result, verdict: Verdict) -> None:
         if result.outcome == Outcome.NOT_STARTED:
             return
-        if self._verbose:
+        if self.verbose:
             _print_attempt(result, verdict)
         else:
-            self._bar.advance()
+            self.bar.advance()
 
 
 def _count_due(context: Context) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rich.text import Text
+
 from eventctl.cli.context import Context
 from eventctl.cli.output import tables
 from eventctl.cli.output.formats import iso, print_json
@@ -18,8 +20,6 @@ def show_due(
     context: Context, event: str | None, handler: str | None, limit: int | None, as_json: bool
 ) -> int:
     """Print the due deliveries, in the order in which a sweep claims them."""
-    from rich.text import Text  # lazy: rich is for terminals
-
     with context.open() as database:
         now = claims.now(database)
         due = events.due(database, now, event, handler, (limit or SHOWN) + 1)

@@ -10,6 +10,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from eventctl.format import numbers
@@ -28,6 +29,8 @@ CSV_HEADER = (
     "id", "key", "eventName", "createAt", "status", "statusName", "expected", "done", "args",
     "lastError",
 )  # fmt: skip
+
+_STATUS_NAMES = {int(status): status.name.lower() for status in Status}
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -160,13 +163,18 @@ def text_line(event: EventView) -> str:
 
 def expected(event: EventView) -> list[str]:
     """Return the handlers that were expected when the event was recorded."""
+    names = _names(event.expected)
+    return [each.handler for each in event.deliveries] if names is None else list(names)
+
+
+@lru_cache(64)
+def _names(text: str) -> tuple[str, ...] | None:
     try:
-        names = json.loads(event.expected)
+        names = json.loads(text)
     except ValueError:
-        names = None
-    if isinstance(names, list) and all(isinstance(name, str) for name in names):
-        return names
-    return [delivery.handler for delivery in event.deliveries]
+        return None
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else None
 
 
 def done(event: EventView) -> list[str]:
@@ -181,10 +189,7 @@ def done_of_expected(event: EventView) -> str:
 
 def status_name(status: int) -> str:
     """Return the name of a status; its number, if it has none."""
-    try:
-        return Status(status).name.lower()
-    except ValueError:
-        return str(status)
+    return _STATUS_NAMES.get(status, str(status))
 
 
 def pretty_args(text: str, width: int) -> str:

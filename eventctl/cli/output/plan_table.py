@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from eventctl.cli.output.tables import console, counted, plain_table
+from rich.table import Table
+from rich.text import Text
+
+from eventctl.cli.output.tables import attempts_used, console, plain_table
+from eventctl.config.model import Config
 from eventctl.format.text import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
-    from rich.text import Text
-
-    from eventctl.config.model import Config
-    from eventctl.run.plan import PlanRow
+from eventctl.run.plan import PlanRow
 
 _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""
@@ -76,8 +74,6 @@ def _line(row: PlanRow) -> str:
 
 
 def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
-    from rich.text import Text  # lazy: rich is for terminals
-
     table = plain_table("id", "event", "handler", "what", "last error")
     cells = [
         (
@@ -102,8 +98,6 @@ def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
 
 
 def _what(config: Config, row: PlanRow) -> Text:
-    from rich.text import Text  # lazy: rich is for terminals
-
     if not row.acts:
         return Text(row.fate)
     delivery = row.delivery
@@ -111,5 +105,5 @@ def _what(config: Config, row: PlanRow) -> Text:
         printable(delivery.reason or delivery.state)
     )
     if delivery.attempts:
-        why.append(f" {counted(config, row.event, delivery)}")
+        why.append(f" {attempts_used(config, row.event, delivery)}")
     return Text.assemble((row.fate, "bold cyan"), why)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -11,11 +10,9 @@ from rich.text import Text
 from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
 from eventctl.format.text import printable
 from eventctl.format.time import minute, span
+from eventctl.monitor.health import Health
 from eventctl.monitor.thresholds import Severity, judge
-
-if TYPE_CHECKING:
-    from eventctl.monitor.health import Health
-    from eventctl.store.queries.aggregate import Figures, Tally
+from eventctl.store.queries.aggregate import Figures, Tally
 
 _WIDE = 110
 """The terminal width from which each count has its own column."""

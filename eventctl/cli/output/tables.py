@@ -15,7 +15,7 @@ from rich.text import Text
 
 from eventctl.cli.output.formats import iso, status_name
 from eventctl.format.text import printable, shorten
-from eventctl.format.time import span as span
+from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State, Status
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
     if delivery.state == State.FAILED:
         what = printable(delivery.reason or "failed")
         if delivery.reason == Reason.EXHAUSTED:
-            what += f" {counted(config, name, delivery)}"
+            what += f" {attempts_used(config, name, delivery)}"
         return shown.append(f" {what}", "red")
     if delivery.held:
         return shown.append(f" held: {printable(delivery.reason or '')}", "red")
     if delivery.state == State.RUNNING:
         return shown.append(" running", "cyan")
-    tries = f" {counted(config, name, delivery)}" if delivery.attempts else ""
+    tries = f" {attempts_used(config, name, delivery)}" if delivery.attempts else ""
     if delivery.paused:
         return shown.append(f"{tries} paused", "magenta")
     when = "due" if delivery.due_at is None or delivery.due_at <= now else "in "
@@ -100,7 +100,7 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
     return shown.append(f"{tries} {when}", "yellow")
 
 
-def counted(config: Config, name: str, delivery: DeliveryView) -> str:
+def attempts_used(config: Config, name: str, delivery: DeliveryView) -> str:
     """Return a delivery's attempts and their maximum, as in "2/8"."""
     if delivery.handler not in config.handlers:
         return str(delivery.attempts)

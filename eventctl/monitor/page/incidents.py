@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import excerpts, recipients, summary, wording
 from eventctl.alerts.render.html import breakable
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import minute, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.page.data import Problems
@@ -23,7 +23,7 @@ def current(problems: Problems, now: int) -> Iterator[str]:
         yield '<p class="card">No incident is open.</p>'
     for incident in found.incidents[: wording.FULL]:
         yield from _card(problems, found, incident, now)
-    yield from _rest(found, "All open incidents:", wording.alerts_command(found))
+    yield from _rest(found, "All open incidents:", wording.command_line(found, "alerts"))
     yield "</section>"
     if others.incidents:
         yield "<section><h2>In no incident</h2>"
@@ -33,7 +33,8 @@ def current(problems: Problems, now: int) -> Iterator[str]:
         )
         for incident in others.incidents[: wording.FULL]:
             yield from _card(problems, others, incident, now)
-        yield from _rest(others, "List all failures:", wording.list_command(others))
+        lists = wording.command_line(others, "list", "--status", "failed")
+        yield from _rest(others, "List all failures:", lists)
         yield "</section>"
 
 
@@ -56,7 +57,8 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         yield from _command("Show it:", show)
     yield from _command(*wording.next_step(digest, incident))
     if silence:
-        yield from _command("To unmute it:", wording.undo_ack_command(digest, incident))
+        undo = wording.command_line(digest, "ack", incident.key, "--undo")
+        yield from _command("To unmute it:", undo)
     elif ack := wording.ack_command(digest, incident):
         yield from _command("To mute it until it ends:", ack)
     yield from _folded("First traceback", excerpts.traceback(incident))
@@ -152,7 +154,7 @@ def ended(problems: Problems) -> Iterator[str]:
         for each in found.latest
     )
     yield from table("cards ended", ("What", "Error", "Ended (UTC)", "After"), rows)
-    which = "1 incident" if found.count == 1 else f"{found.count:,} incidents"
+    which = counted(found.count, "incident")
     latest = f"; the last {len(found.latest)} are shown" if found.count > len(found.latest) else ""
     yield (
         f'<p class="soft">{which} ended in this time, after {span(found.mean)} on'

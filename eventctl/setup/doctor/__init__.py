@@ -6,7 +6,6 @@ and sends nothing. It does not raise: an error is a finding, too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from eventctl.config.model import Config
@@ -16,24 +15,23 @@ from eventctl.setup.doctor.findings import Finding, Findings, Level, Seen, named
 
 __all__ = ["Finding", "Level", "examine", "read_config", "without_config"]
 
-_CHECKS: tuple[tuple[str, str, Callable[[Config, Seen], Findings]], ...] = (
-    ("handlers", "", handlers.check_handlers),
-    ("store", "", store.check_store),
-    ("state", "", files.check_state_folder),
-    ("state", "", releases.check_releases),
-    ("disk", "", files.check_disks),
-    ("spool", "it is empty", files.check_spool),
-    ("cron", "", cron.check_crontabs),
-    ("mail", "", cron.check_mail),
-)
-"""The name, the text if nothing is found, and the check."""
-
 
 def examine(config: Config) -> Findings:
     """Yield the findings about a project as they come."""
     seen = Seen()
-    for name, fine, check in _CHECKS:
-        yield from named(name, fine, partial(check, config, seen))
+    checks = (
+        ("handlers", handlers.check_handlers),
+        ("store", partial(store.check_store, seen=seen)),
+        ("state", files.check_state_folder),
+        ("state", releases.check_releases),
+        ("disk", files.check_disks),
+        ("spool", files.check_spool),
+        ("cron", partial(cron.check_crontabs, seen=seen)),
+        ("mail", cron.check_mail),
+    )
+    for name, check in checks:
+        fine = "it is empty" if name == "spool" else ""
+        yield from named(name, fine, partial(check, config))
 
 
 def without_config() -> Findings:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
-from eventctl.config.permissions import user_name
 from eventctl.config.variables import EnvFileError
 from eventctl.errors import ConfigError
-from eventctl.setup.doctor.findings import Finding, Findings, count, named, ok, problem, warning
+from eventctl.format.owners import user_name
+from eventctl.format.text import counted
+from eventctl.setup.doctor.findings import Finding, Findings, named, ok, problem, warning
 
 
 def read_config(option: str | None) -> tuple[Config | None, list[Finding]]:
@@ -42,7 +43,7 @@ def _split(line: str) -> tuple[str, str]:
 
 def _check(config: Config, option: str | None) -> Findings:
     events, handlers = len(config.events), len(config.handlers)
-    yield ok(f"{config.path}: {count(events, 'event')}, {count(handlers, 'handler')}")
+    yield ok(f"{config.path}: {counted(events, 'event')}, {counted(handlers, 'handler')}")
     for line in configuration.concerns(config.path):
         yield warning(*_split(line))
     if option is None and not os.environ.get("EVENTCTL_CONFIG"):

@@ -144,7 +144,7 @@ def _secrets_in(line: Line, names: set[str]) -> list[str]:
     return sorted({name for name in there if name in names or _SECRET.search(name)})
 
 
-def check_mail(config: Config, seen: Seen) -> Findings:
+def check_mail(config: Config) -> Findings:
     """Check for the sendmail program, or talk to the mail server up to the login."""
     report = config.report
     people = ", ".join(report.mail_to)

@@ -10,10 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.config.permissions import group_name, user_name
+from eventctl.format.owners import group_name, user_name
+from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder
 
@@ -49,7 +50,7 @@ def group_id(name: str | None) -> int | None:
         return None
 
 
-def check_state_folder(config: Config, seen: Seen) -> Findings:
+def check_state_folder(config: Config) -> Findings:
     """Check who may, and who should not, use the state folder."""
     folder, group = Path(config.store.state), config.store.group
     if group and group_id(group) is None:
@@ -92,7 +93,7 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
         yield ok(f"{folder} belongs to {owner}, mode {mode:o}")
 
 
-def check_spool(config: Config, seen: Seen) -> Findings:
+def check_spool(config: Config) -> Findings:
     """Count the files, and report who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
     for wrong in (spool_folder.exposed(state), spool_folder.stuck(state)):
@@ -106,14 +107,14 @@ def check_spool(config: Config, seen: Seen) -> Findings:
             with suppress(FileNotFoundError):  # a sweep has imported it
                 since.append(entry.stat(follow_symlinks=False).st_mtime)
         age = time.time() - min(since, default=0.0)
-        text = f"{count(len(since), 'file')} in {folder}: {what}"
+        text = f"{counted(len(since), 'file')} in {folder}: {what}"
         if since and (name or age > _LONG):
             yield warning(f"{text}, the oldest for {duration(age)}", fix)
         elif since:
             yield ok(text)
 
 
-def check_disks(config: Config, seen: Seen) -> Findings:
+def check_disks(config: Config) -> Findings:
     """Check the free space for store and state, and their file systems."""
     places = {"the state folder": Path(config.store.state)}
     if config.store.sqlite:

@@ -47,20 +47,12 @@ class Seen:
 
 def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
     """Yield the findings of a check under its name; `fine` if there are none."""
-    nothing = bool(fine)
+    findings = []
     try:
-        for finding in found():
-            nothing = False
-            yield finding._replace(check=finding.check or check)
+        findings += [each._replace(check=each.check or check) for each in found()]
     except (EventctlError, OSError) as error:
-        nothing, said = False, str(error)
+        said = str(error)
         if isinstance(error, OSError):
             said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-        yield problem(f"it cannot be checked: {said}", "fix that first", check)
-    if nothing:
-        yield ok(fine, "", check)
-
-
-def count(number: int, thing: str) -> str:
-    """Return "1 event", "2 events"."""
-    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
+        findings.append(problem(f"it cannot be checked: {said}", "fix that first", check))
+    yield from findings or ([ok(fine, "", check)] if fine else [])

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
-from eventctl.setup.doctor.findings import Findings, Seen, count, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.workers import handlers
 
 PATIENCE = 10.0
@@ -31,14 +32,14 @@ _ALTOGETHER = 60.0
 _CHILD = "from eventctl.setup.doctor.handlers import answer; answer()"
 
 
-def check_handlers(config: Config, seen: Seen) -> Findings:
+def check_handlers(config: Config) -> Findings:
     """Check all handlers of events.toml, including those that no event uses."""
     bad = 0
     for finding in (*_modules(config), *_commands(config)):
         bad += 1
         yield finding
     if good := len(config.handlers) - bad:
-        yield ok(f"{count(good, 'handler')} can be run")
+        yield ok(f"{counted(good, 'handler')} can be run")
 
 
 def _modules(config: Config) -> Findings:

@@ -13,14 +13,15 @@ from itertools import islice
 from pathlib import Path
 
 from eventctl.config.model import Config
+from eventctl.format.text import counted
 from eventctl.intake import spool_folder
-from eventctl.setup.doctor.findings import Findings, Seen, count, problem, warning
+from eventctl.setup.doctor.findings import Findings, problem, warning
 
 _MOST = 1000
 """How many neighbours are checked."""
 
 
-def check_releases(config: Config, seen: Seen) -> Findings:
+def check_releases(config: Config) -> Findings:
     """Warn of a state folder that a deployment moves, and look for abandoned ones."""
     state = Path(config.store.state)
     for link in (state, *state.parents):
@@ -40,7 +41,9 @@ def check_releases(config: Config, seen: Seen) -> Findings:
         if files:
             moved = f"mkdir -p -m 700 {shlex.quote(str(state / spool_folder.FOLDER))} && mv "
             moved += f"{' '.join(map(shlex.quote, files[:20]))} {shlex.quote(str(state))}/spool/"
-            text = f"{count(len(files), 'file')} in {there}, of an earlier release: no sweep looks"
+            text = (
+                f"{counted(len(files), 'file')} in {there}, of an earlier release: no sweep looks"
+            )
             yield problem(f"{text} there", moved)
 
 

@@ -13,10 +13,10 @@ from statistics import median
 
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
-from eventctl.format.text import printable
+from eventctl.format.text import counted, printable
 from eventctl.format.time import duration
 from eventctl.setup.doctor.database import check_file, check_place, check_server
-from eventctl.setup.doctor.findings import Findings, Seen, count, named, ok, problem, warning
+from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
@@ -24,7 +24,7 @@ from eventctl.store.database import Database
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.queries import statistics
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Row, Transaction
 
 _PATIENCE = 5.0
 """Seconds for each answer of the store."""
@@ -53,9 +53,11 @@ def check_store(config: Config, seen: Seen) -> Findings:
             version = migrations.version(opened)
             yield from (check_file if settings.sqlite else check_server)(opened)
             yield from named("schema", "", partial(_schema, version))
+            if version:
+                seen.regular = _regular(_latest(opened), claims.now(opened))
             for needs, name, fine, check in _CHECKS:
                 if needs <= version <= migrations.VERSION:
-                    yield from named(name, fine, partial(check, config, opened, seen))
+                    yield from named(name, fine, partial(check, config, opened))
     except StoreUnavailable as error:
         fix = "fix that: until then emit puts events into the spool, and no sweep runs"
         yield problem(str(error), fix)
@@ -82,11 +84,7 @@ class _Undo(Exception):
     """Raised to roll back a transaction."""
 
 
-class _ReadOnly(Exception):
-    """The server is read-only for all users."""
-
-
-def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
+def _owner(config: Config, opened: Database) -> Findings:
     """Report a state folder that belongs to another store."""
     folder = StateFolder(config.store.state, config.store.group)
     if folder.store() not in ("", migrations.identity(opened)):
@@ -98,7 +96,7 @@ def _owner(config: Config, opened: Database, seen: Seen) -> Findings:
         )
 
 
-def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
+def _rights(config: Config, opened: Database) -> Findings:
     """Try each privilege on each table, in a transaction that is rolled back.
 
     Does nothing if the server is read-only, which `check_server` reports.
@@ -113,15 +111,13 @@ def _rights(config: Config, opened: Database, seen: Seen) -> Findings:
                 tx.execute(statement)
             except opened.driver.Error as error:
                 if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
-                    raise _ReadOnly from error
+                    break
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
 
     try:
         opened.once(work)
-    except _ReadOnly:
-        return
     except opened.driver.Error as error:
         yield problem(str(opened.translated(error)), "fix that, or run as another user")
     except _Undo:
@@ -148,7 +144,7 @@ def _trials() -> Iterator[tuple[str, str, str]]:
         yield table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"
 
 
-def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
+def _clock(config: Config, opened: Database) -> Findings:
     """Compare the store's clock with this host's."""
     before = time.time()
     there = claims.now(opened) / 1000
@@ -162,22 +158,31 @@ def _clock(config: Config, opened: Database, seen: Seen) -> Findings:
         yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
 
 
-def _dates(config: Config, opened: Database, seen: Seen) -> Findings:
+def _dates(config: Config, opened: Database) -> Findings:
     """Report events and sweeps that are dated after now."""
-    if ahead := clocks.lead(opened, claims.now(opened)):
-        when = duration(ahead / 1000)
-        yield warning(
-            f"events or sweeps are dated up to {when} after now: a clock was ahead",
-            "the next sweep corrects that, and runs what waits for it",
-        )
+    now = claims.now(opened)
+    if ahead := clocks.lead(opened, now):
+        dated = f"events or sweeps are dated up to {duration(ahead / 1000)} after now"
+        if clocks.is_behind(opened, now, ahead):
+            yield warning(
+                f"{dated}: the store's clock is behind", "set it; see chronyc or timedatectl"
+            )
+        else:
+            yield warning(
+                f"{dated}: a clock was ahead",
+                "the next sweep corrects that, and runs what waits for it",
+            )
 
 
-def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
+def _latest(opened: Database) -> list[Row]:
+    """Return when the latest sweeps started and ended, and where, the last one first."""
     row = schema.SweepRow
     query = row.select(row.started_at, row.ended_at, row.host).where(row.ended_at.is_null(False))
-    found = schema.ask(opened, query.order_by(row.id.desc()).limit(60))
-    now = claims.now(opened)
-    seen.regular = _regular(found, now)
+    return schema.ask(opened, query.order_by(row.id.desc()).limit(60))
+
+
+def _sweeps(config: Config, opened: Database) -> Findings:
+    found, now = _latest(opened), claims.now(opened)
     if running := _running(Path(config.sweep.lock)):
         yield ok(running)
     elif not found:
@@ -192,7 +197,7 @@ def _sweeps(config: Config, opened: Database, seen: Seen) -> Findings:
             yield ok(text)
 
 
-def _regular(sweeps: Sequence[tuple[int, int, str]], now: int) -> str:
+def _regular(sweeps: Sequence[Row], now: int) -> str:
     """Return how often and on which host sweeps start regularly, "" if none do.
 
     Sweeps that a person starts by hand do not start at regular intervals.
@@ -222,17 +227,17 @@ def _running(lock: Path) -> str:
     return f"a sweep has been running for {duration(max(0.0, time.time() - since))}" if held else ""
 
 
-def _incidents(config: Config, opened: Database, seen: Seen) -> Findings:
+def _incidents(config: Config, opened: Database) -> Findings:
     """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
     outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
     if outages:
-        yield problem(f"{count(outages, 'handler')} down: their deliveries wait", fix)
+        yield problem(f"{counted(outages, 'handler')} down: their deliveries wait", fix)
     if counts:
-        yield problem(f"{count(sum(counts.values()), 'incident')} open", fix)
+        yield problem(f"{counted(sum(counts.values()), 'incident')} open", fix)
 
 
-def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
+def _alerts(config: Config, opened: Database) -> Findings:
     """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
@@ -240,16 +245,16 @@ def _alerts(config: Config, opened: Database, seen: Seen) -> Findings:
     for each in refused:
         name = printable(each.channel)
         yield problem(
-            f"{name} has not accepted {count(each.count, 'alert')} for"
+            f"{name} has not accepted {counted(each.count, 'alert')} for"
             f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
             f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
             " sends the waiting alerts",
         )
     if channels and not refused:
-        yield ok(f"{count(len(channels), 'channel')}: all messages were accepted")
+        yield ok(f"{counted(len(channels), 'channel')}: all messages were accepted")
 
 
-def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
+def _keep(config: Config, opened: Database) -> Findings:
     """Report whether sweeps keep up with deleting events older than [store] keep."""
     if config.store.keep is None:
         return
@@ -264,7 +269,7 @@ def _keep(config: Config, opened: Database, seen: Seen) -> Findings:
         yield ok("no processed event is a day older than [store] keep")
 
 
-_Check = Callable[[Config, Database, Seen], Findings]
+_Check = Callable[[Config, Database], Findings]
 _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (1, "rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
     (0, "clock", "this host's clock and the store's agree", _clock),

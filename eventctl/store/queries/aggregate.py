@@ -1,4 +1,4 @@
-"""The figures of `stats`, computed row by row: sums and percentiles by name.
+"""The figures of `stats`, computed from counts of equal rows: sums and percentiles by name.
 
 They cover the events created within one window of time, whatever their state now.
 docs/monitoring.md explains each number.
@@ -9,10 +9,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
+from typing import NamedTuple
 
 from eventctl.models import Outcome, State, Status
 
@@ -89,14 +89,16 @@ class Durations:
     def __len__(self) -> int:
         return self._short.total() + len(self._long)
 
-    def add(self, milliseconds: int) -> None:
-        """Add one; a duration that is negative because a clock went back counts as 0."""
+    def add(self, milliseconds: int, count: int = 1) -> None:
+        """Add one, or `count` of the same; a duration that is negative because a clock went back
+        counts as 0.
+        """
         milliseconds = max(0, milliseconds)
-        self._sum += milliseconds
+        self._sum += milliseconds * count
         if milliseconds < _SHORT:
-            self._short[milliseconds] += 1
+            self._short[milliseconds] += count
         else:
-            self._long.append(milliseconds)
+            self._long.extend([milliseconds] * count)
 
     def percentiles(self, *percents: int) -> list[float | None]:
         """Return percentiles by nearest rank, in seconds; None if there are no values."""
@@ -149,26 +151,47 @@ class Figures:
         self.latencies = self.repairs = Durations()
 
 
-@dataclass(slots=True)
-class CountedDelivery:
-    """One delivery and its attempts. Times are in milliseconds since 1970."""
-
-    handler: str
-    state: str
-    attempts: int
-    done_at: int | None
-    outcomes: list[tuple[str, int]] = field(default_factory=list)
-    """The outcome and the end of each recorded attempt."""
-
-
-@dataclass(slots=True)
-class CountedEvent:
-    """One event with its deliveries. `created_at` is in milliseconds since 1970."""
+class CountedEvents(NamedTuple):
+    """So many equal events. `at` is within the bar in which they were created, and not after it, in
+    milliseconds since 1970; `latency` is the time until the last delivery was done, in
+    milliseconds, or None.
+    """
 
     name: str
     status: int
-    created_at: int
-    deliveries: list[CountedDelivery] = field(default_factory=list)
+    at: int
+    latency: int | None
+    number: int
+
+
+class CountedDeliveries(NamedTuple):
+    """So many equal deliveries, of events called `event`. `latency` is the time from the event's
+    creation until it was done, in milliseconds, or None.
+
+    A delivery with recorded attempts is counted by itself, with the outcome of each attempt, and
+    its end. Times are in milliseconds since 1970.
+    """
+
+    event: str
+    handler: str
+    state: str
+    attempts: int
+    latency: int | None
+    number: int
+    done_at: int | None
+    outcomes: list[tuple[str, int]]
+
+
+class Page(NamedTuple):
+    """Events and their deliveries."""
+
+    events: list[CountedEvents]
+    deliveries: list[CountedDeliveries]
+
+    @property
+    def number(self) -> int:
+        """How many events there are."""
+        return sum(each.number for each in self.events)
 
 
 @dataclass(slots=True)
@@ -193,35 +216,33 @@ class Tally:
             kind[name] = Figures(self._bars())
         return kind[name]
 
-    def add(self, events: Iterable[CountedEvent]) -> None:
+    def add(self, page: Page) -> None:
         """Count events with their deliveries and attempts."""
-        for event in events:
+        for event in page.events:
             figures = self._of(self.events, event.name)
-            bar = self.window.bar(event.created_at)
+            bar = self.window.bar(max(event.at, self.window.since))
             if bar is not None:
-                figures.over_time[bar] += 1
+                figures.over_time[bar] += event.number
             if status := _STATUS_NAMES.get(event.status):
-                figures.counts[status] += 1
+                figures.counts[status] += event.number
                 if bar is not None:
-                    self.by_status[status][bar] += 1
-            for delivery in event.deliveries:
-                self._add_delivery(event, delivery, figures)
-            ends = [d.done_at for d in event.deliveries if d.done_at is not None]
-            if event.status == Status.PROCESSED and ends:
-                figures.latencies.add(max(ends) - event.created_at)
+                    self.by_status[status][bar] += event.number
+            if event.status == Status.PROCESSED and event.latency is not None:
+                figures.latencies.add(event.latency, event.number)
+        for delivery in page.deliveries:
+            self._add_deliveries(delivery)
 
-    def _add_delivery(
-        self, event: CountedEvent, delivery: CountedDelivery, of_event: Figures
-    ) -> None:
+    def _add_deliveries(self, delivery: CountedDeliveries) -> None:
         figures = self._of(self.handlers, delivery.handler)
-        figures.counts[delivery.state] += 1
+        figures.counts[delivery.state] += delivery.number
         is_done = delivery.state == State.DONE
         done_at = delivery.done_at if is_done else None
-        if done_at is not None:
-            figures.latencies.add(done_at - event.created_at)
+        if is_done and delivery.latency is not None:
+            figures.latencies.add(delivery.latency, delivery.number)
         # Most successes at the first attempt have no row of their own, only the delivery's.
         succeeded = (str(Outcome.SUCCEEDED), done_at)
-        tries = int(is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes)
+        is_first = is_done and delivery.attempts == 1 and succeeded not in delivery.outcomes
+        tries = delivery.number * is_first
         failed_at = []
         for outcome, ended_at in delivery.outcomes:
             tries += outcome in TRIES
@@ -230,7 +251,7 @@ class Tally:
                 bar = self.window.bar(ended_at)
                 if bar is not None:
                     figures.over_time[bar] += 1
-        for each in (figures, of_event):
+        for each in (figures, self._of(self.events, delivery.event)):
             each.attempts += tries
             each.failures += len(failed_at)
             if failed_at and done_at is not None:

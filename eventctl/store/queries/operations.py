@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from peewee import Select, fn
+from peewee import fn
 
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
@@ -17,9 +17,6 @@ from eventctl.store.queries.events import (
 from eventctl.store.schema import DeliveryRow, EventRow, ask
 
 _PAGE = 5000
-
-NEWEST = 100_000
-"""How many of the newest deliveries are searched for the name of a handler."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +61,6 @@ def _heads(database: Database, query: Any, last: Head | None, limit: int) -> lis
             (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
         )
     return [Head(*row) for row in ask(database, query.limit(limit))]
-
-
-def is_recorded(database: Database, kind: Kind, name: str) -> bool:
-    """Return whether the store has an event of this name, or a delivery to a handler of this name
-    among the newest `NEWEST` and those that are not finished.
-    """
-    if kind == Kind.EVENT:
-        return bool(
-            ask(database, EventRow.select(EventRow.id).where(EventRow.name == name).limit(1))
-        )
-    newest = DeliveryRow.select(DeliveryRow.handler).order_by(DeliveryRow.id.desc()).limit(NEWEST)
-    there = newest.alias("newest")
-    if ask(database, Select([there], [there.c.handler]).where(there.c.handler == name).limit(1)):
-        return True
-    query = DeliveryRow.select(DeliveryRow.id).where(DeliveryRow.handler == name).limit(1)
-    indexed = (DeliveryRow.due_at, DeliveryRow.reason)
-    return any(ask(database, query.where(column.is_null(False))) for column in indexed)
 
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:

@@ -8,28 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from eventctl.models import HELD, Reason, State
 from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.pauses import Paused
-from eventctl.store.queries.aggregate import CountedDelivery, CountedEvent
-from eventctl.store.transaction import Row
+from eventctl.store.queries.aggregate import CountedDeliveries, CountedEvents, Page, Window
 
-PAGE = 1000
-"""How many events are read at once."""
+PAGE = 20_000
+"""How many events are counted at once."""
 
 NEEDS_A_PERSON = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
 """Why a delivery has failed that nobody has cancelled."""
 
-# Both databases execute LEFT JOINs in this order: first the page, then the rows of its ids.
-_PAGE = (
-    "SELECT e.id, e.name, e.status, e.created_at,"
-    " d.id, d.handler, d.state, d.attempts, d.done_at, a.outcome, a.ended_at"
-    " FROM (SELECT id, name, status, created_at FROM eventctl_event {event_created}"
-    "  WHERE created_at >= ? AND created_at < ? AND (created_at > ? OR id > ?)"
-    "  ORDER BY created_at, id LIMIT ?) e"
+_END = (
+    "SELECT created_at FROM eventctl_event {event_created}"
+    " WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT 1 OFFSET ?"
+)
+# Both databases execute LEFT JOINs in this order: first the events, then the rows of their ids.
+# The values that differ most come first in GROUP BY, so that rows are told apart by few of them.
+_DELIVERIES = (
+    "SELECT e.name, e.status, e.created_at - e.created_at % ? AS bar,"
+    " d.done_at - e.created_at AS latency, COUNT(*),"
+    " d.handler, d.state, d.attempts, MIN(d.done_at), a.delivery_id, a.outcome, a.ended_at"
+    " FROM eventctl_event e {event_created}"
     " LEFT JOIN eventctl_delivery d {delivery_pair} ON d.event_id = e.id"
     " LEFT JOIN eventctl_attempt a {attempt_delivery} ON a.delivery_id = d.id"
+    " WHERE e.created_at >= ? AND e.created_at < ?"
+    " GROUP BY latency, a.id, bar, d.attempts, d.state, e.status, d.handler, e.name"
+)
+_EVENTS = (
+    "SELECT e.name, e.status, e.created_at - e.created_at % ? AS bar,"
+    " (SELECT MAX(d.done_at) FROM eventctl_delivery d {delivery_pair} WHERE d.event_id = e.id)"
+    "  - e.created_at AS latency, COUNT(*)"
+    " FROM eventctl_event e {event_created} WHERE e.created_at >= ? AND e.created_at < ?"
+    " GROUP BY latency, bar, e.status, e.name"
 )
 _BACKLOG = (
     "SELECT handler, state, reason, COUNT(*), MIN(due_at) FROM eventctl_delivery {delivery_due}"
@@ -108,45 +121,53 @@ def first_event(database: Database) -> int | None:
     return None if at is None else int(at)
 
 
-def events(database: Database, since: int, until: int) -> Iterator[list[CountedEvent]]:
-    """Yield the events that were created in a window, oldest first, page by page.
-
-    `since` (inclusive) and `until` (exclusive) are in milliseconds since 1970.
-    """
-    after = (since, -1)
-    while True:
-        at, last_id = after
-        rows = database.read(_PAGE, (at, until, at, last_id, PAGE))
-        page = _page(rows)
-        if page:
-            yield list(page.values())
-            after = max((event.created_at, event_id) for event_id, event in page.items())
-        if len(page) < PAGE:
-            return
+def events(database: Database, window: Window) -> Iterator[Page]:
+    """Yield the events that were created in a window, oldest first, page by page."""
+    since: int | None = window.since
+    while since is not None:
+        rows = database.read(_END, (since, window.until, PAGE))
+        # Events of one moment are in one page, however many they are.
+        end = max(rows[0][0], since + 1) if rows else window.until
+        yield _page(database, window.step, since, end)
+        since = end if rows else None
 
 
-def _page(rows: list[Row]) -> dict[int, CountedEvent]:
-    """Return the events by id; their rows may come in any order."""
-    page: dict[int, CountedEvent] = {}
-    deliveries: dict[int, CountedDelivery] = {}
-    for row in rows:
-        event = page.get(row[0])
-        if event is None:
-            event = page[row[0]] = CountedEvent(
-                text_of(row[1]), number_of(row[2]), number_of(row[3])
+def _page(database: Database, step: int, since: int, until: int) -> Page:
+    """Return the events that were created from `since` to before `until`."""
+    page = Page([], [])
+    recorded: dict[int, CountedDeliveries] = {}
+    for row in database.read(_DELIVERIES, (step, since, until)):
+        *event, handler, state, attempts, done_at, delivery_id, outcome, ended_at = row
+        if delivery_id not in recorded:
+            counted = _events(event)
+            page.events.append(counted)
+            if handler is None:
+                continue
+            delivery = CountedDeliveries(
+                counted.name,
+                text_of(handler),
+                text_of(state),
+                number_of(attempts),
+                counted.latency,
+                counted.number,
+                None if done_at is None else number_of(done_at),
+                [],
             )
-        if row[4] is None:
-            continue
-        delivery = deliveries.get(row[4])
-        if delivery is None:
-            done_at = None if row[8] is None else number_of(row[8])
-            delivery = deliveries[row[4]] = CountedDelivery(
-                text_of(row[5]), text_of(row[6]), number_of(row[7]), done_at
-            )
-            event.deliveries.append(delivery)
-        if row[9] is not None:
-            delivery.outcomes.append((text_of(row[9]), number_of(row[10])))
+            page.deliveries.append(delivery)
+            if delivery_id is None:
+                continue
+            recorded[delivery_id] = delivery
+        recorded[delivery_id].outcomes.append((text_of(outcome), number_of(ended_at)))
+    if page.number != count_events(database, since, until):
+        # Some have several deliveries, so that the rows are more than the events.
+        page.events[:] = map(_events, database.read(_EVENTS, (step, since, until)))
     return page
+
+
+def _events(row: Sequence[Any]) -> CountedEvents:
+    name, status, at, latency, number = row
+    latency = None if latency is None else number_of(latency)
+    return CountedEvents(text_of(name), number_of(status), number_of(at), latency, number)
 
 
 def backlog(database: Database, now: int, paused: Paused) -> Backlog:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from peewee import fn
-
 from eventctl.models import State
-from eventctl.store.database import Database
+from eventctl.store.database import Database, marks
 from eventctl.store.pauses import Kind
 from eventctl.store.queries.events import DeliveryView, EventView
-from eventctl.store.schema import BreakerRow, DeliveryRow, EventRow, PauseRow, ask
+from eventctl.store.schema import BreakerRow, PauseRow, ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +71,13 @@ class Pauses:
 def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
     """Return how many deliveries are due by `now` and wait because they are paused."""
     named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
-    query = (
-        DeliveryRow.select(fn.COUNT(DeliveryRow.id))
-        .join(EventRow, on=(EventRow.id == DeliveryRow.event_id))
-        .where(
-            DeliveryRow.due_at <= now,
-            DeliveryRow.state == str(State.PENDING),
-            DeliveryRow.handler.in_(named[Kind.HANDLER]) | EventRow.name.in_(named[Kind.EVENT]),
-        )
+    handlers, events = named[Kind.HANDLER], named[Kind.EVENT]
+    ((number,),) = database.read(
+        "SELECT COUNT(*) FROM eventctl_delivery d {delivery_due}"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        " WHERE d.due_at <= ? AND d.state = ?"
+        f" AND (d.handler IN ({marks(handlers) or 'NULL'})"
+        f" OR e.name IN ({marks(events) or 'NULL'}))",
+        (now, str(State.PENDING), *handlers, *events),
     )
-    return int(ask(database, query)[0][0])
+    return int(number)

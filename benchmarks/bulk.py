@@ -203,9 +203,11 @@ def jobs(bench: Bench) -> Race:
 
 
 def commands(bench: Bench) -> Race:
-    """Sweep deliveries that are commands."""
+    """Sweep deliveries that are commands, with one worker and with two."""
     count = bench.size(2_000)
     project = bench.project("commands")
+    limit = "limit: a bare subprocess.run loop"
+    bounds = {1: 0.8, 2: 1.2}
     return Race(
         name="commands",
         title=f"a sweep of {count:,} commands (/bin/true)",
@@ -213,9 +215,16 @@ def commands(bench: Bench) -> Race:
         rounds=bench.rounds(5),
         warm_up=False,
         contenders=[
-            Contender("eventctl sweep", lambda: project.sweep("commanded", count), "", count),
+            *(
+                Contender(
+                    f"eventctl sweep --jobs {number}",
+                    lambda number=number: project.sweep("commanded", count, "--jobs", number),  # type: ignore[misc]  # mypy cannot tell its type
+                    amount=count,
+                )
+                for number in bounds
+            ),
             Contender(
-                "limit: a bare subprocess.run loop",
+                limit,
                 lambda: bench.seconds(
                     [bench.python, CONTENDERS / "plain_commands.py", count], project.folder
                 ),
@@ -225,12 +234,13 @@ def commands(bench: Bench) -> Race:
         ],
         goals=[
             Goal(
-                "sweep of commands / subprocess.run",
-                "eventctl sweep",
-                0.8,
-                "limit: a bare subprocess.run loop",
+                f"sweep of commands, --jobs {number} / subprocess.run",
+                f"eventctl sweep --jobs {number}",
+                bound,
+                limit,
                 at_most=False,
             )
+            for number, bound in bounds.items()
         ],
-        remark="Both figures are of whole processes, start and end included.",
+        remark="All figures are of whole processes, start and end included.",
     )

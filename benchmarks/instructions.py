@@ -60,6 +60,7 @@ def counted(bench: Bench) -> Race:
         goals=[
             Goal("instructions of emit --defer / huey script", DEFER, 0.55, HUEY),
             Goal("instructions of emit --defer / plain sqlite3 and json", DEFER, 1.8, PLAIN),
+            Goal("instructions of emit that runs a handler / emit --defer", RUN, 1.2, DEFER),
         ],
         remark="Millions, counted by valgrind; with a handler, without those of its worker.",
     )

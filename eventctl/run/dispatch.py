@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress

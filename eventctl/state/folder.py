@@ -225,7 +225,7 @@ def is_at(fd: int, path: str | Path) -> bool:
 def _machine() -> str:
     """Return the machine's id and host name: containers of one image differ only in the latter."""
     try:
-        with open("/etc/machine-id", encoding="ascii", errors="replace") as file:
+        with open("/etc/machine-id", encoding="utf-8", errors="replace") as file:
             number = file.read(64).strip()
     except OSError:
         number = ""
@@ -234,7 +234,7 @@ def _machine() -> str:
 
 def _boot_id() -> str:
     try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:
             return file.read()
     except OSError:
         return "unknown"  # without /proc, boots look alike, and leases decide

@@ -8,8 +8,8 @@ weaker.
 from __future__ import annotations
 
 import struct
+from _signal import SIGKILL  # type: ignore[import-not-found]  # without the enums: fast
 from contextlib import suppress
-from signal import SIGKILL
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

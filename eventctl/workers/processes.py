@@ -8,8 +8,8 @@ it; after its death, it is below those children of ours that are not workers.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import os
-import signal
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 

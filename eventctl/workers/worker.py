@@ -12,11 +12,11 @@ process that forked it dies, the kernel kills the whole group.
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import fcntl
 import marshal
 import os
 import select
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -157,7 +157,7 @@ def _close_all_but(kept: set[int]) -> None:
 def _prefer_for_oom_killer() -> None:
     # If memory runs out, the handler must die, not the sweep that reports it.
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
             file.write("500")
     except OSError:
         return  # no /proc here: nothing to ask for

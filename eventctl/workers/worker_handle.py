@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import os
-import signal
 import time
 from collections import deque
 from collections.abc import Callable

@@ -163,8 +163,7 @@ WITH_HANDLERS = {
     *("eventctl.run.dispatch", "eventctl.store.batches", "eventctl.store.claims"),
     *("eventctl.store.event_status", "eventctl.store.held", "eventctl.store.pauses"),
     "eventctl.store.results",
-    *("_ctypes", "_struct", "atexit", "encodings.ascii", "gc", "mmap", "select", "signal"),
-    "struct",
+    *("_ctypes", "_struct", "atexit", "gc", "mmap", "select", "struct"),
 }
 
 

@@ -190,7 +190,8 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     emitted = int(Status.EMITTED)
     rows = [(e.key, e.name, e.args, _expected(e.expected), emitted, now) for e in ordered]
     for row in rows:
-        tx.check_fits(f"an event {row[1]}", row)
+        if len(row[2]) + len(row[3]) > _LARGE:
+            tx.check_fits(f"an event {row[1]}", row)
     try:
         tx.insert_many(_EVENT, rows)
     except Duplicate as error:

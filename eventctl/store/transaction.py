@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from math import inf
 
 from eventctl.errors import TooLarge
 from eventctl.format.text import fit
@@ -78,6 +79,9 @@ class Transaction:
     def _parts(self, rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
         """Yield rows in parts that fit into one statement."""
         most = self._database.largest_statement(self._cursor) / 2
+        if most == inf:
+            yield rows
+            return
         length = sum(len(value) for row in rows for value in row if isinstance(value, str))
         if 8 * length + 256 * len(rows) <= most:
             yield rows

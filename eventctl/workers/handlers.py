@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -29,6 +28,8 @@ EX_TEMPFAIL = 75
 
 _LONGEST_ERROR = 1_000
 _LONGEST_REASON = _LONGEST_TRACEBACK = 16_000
+
+_FOLDER = os.path.dirname(__file__)
 
 
 class Current(NamedTuple):
@@ -129,8 +130,10 @@ def run(
         return End(Outcome.UNDECODABLE, f"its args cannot be decoded: {error}")
     try:
         if handler.command:
+            from eventctl.workers.command import start  # lazy: most emits run none
+
             cloud = source if handler.format == "cloudevents" else None
-            pid = _start_command(handler.command, delivery, args, cloud)
+            pid = start(handler.command, _environment(), delivery, cloud)
             status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
             return _end_of_command(os.waitstatus_to_exitcode(status))
         assert handler.call is not None
@@ -177,69 +180,6 @@ def _await(result: Any) -> Any:
         return await result
 
     return asyncio.run(wait())
-
-
-def _start_command(
-    command: tuple[str, ...], delivery: Delivery, args: Any, source: str | None
-) -> int:
-    created_at = _when(delivery.created_at).isoformat(timespec="milliseconds")[:-6] + "Z"
-    event: dict[str, Any]
-    if source is not None:
-        from eventctl.intake import cloudevents  # lazy: few handlers need it
-
-        event = cloudevents.write(
-            source,
-            delivery.key,
-            delivery.name,
-            created_at,
-            args,
-            id=str(delivery.event_id),
-            handler=delivery.handler,
-            attempt=delivery.attempt,
-        )
-    else:
-        event = {
-            "id": delivery.event_id,
-            "key": delivery.key,
-            "eventName": delivery.name,
-            "createAt": created_at,
-            "args": args,
-            "handler": delivery.handler,
-            "attempt": delivery.attempt,
-        }
-    environment = {
-        **_environment(),
-        "EVENTCTL_ID": str(delivery.event_id),
-        "EVENTCTL_KEY": delivery.key,
-        "EVENTCTL_NAME": delivery.name,
-        "EVENTCTL_HANDLER": delivery.handler,
-        "EVENTCTL_ATTEMPT": str(delivery.attempt),
-    }
-    # A file in memory, not a pipe: a command that does not read cannot block us.
-    stdin = os.memfd_create("event")
-    try:
-        os.write(stdin, _as_json(event, {"args", "data"}, delivery.args).encode())
-        os.lseek(stdin, 0, os.SEEK_SET)
-        return os.posix_spawnp(
-            command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
-        )
-    finally:
-        os.close(stdin)
-
-
-def _as_json(fields: dict[str, Any], raw: set[str], text: str) -> str:
-    """Return fields as JSON on one line in ASCII; those named in `raw` are JSON text already.
-
-    That is kept unchanged: a number that is parsed and written again may lose digits.
-    """
-    # Line ends can only be between values, and non-ASCII letters only in strings.
-    text = re.sub(r"[^\x00-\x7f]+", lambda found: json.dumps(found[0])[1:-1], text)
-    text = text.replace("\r", " ").replace("\n", " ")
-    members = (
-        f"{json.dumps(name)}: {text if name in raw else json.dumps(value)}"
-        for name, value in fields.items()
-    )
-    return f"{{{', '.join(members)}}}"
 
 
 @cache
@@ -321,9 +261,9 @@ def clean(text: str) -> str:
 def _traceback(error: BaseException) -> str:
     import traceback  # lazy: few handlers need it
 
-    # The first frames are of this file, not of the handler.
+    # The first frames are ours, not of the handler.
     frames = error.__traceback__
-    while frames and frames.tb_frame.f_code.co_filename == __file__:
+    while frames and frames.tb_frame.f_code.co_filename.startswith(_FOLDER):
         frames = frames.tb_next
     if frames is None:
         return ""  # it was not entered

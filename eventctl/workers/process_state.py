@@ -73,7 +73,7 @@ class ProcessState:
         return (
             _thread._count() <= self._threads
             and _ids() == self._ids
-            and not (took > _LEAST_FORK and _has_children())
+            and not (took > _LEAST_FORK and has_children())
             and self._has_limits()
             and self._has_memory(now)
         )
@@ -138,7 +138,7 @@ def _ids() -> tuple[object, ...]:
     return os.getpgrp(), os.geteuid(), os.getegid()
 
 
-def _has_children() -> bool:
+def has_children() -> bool:
     """Return whether a handler has left a child process, ended or not."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

@@ -29,7 +29,7 @@ from eventctl.workers import answers, handlers, kernel, output, progress_page
 from eventctl.workers.handlers import End
 from eventctl.workers.kernel import KillTimer
 from eventctl.workers.output import Stage
-from eventctl.workers.process_state import ProcessState
+from eventctl.workers.process_state import ProcessState, has_children
 from eventctl.workers.processes import Family
 from eventctl.workers.program_end import ProgramEnd
 from eventctl.workers.progress_page import ProgressPage
@@ -263,8 +263,13 @@ class _Worker:
         return (
             took < handler.timeout * 1000
             and end.outcome != Outcome.FAILED
-            and self._state.restore(now, now - begin)
+            and self._is_fit(handler, now, now - begin)
         )
+
+    def _is_fit(self, handler: Handler, now: float, took: float) -> bool:
+        if handler.command:
+            return not has_children()  # all else in this process is out of a command's reach
+        return self._state.restore(now, took)
 
     def _run_plain(self, handler: Handler, delivery: Delivery) -> End:
         return handlers.run(

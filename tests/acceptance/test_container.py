@@ -118,7 +118,7 @@ def first(process: subprocess.Popen[str]) -> int:
 def test_the_dockerfile(container: tuple[subprocess.Popen[str], Path]) -> None:
     process, volume = container
     store = volume / "events.db"
-    wait_until(lambda: store.exists() or process.poll() is not None, 120, "a first sweep")
+    wait_until(lambda: store.exists() or process.poll() is not None, 300, "a first sweep")
     assert process.poll() is None, process.communicate()[0]
     one = first(process)
     emit = "/opt/eventctl/bin/eventctl emit --defer purchased 'user A' 5000"

@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from eventctl.alerts import channels
 from eventctl.alerts.incident import sample
-from eventctl.alerts.render import recipients, wording
 from eventctl.cli import completion
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
@@ -23,14 +22,9 @@ from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.format.time import span
 from eventctl.store import claims
-from eventctl.store.incidents import FOR_EVER
+from eventctl.store.incidents import FOR_EVER, Incident
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import incidents
-
-if TYPE_CHECKING:
-    from rich.text import Text
-
-    from eventctl.store.incidents import Incident, Notification
 
 _LATEST = 50
 """How many ended incidents are shown by default."""
@@ -106,7 +100,9 @@ def command(
     elif not found:
         complain("no incident matches" if with_ended or kinds or handlers else "nothing is wrong")
     elif sys.stdout.isatty():
-        _print(found, now, {channel.name for channel in context.config.channels})
+        from eventctl.cli.output.incident_lines import print_incidents  # lazy: for terminals
+
+        print_incidents(found, now, {channel.name for channel in context.config.channels})
     else:
         sys.stdout.writelines(_line(each) for each in found)
     return EXIT_DONE
@@ -162,59 +158,6 @@ def _line(incident: Incident) -> str:
         ", ".join(sent),
     )
     return "\t".join(map(printable, cells)) + "\n"
-
-
-def _print(found: Sequence[Incident], now: int, channels: set[str]) -> None:
-    from eventctl.cli.output.tables import console  # lazy: rich is for terminals
-
-    out = console()
-    for number, incident in enumerate(found):
-        if number:
-            out.print()
-        for line in lines(incident, now, channels):
-            out.print(line, soft_wrap=True)
-
-
-def lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
-    """Return the text about an incident. `channels` are those of events.toml."""
-    from rich.text import Text  # lazy: rich is for terminals
-
-    from eventctl.cli.output.tables import utc
-
-    what = wording.happened(incident)
-    if incident.is_open:
-        state = Text(f"open for {span(max(0, now - incident.opened_at))}", "bold red")
-    else:
-        state = Text(
-            f"ended after {span((incident.ended_at or now) - incident.opened_at)}", "green"
-        )
-    shown = [
-        Text.assemble((incident.key, "bold"), "  ", state, "  ", what),
-        Text(f"  {printable(incident.error)}"),
-        Text(f"  first {utc(incident.opened_at)} UTC, last {utc(incident.last_at)} UTC", "dim"),
-    ]
-    shown += [_notified(sent, incident, now, channels) for sent in incident.notifications]
-    if not incident.notifications:
-        shown.append(Text(f"  {recipients.NOBODY}", "dim"))
-    if silence := recipients.silence(
-        incident, now, lambda until: f"for another {span(until - now)}"
-    ):
-        shown.append(Text(f"  {silence}", "yellow"))
-    return shown
-
-
-def _notified(sent: Notification, incident: Incident, now: int, channels: set[str]) -> Text:
-    from rich.text import Text  # lazy: rich is for terminals
-
-    from eventctl.cli.output.tables import ago
-
-    text = Text(f"  {recipients.notified(sent, incident, now, lambda at: ago(at, now))}")
-    if sent.channel not in channels:
-        # There are no more attempts.
-        text.append(" (not in this events.toml)", "dim")
-    elif refusal := recipients.refusal(sent):
-        text.append(f"; {refusal}", "red")
-    return text
 
 
 @command.command("test")

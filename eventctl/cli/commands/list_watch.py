@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.text import Text
 
 from eventctl.cli import selection
-from eventctl.cli.commands.list import how_far, one_page
+from eventctl.cli.commands.list import how_far
 from eventctl.cli.context import Context
 from eventctl.cli.fast_emit import print_no_more
+from eventctl.cli.output.events_table import one_page
 from eventctl.cli.output.tables import breaker_line, console, pause_line
 from eventctl.errors import OutputError, StoreUnavailable, UsageError
 from eventctl.format.redact import Redaction

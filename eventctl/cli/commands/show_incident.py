@@ -47,16 +47,15 @@ def _pages(database: Database, incident: Incident) -> Iterable[list[EventView]]:
 
 
 def _print(context: Context, incident: Incident, first: list[EventView], now: int) -> None:
-    from eventctl.cli.commands import alerts, list  # lazy: few runs need it
+    from eventctl.cli.output import events_table, incident_lines  # lazy: for terminals
     from eventctl.cli.output.tables import console
 
     config = context.config
     out = console()
-    for line in alerts.lines(incident, now, {channel.name for channel in config.channels}):
-        out.print(line, soft_wrap=True)
+    incident_lines.print_incidents([incident], now, {each.name for each in config.channels})
     if first:
         out.print()
-        list.print_table(config, iter([first]), now)
+        events_table.print_table(config, [first], now)
     advice, command = wording.next_step(digest(config, incident), incident)
     out.print(f"\n{advice}", markup=False, highlight=False, soft_wrap=True)
     if command:

@@ -45,7 +45,8 @@ def test_killed_at_one_step_after_another_nothing_is_lost(project: Project) -> N
         before = ids(project)
         past.record(project, EVENTS - len(before))
         before = ids(project)
-        _, taken = killed_at(project, step, *PRUNE)
+        # How many transactions it takes depends on how long each one takes.
+        _, taken = killed_at(project, step, *PRUNE, may_end_before=True)
         there, kept = set(ids(project)), {event["id"] for event in archived(folder)}
         assert there | kept == set(before), f"lost at {taken[-1]}"
         assert set(past.ids(project, "delivery", "event_id")) == there, taken[-1]

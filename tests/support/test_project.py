@@ -68,5 +68,6 @@ def test_nothing_of_the_outer_environment_comes_in(
 ) -> None:
     monkeypatch.setenv("EVENTCTL_CONFIG", "/elsewhere")
     environment = project.environment({"COLUMNS": "80"})
-    assert set(environment) == {"HOME", "PATH", "LANG", "TZ", "COLUMNS"}
+    assert set(environment) == {"HOME", "TMPDIR", "PATH", "LANG", "TZ", "COLUMNS"}
     assert Path(environment["HOME"]).is_relative_to(project.folder)
+    assert project.folder.is_relative_to(environment["TMPDIR"])

@@ -7,8 +7,8 @@
 # make pictures   draw the terminal of the README from a real run
 
 PYTHON ?= python3
-# Tests wait half of their time, for a process, a server or a clock.
-WORKERS ?= $(shell expr 2 '*' $$(nproc))
+# Tests often wait, for a process, a server or a clock.
+WORKERS ?= $(shell expr 1 + $$(nproc))
 T ?=
 BIN := .venv/bin
 

@@ -239,9 +239,11 @@ import pathlib
 
 def spy():
     seen = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            seen.append(path.read_bytes().replace(b"\\0", b" ").decode("utf-8", "replace"))
+            if (process / "cwd").readlink() == pathlib.Path.cwd():  # not another test's
+                words = (process / "cmdline").read_bytes().replace(b"\\0", b" ")
+                seen.append(words.decode("utf-8", "replace"))
         except OSError:
             continue
     pathlib.Path("seen").write_text("\\n".join(seen))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 from eventctl.store.database import Database, number_of
 from eventctl.store.transaction import Transaction
 
 _LAST = 10
-_TWO_DAYS = 2 * 86_400_000
+_WEEK = 7 * 86_400_000
 _KEPT = 20_000
 """How many sweeps are kept: two weeks at one a minute."""
 
@@ -16,12 +17,13 @@ COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims", "d
 
 
 def trusted_now(database: Database, now: int) -> int:
-    """Return `now`, or an earlier time if the clock may be ahead.
-
-    It may be if it has gone forward by days within the last few sweeps.
+    """Return `now`, or if the clock went forward by more than a week within the last few sweeps,
+    the time at which it did: it may be wrong. Times are in milliseconds since 1970.
     """
     last = database.read(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
-    return min([now, *(number_of(row[0], now) + _TWO_DAYS for row in last)])
+    times = sorted([now, *(number_of(row[0], now) for row in last)])
+    jumps = (before for before, after in pairwise(times) if after - before > _WEEK)
+    return min(now, next(jumps, now))
 
 
 def record_sweep(database: Database, host: str, started_at: int, counts: Mapping[str, int]) -> None:

@@ -192,6 +192,17 @@ def test_a_minute_of_a_wrong_clock_deletes_no_history(project: Project, ahead: i
         assert project.rows("SELECT id, created_at FROM eventctl_event ORDER BY id") == dates
 
 
+def test_who_sweeps_once_a_day_deletes_what_is_old(project: Project) -> None:
+    fire.write(project, HANDLERS, store='keep = "30d"')
+    project.run("emit", "-q", "ok")
+    project.execute("UPDATE eventctl_event SET created_at = ?", now(project) - 31 * DAY * 1000)
+    for days in range(9, 0, -1):
+        at = now(project) - days * DAY * 1000
+        project.execute("INSERT INTO eventctl_sweep (host, started_at) VALUES ('h', ?)", at)
+    assert sweep(project) == ""
+    assert project.value("SELECT COUNT(*) FROM eventctl_event") == 0
+
+
 @sqlite_only
 def test_what_was_recorded_at_1970_is_kept_for_as_long_as_other_events(project: Project) -> None:
     fire.write(project, HANDLERS, store='keep = "30d"')

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -52,17 +50,7 @@ def shop(project: Project) -> Project:
 
 
 def search(project: Project, *args: str, check: int = 0) -> Finished:
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", FEW, "list", *args],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == check, done.stderr
-    return done
+    return project.python(FEW, "list", *args, check=check)
 
 
 def ids(done: Finished) -> list[int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import textwrap
 
 import pytest
@@ -32,15 +31,8 @@ def forget(project: Project) -> None:
 
 
 def python(project: Project, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *options, "-c", "import eventctl\n" + textwrap.dedent(program)],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    text = "import eventctl\n" + textwrap.dedent(program)
+    return project.python(text, options=options, check=None)
 
 
 @pytest.mark.parametrize(

@@ -59,16 +59,7 @@ def cost_of_a_sweep(project: Project) -> int:
 def cost_of(project: Project, *args: str) -> int:
     """Run a command, and return what it has cost the store."""
     before = _rows_read(project) if project.server else 0
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", COUNTING, *args],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = project.python(COUNTING, *args)
     if project.server:
         return _rows_read(project) - before
     return int(done.stdout.splitlines()[-1])

@@ -109,12 +109,13 @@ def test_a_copy_of_the_folder_gets_a_name_of_its_own(tmp_path: Path, how: str) -
 def as_another_machine(folder: Path) -> tuple[str, ...]:
     """Return what runs a command on this machine as if it were a clone with an id of its own."""
     needs.root("another machine id")
+    if not os.path.exists("/etc/machine-id"):
+        needs.missing("this machine has no /etc/machine-id (systemd-machine-id-setup)")
     (folder / "machine-id").write_text("0123456789abcdef0123456789abcdef\n")
     script = f'mount --bind {folder}/machine-id /etc/machine-id && exec "$@"'
     return ("unshare", "--mount", "sh", "-c", script, "sh")
 
 
-@pytest.mark.skipif(not os.path.exists("/etc/machine-id"), reason="this machine has no id")
 def test_another_machine_gets_a_name_of_its_own(project: Project) -> None:
     """Also where device and inode are the same, as on a clone of a whole disk."""
     project.write(TOML, HANDLERS, store='state = "state"')

@@ -4,9 +4,6 @@ needs, that each of a sweep's statements has an index to go by, and what is load
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
 from tests.support.databases import conformance, server_only, sqlite_only
@@ -178,15 +175,7 @@ def test_a_command_loads_what_it_needs_and_no_more(
     (project.folder / "batch.jsonl").write_text('{"name": "bought"}\n')
     project.run("emit", "--defer", "bought", "x")
     project.run("sweep")
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", LOADED, *args],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    done = project.python(LOADED, *args)
     *_, last = done.stdout.splitlines()
     code, *modules = last.split()
     assert (code, done.stderr) == ("0", "")

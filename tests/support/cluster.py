@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 
 from tests.support.server import PASSWORD, USER, Server
@@ -22,13 +23,13 @@ class Node(Server):
     """The statement that lets a session see what the other nodes have committed."""
     database = "t1"
 
+    @abstractmethod
     def is_ready(self) -> bool:
         """Return whether it takes writes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def size(self) -> int:
         """Return how many nodes it sees, itself included."""
-        raise NotImplementedError
 
     def new_database(self) -> str:
         """Return `database`, the one that all nodes share, made if it does not exist yet."""

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from tests.support import fire, look
 from tests.support.away import read, spooled
 from tests.support.project import Finished, Project
@@ -104,12 +101,4 @@ def emit_by_api(project: Project) -> Finished:
         "except eventctl.EventctlError as error:\n"
         "    print('raised', type(error).__name__)\n"
     )
-    return subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return project.python(program, check=None)

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,24 @@ class Project:
                 f"eventctl {' '.join(args)} exited {done.returncode}, not {check}\n"
                 f"--- stdout\n{out}\n--- stderr\n{err}"
             )
+        return done
+
+    def python(
+        self, program: str, *args: str, options: Sequence[str] = ("-P",), check: int | None = 0
+    ) -> Finished:
+        """Run a Python program to its end, in the folder and the environment of `run`; fail unless
+        it exits with `check` (None: any code).
+        """
+        done = subprocess.run(
+            [sys.executable, *options, "-c", program, *args],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert check in (None, done.returncode), done.stdout + done.stderr
         return done
 
     def close(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from abc import ABC, abstractmethod
 from typing import Self
 
 
-class _Proxy:
+class _Proxy(ABC):
     """It listens on a port of its own for clients of the server at `port`."""
 
     def __init__(self, port: int) -> None:
@@ -24,8 +25,9 @@ class _Proxy:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
+    @abstractmethod
     def _serve(self) -> None:
-        raise NotImplementedError
+        """Serve clients until the listener is closed."""
 
 
 class CuttingProxy(_Proxy):

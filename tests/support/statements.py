@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.support.project import Project
@@ -39,16 +37,7 @@ def statements(project: Project, *args: str, code: int = 0) -> list[str]:
     if project.server:
         return _logged(project, *args, code=code)
     seen = project.folder / "seen.json"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", _TRACED, str(seen), *args],
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
+    project.python(_TRACED, str(seen), *args, check=code)
     return [" ".join(each.split()) for each in json.loads(Path(seen).read_text())]
 
 

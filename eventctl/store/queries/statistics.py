@@ -26,7 +26,7 @@ _END = (
     " WHERE created_at >= ? AND created_at < ? ORDER BY created_at LIMIT 1 OFFSET ?"
 )
 # Both databases execute LEFT JOINs in this order: first the events, then the rows of their ids.
-# The values that differ most come first in GROUP BY, so that rows are told apart by few of them.
+# The values that differ most come first in GROUP BY, so that rows are compared by few of them.
 _DELIVERIES = (
     "SELECT e.name, e.status, e.created_at - e.created_at % ? AS bar,"
     " d.done_at - e.created_at AS latency, COUNT(*),"

@@ -74,6 +74,13 @@ class Cron:
         """Return what `crontab -l` shows."""
         return self._inside("crontab", "-u", user, "-l")
 
+    def stop(self) -> None:
+        """End cron: no job begins any more. Return when those that run have ended."""
+        stage = os.readlink(f"/proc/{self._process.pid}/ns/mnt")
+        self._process.kill()
+        self._process.wait(timeout=30)
+        wait_until(lambda: not _living_in(stage), what="the jobs of cron to end")
+
     def mails(self) -> list[Message]:
         """Return the mails that cron and its jobs have sent so far, oldest first."""
         paths = [path for path in self.mail_folder.iterdir() if not path.name.startswith(".")]
@@ -141,7 +148,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     with suppress(FileNotFoundError):
         stage = os.readlink(f"/proc/{process.pid}/ns/mnt")
         if stage != os.readlink("/proc/self/ns/mnt"):
-            while inside := [pid for pid in _pids() if _namespace(pid) == stage]:
+            while inside := _living_in(stage):
                 for pid in inside:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
@@ -150,8 +157,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=30)
 
 
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+def _living_in(stage: str) -> list[int]:
+    """Return the pids of what lives in a mount namespace."""
+    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [pid for pid in pids if _namespace(pid) == stage]
 
 
 def _namespace(pid: int) -> str | None:

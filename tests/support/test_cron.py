@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_the_end_of_cron_is_the_end_of_its_jobs(tmp_path: Path) -> None:
         pid = int(pid_file.read_text())
         assert Path(f"/proc/{pid}").exists()
     wait_until(lambda: not Path(f"/proc/{pid}").exists(), what=f"job {pid} to be gone")
+
+
+def test_a_job_that_runs_gets_to_its_end_when_cron_is_stopped(tmp_path: Path) -> None:
+    begun, go, done = (tmp_path / name for name in ("begun", "go", "done"))
+    with running_cron(tmp_path / "cron", speed=30) as cron:
+        cron.install(f"* * * * * touch {begun}; until [ -e {go} ]; do :; done; touch {done}\n")
+        wait_until(begun.exists, timeout=30)
+        threading.Timer(0.5, go.touch).start()
+        cron.stop()
+        assert done.exists()
 
 
 def test_crontab_example_is_one_that_cron_takes(tmp_path: Path) -> None:

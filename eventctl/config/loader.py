@@ -40,7 +40,7 @@ def find(option: str | None = None) -> str:
         except OSError as error:
             looked.append(f"{place} ({error.strerror})")
         else:
-            return whole_path(path, os.getcwd())
+            return whole_path(path)
     raise ConfigError(
         f"no events.toml at {looked[0]}, {looked[1]} or {looked[2]}; "
         "create one with eventctl init, or name it with --config or $EVENTCTL_CONFIG"
@@ -82,7 +82,7 @@ def _named(by: str, text: str) -> str:
     except (OSError, ValueError) as error:
         fix = "name an existing file, or create one with eventctl init"
         raise _mistake(by, f"{text}: {_reason(error)}", fix) from None
-    return whole_path(path, os.getcwd())
+    return whole_path(path)
 
 
 def _read(path: str) -> tuple[bytes, os.stat_result]:

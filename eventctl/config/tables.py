@@ -54,7 +54,7 @@ def build(
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
     recording, others = Mistakes(path), Mistakes(path)
-    path = whole_path(path, os.getcwd())
+    path = whole_path(path)
     folder = os.path.dirname(path)
     root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
     env_file = root.path("env_file", folder)

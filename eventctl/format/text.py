@@ -77,12 +77,15 @@ def toml_key(name: str) -> str:
     return name if bare.isascii() and bare.isalnum() else toml_text(name)
 
 
-def whole_path(path: str, folder: str) -> str:
-    """Return an absolute path; a relative one is relative to `folder`.
+def whole_path(path: str, folder: str | None = None) -> str:
+    """Return an absolute path; a relative one is relative to `folder`, by default the current one.
 
-    A ".." is kept, because the component before it may be a link.
+    A ".." is kept, because the component before it may be a link. The current folder may have been
+    deleted: only a relative path asks for it.
     """
-    parts = os.path.join(folder, path).split("/")
+    if not path.startswith("/"):
+        path = os.path.join(folder or os.getcwd(), path)
+    parts = path.split("/")
     return "/" + "/".join(part for part in parts if part not in ("", "."))
 
 

@@ -112,7 +112,33 @@ def test_sweep_where_a_call_is_not_to_be_had(project: Project, call: str, error:
     assert project.rows("SELECT DISTINCT attempts FROM eventctl_delivery") == [(1,)]
 
 
-# --- 2. The caller ignores SIGCHLD
+# --- 2. The caller's folder is gone, as that of a release that a deployment has deleted
+
+FOLDER_GONE = (
+    *("sh", "-c"),
+    'export EVENTCTL_CONFIG="$PWD/events.toml"; mkdir gone; cd gone; rmdir ../gone; exec "$@"',
+    "sh",
+)
+
+
+@sqlite_only
+@pytest.mark.parametrize("way", WAYS)
+def test_emit_in_a_deleted_folder(project: Project, way: str) -> None:
+    write(project)
+    done = project.run(*WAYS[way], "--key", "k", wrapper=FOLDER_GONE, check=None)
+    assert_kept(project, done, "k")
+    assert done.stderr == ""
+
+
+@sqlite_only
+def test_sweep_in_a_deleted_folder(project: Project) -> None:
+    write(project)
+    project.run("emit", "--defer", "two", "1")
+    assert project.run("sweep", wrapper=FOLDER_GONE).stderr == ""
+    fire.assert_all_processed(project, 1)
+
+
+# --- 3. The caller ignores SIGCHLD
 
 DEAF = ("perl", "-e", '$SIG{CHLD} = "IGNORE"; exec @ARGV or die')
 

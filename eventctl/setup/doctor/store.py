@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from eventctl.config.loader import command
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import counted, printable
@@ -186,7 +187,7 @@ def _sweeps(config: Config, opened: Database) -> Findings:
     if running := _running(Path(config.sweep.lock)):
         yield ok(running)
     elif not found:
-        yield warning("no sweep has ended yet", "run one: eventctl sweep -v")
+        yield warning("no sweep has ended yet", f"run one: {command(config.path, 'sweep -v')}")
     else:
         ago = max(0.0, (now - found[0][1]) / 1000)
         usual = median([new[1] - old[1] for new, old in pairwise(found[:10])] or [0]) / 1000
@@ -230,7 +231,7 @@ def _running(lock: Path) -> str:
 def _incidents(config: Config, opened: Database) -> Findings:
     """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
-    outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
+    outages, fix = counts.pop(OUTAGE, 0), f"list them: {command(config.path, 'alerts')}"
     if outages:
         yield problem(f"{counted(outages, 'handler')} down: their deliveries wait", fix)
     if counts:
@@ -247,8 +248,9 @@ def _alerts(config: Config, opened: Database) -> Findings:
         yield problem(
             f"{name} has not accepted {counted(each.count, 'alert')} for"
             f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
-            f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
-            " sends the waiting alerts",
+            "fix that, and try it:"
+            f" {command(config.path, f'alerts test {shlex.quote(name)}')}; the next sweep sends"
+            " the waiting alerts",
         )
     if channels and not refused:
         yield ok(f"{counted(len(channels), 'channel')}: all messages were accepted")
@@ -263,7 +265,8 @@ def _keep(config: Config, opened: Database) -> Findings:
         yield problem(
             f"processed events are still there a day after their {kept} ([store] keep): sweeps"
             " do not run, or more events come in than they have time to delete",
-            f"delete them now: eventctl prune --older-than {int(config.store.keep)}s",
+            "delete them now:"
+            f" {command(config.path, f'prune --older-than {int(config.store.keep)}s')}",
         )
     else:
         yield ok("no processed event is a day older than [store] keep")

@@ -20,9 +20,8 @@ from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, w
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
-from eventctl.store.database import Database
+from eventctl.store.database import REFUSED, Database
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Row, Transaction
 
@@ -67,17 +66,16 @@ def check_store(config: Config, seen: Seen) -> Findings:
 
 def _schema(version: int) -> Findings:
     known = migrations.VERSION
+    text = f"the schema has version {version}, and this eventctl uses version {known}"
     if version > known:
-        text = f"the schema has version {version}, newer than version {known} of this eventctl"
         yield problem(text, "upgrade eventctl on this host")
     elif version == 0:
         yield ok("there are no tables yet: the first command creates them")
     elif version < known:
-        text = f"the schema has version {version}, and this eventctl uses version {known}"
         fix = "the next command upgrades it; hosts with an older eventctl then refuse it"
         yield warning(text, fix)
     else:
-        yield ok(f"the schema has version {version}, as this eventctl requires")
+        yield ok(text)
 
 
 class _Undo(Exception):
@@ -97,10 +95,7 @@ def _owner(config: Config, opened: Database) -> Findings:
 
 
 def _rights(config: Config, opened: Database) -> Findings:
-    """Try each privilege on each table, in a transaction that is rolled back.
-
-    Does nothing if the server is read-only, which `check_server` reports.
-    """
+    """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -110,8 +105,8 @@ def _rights(config: Config, opened: Database) -> Findings:
             try:
                 tx.execute(statement)
             except opened.driver.Error as error:
-                if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
-                    break
+                if opened.classify(error) != REFUSED:
+                    raise
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
@@ -119,13 +114,11 @@ def _rights(config: Config, opened: Database) -> Findings:
     try:
         opened.once(work)
     except opened.driver.Error as error:
-        yield problem(str(opened.translated(error)), "fix that, or run as another user")
+        fix = "fix that, or run as another user"
+        if opened.store.sqlite:
+            fix += "; to share the file, see Several users, one group in docs/setup.md"
+        yield problem(str(opened.translated(error)), fix)
     except _Undo:
-        if refused and opened.store.sqlite:
-            fix = f"run eventctl as the owner of {opened.describe()}, or share it: see Several"
-            text = f"this user may read the file, but not write it ({said})"
-            yield problem(text, f"{fix} users, one group in docs/setup.md")
-            return
         for table, rights in refused.items():
             names = ", ".join(rights)
             fix = f"GRANT {names} ON {table} TO … (docs: MySQL)"
@@ -164,21 +157,18 @@ def _dates(config: Config, opened: Database) -> Findings:
     if ahead := clocks.lead(opened, now):
         dated = f"events or sweeps are dated up to {duration(ahead / 1000)} after now"
         if clocks.is_behind(opened, now, ahead):
-            yield warning(
-                f"{dated}: the store's clock is behind", "set it; see chronyc or timedatectl"
-            )
+            fix = "set it; see chronyc or timedatectl"
+            yield warning(f"{dated}: the store's clock is behind", fix)
         else:
-            yield warning(
-                f"{dated}: a clock was ahead",
-                "the next sweep corrects that, and runs what waits for it",
-            )
+            fix = "the next sweep corrects that, and runs what waits for it"
+            yield warning(f"{dated}: a clock was ahead", fix)
 
 
 def _latest(opened: Database) -> list[Row]:
     """Return when the latest sweeps started and ended, and where, the last one first."""
-    row = schema.SweepRow
-    query = row.select(row.started_at, row.ended_at, row.host).where(row.ended_at.is_null(False))
-    return schema.ask(opened, query.order_by(row.id.desc()).limit(60))
+    return opened.read(
+        "SELECT started_at, ended_at, host FROM eventctl_sweep ORDER BY id DESC LIMIT 60"
+    )
 
 
 def _sweeps(config: Config, opened: Database) -> Findings:

@@ -39,7 +39,7 @@ def bash(project: Project, line: str) -> list[str]:
     env = {"_EVENTCTL_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_BREAKS": BREAKS}
     done = project.run(env=env, check=None)
     assert done.stderr == ""
-    found = [answer.partition(",") for answer in done.stdout.splitlines()]
+    found = [answer.partition(",") for answer in done.stdout.split("\n") if answer]
     return [value if kind == "plain" else kind for kind, _, value in found]
 
 
@@ -139,6 +139,7 @@ def test_ids_of_open_incidents(project: Project) -> None:
     assert bash(project, "eventctl ack ") == []
     project.run("emit", "-q", "bought", "an arg that makes it fail")
     project.run("sweep", check=1)
+    project.execute("UPDATE eventctl_incident SET error = 'RuntimeError: no\nnever' WHERE id = 1")
     keys = sorted(key for (key,) in project.rows("SELECT `key` FROM eventctl_incident"))
     assert len(keys) == 2
     for command in ("replay", "list", "show", "cancel"):
@@ -240,7 +241,6 @@ def read_until(terminal: int, expected: str) -> None:
 def test_the_script_is_one_that_the_shell_can_read(project: Project, shell: str) -> None:
     text = project.run("completion", shell).stdout
     assert "_EVENTCTL_COMPLETE" in text
-    assert f"eventctl completion {shell}" in text.partition("\n\n")[0]
     if shell == "zsh":
         assert text.startswith("#compdef eventctl\n")
     if program := shutil.which(shell):

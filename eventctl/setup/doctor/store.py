@@ -139,16 +139,14 @@ def _trials() -> Iterator[tuple[str, str, str]]:
 
 def _clock(config: Config, opened: Database) -> Findings:
     """Compare the store's clock with this host's."""
-    before = time.time()
-    there = claims.now(opened) / 1000
-    took = time.time() - before
-    ahead = there - (before + took / 2)
-    if abs(ahead) > _SKEW + took:
-        word = "behind" if ahead > 0 else "ahead of"
-        text = (
-            f"this host's clock is {duration(abs(ahead))} {word} the store's, which decides what is"
+    ahead = clocks.skew(opened)
+    if abs(ahead) > _SKEW * 1000:
+        word = "ahead of" if ahead > 0 else "behind"
+        yield warning(
+            f"this host's clock is {duration(abs(ahead) / 1000)} {word} the store's, which decides"
+            " what is due",
+            "set both by NTP: timedatectl set-ntp true",
         )
-        yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
 
 
 def _dates(config: Config, opened: Database) -> Findings:
@@ -167,7 +165,8 @@ def _dates(config: Config, opened: Database) -> Findings:
 def _latest(opened: Database) -> list[Row]:
     """Return when the latest sweeps started and ended, and where, the last one first."""
     return opened.read(
-        "SELECT started_at, ended_at, host FROM eventctl_sweep ORDER BY id DESC LIMIT 60"
+        "SELECT started_at, ended_at, host FROM eventctl_sweep WHERE ended_at IS NOT NULL"
+        " ORDER BY id DESC LIMIT 60"
     )
 
 
@@ -231,32 +230,26 @@ def _alerts(config: Config, opened: Database) -> Findings:
     """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
-    refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
-    for each in refused:
-        name = printable(each.channel)
-        yield problem(
-            f"{name} has not accepted {counted(each.count, 'alert')} for"
-            f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
-            f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
-            " sends the waiting alerts",
-        )
-    if channels and not refused:
-        yield ok(f"{counted(len(channels), 'channel')}: all messages were accepted")
+    for each in statistics.unaccepted(opened, channels, now):
+        if each.error:
+            name = printable(each.channel)
+            yield problem(
+                f"{name} has not accepted {counted(each.count, 'alert')} for"
+                f" {duration((now - each.since) / 1000)}: {printable(each.error)}",
+                f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
+                " sends the waiting alerts",
+            )
 
 
 def _keep(config: Config, opened: Database) -> Findings:
     """Report whether sweeps keep up with deleting events older than [store] keep."""
-    if config.store.keep is None:
-        return
-    if pruning.overdue(opened, claims.now(opened), config.store.keep) > _OVERDUE * 1000:
-        kept = duration(config.store.keep)
+    keep = config.store.keep
+    if keep and pruning.overdue(opened, claims.now(opened), keep) > _OVERDUE * 1000:
         yield problem(
-            f"processed events are still there a day after their {kept} ([store] keep): sweeps"
-            " do not run, or more events come in than they have time to delete",
-            f"delete them now: eventctl prune --older-than {int(config.store.keep)}s",
+            f"processed events are still there a day after their {duration(keep)} ([store] keep):"
+            " sweeps do not run, or more events come in than they have time to delete",
+            f"delete them now: eventctl prune --older-than {int(keep)}s",
         )
-    else:
-        yield ok("no processed event is a day older than [store] keep")
 
 
 _Check = Callable[[Config, Database], Findings]
@@ -267,7 +260,7 @@ _CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
     (1, "sweep", "", _sweeps),
     (migrations.VERSION, "state", "", _owner),
     (migrations.VERSION, "incidents", "no incident is open", _incidents),
-    (migrations.VERSION, "alerts", "", _alerts),
-    (migrations.VERSION, "keep", "", _keep),
+    (migrations.VERSION, "alerts", "no channel has refused a message", _alerts),
+    (migrations.VERSION, "keep", "no processed event is kept for too long", _keep),
 )
 """The lowest schema version, the name, the text if nothing is found, and the check."""

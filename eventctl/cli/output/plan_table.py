@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from eventctl.cli.output.formats import print_row
 from eventctl.cli.output.tables import attempts_used, console, plain_table
 from eventctl.config.model import Config
 from eventctl.format.text import printable
@@ -29,7 +30,7 @@ def show(config: Config, rows: Sequence[PlanRow]) -> None:
         return
     if not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write(_line(row) + "\n")
+            _print_row(row)
         return
 
     out = console()
@@ -57,20 +58,19 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[
     return {"dryRun": dry_run, "deliveries": deliveries, **counts}
 
 
-def _line(row: PlanRow) -> str:
-    """Return the action, event id, event, handler, state, reason, attempts and last error."""
+def _print_row(row: PlanRow) -> None:
+    """Print the action, event id, event, handler, state, reason, attempts and last error."""
     delivery = row.delivery
-    cells = (
+    print_row(
         row.fate,
-        str(delivery.event_id),
+        delivery.event_id,
         row.event,
         delivery.handler,
         delivery.state,
-        delivery.reason or "",
-        str(delivery.attempts),
-        delivery.last_error or "",
+        delivery.reason,
+        delivery.attempts,
+        delivery.last_error,
     )
-    return "\t".join(map(printable, cells))
 
 
 def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:

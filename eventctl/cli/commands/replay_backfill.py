@@ -111,8 +111,10 @@ class Backfill:
             for name, share in self.shares.items()
         ]
         missed = 0 if dry_run else len(self.ids) - added
-        counts = {"changed": added, "missed": missed, "ran": ran, "backfill": shares}
-        print_json(plan_json((), dry_run=dry_run, **counts))
+        done = plan_json(
+            (), dry_run=dry_run, changed=added, missed=missed, ran=ran, backfill=shares
+        )
+        print_json(done)
 
     def _show_table(self) -> None:
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")

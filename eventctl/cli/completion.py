@@ -28,6 +28,9 @@ VARIABLE = "_EVENTCTL_COMPLETE"
 _PATIENCE = 2.0
 """Seconds after which Tab completes nothing."""
 
+_LATE = 124
+"""The exit code then, as that of timeout(1)."""
+
 _SHOWN = 50
 """The most words that are offered."""
 
@@ -41,9 +44,12 @@ Items = list["CompletionItem[str]"]
 
 
 def answer(cli: click.Command) -> int:
-    """Print the completions for the line in the environment; return the exit code."""
+    """Print the completions for the line in the environment; return the exit code.
+
+    It is 1 if there are none because of an error, and the process ends with _LATE in time.
+    """
     # A store that hangs, in C code too, must not hang the shell.
-    limit = threading.Timer(_PATIENCE, os._exit, (0,))
+    limit = threading.Timer(_PATIENCE, os._exit, (_LATE,))
     limit.daemon = True
     limit.start()
     try:
@@ -73,6 +79,7 @@ def _complete(
         CompletionItem(word, help=shorten(printable(about), _WIDTH))
         for word, about in _words(what, config, context.params)
         if word.casefold().startswith(typed) and not (isinstance(given, tuple) and word in given)
+        if word.isprintable()  # a name in the store may be damaged, and would break the line
     ]
     return items[:_SHOWN]
 

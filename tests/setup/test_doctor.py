@@ -87,6 +87,18 @@ def test_a_schema_that_is_newer(project: Project) -> None:
     assert project.run("list", check=78).stdout == ""
 
 
+def test_a_schema_that_is_older(project: Project) -> None:
+    """The next command upgrades it: what is missing until then is no problem of its own."""
+    write(project)
+    project.run("list")
+    project.execute("ALTER TABLE eventctl_incident DROP COLUMN silent_since")
+    project.execute("DELETE FROM eventctl_schema WHERE version >= 10")
+    lines = doctor(project)
+    line = only(lines, "schema", "version 9, and this eventctl uses version")
+    assert line.level == "warning"
+    assert bad(lines) == {"schema"}
+
+
 def test_a_table_that_is_gone(project: Project) -> None:
     write(project)
     project.run("list")

@@ -54,9 +54,10 @@ def check_store(config: Config, seen: Seen) -> Findings:
             yield from named("schema", "", partial(_schema, version))
             if version:
                 seen.regular = _regular(_latest(opened), claims.now(opened))
-            for needs, name, fine, check in _CHECKS:
-                if needs <= version <= migrations.VERSION:
-                    yield from named(name, fine, partial(check, config, opened))
+            agrees = "this host's clock and the store's agree"
+            yield from named("clock", agrees, partial(_clock, opened))
+            for name, fine, check in _CHECKS if version == migrations.VERSION else ():
+                yield from named(name, fine, partial(check, config, opened))
     except StoreUnavailable as error:
         fix = "fix that: until then emit puts events into the spool, and no sweep runs"
         yield problem(str(error), fix)
@@ -137,7 +138,7 @@ def _trials() -> Iterator[tuple[str, str, str]]:
         yield table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"
 
 
-def _clock(config: Config, opened: Database) -> Findings:
+def _clock(opened: Database) -> Findings:
     """Compare the store's clock with this host's."""
     ahead = clocks.skew(opened)
     if abs(ahead) > _SKEW * 1000:
@@ -252,15 +253,13 @@ def _keep(config: Config, opened: Database) -> Findings:
         )
 
 
-_Check = Callable[[Config, Database], Findings]
-_CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
-    (1, "rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
-    (0, "clock", "this host's clock and the store's agree", _clock),
-    (1, "clock", "", _dates),
-    (1, "sweep", "", _sweeps),
-    (migrations.VERSION, "state", "", _owner),
-    (migrations.VERSION, "incidents", "no incident is open", _incidents),
-    (migrations.VERSION, "alerts", "no channel has refused a message", _alerts),
-    (migrations.VERSION, "keep", "no processed event is kept for too long", _keep),
+_CHECKS: tuple[tuple[str, str, Callable[[Config, Database], Findings]], ...] = (
+    ("rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
+    ("clock", "", _dates),
+    ("sweep", "", _sweeps),
+    ("state", "", _owner),
+    ("incidents", "no incident is open", _incidents),
+    ("alerts", "no channel has refused a message", _alerts),
+    ("keep", "no processed event is kept for too long", _keep),
 )
-"""The lowest schema version, the name, the text if nothing is found, and the check."""
+"""The name, the text if nothing is found, and the check."""

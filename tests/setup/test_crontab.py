@@ -311,7 +311,7 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     lines = doctor(project, wrapper=cron.stage(project.folder), check=1)
     gone, thrown = (line for line in lines if line.check == "cron" and line.level == "problem")
     assert "program /opt/gone/eventctl does not exist" in gone.text
-    assert f"eventctl --config {project.config} crontab --install" in (gone.fix or "")
+    assert gone.fix == "eventctl crontab --install"
     assert "MAILTO is empty" in thrown.text
 
 

@@ -69,7 +69,7 @@ def command(
         if not to_do:
             _list_running(running)
             if not ids and not running:
-                why = selection.why_none(database, chosen["incident"])
+                why = selection.why_none(context.config, database, chosen["incident"])
                 otherwise = ": no matching delivery is waiting, held or failed"
                 complain(f"nothing to cancel{why or otherwise}")
             if as_json:

@@ -113,7 +113,7 @@ def command(
     if running:
         said += f"; {running:,} already running will finish"
     complain(said)
-    complain(f"to resume it: {context.prog} resume {shlex.quote(shown)}")
+    complain(f"to resume it: {context.command(f'resume {shlex.quote(shown)}')}")
     return EXIT_DONE
 
 

@@ -121,7 +121,7 @@ def command(
             return EXIT_DONE
         if not to_run:
             if not ids:
-                complain(f"nothing to replay{_why_none(database, chosen['incident'])}")
+                complain(f"nothing to replay{_why_none(context, database, chosen['incident'])}")
             if as_json:
                 print_json(plan_table.plan_json(rows, **_NOT_RUN))
             return EXIT_DONE
@@ -164,13 +164,14 @@ def _selected(
     return rows
 
 
-def _why_none(database: Database, incident: str) -> str:
-    if incident and selection.is_down(found := selection.find_incident(database, incident)):
+def _why_none(context: Context, database: Database, incident: str) -> str:
+    config = context.config
+    if incident and selection.is_down(found := selection.find_incident(config, database, incident)):
         return (
             f": what waits for {printable(found.handler)} is retried automatically once it answers"
         )
     otherwise = ": no matching delivery has failed or is held"
-    return selection.why_none(database, incident) or otherwise
+    return selection.why_none(config, database, incident) or otherwise
 
 
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:

@@ -95,11 +95,11 @@ def command(
     elif sys.stdout.isatty():
         from eventctl.cli.output import stats_table  # lazy: rich is for terminals
 
-        stats_table.show(tally, seen)
+        stats_table.show(context.config, tally, seen)
     else:
         _print_text(tally, seen)
     if not tally.events:
-        _say_why(context.prog, since)
+        _say_why(context, since)
     return EXIT_DONE
 
 
@@ -192,8 +192,8 @@ def _write_page(
     write_whole(path, page.page(problems, seen, tally))
 
 
-def _say_why(prog: str, since: Moment | None) -> None:
+def _say_why(context: Context, since: Moment | None) -> None:
     if since is None:
-        complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")
+        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")
     else:
         complain("no event was created in this time; --since all includes every event")

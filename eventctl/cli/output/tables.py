@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventctl import config as configuration
 from eventctl.cli.output.formats import iso, status_name
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import span
@@ -128,11 +129,11 @@ def breaker_line(breaker: BreakerView, now: int) -> Text:
     )
 
 
-def pause_line(pause: PauseView, now: int) -> Text:
+def pause_line(config: Config, pause: PauseView, now: int) -> Text:
     """Return what a pause means for its handler or event."""
     why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
+    resume = configuration.command(config.path, f"resume {shlex.quote(printable(pause.name))}")
     return Text.assemble(
         (printable(pause.name), "bold"),
-        f" paused {span(now - pause.paused_at)} ago{why}; resume with: eventctl resume"
-        f" {shlex.quote(printable(pause.name))}",
+        f" paused {span(now - pause.paused_at)} ago{why}; resume with: {resume}",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventctl.alerts.transport import smtp
-from eventctl.config.loader import PLACES
+from eventctl.config.loader import PLACES, command
 from eventctl.config.model import Config
 from eventctl.config.variables import secrets
 from eventctl.errors import ChannelError
@@ -60,7 +60,7 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
             crontabs[str(path)] = path.read_bytes()
     lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
     found = [line for line in lines if _is_for(line, Path(config.path))]
-    install = f"eventctl --config {shlex.quote(config.path)} crontab --install"
+    install = command(config.path, "crontab --install")
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
     for line in found:
         yield from _check_line(line, config, install)

@@ -32,8 +32,7 @@ _LONG = 300.0
 """Seconds after which a file in the spool should have been imported."""
 
 _PLACES = (
-    ("", "they wait for a sweep", "a sweep imports them once the store is reachable:"
-     " eventctl sweep -v"),
+    ("", "they wait for a sweep", "a sweep imports them once the store is reachable"),
     (spool_folder.HELD, "their events are not in events.toml",
      "add them to [events] for the next sweep, or remove the files"),
     (spool_folder.DAMAGED, "they are not events",

@@ -32,7 +32,7 @@ def check_releases(config: Config) -> Findings:
                 f"{state} is reached through the link {link}: a deployment that changes it leaves"
                 " behind what is in the spool",
                 "set [store] state to a folder that stays, such as /var/lib/NAME/state, once"
-                " eventctl sweep -v has emptied the spool",
+                " a sweep has emptied the spool",
             )
     for folder in _left(config):
         there = folder / spool_folder.FOLDER

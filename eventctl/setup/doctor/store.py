@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from eventctl.config.loader import command
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import counted, printable
@@ -176,7 +177,7 @@ def _sweeps(config: Config, opened: Database) -> Findings:
     if running := _running(Path(config.sweep.lock)):
         yield ok(running)
     elif not found:
-        yield warning("no sweep has ended yet", "run one: eventctl sweep -v")
+        yield warning("no sweep has ended yet", f"run one: {command(config.path, 'sweep -v')}")
     else:
         ago = max(0.0, (now - found[0][1]) / 1000)
         usual = median([new[1] - old[1] for new, old in pairwise(found[:10])] or [0]) / 1000
@@ -220,7 +221,7 @@ def _running(lock: Path) -> str:
 def _incidents(config: Config, opened: Database) -> Findings:
     """Check that no incident is open."""
     counts = statistics.open_incidents(opened)
-    outages, fix = counts.pop(OUTAGE, 0), "list them: eventctl alerts"
+    outages, fix = counts.pop(OUTAGE, 0), f"list them: {command(config.path, 'alerts')}"
     if outages:
         yield problem(f"{counted(outages, 'handler')} down: their deliveries wait", fix)
     if counts:
@@ -234,11 +235,11 @@ def _alerts(config: Config, opened: Database) -> Findings:
     for each in statistics.unaccepted(opened, channels, now):
         if each.error:
             name = printable(each.channel)
+            test = command(config.path, f"alerts test {shlex.quote(name)}")
             yield problem(
                 f"{name} has not accepted {counted(each.count, 'alert')} for"
                 f" {duration((now - each.since) / 1000)}: {printable(each.error)}",
-                f"fix that, and try it: eventctl alerts test {shlex.quote(name)}; the next sweep"
-                " sends the waiting alerts",
+                f"fix that, and try it: {test}; the next sweep sends the waiting alerts",
             )
 
 
@@ -249,7 +250,7 @@ def _keep(config: Config, opened: Database) -> Findings:
         yield problem(
             f"processed events are still there a day after their {duration(keep)} ([store] keep):"
             " sweeps do not run, or more events come in than they have time to delete",
-            f"delete them now: eventctl prune --older-than {int(keep)}s",
+            f"delete them now: {command(config.path, f'prune --older-than {int(keep)}s')}",
         )
 
 

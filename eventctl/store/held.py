@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from eventctl.config.retry_policy import HOLD
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import shorten
 from eventctl.models import Reason, State
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, refusal
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction
@@ -107,10 +107,7 @@ def hold_odd(
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, OddRow):
-        return str(error)
-    text = error.args[-1] if error.args else error
-    return f"{type(error).__name__}: {shorten(printable(str(text)), 300)}"
+    return str(error) if isinstance(error, OddRow) else refusal(error)
 
 
 def free_odd(database: Database, now: int) -> None:

@@ -61,12 +61,11 @@ def record_claimed(
     `leases` has the duration of a claim by handler, in milliseconds. Returns no deliveries if the
     event's key existed already, and none that are paused: these are left to the sweep.
     """
-    from eventctl.store import pauses  # lazy: an emit need not load it
 
     def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
         now = tx.now()
         recorded = insert(tx, event, now, due_in=leases, claim=claim)
-        pauses.leave(tx, event, recorded.id, claim, now)
+        _leave_paused(tx, event, recorded.id, claim, now)
         # By claim, not by `new`: a commit whose answer was lost is still ours.
         rows = tx.rows(
             "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
@@ -93,6 +92,27 @@ def record_claimed(
         ]
 
     return database.transaction(work)
+
+
+def _leave_paused(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
+    """Leave the paused deliveries of a new event to the sweep instead of `claim`."""
+    if not event.expected:
+        return
+    # `store.pauses` writes these rows; to load it would cost each emit half a millisecond.
+    rows = tx.rows(
+        "SELECT kind, name FROM eventctl_pause WHERE kind = 'event' AND name = ?"
+        f" OR kind = 'handler' AND name IN ({marks(event.expected)})",
+        [event.name, *event.expected],
+    )
+    if not rows:
+        return
+    all_of_them = any(kind == "event" for kind, _ in rows)
+    handlers = event.expected if all_of_them else [name for _, name in rows]
+    tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, claim = NULL, due_at = ?"
+        f" WHERE event_id = ? AND claim = ? AND handler IN ({marks(handlers)})",
+        [str(State.PENDING), now, event_id, claim, *handlers],
+    )
 
 
 def insert(

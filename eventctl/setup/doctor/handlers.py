@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.signals import signal_name
 from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
@@ -83,7 +84,7 @@ def _import(
     if line:
         return json.loads(line), ""
     if child.returncode < 0:
-        return {}, f"killed the process ({handlers.signal_name(-child.returncode)})"
+        return {}, f"killed the process ({signal_name(-child.returncode)})"
     return {}, f"ended the process (exit code {child.returncode})"
 
 

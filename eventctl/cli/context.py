@@ -55,9 +55,6 @@ class Context:
 
         return open_store(self.config)
 
-    @property
-    def prog(self) -> str:
-        """The command that calls eventctl with this configuration."""
-        import shlex  # lazy: few runs need it
-
-        return f"eventctl --config {shlex.quote(self.config.path)}"
+    def command(self, words: str) -> str:
+        """Return a command to type next, with the same configuration."""
+        return configuration.command(self.path, words)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eventctl import config as configuration
 from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -62,15 +63,21 @@ def selected(
     names.require(config, Kind.EVENT, wanted.events, database)
     names.require(config, Kind.HANDLER, wanted.handlers, database, wanted.since)
     if typed:
-        return _of_incident(wanted, find_incident(database, typed))
+        return _of_incident(wanted, find_incident(config, database, typed))
     if not ids:
         return wanted
     known = events.ids_of(database, ids)
     unknown = [each for each in ids if each not in known]
     if unknown:
         several = ", ".join(map(repr, unknown[:5]))
-        raise UsageError(f"no event has the id or key {several}; to list them: eventctl list")
+        raise UsageError(no_event(config, several))
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
+
+
+def no_event(config: Config, named: str) -> str:
+    """Return a line that says that no event has an id or key."""
+    events = configuration.command(config.path, "list")
+    return f"no event has the id or key {named}; to list them: {events}"
 
 
 def _of_incident(wanted: Selection, incident: Incident) -> Selection:
@@ -93,11 +100,11 @@ def behind(incident: Incident) -> dict[str, Any]:
     return {"waiting": True, "handlers": (incident.handler,)}
 
 
-def why_none(database: Database, typed: str) -> str:
+def why_none(config: Config, database: Database, typed: str) -> str:
     """Return why the incident `typed` has no such delivery, to append to a message."""
     if not typed:
         return ""
-    incident = find_incident(database, typed)
+    incident = find_incident(config, database, typed)
     if incident.kind == OUTAGE:
         handler = printable(incident.handler)
         if incident.is_open:
@@ -108,11 +115,11 @@ def why_none(database: Database, typed: str) -> str:
     return ""
 
 
-def find_incident(database: Database, typed: str) -> Incident:
+def find_incident(config: Config, database: Database, typed: str) -> Incident:
     """Return the incident with this id or unambiguous prefix. Raises UsageError."""
     from eventctl.store.queries import incidents  # lazy: few runs need it
 
-    seen = "to list them: eventctl alerts --all"
+    seen = f"to list them: {configuration.command(config.path, 'alerts --all')}"
     if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
         raise UsageError(f"{typed!r} is not the id of an incident, such as 513925c9e4; {seen}")
     found = incidents.by_key(database, typed)

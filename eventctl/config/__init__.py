@@ -1,8 +1,8 @@
 """events.toml: found, read, checked, and made into frozen records."""
 
-from eventctl.config.loader import PLACES, find, load
+from eventctl.config.loader import PLACES, command, find, load
 from eventctl.config.permissions import concerns
 from eventctl.config.tables import Needs
 from eventctl.config.units import parse_duration
 
-__all__ = ["PLACES", "Needs", "concerns", "find", "load", "parse_duration"]
+__all__ = ["PLACES", "Needs", "command", "concerns", "find", "load", "parse_duration"]

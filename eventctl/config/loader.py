@@ -47,6 +47,23 @@ def find(option: str | None = None) -> str:
     )
 
 
+def command(path: str | None, words: str) -> str:
+    """Return a command to type here, with --config only where another file than the one at `path`
+    would be used without it.
+    """
+    import shlex  # lazy: few runs need these
+
+    from eventctl.format.invocation import tidy
+
+    try:
+        usual: str | None = find()
+    except ConfigError:
+        usual = None
+    if path is None or (usual and tidy(path) == tidy(usual)):
+        return f"eventctl {words}"
+    return f"eventctl --config {shlex.quote(str(tidy(path)))} {words}"
+
+
 def load(path: str | os.PathLike[str], needs: Needs = Needs.ALL) -> Config:
     """Return the configuration in the events.toml at `path`.
 

@@ -168,25 +168,28 @@ class Dispatch:
 
     def end(self, result: Result) -> None:
         """Judge one result, and keep it to be written with its group."""
-        if result.outcome == Outcome.SUCCEEDED and not result.output:
-            verdict = _DONE  # the usual case: nothing to judge
-        else:
-            from eventctl.config import retry_policy  # lazy: few deliveries fail
-
-            name, handler = result.delivery.name, result.delivery.handler
-            verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
-            if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
-                verdict = verdict._replace(notify=True)
+        kept, verdict, name = result, _DONE, "succeeded"  # the usual case: nothing to judge
+        if result.outcome != Outcome.SUCCEEDED or result.output:
+            kept, verdict = self._without_chat(result), self._judge(result)
+            name = _counted(result, verdict)
         if not result.written:
-            self._ends.append((self._without_chat(result), verdict))
-        name = _counted(result, verdict)
+            self._ends.append((kept, verdict))
         self.counts[name] = self.counts.get(name, 0) + 1
         if self._on_result:
             self._on_result(result, verdict)
 
+    def _judge(self, result: Result) -> Verdict:
+        from eventctl.config import retry_policy  # lazy: few deliveries fail
+
+        name, handler = result.delivery.name, result.delivery.handler
+        verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
+        if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
+            return verdict._replace(notify=True)
+        return verdict
+
     def _without_chat(self, result: Result) -> Result:
         """Return a result to record: a success keeps its output only if `log` is set."""
-        if result.outcome != Outcome.SUCCEEDED or not result.output:
+        if result.outcome != Outcome.SUCCEEDED:
             return result
         keeps = self._config.handlers[result.delivery.handler].log
         return result if keeps else result._replace(output="")
@@ -271,8 +274,6 @@ class Dispatch:
 
 
 def _counted(result: Result, verdict: Verdict) -> str:
-    if verdict is _DONE:
-        return "succeeded"
     if result.outcome == Outcome.NOT_STARTED:
         return "released"
     if verdict.reason and verdict.state == State.PENDING:

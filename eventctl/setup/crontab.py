@@ -19,6 +19,7 @@ import shlex
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from eventctl.config.model import Config
 from eventctl.config.variables import EnvFileError, variables
@@ -61,23 +62,22 @@ def read() -> bytes:
 
 def write(content: bytes) -> None:
     """Make this the user's crontab; an empty one is removed. Raises CrontabError."""
-    if not content:
-        done = _run("-r")
-    else:
-        # Not every crontab program reads its stdin. The file is its owner's alone.
-        with tempfile.NamedTemporaryFile(prefix="eventctl-crontab-") as file:
-            file.write(content)
-            file.flush()
-            done = _run(file.name)
+    # It is a file: cron's crontab refuses a pipe of this name, and bcron's does not know "-". Its
+    # own path could be too long, since cron's cuts it at 100 characters.
+    argument = "/dev/stdin" if content else "-r"
+    with tempfile.TemporaryFile(prefix="eventctl-crontab-") as file:
+        file.write(content)
+        file.seek(0)
+        done = _run(argument, file)
     if done.returncode != 0:
-        raise _refused("crontab FILE" if content else "crontab -r", done)
+        raise _refused(f"crontab {argument}", done)
 
 
-def _run(argument: str) -> subprocess.CompletedProcess[bytes]:
+def _run(argument: str, stdin: IO[bytes] | None = None) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
             ["crontab", argument],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin or subprocess.DEVNULL,
             capture_output=True,
             timeout=_PATIENCE,
             check=False,

@@ -36,7 +36,7 @@ class Answers:
 
 
 def mistakes(answers: Answers, folder: Path) -> list[str]:
-    """Return the mistakes in the answers, a line for each.
+    """Return the mistakes in the answers, a line for each, which names the option.
 
     An unset variable is not a mistake: it may be set where eventctl will run.
     """
@@ -44,8 +44,24 @@ def mistakes(answers: Answers, folder: Path) -> list[str]:
     try:
         build(path, tomli.loads(toml(answers)), private=True)
     except ConfigError as error:
-        return [line.removeprefix(f"{path}: ") for line in error.mistakes if not is_unset(line)]
+        lines = [line.removeprefix(f"{path}: ") for line in error.mistakes if not is_unset(line)]
+        return [_by_option(line, answers) for line in lines]
     return []
+
+
+def _by_option(line: str, answers: Answers) -> str:
+    """Return a mistake with the option of `init` instead of the key in events.toml."""
+    options = {
+        "store.url": "--store",
+        f"events.{toml_key(answers.event)}": "--event",
+        f"handlers.{toml_key(answers.handler)}": "--handler",
+        "report.mail_to": "--mail-to",
+        "report.smtp": "--smtp",
+    }
+    for key, option in options.items():
+        if line.startswith(f"{key}: "):
+            return option + line.removeprefix(key).removesuffix(", or remove the line")
+    return line
 
 
 def is_unset(mistake: str) -> bool:

@@ -70,6 +70,8 @@ class End(NamedTuple):
         )
 
 
+_SUCCEEDED = End(Outcome.SUCCEEDED)
+
 _delivered: tuple[Delivery, Any] | None = None
 """The running delivery, and the connection of a transactional handler."""
 
@@ -169,7 +171,7 @@ def _run_call(
             return _end_of_exit(leave)
         if type(result) in _GENERATORS:
             return End(Outcome.FAILED, NOT_RUN)
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     finally:
         _delivered = None
 
@@ -196,7 +198,7 @@ def _end_of_exit(leave: SystemExit) -> End:
     """Return the meaning of sys.exit in a handler: that of the exit code of a command."""
     code = leave.code or 0
     if code == 0:
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     if code == EX_TEMPFAIL:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
@@ -206,7 +208,7 @@ def _end_of_exit(leave: SystemExit) -> End:
 
 def _end_of_command(code: int) -> End:
     if code == 0:
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     if code == EX_TEMPFAIL:
         return _postponed(RetryLater())
     if code == EX_DATAERR:

@@ -96,10 +96,10 @@ class Stage:
         os.dup2(self._null, 0)
         for number in (1, 2):
             os.dup2(self._fd, number)
-        if os.fstat(self._fd).st_size:
+        if os.lseek(self._fd, 0, os.SEEK_END):
             os.ftruncate(self._fd, 0)
-        streams = (sys.stdin, sys.stdout, sys.stderr)
-        if streams != self._streams or any(stream.closed for stream in streams):
+        stdin, stdout, stderr = streams = sys.stdin, sys.stdout, sys.stderr
+        if streams != self._streams or stdin.closed or stdout.closed or stderr.closed:
             self._open_streams()
 
     def _open_streams(self) -> None:

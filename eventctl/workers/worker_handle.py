@@ -78,7 +78,7 @@ class WorkerHandle:
         self._leave_by: float | None = None
         self._ahead: dict[str, int] = {}
         self._partial = b""
-        self._unsent = b""
+        self._unsent = bytearray()
         # Both processes set it, so that neither goes on without it.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
@@ -122,7 +122,7 @@ class WorkerHandle:
 
     def flush(self) -> None:
         """Write everything that was sent at once."""
-        data, self._unsent = memoryview(self._unsent), b""
+        data, self._unsent = memoryview(self._unsent), bytearray()
         try:
             while data:
                 data = data[os.write(self._requests, data) :]

@@ -1,17 +1,16 @@
-"""The Dockerfile of a how-to, line by line, in a root of its own on this machine's system.
+"""The container of a how-to: its files, and the commands below them, typed to the letter.
 
-It is not Docker: FROM and --init are not shown. The container has its own root, processes and host
-name, and the loop is its process 1.
+Podman runs under Docker's name, without cgroups and on this machine's network. The image that FROM
+names is made of this machine's packages: what a real python:3.13-slim has beside is not shown.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import shlex
-import signal
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,28 +19,43 @@ import pytest
 from tests.support import needs
 from tests.support.checkout import CHECKOUT
 from tests.support.howto import HowTo
+from tests.support.look import script
+from tests.support.shell import Typist
 from tests.support.wait import wait_until
 
-ROOT = """
-set -e
-mount --make-rprivate /
-mount -t tmpfs tmpfs over
-mkdir over/up over/work over/root
-mount -t overlay overlay -o lowerdir=/,upperdir=over/up,workdir=over/work over/root
-mount --bind /dev over/root/dev
-cd context
-root=../over/root
-path=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin
+DOCKER = """#!/bin/sh
+export BUILDAH_ISOLATION=chroot BUILDAH_LAYERS=false CONTAINERS_CONF="{here}/containers.conf"
+exec unshare --mount sh -c 'mount -t cgroup2 none /sys/fs/cgroup && exec podman "$@"' docker \
+    --storage-driver vfs --root {here}/store --runroot {here}/run --tmpdir {here}/tmp "$@"
+"""
+"""A mount of its own, since crun refuses a host that has both versions of cgroups."""
+
+CONF = """
+[containers]
+cgroups = "disabled"
+netns = "host"
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+lock_type = "file"
 """
 
-RUN = """
-chmod 700 ../volume
-chown --reference=$root{volume} ../volume
-mount --bind ../volume $root{volume}
-exec unshare --uts --pid --fork --kill-child sh -c '
-    hostname shop-sweep
-    mount -t proc proc "$0/proc"
-    exec chroot --userspec={user} "$0" env -i PATH={path} HOME=/ {command}' "$root"
+BASE = r"""
+essential=$(dpkg-query -W -f '${Essential} ${Package}\n' | sed -n 's/^yes //p')
+packages=$(apt-cache depends --recurse --installed --no-recommends --no-suggests --no-conflicts \
+    --no-breaks --no-replaces --no-enhances $essential passwd python3-venv | grep '^[a-z]')
+dpkg -L $packages 2>/dev/null |
+    sed -E 's,^/(bin|sbin|lib|lib64)/,/usr/\1/,' | sort -u |
+    grep -vE '^/usr/share/(doc|locale|man)/' |
+    tar -cP --no-recursion -T - /etc/passwd /etc/group /etc/shadow \
+        /etc/ssl/certs/ca-certificates.crt -C base ./etc/pip.conf |
+    docker import - docker.io/library/python:3.13-slim
+"""
+
+PROBE = """
+docker run --rm python:3.13-slim \\
+    sh -c 'python3 -m venv /v && /v/bin/pip download -q -d /d hatchling'
 """
 
 HANDLERS = """
@@ -57,87 +71,61 @@ def lottery(user, amount):
 """
 
 
-def script(dockerfile: str) -> str:
-    """Return a shell script that builds the image and runs the container."""
-    lines, path, user, volume, command = [ROOT], "", "root", "", ""
-    pip = [f"{name}={value}" for name, value in os.environ.items() if name.startswith("PIP_")]
-    for line in dockerfile.splitlines():
-        word, rest = line.split(" ", 1)
-        if word == "COPY":
-            *sources, target = rest.split()
-            lines.append(f"mkdir -p $root{target}; cp -r {' '.join(sources)} $root{target}")
-            if len(sources) == 1 and not target.endswith("/"):  # a folder's content
-                lines[-1] = f"mkdir -p $root{target}; cp -r {sources[0]}/. $root{target}"
-        elif word == "RUN":
-            lines.append(
-                f"chroot $root env -i PATH=$path {shlex.join(pip)} sh -ec {shlex.quote(rest)}"
-            )
-        elif word == "ENV":
-            path = rest.removeprefix("PATH=")
-        elif word == "USER":
-            user = rest
-        elif word == "VOLUME":
-            volume = rest
-        elif word == "CMD":
-            command = shlex.join(json.loads(rest))
-        else:
-            assert word == "FROM", line
-    return "\n".join([*lines, RUN.format(volume=volume, user=user, path=path, command=command)])
-
-
 @pytest.fixture
-def container(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
-    needs.root("a root of its own")
-    for name in ("over", "context", "volume"):
-        (tmp_path / name).mkdir()
-    context = tmp_path / "context"
-    clone = ["git", "clone", "-q", "--depth", "1", f"file://{CHECKOUT}", f"{context}/eventctl"]
-    subprocess.run(clone, check=True)
-    page = HowTo("systemd.md", tmp_path / "home")
-    (context / "events.toml").write_text(page.block("toml", "lottery"))
-    (context / "handlers.py").write_text(HANDLERS)
-    process = subprocess.Popen(
-        ["unshare", "--mount", "bash", "-c", script(page.block("dockerfile", "CMD"))],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        yield process, tmp_path / "volume"
-    finally:
-        process.kill()
-        process.communicate()
+def page() -> Iterator[HowTo]:
+    """The page, of a reader who has Docker."""
+    needs.root("a container")
+    needs.program("podman", "podman")
+    needs.program("catatonit", "catatonit")
+    # Podman refuses a long path.
+    with tempfile.TemporaryDirectory(prefix="docker.", dir="/var/tmp") as folder:
+        here = Path(folder)
+        docker = script(here / "docker", DOCKER.format(here=here))
+        (here / "containers.conf").write_text(CONF)
+        pip = [
+            f"{name[4:].lower().replace('_', '-')} = {value}\n"
+            for name, value in os.environ.items()
+            if name.startswith("PIP_")
+        ]
+        (here / "base" / "etc").mkdir(parents=True)
+        (here / "base" / "etc" / "pip.conf").write_text("[global]\n" + "".join(pip))
+        try:
+            yield HowTo("systemd.md", Typist(here, path=f"{here}:/usr/sbin"))
+        finally:
+            subprocess.run([docker, "rm", "--force", "--ignore", "shop"], check=True)
 
 
-def first(process: subprocess.Popen[str]) -> int:
-    """Return the container's process 1, as this machine numbers it."""
-    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    return int(child)
+def typed(page: HowTo, line: str) -> list[str]:
+    """Type a line, which may have to get packages."""
+    code, shown = page.reader.types(line, timeout=300)
+    assert code == 0, f"{line}\n" + "\n".join(shown)
+    return shown
 
 
-def test_the_dockerfile(container: tuple[subprocess.Popen[str], Path]) -> None:
-    process, volume = container
-    store = volume / "events.db"
-    wait_until(lambda: store.exists() or process.poll() is not None, 300, "a first sweep")
-    assert process.poll() is None, process.communicate()[0]
-    one = first(process)
-    emit = "/opt/eventctl/bin/eventctl emit --defer purchased 'user A' 5000"
-    done = subprocess.run(
-        ["nsenter", f"--target={one}", "--all", "--root", "--wd", "setpriv", "--reuid=shop",
-         "--regid=shop", "--clear-groups", "sh", "-c", emit],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+def test_the_container(page: HowTo) -> None:
+    typed(page, f"(cd ~; {BASE})")
+    code, shown = page.reader.types(PROBE, timeout=300)
+    if code != 0:
+        needs.moving(f"this host runs no containers with a network: {shown[-1:]}")
+    for step in page.steps:
+        if step.file:
+            page.write(step.file, step.text)
+    page.write("handlers.py", HANDLERS)
+    clone = ["git", "clone", "-q", "--depth", "1", f"file://{CHECKOUT}"]
+    subprocess.run([*clone, page.shop / "eventctl"], check=True)
 
-    def state() -> str:
-        with sqlite3.connect(store) as db:
-            return str(db.execute("SELECT state FROM eventctl_delivery").fetchone()[0])
-
-    wait_until((volume / "begun").exists, 60, "the handler")  # what has not begun is given back
-    os.kill(one, signal.SIGTERM)  # docker stop
-    shown = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, shown
-    assert state() == "done"
-    assert (volume / "lots").read_text() == "user A on shop-sweep\n"
-    assert {"events.db", "state", "lots"} <= {path.name for path in volume.iterdir()}
+    commands = page.block("console", "docker build").replace("$ ", "").splitlines()
+    (build, run, emit, stop) = commands
+    typed(page, build)
+    typed(page, run)
+    (volume,) = json.loads("".join(typed(page, "docker volume inspect shop")))
+    files = Path(volume["Mountpoint"])
+    wait_until((files / "events.db").exists, 60, "a first sweep")
+    assert typed(page, emit) == ["1"]
+    wait_until((files / "begun").exists, 60, "the handler")  # what has not begun is given back
+    typed(page, stop)
+    assert typed(page, "docker inspect --format '{{.State.ExitCode}}' shop") == ["0"]
+    with sqlite3.connect(files / "events.db") as db:
+        assert db.execute("SELECT state FROM eventctl_delivery").fetchall() == [("done",)]
+    assert (files / "lots").read_text() == "user A on shop-sweep\n"
+    assert {"events.db", "state", "lots"} <= {path.name for path in files.iterdir()}

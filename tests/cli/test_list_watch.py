@@ -104,9 +104,7 @@ def test_it_ends_when_its_terminal_has_gone(project: Project) -> None:
 def test_without_a_terminal_and_with_a_format(project: Project) -> None:
     project.write(TOML, HANDLERS)
     done = project.run("list", "--watch", check=2)
-    assert done.stderr == (
-        "eventctl: --watch requires a terminal; in a pipe, use eventctl list --json\n"
-    )
+    assert done.stderr == ("eventctl: --watch requires a terminal; in a pipe, use --json\n")
     for words in (("--json",), ("--format", "csv")):
         assert "cannot be used" in project.run("list", "--watch", *words, check=2).stderr
     assert "cannot be used" in project.run("list", "--json", "--format", "csv", check=2).stderr

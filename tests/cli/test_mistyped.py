@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -75,7 +76,8 @@ MISTAKES = [
         "no handler or event 'lotery', neither in {toml} nor in the newest",
     ),
     ("rehearse lotery 1", "no handler 'lotery' in {toml}: did you mean 'lottery'?"),
-    ("show 99", "no event has the id or key '99'; to list them: eventctl"),
+    ("show 99", "no event has the id or key '99'; to list them: eventctl list"),
+    ("rehearse lottery 99", "no event has the id or key '99'; to list them: eventctl list"),
     ("replay 99", "no event has the id or key '99'; to list them: eventctl list"),
     ("ack 5139", "no incident has the id '5139'; to list them: eventctl alerts --all"),
 ]
@@ -181,3 +183,40 @@ def test_the_version_needs_no_click() -> None:
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "eventctl.cli.version" in loaded
     assert not {"click", "peewee", "rich", "logging"} & loaded
+
+
+HINTS = [
+    ("list", "no events yet; this records one: eventctl {}emit NAME"),
+    ("stats --since all", "no events yet; this records one: eventctl {}emit NAME"),
+    ("show", "to list events: eventctl {}list"),
+    ("show 99", "to list them: eventctl {}list"),
+    ("replay 99", "to list them: eventctl {}list"),
+    ("rehearse lottery 99", "to list them: eventctl {}list"),
+    ("rehearse 1 lottery", "to test it, use eventctl {}rehearse lottery 1"),
+    ("ack 5139", "to list them: eventctl {}alerts --all"),
+    ("show --incident 5139", "to list them: eventctl {}alerts --all"),
+    ("pause lottery", "to resume it: eventctl {}resume lottery"),
+    ("doctor", "(to list them: eventctl {}doctor -v)"),
+    ("doctor", "eventctl {}crontab --install"),
+]
+
+
+@sqlite_only
+@pytest.mark.parametrize(("line", "hint"), HINTS)
+def test_a_hint_can_be_typed_as_it_is(project: Project, line: str, hint: str) -> None:
+    """With --config where the file would not be used without it, and else without."""
+    project.write(TOML, HANDLERS)
+    (elsewhere := project.folder / "elsewhere").mkdir()
+    there = ("env", "-C", str(elsewhere))
+    named = {"EVENTCTL_CONFIG": str(project.config)}
+
+    def said(*options: str, **more: Any) -> str:
+        done = project.run(*options, *line.split(), check=None, **more)
+        project.run("resume", "lottery", check=None)
+        return done.stdout + done.stderr
+
+    assert hint.format("") in said("--config", "./events.toml")
+    assert hint.format("") in said(env=named, wrapper=there)
+    assert hint.format(f"--config {project.config} ") in said(
+        "--config", "../events.toml", wrapper=there
+    )

@@ -180,6 +180,18 @@ def test_the_crontab_programs_of_small_systems(project: Project, kind: str) -> N
     assert tab.read_bytes() == OTHERS
 
 
+def test_a_long_path_for_temporary_files(project: Project, cron: Cron) -> None:
+    """Debian's crontab cuts a file's path at 100 characters."""
+    project.write(TOML, HANDLERS)
+    (folder := project.folder / ("long" * 30)).mkdir()
+    install(cron, OTHERS)
+    for option in ("--install", "--remove"):
+        stage = cron.stage(project.folder)
+        project.run("crontab", option, wrapper=stage, env={"TMPDIR": str(folder)})
+        assert (b"# BEGIN eventctl" in (listed(cron) or b"")) == (option == "--install")
+    assert listed(cron) == OTHERS
+
+
 def test_several_files_side_by_side(project: Project, cron: Cron) -> None:
     project.write(TOML, HANDLERS)
     other = project.folder / "other"
@@ -299,7 +311,7 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     lines = doctor(project, wrapper=cron.stage(project.folder), check=1)
     gone, thrown = (line for line in lines if line.check == "cron" and line.level == "problem")
     assert "program /opt/gone/eventctl does not exist" in gone.text
-    assert f"eventctl --config {project.config} crontab --install" in (gone.fix or "")
+    assert gone.fix == "eventctl crontab --install"
     assert "MAILTO is empty" in thrown.text
 
 

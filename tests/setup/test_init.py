@@ -113,7 +113,7 @@ def test_the_answers_of_a_person(project: Project) -> None:
     assert code == 0, shown
     assert "Where to keep events: a SQLite file, or mysql://user@host/database [sqlite:///" in shown
     # One answer was of no use, and is asked for again.
-    assert "report.smtp: is not an SMTP URL; write smtp://user@host:587" in shown
+    assert "--smtp: is not an SMTP URL; write smtp://user@host:587" in shown
     text = (project.folder / "asked" / "events.toml").read_text()
     assert '"user signed up" = ["send-welcome"]' in text
     assert 'send-welcome = "handlers:send_welcome"' in text
@@ -142,10 +142,13 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
             ["--yes", "--store", "mysq://x"],
             "begins with mysq://, which is not supported; write mysql://",
         ),
-        (["--yes", "--event", "--x"], "events.--x: has a name that looks like an option"),
-        (["--yes", "--event", ""], "is an empty name; give it a name"),
-        (["--yes", "--handler", "a\nb"], "has a control character"),
-        (["--yes", "--mail-to", "a,,b"], "is not a mail address"),
+        (["--yes", "--store", "foo"], "eventctl: --store: is neither sqlite:/// nor mysql://;"),
+        (["--yes", "--store", ""], "eventctl: --store: is empty; write a value\n"),
+        (["--yes", "--event", "--x"], "--event: has a name that looks like an option"),
+        (["--yes", "--event", ""], "--event: is an empty name; give it a name"),
+        (["--yes", "--handler", "a\nb"], "--handler: has a control character"),
+        (["--yes", "--mail-to", "a,,b"], '--mail-to: "" is not a mail address'),
+        (["--yes", "--mail-to", "a@b", "--smtp", "foo"], "--smtp: is not an SMTP URL"),
         (["--yes", "--smtp", "smtp://host"], "requires --mail-to"),
         (["events.toml/x", "--yes"], "Not a directory"),
     ],

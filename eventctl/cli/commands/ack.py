@@ -8,6 +8,7 @@ from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
+from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.time import span
@@ -46,7 +47,7 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
     milliseconds = 0 if undo else None if time is None else int(time * 1000)
 
     with context.open() as database:
-        found = [_find(database, each) for each in ids]
+        found = [_find(context.config, database, each) for each in ids]
         for incident in found:
             if not incidents.silence(database, incident.id, milliseconds):
                 raise UsageError(f"the incident {incident.key} has ended in the meantime")
@@ -54,8 +55,8 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
             complain(f"{incident.key} ({about}): {_said(time, undo)}")
 
 
-def _find(database: Database, typed: str) -> Incident:
-    found = selection.find_incident(database, typed)
+def _find(config: Config, database: Database, typed: str) -> Incident:
+    found = selection.find_incident(config, database, typed)
     if not found.is_open:
         raise UsageError(f"the incident {found.key} has already ended")
     return found

@@ -56,7 +56,7 @@ def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> 
         print_json(page)
     else:
         bad = [counted(levels[level], str(level)) for level in (_BAD, _RISKY) if levels[level]]
-        fine = "" if verbose else " (to list them: eventctl doctor -v)"
+        fine = "" if verbose else f" (to list them: {context.command('doctor -v')})"
         verdict = f"{', '.join(bad) or 'all is well'}; {levels[_FINE]} ok{fine}"
         sys.stdout.write(f"{verdict}\n")
         for finding in found:

@@ -100,12 +100,13 @@ def command(
             from eventctl.cli.output import events_table  # lazy: rich is for terminals
 
             first = list(islice(pages, 1))
-            events_table.print_waits(first, waiting.breakers(database), pauses, now)
+            breakers = waiting.breakers(database)
+            events_table.print_waits(context.config, first, breakers, pauses, now)
             shown = events_table.print_table(context.config, chain(first, pages), now)
         else:
             shown = _print(form, (each for page in pages for each in page), context.config)
         if not shown:
-            _say_why(database, chosen["incident"], context.prog)
+            _say_why(context, database, chosen["incident"])
         if shown < limit and searched.since is not None:
             complain(how_far(wanted, searched.since))
 
@@ -159,8 +160,9 @@ def _write(lines: Iterable[str]) -> int:
     return shown
 
 
-def _say_why(database: Database, incident: str, prog: str) -> None:
+def _say_why(context: Context, database: Database, incident: str) -> None:
     if events.any_events(database):
-        complain(f"no event matches{selection.why_none(database, incident)}")
+        why = selection.why_none(context.config, database, incident)
+        complain(f"no event matches{why}")
     else:
-        complain(f"no events yet; this records one: {prog} emit NAME [ARG…]")
+        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")

@@ -37,7 +37,7 @@ def watch(context: Context, limit: int, chosen: dict[str, Any]) -> None:
     Raises UsageError if stdout is not a terminal.
     """
     if not sys.stdout.isatty():
-        raise UsageError("--watch requires a terminal; in a pipe, use eventctl list --json")
+        raise UsageError("--watch requires a terminal; in a pipe, use --json")
     out = console()
     try:
         first = _page(context, out, limit, chosen)  # report a mistake on the normal screen
@@ -55,15 +55,15 @@ def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) ->
     """Return the current page. Opens the store each time: it may be unavailable in between."""
     try:
         with context.open() as database:
-            now = claims.now(database)
-            wanted = selection.selected(context.config, database, (), chosen)
+            config, now = context.config, claims.now(database)
+            wanted = selection.selected(config, database, (), chosen)
             pauses = waiting.Pauses(database)
-            waits: list[RenderableType] = [pause_line(each, now) for each in pauses.all]
+            waits: list[RenderableType] = [pause_line(config, each, now) for each in pauses.all]
             waits += [breaker_line(each, now) for each in waiting.breakers(database)]
             room = max(1, out.height - _OTHER_LINES - len(waits))
             limit = min(limit or room, room)
             searched = search.newest_first(database, wanted, limit)
-            redaction = Redaction(context.config.redact)
+            redaction = Redaction(config.redact)
             page = [
                 event_shown(redaction, pauses.mark(event))
                 for each in searched.pages(database, limit)

@@ -230,7 +230,7 @@ def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
     if wanted.failed and (kept := pruning.count_unreported(database, wanted)):
         complain(
             f"{counted(kept, 'event')} of that age failed and will stay until a channel has been"
-            f" notified: {context.prog} alerts"
+            f" notified: {context.command('alerts')}"
         )
 
 

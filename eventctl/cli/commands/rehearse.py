@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from eventctl.cli import completion, names
+from eventctl.cli import completion, names, selection
 from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
@@ -104,8 +104,8 @@ def command(
 
 def _unknown(context: Context, handler: str, event: str) -> str:
     if event in context.config.handlers:
-        right = shlex.join((event, handler))
-        return f"HANDLER and ID are swapped: to test it, use eventctl rehearse {right}"
+        right = context.command(shlex.join(("rehearse", event, handler)))
+        return f"HANDLER and ID are swapped: to test it, use {right}"
     return names.unknown(context.config, [Kind.HANDLER], handler)
 
 
@@ -115,7 +115,7 @@ def _find(context: Context, handler: str, event: str) -> EventView:
         found = events.find(database, event)
         pauses = waiting.Pauses(database)
     if found is None:
-        raise UsageError(f"no event has the id or key {event!r}; to list them: {context.prog} list")
+        raise UsageError(selection.no_event(context.config, repr(event)))
     for delivery in pauses.mark(found).deliveries:
         if delivery.handler != handler:
             continue
@@ -124,9 +124,10 @@ def _find(context: Context, handler: str, event: str) -> EventView:
                 f"{handler} is running for event {found.id} right now: wait until it has ended"
             )
         if delivery.state == State.PENDING and not (delivery.paused or delivery.held):
+            pause = context.command(f"pause {shlex.quote(handler)}")
             raise UsageError(
                 f"{handler} waits to be run for event {found.id}, and a sweep may do so at any"
-                f" time: let it, or first say: {context.prog} pause {shlex.quote(handler)}"
+                f" time: let it, or first pause it: {pause}"
             )
     return found
 

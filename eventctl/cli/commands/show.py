@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import click
 from rich.text import Text
 
-from eventctl.cli import completion
+from eventctl.cli import completion, selection
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
 from eventctl.cli.options import name
@@ -58,7 +58,8 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
     """
     if bool(event) == bool(incident):
         raise UsageError(
-            "show requires the id of an event, or --incident ID; to list events: eventctl list"
+            "show requires the id of an event, or --incident ID; to list events:"
+            f" {context.command('list')}"
         )
     if incident:
         show_incident.show(context, incident, as_json=as_json)
@@ -67,9 +68,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
     with context.open() as database:
         found = events.find(database, event)
         if found is None:
-            raise UsageError(
-                f"no event has the id or key {event!r}; to list them: {context.prog} list"
-            )
+            raise UsageError(selection.no_event(context.config, repr(event)))
         history = events.attempts(database, found.deliveries)
         redaction = Redaction(context.config.redact)
         history = attempts_shown(redaction, found, history)
@@ -90,7 +89,7 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
     }
     for pause in waits:
-        out.print(tables.pause_line(pause, now), soft_wrap=True)
+        out.print(tables.pause_line(context.config, pause, now), soft_wrap=True)
     for delivery in found.deliveries:
         if delivery.state == State.PENDING and delivery.handler in breakers:
             out.print(tables.breaker_line(breakers[delivery.handler], now), soft_wrap=True)
@@ -240,20 +239,21 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
             yield Text(f"To have the next sweep run {them} after all:")
         else:
             yield Text(f"Once the cause is fixed, let the next sweep run {them} again:")
-        yield Text(f"  {context.prog} replay {event.id}{option}", "bold")
+        yield Text(f"  {context.command(f'replay {event.id}{option}')}", "bold")
     for delivery in event.deliveries:
         if delivery.state == State.PENDING and delivery.due_at is None:
             yield Text()
             yield Text(
                 f"{printable(delivery.handler)} has no due time, so no sweep finds it. To run it:"
             )
-            yield Text(f"  {context.prog} replay {event.id}", "bold")
+            yield Text(f"  {context.command(f'replay {event.id}')}", "bold")
     known = context.config.events.get(event.name)
     for handler in _missing(event):
         if known is not None and handler in known.handlers:
+            add = f"replay {event.id} --backfill {shlex.quote(handler)}"
             yield Text()
             yield Text(f"There is no delivery to {printable(handler)}. To add it:")
-            yield Text(f"  {context.prog} replay {event.id} --backfill {handler}", "bold")
+            yield Text(f"  {context.command(add)}", "bold")
     for delivery in held:
         yield Text()
         if delivery.reason == Reason.UNKNOWN_HANDLER:

@@ -22,7 +22,7 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
     """Show the incident whose id begins with `typed`. Raises UsageError if there is none."""
     with context.open() as database:
         now = claims.now(database)
-        incident = selection.find_incident(database, typed)
+        incident = selection.find_incident(context.config, database, typed)
         redaction, pauses = Redaction(context.config.redact), waiting.Pauses(database)
         first = [
             event_shown(redaction, pauses.mark(event))

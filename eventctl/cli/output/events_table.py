@@ -129,6 +129,7 @@ def _left(config: Config, event: EventView, now: int) -> Text:
 
 
 def print_waits(
+    config: Config,
     pages: Sequence[Sequence[EventView]],
     breakers: Sequence[BreakerView],
     pauses: Pauses,
@@ -145,7 +146,7 @@ def print_waits(
     handlers = {handler for _, handler in waiting}
     paused = {pause: None for each in waiting for pause in pauses.of(*each)}
     lines = [breaker_line(each, now) for each in breakers if each.handler in handlers]
-    lines += [pause_line(pause, now) for pause in paused]
+    lines += [pause_line(config, pause, now) for pause in paused]
     if lines:
         err = console(sys.stderr)
         for line in lines:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from eventctl import config as configuration
 from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
+from eventctl.config.model import Config
 from eventctl.format.text import printable
 from eventctl.format.time import minute, span
 from eventctl.monitor.health import Health
@@ -25,7 +27,7 @@ _STYLES = {Severity.OK: "", Severity.WARNING: "yellow", Severity.CRITICAL: "bold
 _Column = tuple[str, Callable[["Figures"], Text]]
 
 
-def show(tally: Tally, seen: Health) -> None:
+def show(config: Config, tally: Tally, seen: Health) -> None:
     """Print it all to stdout."""
     out = console()
     window = tally.window
@@ -47,9 +49,9 @@ def show(tally: Tally, seen: Health) -> None:
             out.print()
             out.print(_table(title, by_name, columns, bars, out.width))
     out.print()
-    out.print(_health_line(seen))
+    out.print(_health_line(config, seen))
     for pause in seen.paused:
-        out.print(pause_line(pause, seen.now))
+        out.print(pause_line(config, pause, seen.now))
 
 
 def _table(
@@ -94,7 +96,7 @@ def sparkline(values: Sequence[int], width: int) -> str:
     return "".join(_BLOCKS[-(-each * len(_BLOCKS) // most) - 1] if each else " " for each in sums)
 
 
-def _health_line(seen: Health) -> Text:
+def _health_line(config: Config, seen: Health) -> Text:
     """Return the overall state, each part in the colour of its level in `check`."""
     shown = [
         each for each in judge(seen) if each.name in ("sweep", "backlog", "failed") or each.level
@@ -102,7 +104,9 @@ def _health_line(seen: Health) -> Text:
     parts = [Text(each.text, _STYLES[each.level]) for each in shown]
     if count := sum(seen.incidents.values()):
         open_ = "1 incident is" if count == 1 else f"{count:,} incidents are"
-        parts.append(Text(f"{open_} open (eventctl alerts)", "yellow"))
+        parts.append(
+            Text(f"{open_} open ({configuration.command(config.path, 'alerts')})", "yellow")
+        )
     return Text(", ").join(parts)
 
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from eventctl import config as configuration
 from eventctl.cli.output.formats import iso, status_name
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import span
@@ -94,9 +95,9 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
     tries = f" {attempts_used(config, name, delivery)}" if delivery.attempts else ""
     if delivery.paused:
         return shown.append(f"{tries} paused", "magenta")
-    when = "due" if delivery.due_at is None or delivery.due_at <= now else "in "
-    if when == "in ":
-        when += span(delivery.due_at - now if delivery.due_at else 0)
+    when = "due"
+    if delivery.due_at is not None and delivery.due_at > now:
+        when = f"in {span(delivery.due_at - now)}"
     return shown.append(f"{tries} {when}", "yellow")
 
 
@@ -128,11 +129,11 @@ def breaker_line(breaker: BreakerView, now: int) -> Text:
     )
 
 
-def pause_line(pause: PauseView, now: int) -> Text:
+def pause_line(config: Config, pause: PauseView, now: int) -> Text:
     """Return what a pause means for its handler or event."""
     why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
+    resume = configuration.command(config.path, f"resume {shlex.quote(printable(pause.name))}")
     return Text.assemble(
         (printable(pause.name), "bold"),
-        f" paused {span(now - pause.paused_at)} ago{why}; resume with: eventctl resume"
-        f" {shlex.quote(printable(pause.name))}",
+        f" paused {span(now - pause.paused_at)} ago{why}; resume with: {resume}",
     )

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import os
-import select
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from types import FrameType
 
-from eventctl.config import retry_policy
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable, WorkerError
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
-from eventctl.state.claimer import Claimer
-from eventctl.store.claims import START_WINDOW
+from eventctl.run.interruption import Interruption
+from eventctl.state.claimer import START_WINDOW, Claimer, leases
 from eventctl.store.database import Database
 from eventctl.store.results import finish
 from eventctl.workers.pool import Pool
@@ -40,61 +35,6 @@ _AWAY = 0.5
 _DONE = Verdict(State.DONE)
 
 OnResult = Callable[[Result, Verdict], None]
-
-
-def leases(config: Config) -> dict[str, int]:
-    """Return, by handler, how long a claim lasts, in milliseconds.
-
-    A delivery may start within START_WINDOW. After that come its timeout, its grace period, and
-    the longest write to the store during which no clock is read.
-    """
-    slack = START_WINDOW + config.sweep.grace + config.store.timeout + 5
-    return {name: int((h.timeout + slack) * 1000) for name, h in config.handlers.items()}
-
-
-def start_by() -> float:
-    """Return the time of CLOCK_BOOTTIME until which a delivery claimed now may start."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) + START_WINDOW
-
-
-class Interruption:
-    """SIGINT and SIGTERM during work: noted, and acted on between two steps."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.count = 0
-        self.wake, self._wakeup = os.pipe()
-        os.set_blocking(self._wakeup, False)
-        os.set_blocking(self.wake, False)
-
-    def __enter__(self) -> Interruption:
-        self._fd = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._fd)
-        os.close(self.wake)
-        os.close(self._wakeup)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self.count += 1
-
-    def hear(self) -> None:
-        """Empty the pipe, so that `wake` becomes readable only with the next signal."""
-        with suppress(BlockingIOError):
-            os.read(self.wake, 512)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until a signal comes, at most this long."""
-        poll = select.poll()
-        poll.register(self.wake, select.POLLIN)
-        poll.poll(max(0.0, seconds * 1000))
 
 
 class Dispatch:
@@ -239,6 +179,8 @@ class Dispatch:
             self._on_result(result, verdict)
 
     def _judge(self, result: Result) -> Verdict:
+        from eventctl.config import retry_policy  # lazy: few deliveries fail
+
         name, handler = result.delivery.name, result.delivery.handler
         verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
         if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:

@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
 from eventctl.format.redact import Hidden
+from eventctl.format.signals import signal_name
 from eventctl.models import Delivery, NamedTuple, Outcome
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -225,16 +226,6 @@ def _postponed(verdict: RetryLater) -> End:
     except (TypeError, ValueError) as error:
         return End(Outcome.FAILED, clean(f"RetryLater: {error}"))
     return End(Outcome.POSTPONED, "the handler asked to run later", delay=float(delay))
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name, such as SIGSEGV."""
-    import signal  # lazy: few handlers need it
-
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def describe(error: BaseException) -> str:

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from eventctl.format.redact import Hidden
 from eventctl.models import Delivery
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from eventctl.format.redact import Hidden
 
 TAIL = 4096
 """How many bytes of a handler's output are kept."""
@@ -88,6 +89,7 @@ class Stage:
         self._fd = fd
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._streams: tuple[TextIO, ...] = ()
+        self.set()
 
     def set(self) -> None:
         """Restore everything to what the first handler found, whatever the last one did to it."""

@@ -15,8 +15,7 @@ import pytest
 from eventctl import config
 from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
-from eventctl.run.dispatch import leases, start_by
-from eventctl.state.claimer import Claimer
+from eventctl.state.claimer import Claimer, leases, start_by
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims
 from eventctl.store.connect import open_store

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.signals import signal_name
 from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
@@ -75,7 +76,7 @@ def _import(
             return json.loads(line)  # type: ignore[no-any-return]  # `answer` has written it
         died = f"ended the process (exit code {child.returncode})"
         if child.returncode < 0:
-            died = f"killed the process ({handlers.signal_name(-child.returncode)})"
+            died = f"killed the process ({signal_name(-child.returncode)})"
     except subprocess.TimeoutExpired:
         died = f"did not end within {duration(patience)}"
     finally:

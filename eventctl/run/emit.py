@@ -147,17 +147,18 @@ class _Runner:
         clean = False
         pool = self._pool
         try:
-            if len(deliveries) <= pool.jobs:
-                # Each worker has one, and may end while the result is written.
-                pool.submit(deliveries)
-                pool.dismiss()
-                deliveries = []
-            from eventctl.run.dispatch import Dispatch  # lazy: it loads while the handlers run
+            # Loaded while the workers load theirs, and before a handler starts: the host may refuse.
+            from eventctl.run.dispatch import Dispatch
 
             dispatch = Dispatch(
                 *(self._config, database, self.claimer, pool, self._interruption, on_result),
                 most_waited=most_waited,
             )
+            if len(deliveries) <= pool.jobs:
+                # Each worker has one, and may end while the result is written.
+                pool.submit(deliveries)
+                pool.dismiss()
+                deliveries = []
             dispatch.run(lambda wanted: [], claimed=deliveries)
             clean = not database.was_cut
         finally:

@@ -155,7 +155,7 @@ docs/monitoring.md json 1 test_operator_blocks.test_the_numbers_of_stats_have_th
 docs/monitoring.md yaml 1 test_operator_blocks.test_the_rules_of_prometheus
 docs/reporting.md sh 3 test_operator_blocks.test_what_a_report_of_a_bug_asks_for
 docs/security.md sql 1 test_operator_blocks.test_an_application_may_only_emit
-docs/setup.md sh 1 test_ordinary_user.installed
+docs/setup.md sh 1 conftest.installed
 docs/setup.md sh 5 test_setup_page.test_ten_minutes
 docs/setup.md sh 2 test_setup_page.test_several_users_of_one_group
 docs/setup.md sql 1 test_readme.test_the_set_up_of_mysql

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.test_howto_languages import need
 from tests.support import needs
 from tests.support.look import status
 from tests.support.project import Project
@@ -61,7 +60,7 @@ def test_nothing_fails_beside_sweeps(shop: Project, program: str) -> None:
         needs.program("sqlite3", "sqlite3")
         script = ".timeout 30000\n" + f"{INSERT};\n" * ROWS
     else:
-        need(program.split()[0])
+        needs.language(program.split()[0])
     if program == "node":
         (shop.folder / "node_modules").symlink_to(needs.node_modules())
     sweep = shop.start("sweep", "--for", "300s")

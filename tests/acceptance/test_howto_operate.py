@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,9 +17,10 @@ from tests.support import needs
 from tests.support.checkout import CHECKOUT
 from tests.support.cron import running_cron
 from tests.support.howto import FOLDER, HowTo
-from tests.support.look import script
 from tests.support.project import Project
-from tests.support.server import PASSWORD, USER, Server
+from tests.support.reader import NAME
+from tests.support.reader import shop as shop_of
+from tests.support.shell import Typist
 from tests.support.wait import wait_until
 
 TOML = """
@@ -38,76 +40,47 @@ def shop(tmp_path: Path) -> Iterator[Project]:
     project.close()
 
 
-def test_recurring_events(shop: Project, tmp_path: Path) -> None:
-    """Each minute of a fast cron in place of each morning; still one event for the day."""
-    howto = HowTo("recurring.md", shop.folder.parent)
-    howto.follow(skip=("* * *",))
-    script(shop.folder / "report.sh", "#!/bin/sh\ncat >>reports\n")
-    line = howto.block("cron", "emit").replace("0 6", "* *")
-    line = line.replace("/opt/eventctl/bin/eventctl", EVENTCTL)
-    line = line.replace("/etc/eventctl/events.toml", str(shop.config))
-    sweep = f"* * * * * {EVENTCTL} --config {shop.config} sweep\n"
-    with running_cron(tmp_path / "cron", 30) as cron:
-        cron.install(sweep + line)
-        wait_until((shop.folder / "reports").exists, 60, "the report")
-        count = "SELECT COUNT(*) FROM eventctl_sweep"
-        before = shop.value(count)
-        wait_until(lambda: shop.value(count) >= before + 2, 30, "two more minutes")
+def test_recurring_events(user: Typist) -> None:
+    """Each minute of a fast cron instead of each morning; still one event for the day."""
+    place = shop_of(user)
+    swap = {
+        "0 6 * * *": "* * * * *",
+        "/opt/eventctl/bin/eventctl": f"{user.path}/eventctl",
+        "/etc/eventctl/events.toml": f"{place}/events.toml",
+    }
+    with running_cron(user.home / "cron", 30) as cron:  # where its jobs can send mail
+        user = user._replace(wrapper=(*cron.stage(user.home), *user.wrapper))
+        howto = HowTo("recurring.md", user, swap)
+        howto.follow()
+        howto.write("report.sh", "#!/bin/sh\ncat >>reports\n")
+        # `nobody` has no home that cron finds.
+        home = f"crontab -l | sed '1i HOME={user.home}' | cat - crontab | crontab -"
+        howto.type(f"eventctl crontab --install\n{home}")
+        cron.make_it_look(NAME)
+        wait_until((place / "reports").exists, 60, "the report")
+        with sqlite3.connect(place / "events.db") as db:
+
+            def sweeps() -> int:
+                return int(db.execute("SELECT COUNT(*) FROM eventctl_sweep").fetchone()[0])
+
+            before = sweeps()
+            wait_until(lambda: sweeps() >= before + 2, 30, "two more minutes")
+            ((key, args),) = db.execute("SELECT `key`, args FROM eventctl_event").fetchall()
         assert cron.mails() == []
-    ((key, args),) = shop.rows("SELECT `key`, args FROM eventctl_event")
+        howto.type("eventctl crontab --remove")
+        assert howto.type("crontab -l")[1:] == [howto.block("cron", "emit").rstrip("\n")]
     assert re.fullmatch(r"report-\d{4}-\d\d-\d\d", key)
     assert args == f'["{key.removeprefix("report-")}"]'
-    assert (shop.folder / "reports").read_text().count("report.daily") == 1
+    assert (place / "reports").read_text().count("report.daily") == 1
 
 
-def test_many_hosts(server: Server, tmp_path: Path) -> None:
-    project = Project(tmp_path / "none", server)
-    hosts = []
-    for name in ("one", "two"):
-        place = f"127.0.0.1:{server.port}/{project.database}"
-        swap = {
-            "db1.example.com/shop": place,
-            "mysql://eventctl:": f"mysql://{USER}:",
-            "/var/lib/shop/state": str(tmp_path / name / "state"),
-        }
-        howto = HowTo("many-hosts.md", tmp_path / name, swap)
-        work = f'sleep 0.2\necho "$EVENTCTL_ID" >>{tmp_path}/runs'
-        script(howto.shop / "lottery.sh", f"#!/bin/sh\n{work}\n")
-        (howto.shop / "eventctl.env").write_text(f"DB_PASSWORD={PASSWORD}\n")
-        (howto.shop / "eventctl.env").chmod(0o600)
-        howto.follow(skip=("eventctl doctor",))
-        howto.type("eventctl sweep")
-        lines = howto.type("eventctl doctor || true")  # this machine's cron is not ours
-        assert [line.split()[1] for line in lines if line.startswith("problem")] == ["cron"]
-        hosts.append(howto)
-    hosts[0].type("for n in 1 2 3 4 5 6 7 8 9 10; do eventctl emit --defer purchased; done")
-    sweeps = [
-        subprocess.Popen(
-            [EVENTCTL, "sweep", "-v"], cwd=host.shop, env=project.environment(),
-            stderr=subprocess.PIPE, text=True,
-        )
-        for host in hosts
-    ]  # fmt: skip
-    for sweep in sweeps:
-        assert sweep.communicate(timeout=60)[1] is not None
-        assert sweep.returncode == 0
-    runs = sorted(map(int, (tmp_path / "runs").read_text().split()))
-    assert runs == sorted(row[0] for row in project.rows("SELECT id FROM eventctl_event"))
-    project.close()
-
-
-def test_the_units_of_systemd(tmp_path: Path) -> None:
+def test_the_units_of_systemd(user: Typist) -> None:
     needs.program("systemd-analyze", "systemd")
+    howto = HowTo("systemd.md", user)
     for unit in (CHECKOUT / "examples" / "systemd").iterdir():
-        text = unit.read_text().replace("/opt/eventctl/bin/eventctl", EVENTCTL)
-        (tmp_path / unit.name).write_text(text.replace("User=shop", "User=root"))
-    (words,) = (
-        step.text
-        for step in HowTo("systemd.md", tmp_path / "home").steps
-        if "systemd-analyze" in step.text
-    )
-    done = subprocess.run(words.split(), cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+        text = unit.read_text().replace("/opt/eventctl/bin", str(user.path))
+        howto.write(unit.name, text.replace("User=shop", "User=daemon"))
+    assert howto.type(howto.block("sh", "systemd-analyze")) == []
 
 
 @pytest.mark.parametrize("instant", ["a quiet moment", "a handler runs"])

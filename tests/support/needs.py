@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import socket
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,22 @@ def node_modules() -> Path:
     if not compiled.exists() or not (folder / "mysql2").exists():
         pytest.skip("mysql2 and better-sqlite3 are not installed (scripts/setup tests)")
     return folder
+
+
+def language(name: str) -> None:
+    """Skip the test (with CI=true: fail it) where a language, or a driver of it, is missing."""
+    ask = {
+        "php": 'exit((int) array_diff(["mysql", "sqlite"], PDO::getAvailableDrivers()));',
+        "ruby": 'require "sqlite3"; require "mysql2"',
+        "perl": "use DBD::SQLite; use DBD::mysql",
+        "node": "",
+    }
+    option = "-r" if name == "php" else "-e"
+    argv = [program(name, "nodejs" if name == "node" else name), option, ask[name]]
+    if subprocess.run(argv, capture_output=True, check=False).returncode:
+        missing(f"the drivers of {name} are not installed (scripts/setup tests)")
+    if name == "node":
+        node_modules()
 
 
 def uwsgi() -> str:

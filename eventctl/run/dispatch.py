@@ -216,8 +216,8 @@ class Dispatch:
         self._looked_at = time.monotonic()
         for result in results:
             self.end(result)
-            if not group:
-                self.write()
+        if not group:
+            self.write(at_once=1)
         self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
         if time.monotonic() - self._submitted_at > self._most_queued:
             self._release(self.pool.withdraw())
@@ -260,8 +260,8 @@ class Dispatch:
         for delivery in deliveries:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
-    def write(self) -> None:
-        """Write the collected results as soon as possible.
+    def write(self, at_once: int | None = None) -> None:
+        """Write the collected results as soon as possible, `at_once` in one commit, or all.
 
         While the store is unavailable they are kept. As long as handlers run, they are tried
         again later; after that, this waits for the store until the last of their leases has
@@ -273,8 +273,9 @@ class Dispatch:
         while self._ends:
             try:
                 with self._database.patience(_GLANCE):
-                    self.lost_claims += finish(self._database, self._ends, self._host)
-                self._ends = []
+                    while some := self._ends[:at_once]:
+                        self.lost_claims += finish(self._database, some, self._host)
+                        del self._ends[:at_once]
             except (StoreUnavailable, StoreError) as error:
                 if not self.pool.busy and self._has_waited_enough(since, error):
                     raise

@@ -147,8 +147,8 @@ class _Runner:
         clean = False
         pool = self._pool
         try:
-            # Loaded while the workers load theirs, and before a handler starts: the host may refuse.
-            from eventctl.run.dispatch import Dispatch
+            # Before a handler starts: the host may refuse it.
+            from eventctl.run.dispatch import Dispatch  # lazy: the workers load at the same time
 
             dispatch = Dispatch(
                 *(self._config, database, self.claimer, pool, self._interruption, on_result),

@@ -21,18 +21,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:
-    from operator import itemgetter
+    from _collections import _tuplegetter as field  # that of collections.namedtuple: fast
 
     class _Fields(type):
         """Makes the annotated names of a class's body the fields of a tuple."""
 
         def __new__(cls, name, bases, body):
             fields = tuple(body.get("__annotations__", ()))
+            defaults = {each: body[each] for each in fields if each in body}
             body |= {
                 "__slots__": (),
                 "_fields": fields,
-                "_field_defaults": {each: body[each] for each in fields if each in body},
-                **{each: property(itemgetter(place)) for place, each in enumerate(fields)},
+                "_field_defaults": defaults,
+                "_defaults": tuple(defaults.values()),
+                **{each: field(place, None) for place, each in enumerate(fields)},
             }
             return super().__new__(cls, name, bases, body)
 
@@ -51,6 +53,8 @@ else:
         @classmethod
         def _completed(cls, values, named):
             left = cls._fields[len(values) :]
+            if not named and 0 < len(left) <= len(cls._defaults):
+                return values + cls._defaults[-len(left) :]  # the usual case
             given = {**cls._field_defaults, **named}
             if not (named.keys() <= set(left) <= given.keys() and len(values) <= len(cls._fields)):
                 raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}")

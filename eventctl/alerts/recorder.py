@@ -14,12 +14,11 @@ from eventctl.alerts.incident import by_fingerprint, fingerprint, made_of
 from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config.model import Alert, Config
 from eventctl.format.messages import complain
-from eventctl.format.text import printable, shorten
 from eventctl.intake import repair, spool_folder
 from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
-from eventctl.store.batches import do_each, parts
+from eventctl.store.batches import do_each, parts, refusal
 from eventctl.store.breakers import Outage
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
@@ -62,10 +61,9 @@ def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
     def postpone(notice_id: int, error: Exception) -> int:
         delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))
         if state.once_in("notice", _AN_HOUR):
-            said = shorten(printable(str(error.args[-1] if error.args else error)), 200)
             complain(
-                f"a notification about delivery {delivery_id} cannot be stored"
-                f" ({type(error).__name__}: {said}); this is said once an hour"
+                f"a notification about delivery {delivery_id} cannot be stored ({refusal(error)});"
+                " this is said once an hour"
             )
         return 0
 

@@ -1,4 +1,4 @@
-"""Shell completion, with click's machinery, our names and ids, and a time limit.
+"""Shell completion by click, with our names and ids, and a time limit.
 
 What is not available quickly is not completed: completion must not print into the line that
 somebody is typing, and must create nothing.
@@ -9,60 +9,62 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import click
-from click.shell_completion import CompletionItem, FishComplete, ShellComplete, ZshComplete
+from click import shell_completion
+from click.shell_completion import CompletionItem, ShellComplete
 
 from eventctl import config as configuration
 from eventctl.config.model import Config
-from eventctl.format.text import shorten
+from eventctl.format.text import printable, shorten
 
 VARIABLE = "_EVENTCTL_COMPLETE"
 
 _PATIENCE = 2.0
 """Seconds after which Tab completes nothing."""
 
+_LATE = 124
+"""The exit code then, as that of timeout(1)."""
+
 _SHOWN = 50
-"""The most ids that are offered."""
+"""The most words that are offered."""
 
 _AMONG = 2000
 """How many of the newest events are read for them, so that the answer is quick."""
 
 _WIDTH = 60
-"""The most letters of an incident's description."""
+"""The most letters of a description."""
 
 Items = list["CompletionItem[str]"]
-_Words = Iterator[tuple[str, str]]
-"""Words with their descriptions."""
 
 
 def answer(cli: click.Command) -> int:
-    """Print the completions for the line in the environment; return the exit code."""
-    shell, _, what = os.environ[VARIABLE].partition("_")
-    if shell not in SHELLS or what != "complete":
-        return 1
+    """Print the completions for the line in the environment; return the exit code.
+
+    It is 1 if there are none because of an error, and the process ends with _LATE in time.
+    """
     # A store that hangs, in C code too, must not hang the shell.
-    limit = threading.Timer(_PATIENCE, os._exit, (0,))
+    limit = threading.Timer(_PATIENCE, os._exit, (_LATE,))
     limit.daemon = True
     limit.start()
     try:
-        found = SHELLS[shell](cli, {}, "eventctl", VARIABLE).complete()
+        return shell_completion.shell_complete(cli, {}, "eventctl", VARIABLE, os.environ[VARIABLE])
     except Exception:  # noqa: BLE001 - completion must not print errors
         return 1
-    limit.cancel()
-    if found:
-        sys.stdout.buffer.write(f"{found}\n".encode("utf-8", "replace"))
-    return 0
+    finally:
+        limit.cancel()
 
 
 def source(shell: str) -> str:
     """Return the script for a shell."""
-    return SHELLS[shell](click.Command("eventctl"), {}, "eventctl", VARIABLE).source()
+    made = shell_completion.get_completion_class(shell)
+    assert made
+    return made(click.Command("eventctl"), {}, "eventctl", VARIABLE).source()
 
 
 def _complete(
@@ -74,24 +76,27 @@ def _complete(
     given = context.params.get(parameter.name or "")
     typed = incomplete.casefold()
     items = [
-        CompletionItem(word, help=about)
-        for word, about in (_of_store if what in _IN_STORE else _of_config)(what, config, context)
+        CompletionItem(word, help=shorten(printable(about), _WIDTH))
+        for word, about in _words(what, config, context.params)
         if word.casefold().startswith(typed) and not (isinstance(given, tuple) and word in given)
+        if word.isprintable()  # a name in the store may be damaged, and would break the line
     ]
     return items[:_SHOWN]
 
 
-def _of_config(what: str, config: Config, context: click.Context) -> _Words:
-    options = context.params
+def _words(what: str, config: Config, options: dict[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield the words of a kind, with their descriptions. `options` is what is on the line."""
     if what == "event" or (what == "pausable" and not options.get("handler")):
         for name, event in config.events.items():
             yield name, f"expects {' '.join(event.handlers)}"
     if what == "handler" or (what == "pausable" and not options.get("event")):
         for name, handler in config.handlers.items():
             yield name, handler.call or " ".join(handler.command or ())
+    if what in _IN_STORE:
+        yield from _of_store(what, config, options.get("handler"))
 
 
-def _of_store(what: str, config: Config, context: click.Context) -> _Words:
+def _of_store(what: str, config: Config, handler: object) -> Iterator[tuple[str, str]]:
     from eventctl.cli.output.formats import status_name  # lazy: few runs need it
     from eventctl.format.time import minute
     from eventctl.store.connect import database
@@ -104,14 +109,12 @@ def _of_store(what: str, config: Config, context: click.Context) -> _Words:
             yield from ((each.name, f"{each.kind} {each.why}") for each in waiting.pauses(store))
         elif what == "incident":
             for each in incidents.incidents(store):
-                yield each.key, shorten(f"{each.kind} {each.handler} {each.error}", _WIDTH)
+                yield each.key, f"{each.kind} {each.handler} {each.error}"
         else:
             # For rehearse, those that the handler on the line reacts to.
-            handler = context.params.get("handler")
+            reacts = {name for name, event in config.events.items() if handler in event.handlers}
             for event_id, name, status, at in events.newest(store, _AMONG):
-                if not handler or (
-                    name in config.events and handler in config.events[name].handlers
-                ):
+                if not handler or name in reacts:
                     yield str(event_id), f"{name} {status_name(status)} {minute(at)}"
 
 
@@ -120,41 +123,34 @@ events, handlers, pausable = (partial(_complete, each) for each in ("event", "ha
 ids, incidents, paused = (partial(_complete, each) for each in _IN_STORE)
 
 
-class _Completer(ShellComplete):
-    """Completes --option=VALUE as a whole, and offers nothing that would break the line."""
+class _WholeOptions(ShellComplete):
+    """Completes --option=VALUE as a whole, as shells expect it."""
 
     def get_completions(self, args: list[str], incomplete: str) -> Items:
+        items = super().get_completions(args, incomplete)
         option, equals, _ = incomplete.partition("=")
-        before = f"{option}=" if equals and option.startswith("--") else ""
-        return [
-            CompletionItem(f"{before}{item.value}", item.type, item.help)
-            if item.type == "plain"
-            else item
-            for item in super().get_completions(args, incomplete)
-            if str(item.value).isprintable()
-        ]
+        for item in items:
+            if equals and option.startswith("--") and item.type == "plain":
+                item.value = f"{option}={item.value}"
+        return items
 
 
-class _Bash(_Completer):
-    """Bash replaces the text after the last : or = of a word."""
+@shell_completion.add_completion_class
+class _Bash(_WholeOptions):
+    """Bash replaces the text after the last : or = of a word, and quotes nothing."""
 
     name = "bash"
-    # Unlike click's own script, this rejoins bash's words, which end at each : and =.
+    # Unlike click's own script, this sends the whole line: bash's words end at each : and =.
     source_template = Path(__file__).with_suffix(".bash").read_text(encoding="utf-8")
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        # The mark keeps an empty last word, and an escaped or quoted space.
-        lexer = shlex.shlex(f"{os.environ['COMP_LINE']}\x1f", posix=True)
-        lexer.whitespace_split, lexer.commenters = True, ""
-        words: list[str] = []
-        self._quote = ""
-        try:
-            words += lexer
-        except ValueError:  # a quote is open
-            words.append(lexer.token)
-            self._quote = lexer.state or ""  # type: ignore[attr-defined]  # as click does
-        self._typed = words.pop().removesuffix("\x1f")
-        return words[1:], self._typed
+        for self._quote in ("", "'", '"'):
+            with suppress(ValueError):  # another quote is open
+                # The mark keeps an empty last word, and an escaped or quoted space.
+                words = shlex.split(f"{os.environ['COMP_LINE']}\x1f{self._quote}")
+                self._typed = words.pop().removesuffix("\x1f")
+                return words[1:], self._typed
+        return [], ""  # never reached: one of the three closes it
 
     def format_completion(self, item: CompletionItem[str]) -> str:
         value = str(item.value)
@@ -168,12 +164,11 @@ class _Bash(_Completer):
         return f"{item.type},{value}"
 
 
-class _Zsh(_Completer, ZshComplete):
+@shell_completion.add_completion_class
+class _Zsh(_WholeOptions, shell_completion.ZshComplete):
     pass
 
 
-class _Fish(_Completer, FishComplete):
+@shell_completion.add_completion_class
+class _Fish(_WholeOptions, shell_completion.FishComplete):
     pass
-
-
-SHELLS: dict[str, type[_Completer]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}

@@ -122,8 +122,8 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             shell_complete=lambda c, p, typed: [
                 CompletionItem(word) for word in _STATUSES if word.startswith(typed.lower())
             ],
-help="Only events with this status: emitted, timeout, processed, failed, or 0 to 3."
-" May be repeated, like --event and --handler.",
+            help="Only events with this status: emitted, timeout, processed, failed, or 0 to"
+            " 3. May be repeated, like --event and --handler.",
         ),
         click.option(
             "--event", "events", metavar="NAME", multiple=True, callback=names,

@@ -53,16 +53,10 @@ def read(path: str, *, required: bool) -> dict[str, str]:
     return _parsed(path, content)
 
 
-def exposed(path: str, status: os.stat_result) -> tuple[str, str] | None:
-    """Return what is wrong with a file's permissions, and the fix; None if it is private."""
-    if status.st_mode & 0o007:
-        return f"{path} holds secrets, and others can read or write it", f"chmod o-rwx {path}"
-    return None
-
-
 def _refuse_exposed(path: str, status: os.stat_result) -> None:
-    if found := exposed(path, status):
-        raise EnvFileError(*found)
+    if status.st_mode & 0o007:
+        wrong = f"{path} holds secrets, and others can read or write it"
+        raise EnvFileError(wrong, f"chmod o-rwx {path}")
     try:
         permissions.check(path, status)
     except ConfigError as error:

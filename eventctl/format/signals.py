@@ -1,4 +1,4 @@
-"""Restore the signal dispositions that a program expects."""
+"""Signals: the dispositions that a program expects, and their names."""
 
 from __future__ import annotations
 
@@ -14,3 +14,18 @@ def restore_signals() -> None:
     for number in _RESTORED:
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def how(code: int) -> str:
+    """Describe how a process ended, by its exit code (negative: a signal)."""
+    return f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as SIGSEGV."""
+    from signal import Signals  # lazy: few processes are killed
+
+    try:
+        return Signals(number).name
+    except ValueError:
+        return f"signal {number}"

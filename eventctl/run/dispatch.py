@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import os
-import select
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from types import FrameType
 
-from eventctl.config import retry_policy
 from eventctl.config.model import Config
 from eventctl.errors import StoreError, StoreUnavailable, WorkerError
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
-from eventctl.state.claimer import Claimer
-from eventctl.store.claims import START_WINDOW
+from eventctl.run.interruption import Interruption
+from eventctl.state.claimer import START_WINDOW, Claimer, leases
 from eventctl.store.database import Database
 from eventctl.store.results import finish
 from eventctl.workers.pool import Pool
@@ -40,61 +35,6 @@ _AWAY = 0.5
 _DONE = Verdict(State.DONE)
 
 OnResult = Callable[[Result, Verdict], None]
-
-
-def leases(config: Config) -> dict[str, int]:
-    """Return, by handler, how long a claim lasts, in milliseconds.
-
-    A delivery may start within START_WINDOW. After that come its timeout, its grace period, and
-    the longest write to the store during which no clock is read.
-    """
-    slack = START_WINDOW + config.sweep.grace + config.store.timeout + 5
-    return {name: int((h.timeout + slack) * 1000) for name, h in config.handlers.items()}
-
-
-def start_by() -> float:
-    """Return the time of CLOCK_BOOTTIME until which a delivery claimed now may start."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) + START_WINDOW
-
-
-class Interruption:
-    """SIGINT and SIGTERM during work: noted, and acted on between two steps."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.count = 0
-        self.wake, self._wakeup = os.pipe()
-        os.set_blocking(self._wakeup, False)
-        os.set_blocking(self.wake, False)
-
-    def __enter__(self) -> Interruption:
-        self._fd = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
-        self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(self._fd)
-        os.close(self.wake)
-        os.close(self._wakeup)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        self.count += 1
-
-    def hear(self) -> None:
-        """Empty the pipe, so that `wake` becomes readable only with the next signal."""
-        with suppress(BlockingIOError):
-            os.read(self.wake, 512)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until a signal comes, at most this long."""
-        poll = select.poll()
-        poll.register(self.wake, select.POLLIN)
-        poll.poll(max(0.0, seconds * 1000))
 
 
 class Dispatch:
@@ -216,8 +156,8 @@ class Dispatch:
         self._looked_at = time.monotonic()
         for result in results:
             self.end(result)
-            if not group:
-                self.write()
+        if not group:
+            self.write(at_once=1)
         self._release(self.pool.withdraw_late(time.clock_gettime(time.CLOCK_BOOTTIME)))
         if time.monotonic() - self._submitted_at > self._most_queued:
             self._release(self.pool.withdraw())
@@ -228,23 +168,28 @@ class Dispatch:
 
     def end(self, result: Result) -> None:
         """Judge one result, and keep it to be written with its group."""
-        if result.outcome == Outcome.SUCCEEDED and not result.output:
-            verdict = _DONE  # the usual case: nothing to judge
-        else:
-            name, handler = result.delivery.name, result.delivery.handler
-            verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
-            if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
-                verdict = verdict._replace(notify=True)
+        kept, verdict, name = result, _DONE, "succeeded"  # the usual case: nothing to judge
+        if result.outcome != Outcome.SUCCEEDED or result.output:
+            kept, verdict = self._without_chat(result), self._judge(result)
+            name = _counted(result, verdict)
         if not result.written:
-            self._ends.append((self._without_chat(result), verdict))
-        name = _counted(result, verdict)
+            self._ends.append((kept, verdict))
         self.counts[name] = self.counts.get(name, 0) + 1
         if self._on_result:
             self._on_result(result, verdict)
 
+    def _judge(self, result: Result) -> Verdict:
+        from eventctl.config import retry_policy  # lazy: few deliveries fail
+
+        name, handler = result.delivery.name, result.delivery.handler
+        verdict = retry_policy.judge(result, self._config.retry_of(name, handler), _chance())
+        if self._notifies_failed and verdict.charge and verdict.state == State.PENDING:
+            return verdict._replace(notify=True)
+        return verdict
+
     def _without_chat(self, result: Result) -> Result:
         """Return a result to record: a success keeps its output only if `log` is set."""
-        if result.outcome != Outcome.SUCCEEDED or not result.output:
+        if result.outcome != Outcome.SUCCEEDED:
             return result
         keeps = self._config.handlers[result.delivery.handler].log
         return result if keeps else result._replace(output="")
@@ -257,8 +202,8 @@ class Dispatch:
         for delivery in deliveries:
             self.end(Result(delivery, Outcome.NOT_STARTED))
 
-    def write(self) -> None:
-        """Write the collected results as soon as possible.
+    def write(self, at_once: int | None = None) -> None:
+        """Write the collected results as soon as possible, `at_once` in one commit, or all.
 
         While the store is unavailable they are kept. As long as handlers run, they are tried
         again later; after that, this waits for the store until the last of their leases has
@@ -270,8 +215,9 @@ class Dispatch:
         while self._ends:
             try:
                 with self._database.patience(_GLANCE):
-                    self.lost_claims += finish(self._database, self._ends, self._host)
-                self._ends = []
+                    while some := self._ends[:at_once]:
+                        self.lost_claims += finish(self._database, some, self._host)
+                        del self._ends[:at_once]
             except (StoreUnavailable, StoreError) as error:
                 if not self.pool.busy and self._has_waited_enough(since, error):
                     raise
@@ -329,8 +275,6 @@ class Dispatch:
 
 
 def _counted(result: Result, verdict: Verdict) -> str:
-    if verdict is _DONE:
-        return "succeeded"
     if result.outcome == Outcome.NOT_STARTED:
         return "released"
     if verdict.reason and verdict.state == State.PENDING:

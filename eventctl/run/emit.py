@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable, StoreError, StoreUnavailable
 from eventctl.models import Delivery, NewEvent, Recorded, Result, Verdict
-from eventctl.state.claimer import Claimer
+from eventctl.state.claimer import Claimer, leases, start_by
 from eventctl.state.folder import StateFolder
 from eventctl.store import events
 from eventctl.store.connect import open_store
@@ -113,14 +113,13 @@ class _Runner:
     """The claimer and the workers of one emit, made before the event is recorded."""
 
     def __init__(self, config: Config, event: NewEvent, *, fork: bool) -> None:
-        from eventctl.run import dispatch  # lazy: an emit need not load it
+        from eventctl.run.interruption import Interruption  # lazy: an emit need not load it
         from eventctl.workers.pool import Pool
 
         self._config = config
-        self._dispatch = dispatch
         self._clean = True
         with ExitStack() as opened:
-            self._interruption = opened.enter_context(dispatch.Interruption())
+            self._interruption = opened.enter_context(Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
             opened.callback(self._give_lock_back)
             self._token = self.claimer.token()
@@ -132,8 +131,7 @@ class _Runner:
 
     def record(self, database: Database, event: NewEvent) -> tuple[Recorded, list[Delivery]]:
         """Record the event with its deliveries claimed."""
-        leases, start_by = self._dispatch.leases(self._config), self._dispatch.start_by()
-        return events.record_claimed(database, event, self._token, leases, start_by)
+        return events.record_claimed(database, event, self._token, leases(self._config), start_by())
 
     def run(
         self,
@@ -149,7 +147,10 @@ class _Runner:
         clean = False
         pool = self._pool
         try:
-            dispatch = self._dispatch.Dispatch(
+            # Before a handler starts: the host may refuse it.
+            from eventctl.run.dispatch import Dispatch  # lazy: the workers load at the same time
+
+            dispatch = Dispatch(
                 *(self._config, database, self.claimer, pool, self._interruption, on_result),
                 most_waited=most_waited,
             )

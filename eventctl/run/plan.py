@@ -104,7 +104,8 @@ def _to_replay(delivery: DeliveryView, asked_for: bool, include_done: bool) -> F
         return Fate.OTHER
     if delivery.state == State.RUNNING:
         return Fate.RUNNING
-    if delivery.state == State.PENDING and not delivery.held:
+    # Without a due time, which only a hand can have taken away, no sweep finds it.
+    if delivery.state == State.PENDING and not delivery.held and delivery.due_at is not None:
         return Fate.WAITING
     return Fate.RUN
 

@@ -10,8 +10,8 @@ import time
 
 from eventctl.config.model import Config
 from eventctl.models import REHEARSED, Delivery, Result
-from eventctl.run.dispatch import Interruption, start_by
-from eventctl.state.claimer import Claimer
+from eventctl.run.interruption import Interruption
+from eventctl.state.claimer import Claimer, start_by
 from eventctl.state.folder import StateFolder
 from eventctl.store.queries.events import EventView
 from eventctl.workers.output import OnLine

@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import eventctl.workers.worker  # noqa: F401 - loaded here once, instead of in each worker
 from eventctl.config.model import Config
 from eventctl.models import Delivery, Outcome, Result, State, Verdict
 from eventctl.run.breaker import Breakers
-from eventctl.run.dispatch import Dispatch, Interruption, leases, start_by
+from eventctl.run.dispatch import Dispatch
+from eventctl.run.interruption import Interruption
 from eventctl.run.plan import PlanRow
 from eventctl.run.rate_limit import Pace, spread
-from eventctl.state.claimer import Claimer
+from eventctl.state.claimer import Claimer, leases, start_by
 from eventctl.state.folder import StateFolder
 from eventctl.store import backfill, cancel, claims
 from eventctl.store.batches import parts

@@ -24,7 +24,7 @@ from eventctl.errors import (
 from eventctl.intake import spool_folder
 from eventctl.models import Result, Verdict
 from eventctl.monitor.heartbeat import Heartbeat
-from eventctl.run.dispatch import Interruption
+from eventctl.run.interruption import Interruption
 from eventctl.run.sweep_pass import Options, SweepPasses, Swept
 from eventctl.state.claimer import closed_claims
 from eventctl.state.folder import StateFolder

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import eventctl.workers.worker  # noqa: F401 - loaded here once, instead of in each worker
 from eventctl.alerts import recorder
 from eventctl.alerts.notifier import Notified, Notifier
 from eventctl.config.model import Config
@@ -15,10 +16,11 @@ from eventctl.intake.importer import import_outbox, import_spool
 from eventctl.models import Delivery, Outcome, Result, Verdict
 from eventctl.run.breaker import Breakers
 from eventctl.run.clocks import correct_times
-from eventctl.run.dispatch import MOST_QUEUED, Dispatch, Interruption, leases, start_by
+from eventctl.run.dispatch import MOST_QUEUED, Dispatch
+from eventctl.run.interruption import Interruption
 from eventctl.run.rescue import take_back_claims
 from eventctl.run.turns import Turn, Turns
-from eventctl.state.claimer import Claimer
+from eventctl.state.claimer import Claimer, leases, start_by
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, notifications, sweep_log
 from eventctl.store.claims import Ask

@@ -17,17 +17,36 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import time
 from contextlib import suppress
 
+from eventctl.config.model import Config
 from eventctl.errors import StateUnavailable
 from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
 
 _SPACE = 65_536
 """Bytes of the journal that are allocated in advance: 2,000 starts, more than one claim has."""
 
-
 _NAME = 6
 """Random bytes of a claimer's name."""
+
+START_WINDOW = 60.0
+"""Seconds after its claim within which a delivery must start, or else is given back."""
+
+
+def leases(config: Config) -> dict[str, int]:
+    """Return, by handler, how long a claim lasts, in milliseconds.
+
+    A delivery may start within START_WINDOW. After that come its timeout, its grace period, and
+    the longest write to the store during which no clock is read.
+    """
+    slack = START_WINDOW + config.sweep.grace + config.store.timeout + 5
+    return {name: int((h.timeout + slack) * 1000) for name, h in config.handlers.items()}
+
+
+def start_by() -> float:
+    """Return the time of CLOCK_BOOTTIME until which a delivery claimed now may start."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + START_WINDOW
 
 
 class Claimer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.format.text import printable, shorten
 from eventctl.store.database import MissingTable
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
 
 _OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
 """Errors that are not about one item: the store or the host refuses all of them now."""
+
+
+def refusal(error: Exception) -> str:
+    """Return an item's error in one line, as in "IntegrityError: CHECK constraint failed"."""
+    said = str(error.args[-1] if error.args else error)
+    return f"{type(error).__name__}: {shorten(printable(said), 200)}"
 
 
 def parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -23,9 +23,6 @@ from eventctl.store.batches import do_each
 from eventctl.store.database import Database, marks
 from eventctl.store.transaction import Row, Transaction
 
-START_WINDOW = 60.0
-"""Seconds after its claim within which a delivery must start, or else is given back."""
-
 _LARGEST = 8_000_000
 """Roughly how many characters of args one claim reads."""
 

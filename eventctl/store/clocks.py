@@ -7,11 +7,13 @@ and if no clock was wrong, only one page is read.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from eventctl.models import State
+from eventctl.store import claims
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.transaction import Row, Transaction
 
@@ -39,6 +41,16 @@ class Far(NamedTuple):
     was_tried: bool
     was_emitted: bool
     """Whether it was recorded with its event, not added by a backfill later."""
+
+
+def skew(database: Database) -> int:
+    """Return by how many milliseconds this host's clock is ahead of the store's (negative: behind);
+    0 if that is less than a second.
+    """
+    before = time.time()
+    there = claims.now(database) / 1000
+    ahead = before - there if before > there else min(0.0, time.time() - there)
+    return round(1000 * ahead) if abs(ahead) >= 1 else 0
 
 
 def lead(database: Database, now: int) -> int:

@@ -17,6 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
@@ -71,6 +72,11 @@ def _pause(kind: str, tries: int) -> float:
     # A random pause in seconds, so that colliding writers do not collide again.
     longest = 0.1 if kind == BUSY else 1.0
     return min(longest, 0.01 * 2.0**tries) * (0.1 + 0.9 * os.urandom(1)[0] / 255)
+
+
+@lru_cache(maxsize=128)  # as many as a connection of SQLite keeps prepared
+def _with_index(sql: str, by_index: str) -> str:
+    return _HINT.sub(by_index, sql)
 
 
 def marks(values: Collection[Any]) -> str:
@@ -290,7 +296,7 @@ class Database(ABC):
         choose: MariaDB's counts finished rows that are not purged yet as due, and reads the whole
         table.
         """
-        return _HINT.sub(self.by_index, sql) if "{" in sql else sql
+        return _with_index(sql, self.by_index) if "{" in sql else sql
 
     @abstractmethod
     def describe(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from eventctl.errors import TooLarge
@@ -43,6 +43,19 @@ def new_key() -> str:
     return f"{digits[:8]}-{digits[8:]}-{version:04x}-{variant:04x}-{rest:012x}"
 
 
+def new_keys() -> Iterator[str]:
+    """Yield new UUIDv7s for a batch: 48 bits of milliseconds, 12 that count, the rest random.
+
+    They ascend, so that an index has them next to each other.
+    """
+    while True:
+        digits = f"{int(time.time() * 1000):012x}"
+        chance = os.urandom(8 * BULK).hex()
+        for number in range(BULK):
+            rest = chance[16 * number : 16 * number + 15]
+            yield f"{digits[:8]}-{digits[8:]}-7{number:03x}-8{rest[:3]}-{rest[3:]}"
+
+
 def record(database: Database, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record one event for the sweep to run, `delay` seconds from now.
 
@@ -61,12 +74,11 @@ def record_claimed(
     `leases` has the duration of a claim by handler, in milliseconds. Returns no deliveries if the
     event's key existed already, and none that are paused: these are left to the sweep.
     """
-    from eventctl.store import pauses  # lazy: an emit need not load it
 
     def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
         now = tx.now()
         recorded = insert(tx, event, now, due_in=leases, claim=claim)
-        pauses.leave(tx, event, recorded.id, claim, now)
+        _leave_paused(tx, event, recorded.id, claim, now)
         # By claim, not by `new`: a commit whose answer was lost is still ours.
         rows = tx.rows(
             "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
@@ -93,6 +105,27 @@ def record_claimed(
         ]
 
     return database.transaction(work)
+
+
+def _leave_paused(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
+    """Leave the paused deliveries of a new event to the sweep instead of `claim`."""
+    if not event.expected:
+        return
+    # `store.pauses` writes these rows; to load it would cost each emit half a millisecond.
+    rows = tx.rows(
+        "SELECT kind, name FROM eventctl_pause WHERE kind = 'event' AND name = ?"
+        f" OR kind = 'handler' AND name IN ({marks(event.expected)})",
+        [event.name, *event.expected],
+    )
+    if not rows:
+        return
+    all_of_them = any(kind == "event" for kind, _ in rows)
+    handlers = event.expected if all_of_them else [name for _, name in rows]
+    tx.execute(
+        "UPDATE eventctl_delivery SET state = ?, claim = NULL, due_at = ?"
+        f" WHERE event_id = ? AND claim = ? AND handler IN ({marks(handlers)})",
+        [str(State.PENDING), now, event_id, claim, *handlers],
+    )
 
 
 def insert(
@@ -131,7 +164,8 @@ def insert(
             for handler in event.expected
         ],
     )
-    _insert_deadlines(tx, [(event_id, event)], created_at)
+    if event.deadline is not None:
+        _insert_deadlines(tx, [(event_id, event)], created_at)
     return Recorded(id=event_id, key=event.key, new=True)
 
 
@@ -141,22 +175,19 @@ def _insert_deadlines(
     """Write a notice, due at the deadline, that an event is late; it is dropped if the event is
     processed by then (see `store.notices`).
     """
+    from eventctl.format.time import span  # lazy: few events have a deadline
+
     rows = []
     for event_id, event in events:
-        if event.deadline is not None:
-            from eventctl.format.time import span  # lazy: few events have a deadline
-
-            late_at = created_at + event.deadline
-            error = f"not processed within {span(event.deadline)}"
-            rows.append(("late", event_id, event.name, error, late_at, late_at))
-    if rows:
-        tx.insert_many(_DEADLINE, rows)
+        assert event.deadline is not None
+        late_at = created_at + event.deadline
+        error = f"not processed within {span(event.deadline)}"
+        rows.append(("late", event_id, event.name, error, late_at, late_at))
+    tx.insert_many(_DEADLINE, rows)
 
 
-def record_many(
-    database: Database, events: Sequence[NewEvent], delay: float = 0.0
-) -> list[Recorded]:
-    """Record up to BULK events in one transaction; return them in the same order.
+def record_many(database: Database, events: Sequence[NewEvent], delay: float = 0.0) -> list[int]:
+    """Record up to BULK events in one transaction; return their ids, in the same order.
 
     The first of two events with one key is recorded, as with `record`.
     """
@@ -179,12 +210,12 @@ def check_fit(database: Database, events: Sequence[NewEvent]) -> None:
         database.transaction(work)
 
 
-def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[Recorded]:
+def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[int]:
     now = tx.now()
-    before = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
+    ids = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
     fresh: dict[str, NewEvent] = {}
     for event in events:
-        if event.key not in before:
+        if event.key not in ids:
             fresh.setdefault(event.key, event)
     ordered = list(fresh.values())
     emitted = int(Status.EMITTED)
@@ -197,20 +228,16 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     except Duplicate as error:
         # Another process has recorded one of the keys since we looked.
         raise TryAgain("another process records events of the same keys") from error
-    ids = before | _ids_of_inserted(tx, ordered)
+    ids |= _ids_of_inserted(tx, ordered)
     due = now + due_in
     pending = str(State.PENDING)
     tx.insert_many(
         _DELIVERY,
         [(ids[e.key], handler, pending, due, None) for e in ordered for handler in e.expected],
     )
-    _insert_deadlines(tx, [(ids[e.key], e) for e in ordered], now)
-    seen = set(before)
-    recorded = []
-    for event in events:
-        recorded.append(Recorded(ids[event.key], event.key, event.key not in seen))
-        seen.add(event.key)
-    return recorded
+    if late := [(ids[e.key], e) for e in ordered if e.deadline is not None]:
+        _insert_deadlines(tx, late, now)
+    return [ids[event.key] for event in events]
 
 
 def _ids_of_inserted(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:

@@ -13,9 +13,9 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 
 from eventctl.config.retry_policy import HOLD
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import shorten
 from eventctl.models import Reason, State
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, refusal
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction
@@ -29,11 +29,12 @@ class OddRow(Exception):
     """A row has a value that this program never writes; the text names the column."""
 
 
-def check_numbers(columns: Mapping[str, object]) -> None:
-    """Raise OddRow if the value of one of these columns is not a number."""
+def odd_number(columns: Mapping[str, object]) -> str:
+    """Return which of these columns has a value that is not a number; "" if none has."""
     for column, value in columns.items():
         if number_of(value, -1) < 0:
-            raise OddRow(f"its {column} is not a number: {shorten(repr(value), 60)}")
+            return f"its {column} is not a number: {shorten(repr(value), 60)}"
+    return ""
 
 
 def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
@@ -41,12 +42,11 @@ def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
     _, _, handler, attempts, waited, _, _, key, name, args, created_at = row
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
-    if not all(isinstance(text, str) for text in (handler, key, name, args)):
+    if not (type(handler) is type(key) is type(name) is type(args) is str):
         return Reason.DAMAGED_ARGS, "its row is not UTF-8 text"
-    try:
-        check_numbers({"attempts": attempts, "waited": waited, "created_at": created_at})
-    except OddRow as error:
-        return Reason.DAMAGED_ARGS, str(error)
+    if number_of(attempts, -1) < 0 or number_of(waited, -1) < 0 or number_of(created_at, -1) < 0:
+        columns = {"attempts": attempts, "waited": waited, "created_at": created_at}
+        return Reason.DAMAGED_ARGS, odd_number(columns)
     if handler in leases:
         return None
     return Reason.UNKNOWN_HANDLER, f"handler {handler!r} is not in events.toml"
@@ -107,10 +107,7 @@ def hold_odd(
 
 
 def _said(error: Exception) -> str:
-    if isinstance(error, OddRow):
-        return str(error)
-    text = error.args[-1] if error.args else error
-    return f"{type(error).__name__}: {shorten(printable(str(text)), 300)}"
+    return str(error) if isinstance(error, OddRow) else refusal(error)
 
 
 def free_odd(database: Database, now: int) -> None:

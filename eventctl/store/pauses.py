@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 
-from eventctl.models import NamedTuple, NewEvent, State
-from eventctl.store.database import Database, TryAgain, marks
+from eventctl.models import NamedTuple
+from eventctl.store.database import Database, TryAgain
 from eventctl.store.transaction import Duplicate, Transaction
 
 _AGAIN = 1.0
@@ -54,26 +54,6 @@ def paused(database: Database) -> Paused:
     return Paused(
         handlers=tuple(name for kind, name in rows if kind == Kind.HANDLER),
         events=tuple(name for kind, name in rows if kind == Kind.EVENT),
-    )
-
-
-def leave(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
-    """Leave the paused deliveries of a new event to the sweep instead of `claim`."""
-    if not event.expected:
-        return
-    rows = tx.rows(
-        "SELECT kind, name FROM eventctl_pause"
-        f" WHERE kind = ? AND name = ? OR kind = ? AND name IN ({marks(event.expected)})",
-        [str(Kind.EVENT), event.name, str(Kind.HANDLER), *event.expected],
-    )
-    if not rows:
-        return
-    all_of_them = any(kind == Kind.EVENT for kind, _ in rows)
-    handlers = event.expected if all_of_them else [name for _, name in rows]
-    tx.execute(
-        "UPDATE eventctl_delivery SET state = ?, claim = NULL, due_at = ?"
-        f" WHERE event_id = ? AND claim = ? AND handler IN ({marks(handlers)})",
-        [str(State.PENDING), now, event_id, claim, *handlers],
     )
 
 

@@ -7,7 +7,7 @@ from eventctl.models import Outcome, State, Verdict
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database
 from eventctl.store.event_status import add_attempt, add_notice, lock_events, settle
-from eventctl.store.held import OddRow, check_numbers, hold_odd
+from eventctl.store.held import OddRow, hold_odd, odd_number
 from eventctl.store.transaction import Transaction
 
 
@@ -25,7 +25,8 @@ class Running(NamedTuple):
 
     def check(self) -> None:
         """Raise OddRow if its row cannot be used."""
-        check_numbers({"attempts": self.attempts, "event_id": self.event_id})
+        if odd := odd_number({"attempts": self.attempts, "event_id": self.event_id}):
+            raise OddRow(odd)
         if not all(isinstance(text, str) for text in (self.name, self.handler, self.claim)):
             raise OddRow("its row is not UTF-8 text")
 

@@ -13,8 +13,6 @@ from eventctl.store.transaction import Transaction
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     T = TypeVar("T")

@@ -32,14 +32,17 @@ class Transaction:
     def __init__(self, database: Database, cursor: Any) -> None:
         self._database = database
         self._cursor = cursor
-        self.connection = database.connection
-        """The DB-API connection that it runs on."""
         self.lock = database.row_lock
         """Appended to a SELECT, it locks the rows, and skips locked ones."""
         self.clock = database.now
         """The SQL expression of `now`, for use inside a statement."""
         self.alone = not database.row_lock
         """Whether no other transaction can write while this one is open."""
+
+    @property
+    def connection(self) -> Any:
+        """The DB-API connection that it runs on."""
+        return self._database.connection
 
     def execute(self, sql: str, parameters: Sequence[Any] = ()) -> Any:
         """Run one statement; return its cursor. `{name}` after a table's name forces an index (see

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from eventctl.config.model import Config
 from eventctl.format.messages import complain
-from eventctl.format.text import printable, shorten
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, pruning, sweep_log
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, refusal
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Position, Wanted
@@ -71,8 +70,7 @@ class Pruned:
         """Note that something cannot be deleted; return the number of deleted rows, which is 0."""
         self.refused += 1
         if len(self.refusals) < _NAMED:
-            said = shorten(printable(str(error.args[-1] if error.args else error)), 200)
-            self.refusals.append(f"{what} cannot be deleted ({type(error).__name__}: {said})")
+            self.refusals.append(f"{what} cannot be deleted ({refusal(error)})")
         return 0
 
 

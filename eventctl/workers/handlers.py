@@ -12,6 +12,7 @@ from types import AsyncGeneratorType, GeneratorType
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
 from eventctl.format.redact import Hidden
+from eventctl.format.signals import signal_name
 from eventctl.models import Delivery, NamedTuple, Outcome
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -68,6 +69,8 @@ class End(NamedTuple):
             traceback=hidden.cut(self.traceback, _without_its_middle),
         )
 
+
+_SUCCEEDED = End(Outcome.SUCCEEDED)
 
 _delivered: tuple[Delivery, Any] | None = None
 """The running delivery, and the connection of a transactional handler."""
@@ -168,7 +171,7 @@ def _run_call(
             return _end_of_exit(leave)
         if type(result) in _GENERATORS:
             return End(Outcome.FAILED, NOT_RUN)
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     finally:
         _delivered = None
 
@@ -195,7 +198,7 @@ def _end_of_exit(leave: SystemExit) -> End:
     """Return the meaning of sys.exit in a handler: that of the exit code of a command."""
     code = leave.code or 0
     if code == 0:
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     if code == EX_TEMPFAIL:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
@@ -205,7 +208,7 @@ def _end_of_exit(leave: SystemExit) -> End:
 
 def _end_of_command(code: int) -> End:
     if code == 0:
-        return End(Outcome.SUCCEEDED)
+        return _SUCCEEDED
     if code == EX_TEMPFAIL:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
@@ -223,16 +226,6 @@ def _postponed(verdict: RetryLater) -> End:
     except (TypeError, ValueError) as error:
         return End(Outcome.FAILED, clean(f"RetryLater: {error}"))
     return End(Outcome.POSTPONED, "the handler asked to run later", delay=float(delay))
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name, such as SIGSEGV."""
-    import signal  # lazy: few handlers need it
-
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def describe(error: BaseException) -> str:

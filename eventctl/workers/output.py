@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from eventctl.format.redact import Hidden
 from eventctl.models import Delivery
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import TextIO
+
+    from eventctl.format.redact import Hidden
 
 TAIL = 4096
 """How many bytes of a handler's output are kept."""
@@ -88,16 +89,17 @@ class Stage:
         self._fd = fd
         self._null = os.open(os.devnull, os.O_RDONLY)
         self._streams: tuple[TextIO, ...] = ()
+        self.set()
 
     def set(self) -> None:
         """Restore everything to what the first handler found, whatever the last one did to it."""
         os.dup2(self._null, 0)
         for number in (1, 2):
             os.dup2(self._fd, number)
-        if os.fstat(self._fd).st_size:
+        if os.lseek(self._fd, 0, os.SEEK_END):
             os.ftruncate(self._fd, 0)
-        streams = (sys.stdin, sys.stdout, sys.stderr)
-        if streams != self._streams or any(stream.closed for stream in streams):
+        stdin, stdout, stderr = streams = sys.stdin, sys.stdout, sys.stderr
+        if streams != self._streams or stdin.closed or stdout.closed or stderr.closed:
             self._open_streams()
 
     def _open_streams(self) -> None:

@@ -6,8 +6,28 @@ import fcntl
 import os
 from contextlib import ExitStack, suppress
 
+from eventctl.models import NamedTuple
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from eventctl.workers.progress_page import ProgressPage
+
 _PIPE = 131_072
 """The wanted size of the request pipe in bytes."""
+
+
+class Ends(NamedTuple):
+    """A worker's ends of its connections with its parent (all fds).
+
+    `life` is a pipe on which nothing is written: it closes when the parent dies. `output` is a file
+    in memory that replaces stdout and stderr. `page` is not an fd, but shared memory.
+    """
+
+    requests: int
+    answers: int
+    life: int
+    output: int
+    page: ProgressPage
 
 
 def make(opened: ExitStack) -> tuple[int, int]:

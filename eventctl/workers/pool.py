@@ -9,11 +9,12 @@ from collections.abc import Sequence
 
 from eventctl.config.model import Config
 from eventctl.errors import WorkerError
+from eventctl.format.signals import how
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import kernel, processes
 from eventctl.workers.processes import Pids
-from eventctl.workers.worker_handle import WorkerHandle, how
+from eventctl.workers.worker_handle import WorkerHandle
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:

@@ -79,6 +79,14 @@ class ProcessState:
         )
 
     def _restore_signals(self) -> bool:
+        # Nothing else in Python can change dispositions.
+        if "signal" in sys.modules and not self._restore_dispositions():
+            return False
+        # Last, so that a blocked signal that is now delivered finds the restored disposition.
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
+        return True
+
+    def _restore_dispositions(self) -> bool:
         found = list(map(_signal.getsignal, _SIGNALS))
         if found != self._dispositions:
             for number, before, after in zip(_SIGNALS, self._dispositions, found, strict=True):
@@ -87,8 +95,6 @@ class ProcessState:
                         return False  # it was not set by Python, and can't be set again
                     _signal.signal(number, before)
         _signal.set_wakeup_fd(-1)
-        # Last, so that a blocked signal that is now delivered finds the restored disposition.
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, self._mask)
         return True
 
     def _has_life_pipe(self) -> bool:

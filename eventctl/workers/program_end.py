@@ -59,8 +59,11 @@ def _log_handlers() -> list[Any]:
 
 def _write_files() -> None:
     """Flush open files, the outer ones first, since they write to the inner ones."""
-    # By type(): asking a proxy for its class could have side effects.
-    found: list[Any] = [each for each in gc.get_objects() if issubclass(type(each), io.IOBase)]
+    # By type(): asking a proxy for its class could have side effects. There are few types, and to
+    # ask an abstract class takes long.
+    found: list[Any] = gc.get_objects()
+    kinds = {kind for kind in set(map(type, found)) if issubclass(kind, io.IOBase)}
+    found = [each for each in found if type(each) in kinds]
     files = sorted(filter(_may_hold_data, found), key=_depth)
     for file in files:
         _quietly(file.flush)

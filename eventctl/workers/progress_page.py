@@ -6,16 +6,15 @@ exactly which deliveries were started.
 
     started   how many deliveries the worker has started
     ended     how many have ended, or were given back
-    since     when it started the last one, by the monotonic clock
     halted    set by the parent: start no more, give back what was sent
     left      one more than the ends of a worker that starts no more; else 0
+    since     when it started the last one, by the monotonic clock
     ends      a ring: how each has ended, by its number; at first EMPTY
 """
 
 from __future__ import annotations
 
 import mmap
-from struct import Struct
 
 SIZE = 512
 """The size of the ring: more than is ever sent ahead."""
@@ -28,9 +27,9 @@ BACK = 0xFFFF_FFFD
 LONGEST = 0xFFFF_FFF0
 """Any lower number is a success without output, with its milliseconds."""
 
-_COUNT = Struct("=Q")
-_SINCE = Struct("=d")
-_STARTED, _ENDED, _AT, _HALTED, _LEFT, _RING = 0, 8, 16, 24, 32, 40
+_STARTED, _ENDED, _HALTED, _LEFT = range(4)
+_COUNTS = 8 * 4
+_RING = _COUNTS + 8
 
 
 class ProgressPage:
@@ -39,10 +38,11 @@ class ProgressPage:
     """
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, _RING + 4 * SIZE)
-        self._ring = memoryview(self._page)[_RING:].cast("I")
-        for slot in range(SIZE):
-            self._ring[slot] = EMPTY
+        page = memoryview(mmap.mmap(-1, _RING + 4 * SIZE))
+        page[_RING:] = EMPTY.to_bytes(4, "little") * SIZE
+        self._counts = page[:_COUNTS].cast("Q")
+        self._since = page[_COUNTS:_RING].cast("d")
+        self._ring = page[_RING:].cast("I")
         self._ends = 0
         """How many ends this process has written or read."""
         self._starts = 0
@@ -50,8 +50,8 @@ class ProgressPage:
     def start(self, now: float) -> None:
         """Note that the next delivery starts `now`, by the monotonic clock."""
         self._starts += 1
-        _SINCE.pack_into(self._page, _AT, now)
-        _COUNT.pack_into(self._page, _STARTED, self._starts)
+        self._since[0] = now
+        self._counts[_STARTED] = self._starts
 
     def end(self, how: int) -> None:
         """Note how it ended: milliseconds, SAID, or BACK if it was not started."""
@@ -59,30 +59,30 @@ class ProgressPage:
             self._starts += 1
         self._ring[self._ends % SIZE] = how
         self._ends += 1
-        _COUNT.pack_into(self._page, _ENDED, self._ends)
+        self._counts[_ENDED] = self._ends
 
     @property
     def halted(self) -> bool:
         """Whether no more may be started."""
-        return self._page[_HALTED] != 0
+        return self._counts[_HALTED] != 0
 
     def halt(self) -> None:
         """Have the worker give back what it has not started."""
-        self._page[_HALTED] = 1
+        self._counts[_HALTED] = 1
 
     def leave(self) -> None:
         """Note that this worker is ending, and starts no more."""
-        _COUNT.pack_into(self._page, _LEFT, self._ends + 1)
+        self._counts[_LEFT] = self._ends + 1
 
     @property
     def is_left(self) -> bool:
         """Whether the worker starts no more, and all its ends have been taken."""
-        return self._counted(_LEFT) == self._ends + 1
+        return self._counts[_LEFT] == self._ends + 1
 
     def take(self) -> list[int]:
         """Return how the next deliveries have ended, as far as known."""
         taken: list[int] = []
-        ring, first, count = self._ring, self._ends, self._counted(_ENDED)
+        ring, first, count = self._ring, self._ends, self._counts[_ENDED]
         for number in range(first, min(count, first + SIZE)):
             how = ring[number % SIZE]
             # Another processor may see the two writes of `end` in the opposite order.
@@ -98,11 +98,4 @@ class ProgressPage:
         """When the delivery whose end is read next was started, by the monotonic clock; None if
         it was not.
         """
-        if self._counted(_STARTED) <= self._ends:
-            return None
-        since: float = _SINCE.unpack_from(self._page, _AT)[0]
-        return since
-
-    def _counted(self, offset: int) -> int:
-        count: int = _COUNT.unpack_from(self._page, offset)[0]
-        return count
+        return self._since[0] if self._counts[_STARTED] > self._ends else None

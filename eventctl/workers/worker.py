@@ -14,30 +14,28 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # without the enums: fast
 import fcntl
-import marshal
 import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
-from eventctl.models import Delivery, NamedTuple, Outcome
-from eventctl.workers import answers, handlers, kernel, output, progress_page
+from eventctl.models import Delivery, Outcome
+from eventctl.workers import answers, handlers, kernel, output, progress_page, requests
 from eventctl.workers.handlers import End
-from eventctl.workers.kernel import KillTimer
+from eventctl.workers.kill_timer import KillTimer
 from eventctl.workers.output import Stage
+from eventctl.workers.pipes import Ends
 from eventctl.workers.process_state import ProcessState, has_children
 from eventctl.workers.processes import Family
 from eventctl.workers.program_end import ProgramEnd
-from eventctl.workers.progress_page import ProgressPage
-from eventctl.workers.transactional import Exact
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from typing import NoReturn
+    from eventctl.workers.transactional import Exact
 
 _F_SETSIG = 10  # Linux; not in every fcntl module
 
@@ -47,51 +45,16 @@ _WAKE = 0.005
 LATER = 1.0
 """Seconds by which the worker enforces a timeout later than its parent."""
 
-_LENGTH = 4
-"""The size of the length in front of each request."""
 
-
-class Ends(NamedTuple):
-    """A worker's ends of its connections with its parent (all fds).
-
-    `life` is a pipe on which nothing is written: it closes when the parent dies. `output` is a file
-    in memory that replaces stdout and stderr. `page` is not an fd, but shared memory.
-    """
-
-    requests: int
-    answers: int
-    life: int
-    output: int
-    page: ProgressPage
-
-
-def request(delivery: Delivery) -> bytes:
-    """Return the request to run a delivery. Worker and parent have the same Python."""
-    body = marshal.dumps(tuple(delivery))
-    return len(body).to_bytes(_LENGTH, "little") + body
-
-
-def main(
+def live(
     config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
-) -> NoReturn:
-    """Serve until the request pipe ends. Called in the forked child; never returns.
+) -> int:
+    """Serve until the request pipe ends, in the forked child; return its exit code.
 
     `lock` is the claimer's file: this process and its children hold its lock while one of them
     lives. `started` appends to the journal in it. `chatty` also sends the output of handlers that
     succeed.
     """
-    status = 1
-    try:
-        status = _live(config, ends, lock, started, chatty)
-    finally:
-        # None of the parent's code may run here, whatever fails: buffers, atexit, finally, code
-        # after the fork.
-        os._exit(status)
-
-
-def _live(
-    config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
-) -> int:
     status, pid = 1, os.getpid()
     timer = KillTimer()
     end = ProgramEnd()
@@ -199,30 +162,18 @@ class _Worker:
         self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
-        self._exact = Exact(config, state.accept_import, self._tail)
+        self._exact: Exact | None = None
         self._pid = os.getpid()
         self._woken_at = time.monotonic()
 
     def serve(self) -> None:
         """Run the requests, one after another, until the pipe ends."""
-        for delivery in self._requests():
+        for delivery in requests.read(self._read):
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if now > delivery.start_by or self._page.halted:
                 self._page.end(progress_page.BACK)
             elif not self._run(delivery, now):
                 break
-
-    def _requests(self) -> Iterator[Delivery]:
-        rest = b""
-        while data := self._read():
-            data, start = rest + data, 0
-            while (body := start + _LENGTH) <= len(data):
-                end = body + int.from_bytes(data[start:body], "little")
-                if end > len(data):
-                    break
-                yield Delivery._make(marshal.loads(data[body:end]))
-                start = end
-            rest = data[start:]
 
     def _read(self) -> bytes:
         self._timer.stop()
@@ -245,7 +196,7 @@ class _Worker:
         self._timer.start(boottime, handler.timeout + self._config.sweep.grace + 2 * LATER)
         self._page.start(begin)
         if handler.transactional:
-            end, written = self._exact.run(handler, delivery)
+            end, written = self._run_exactly(handler, delivery)
         else:
             end, written = self._run_plain(handler, delivery), False
         now = time.monotonic()
@@ -279,6 +230,13 @@ class _Worker:
             on_import=self._state.accept_import,
             await_command=self._await_command,
         )
+
+    def _run_exactly(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
+        from eventctl.workers.transactional import Exact  # lazy: few handlers are transactional
+
+        if self._exact is None:
+            self._exact = Exact(self._config, self._state.accept_import, self._tail)
+        return self._exact.run(handler, delivery)
 
     def _await_command(self, pid: int, timeout: float) -> int:
         """Wait for a command, and return its status as waitpid does. If the parent is stopped,

@@ -10,17 +10,17 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from eventctl.config.model import Config
-from eventctl.format.redact import Hidden, Redaction
+from eventctl.format.signals import how
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers import answers, output, pipes, progress_page, worker
-from eventctl.workers.handlers import signal_name
+from eventctl.workers import output, pipes, progress_page, requests
+from eventctl.workers.fork import fork
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from eventctl.workers.output import Follower, OnLine
+    from eventctl.workers.output import OnLine
 
 _GLANCE = 0.05
 """Seconds between two checks of a handler's output, which bounds what it can write."""
@@ -54,20 +54,18 @@ class WorkerHandle:
         self._config = config
         self._page = ProgressPage()
         with ExitStack() as opened:
-            requests, self._requests = pipes.make(opened)
+            to_read, self._requests = pipes.make(opened)
             self.answers, to_answer = pipes.make(opened)
             life, self._life = pipes.make(opened)
             self._output = output.make()
             opened.callback(os.close, self._output)
             self._room = pipes.enlarge(self._requests)
-            self.pid = os.fork()
+            ends = pipes.Ends(to_read, to_answer, life, self._output, self._page)
+            self.pid = fork(config, ends, claimer, chatty)
             opened.pop_all()
-        if self.pid == 0:
-            ends = worker.Ends(requests, to_answer, life, self._output, self._page)
-            worker.main(config, ends, claimer.fd, claimer.started, chatty)
         self.family = Family(self.pid, orphans)
         self.death = pipes.watch(self.pid)
-        self._follower = _follower(self._output, on_line) if on_line else None
+        self._follower = output.Follower(self._output, on_line) if on_line else None
         os.set_blocking(self.answers, False)
         self.sent: deque[Delivery] = deque()
         self._sizes: deque[int] = deque()
@@ -80,11 +78,11 @@ class WorkerHandle:
         self._leave_by: float | None = None
         self._ahead: dict[str, int] = {}
         self._partial = b""
-        self._unsent = b""
+        self._unsent = bytearray()
         # Both processes set it, so that neither goes on without it.
         with suppress(PermissionError, ProcessLookupError):  # the child was first
             os.setpgid(self.pid, self.pid)
-        for fd in (requests, to_answer, life):
+        for fd in (to_read, to_answer, life):
             os.close(fd)
 
     @property
@@ -105,7 +103,7 @@ class WorkerHandle:
         if self._follower:
             most = min(most, 1 - len(self.sent))  # the next one would overwrite an unread end
         while most > 0 and queue and len(self.sent) < self._most_sent(queue[0]):
-            request = worker.request(queue[0])
+            request = requests.write(queue[0])
             # What is sent ahead must fit into the pipe, since a busy worker does not read it.
             if self.sent and self._bytes + len(request) > self._room:
                 return
@@ -124,7 +122,7 @@ class WorkerHandle:
 
     def flush(self) -> None:
         """Write everything that was sent at once."""
-        data, self._unsent = memoryview(self._unsent), b""
+        data, self._unsent = memoryview(self._unsent), bytearray()
         try:
             while data:
                 data = data[os.write(self._requests, data) :]
@@ -200,7 +198,7 @@ class WorkerHandle:
 
     def collect(self, results: list[Result]) -> None:
         """Read from the progress page what has ended."""
-        for how in self._page.take():
+        for end in self._page.take():
             if not self.sent:
                 self.kill()  # a handler has overwritten the page
                 return
@@ -210,17 +208,19 @@ class WorkerHandle:
             self._bytes -= self._sizes.popleft()
             if self._follower:
                 self._follower.end(delivery)
-            if how <= progress_page.LONGEST:
-                results.append(Result(delivery, Outcome.SUCCEEDED, how))
-                most = max(1, _AHEAD // how) if how else _MOST_AHEAD
+            if end <= progress_page.LONGEST:
+                results.append(Result(delivery, Outcome.SUCCEEDED, end))
+                most = max(1, _AHEAD // end) if end else _MOST_AHEAD
                 self._ahead[name] = min(most, 2 * self._ahead.get(name, 1))
-            elif how == progress_page.BACK:
+            elif end == progress_page.BACK:
                 results.append(Result(delivery, Outcome.NOT_STARTED))
             else:
                 self._ahead[name] = 1
                 results.append(self._understood(delivery))
 
     def _understood(self, delivery: Delivery) -> Result:
+        from eventctl.workers import answers  # lazy: most deliveries succeed without output
+
         while delivery.id not in self._said and self.listen():
             continue  # it was written before the page, so it can be read
         try:
@@ -328,23 +328,19 @@ class WorkerHandle:
         return (self._requests, self.answers, self._life, self._output, self.death)
 
     def _close_fds(self) -> None:
-        hidden = Hidden("")
-        if (running := self.running) is not None:
-            hidden = Redaction(self._config.redact).hide(running.name, running.args)
-            if self._follower:
-                self._follower.end(running)
-        self._last_output = output.tail(self._output, hidden)
+        running = self.running
+        if running is not None and self._follower:
+            self._follower.end(running)
+        if running is not None or not self.has_answered:
+            self._last_output = self._read_output(running)
         for fd in self.parent_ends:
             if fd >= 0:
                 os.close(fd)
 
+    def _read_output(self, running: Delivery | None) -> str:
+        from eventctl.format.redact import Hidden, Redaction  # lazy: few workers die
 
-def _follower(fd: int, on_line: OnLine) -> Follower:
-    from eventctl.workers.output import Follower  # lazy: every emit would load it
-
-    return Follower(fd, on_line)
-
-
-def how(code: int) -> str:
-    """Describe how a process ended, by its exit code (negative: a signal)."""
-    return f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
+        hidden = Hidden("")
+        if running is not None:
+            hidden = Redaction(self._config.redact).hide(running.name, running.args)
+        return output.tail(self._output, hidden)

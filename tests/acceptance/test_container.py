@@ -53,6 +53,11 @@ dpkg -L $packages 2>/dev/null |
     docker import - docker.io/library/python:3.13-slim
 """
 
+PROBE = """
+docker run --rm python:3.13-slim \\
+    sh -c 'python3 -m venv /v && /v/bin/pip download -q -d /d hatchling'
+"""
+
 HANDLERS = """
 import socket
 import time
@@ -99,6 +104,9 @@ def typed(page: HowTo, line: str) -> list[str]:
 
 def test_the_container(page: HowTo) -> None:
     typed(page, f"(cd ~; {BASE})")
+    code, shown = page.reader.types(PROBE, timeout=300)
+    if code != 0:
+        needs.moving(f"this host runs no containers with a network: {shown[-1:]}")
     for step in page.steps:
         if step.file:
             page.write(step.file, step.text)

@@ -17,7 +17,8 @@ from eventctl.intake import repair, spool
 from eventctl.monitor import heartbeat
 from eventctl.monitor.thresholds import LIMITS
 from eventctl.run import dispatch, keep_event, sweep_pass
-from eventctl.store import claims, incidents
+from eventctl.state import claimer
+from eventctl.store import incidents
 from eventctl.upkeep import prune
 from tests.support.checkout import CHECKOUT
 
@@ -73,7 +74,7 @@ SENTENCES = [
     ("docs/keeping.md", f"takes more than {prune._SHORT * 1000:g} ms"),
     ("docs/keeping.md", f"one for each {prune._ARCHIVED_AT_ONCE:,} events"),
     ("docs/monitoring.md", f"The call has {word(heartbeat.TIMEOUT)} seconds in all"),
-    ("docs/promises.md", f"`START_WINDOW` ({claims.START_WINDOW:g} s"),
+    ("docs/promises.md", f"`START_WINDOW` ({claimer.START_WINDOW:g} s"),
 ]
 
 

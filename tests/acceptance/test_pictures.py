@@ -56,7 +56,7 @@ def test_a_picture_loads_nothing(theme: str) -> None:
     assert text.replace("http://www.w3.org/2000/svg", "").count("http") == 0
 
 
-def test_it_tells_the_whole_story(today: list[str]) -> None:
+def test_it_shows_failure_notification_and_replay(today: list[str]) -> None:
     shown = "\n".join(today)
     for line in (
         "timeout 1/2",

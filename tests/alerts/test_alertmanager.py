@@ -94,7 +94,7 @@ def test_what_no_sweep_can_repeat_lasts_for_longer(real: servers.Api) -> None:
     assert abs(seconds(firing["endsAt"]) - (time.time() + 7 * DAY + 3600)) < 20
 
 
-def test_it_is_resolved_by_whichever_host_tells_it(real: servers.Api) -> None:
+def test_either_host_can_resolve_it(real: servers.Api) -> None:
     alertmanager.send(sent(real), keyed("ends", ago=5000, host="web1"))
     assert len(of(real, "ends")) == 1
     alertmanager.send(sent(real), keyed("ends", ago=5000, host="web2", sequence=1))

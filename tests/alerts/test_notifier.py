@@ -56,7 +56,7 @@ def test_one_that_hangs_holds_up_no_other(project: Project, post: Post) -> None:
     assert len(project.rows(sent)) == 2
 
 
-def test_two_hosts_do_not_tell_twice(project: Project, post: Post) -> None:
+def test_two_hosts_notify_once(project: Project, post: Post) -> None:
     write(project, post)
     fail(project, "A", "B")
     post.hang(True)

@@ -106,7 +106,7 @@ def test_a_type_is_made_of_letters_and_low_lines(kind: str, type_: str) -> None:
     assert message["data"]["events"] == []
 
 
-def test_a_summary_is_small_however_many_it_tells() -> None:
+def test_a_summary_is_small_however_many_incidents_it_has() -> None:
     sent = many(5000, error="e" * 90, traceback=TRACEBACK)
     data = json.message(sent)["data"]
     assert json.kind(sent) == "incident.summary"

@@ -20,7 +20,7 @@ import pytest
 from tests.support import needs
 from tests.support.databases import server_only, sqlite_only
 from tests.support.look import script
-from tests.support.project import Project
+from tests.support.project import Finished, Project
 
 TOML = """
 [events]
@@ -31,15 +31,25 @@ bought = ["draw", "shop.mail:welcome"]
 draw = "handlers:draw"
 """
 HANDLERS = "def draw(*args):\n    if args:\n        raise RuntimeError('no')\n"
+LATE = 124
 BREAKS = " \t\n\"'><=;|&(:"
+
+
+def asked(project: Project, env: dict[str, str]) -> Finished:
+    """Return the answer to a Tab, pressed again if this busy machine was too slow for one."""
+    for _ in range(20):
+        done = project.run(env=env, check=None)
+        assert done.stderr == ""
+        if done.returncode != LATE:
+            return done
+    raise AssertionError("no answer in time")
 
 
 def bash(project: Project, line: str) -> list[str]:
     """Return what bash is sent to complete a line: words, or "dir" and "file"."""
     env = {"_EVENTCTL_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_BREAKS": BREAKS}
-    done = project.run(env=env, check=None)
-    assert done.stderr == ""
-    found = [answer.partition(",") for answer in done.stdout.splitlines()]
+    done = asked(project, env)
+    found = [answer.partition(",") for answer in done.stdout.split("\n") if answer]
     return [value if kind == "plain" else kind for kind, _, value in found]
 
 
@@ -50,7 +60,7 @@ def zsh(project: Project, *words: str) -> list[tuple[str, str]]:
         "COMP_WORDS": " ".join(("eventctl", *words)),
         "COMP_CWORD": str(len(words)),
     }
-    lines = project.run(env=env).stdout.splitlines()
+    lines = asked(project, env).stdout.splitlines()
     return [(lines[at + 1], lines[at + 2]) for at in range(0, len(lines), 3)]
 
 
@@ -101,6 +111,8 @@ def test_what_can_be_paused_resumed_and_rehearsed(project: Project) -> None:
     assert "draw" not in bash(project, "eventctl pause --event ")
     assert bash(project, "eventctl resume ") == []
     project.run("pause", "draw", "--why", "maintenance")
+    pause = "INSERT INTO eventctl_pause (kind, name, paused_at, why)"
+    project.execute(f"{pause} VALUES ('handler', 'a\nb', 1, 'two\nlines')")
     assert zsh(project, "resume", "") == [("draw", "handler maintenance")]
     project.run("emit", "-q", "--defer", "bought")
     project.run("emit", "-q", "--defer", "sold")
@@ -139,6 +151,7 @@ def test_ids_of_open_incidents(project: Project) -> None:
     assert bash(project, "eventctl ack ") == []
     project.run("emit", "-q", "bought", "an arg that makes it fail")
     project.run("sweep", check=1)
+    project.execute("UPDATE eventctl_incident SET error = 'RuntimeError: no\nnever' WHERE id = 1")
     keys = sorted(key for (key,) in project.rows("SELECT `key` FROM eventctl_incident"))
     assert len(keys) == 2
     for command in ("replay", "list", "show", "cancel"):
@@ -173,17 +186,17 @@ def test_what_is_broken_completes_nothing_and_says_nothing(project: Project, wha
 @server_only
 def test_a_server_that_hangs_does_not_hang_the_shell(project: Project) -> None:
     project.write(TOML, HANDLERS)
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
-    assert project.server
-    text = project.config.read_text()
-    port = listener.getsockname()[1]
-    project.config.write_text(text.replace(f":{project.server.port}/", f":{port}/"))
-    started = time.monotonic()
-    assert bash(project, "eventctl show ") == []
-    assert time.monotonic() - started < 20  # two seconds, and a busy machine's start
-    listener.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert project.server
+        text = project.config.read_text()
+        port = listener.getsockname()[1]
+        project.config.write_text(text.replace(f":{project.server.port}/", f":{port}/"))
+        env = {"_EVENTCTL_COMPLETE": "bash_complete", "COMP_LINE": "eventctl show "}
+        started = time.monotonic()
+        done = project.run(env=env, check=None)
+        assert time.monotonic() - started < 20  # two seconds, and a busy machine's start
+    assert (done.stdout, done.stderr) == ("", "")
+    assert done.returncode in (1, LATE)  # the driver gives up, or we do
 
 
 @sqlite_only
@@ -223,13 +236,18 @@ _shown: dict[int, str] = {}
 
 def type_in(terminal: int, text: str, expected: str) -> None:
     os.write(terminal, text.encode())
-    read_until(terminal, expected)
+    read_until(terminal, expected, again="\t" if text.endswith("\t") else "")
 
 
-def read_until(terminal: int, expected: str) -> None:
-    deadline = time.monotonic() + 20
+def read_until(terminal: int, expected: str, again: str = "") -> None:
+    """Read until something is shown; after five seconds without it, type `again`."""
+    start = typed = time.monotonic()
     while expected not in _shown.get(terminal, ""):
-        assert time.monotonic() < deadline, _shown.get(terminal)
+        now = time.monotonic()
+        assert now < start + 60, _shown.get(terminal)
+        if now > typed + 5:
+            os.write(terminal, again.encode())
+            typed = now
         if select.select([terminal], [], [], 0.1)[0]:
             data = os.read(terminal, 65536).decode(errors="replace")
             _shown[terminal] = _shown.get(terminal, "") + data
@@ -240,7 +258,6 @@ def read_until(terminal: int, expected: str) -> None:
 def test_the_script_is_one_that_the_shell_can_read(project: Project, shell: str) -> None:
     text = project.run("completion", shell).stdout
     assert "_EVENTCTL_COMPLETE" in text
-    assert f"eventctl completion {shell}" in text.partition("\n\n")[0]
     if shell == "zsh":
         assert text.startswith("#compdef eventctl\n")
     if program := shutil.which(shell):

@@ -136,7 +136,7 @@ def test_ids_go_to_stdout_and_words_to_stderr(project: Project) -> None:
     assert count(project, "event") == 3
 
 
-def test_strict_tells_by_the_exit_code_that_a_handler_failed(project: Project) -> None:
+def test_strict_exits_with_1_if_a_handler_failed(project: Project) -> None:
     project.write(TOML, HANDLERS)
     assert project.run("emit", "--strict", "broken", "x", check=1).stdout == "1\n"
     assert project.run("emit", "--strict", "purchased", "x").stdout == "2\n"

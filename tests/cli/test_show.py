@@ -170,6 +170,28 @@ def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:
     assert "replay" not in shown
 
 
+@pytest.mark.parametrize(
+    ("by_hand", "command"),
+    [
+        ("DELETE FROM eventctl_delivery WHERE handler = 'lottery'", "replay 1 --backfill lottery"),
+        ("UPDATE eventctl_delivery SET due_at = NULL WHERE handler = 'lottery'", "replay 1"),
+    ],
+)
+def test_what_a_hand_has_hidden_from_the_sweep_comes_with_the_command_that_fixes_it(
+    shop: Project, by_hand: str, command: str
+) -> None:
+    shop.execute(by_hand)
+    assert shop.run("sweep").stdout == ""
+    *_, last = shop.run("show", "1").stdout.splitlines()
+    assert last.endswith(f" {command}")
+    shop.run(*command.split())
+    attempts = "SELECT attempts FROM eventctl_delivery WHERE handler = 'lottery'"
+    assert shop.value(attempts) == 0
+    shop.run("sweep")
+    assert shop.value(attempts) == 1
+    assert command not in shop.run("show", "1").stdout
+
+
 def test_an_open_circuit_breaker_is_reported(shop: Project) -> None:
     shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, 'it is down')")
     assert "lottery: circuit breaker open for" in shop.run("show", "1").stdout

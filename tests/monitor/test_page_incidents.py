@@ -185,7 +185,7 @@ def test_what_is_set_aside_is_shown_with_its_fix(project: Project, post: Post) -
     assert fix in project.run("show", "--incident", str(key)).stdout
 
 
-def test_what_has_ended_is_told_as_past(project: Project, post: Post) -> None:
+def test_ended_incidents_are_in_the_past_tense(project: Project, post: Post) -> None:
     write(project, post)
     fail(project)
     project.run("sweep", check=1)

@@ -50,7 +50,7 @@ def charged(project: Project, handler: str) -> int:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-def test_an_outage_burns_no_attempts_but_those_that_tell_of_it(project: Project, jobs: str) -> None:
+def test_an_outage_costs_no_attempts_once_the_breaker_is_open(project: Project, jobs: str) -> None:
     write(project, "service", "ok")
     down = project.folder / "down"
     down.touch()

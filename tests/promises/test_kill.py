@@ -336,7 +336,8 @@ import os, signal, time
 from pathlib import Path
 
 from eventctl import config
-from eventctl.workers import worker
+from eventctl.workers import pipes, worker
+from eventctl.workers.requests import write
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.models import Delivery
 
@@ -345,7 +346,7 @@ requests, to_requests = os.pipe()
 answers, to_answers = os.pipe()
 life, to_life = os.pipe()
 delivery = Delivery(1, 1, "k", "ok", "[]", 0, "ok", 1, 0, 0, "a.b.c", time.monotonic() + 1e9)
-os.write(to_requests, worker.request(delivery))
+os.write(to_requests, write(delivery))
 parent = os.getpid()
 if os.fork() == 0:
     os.setpgid(0, 0)
@@ -354,7 +355,7 @@ if os.fork() == 0:
         os.close(fd)
     while os.getppid() == parent:
         time.sleep(0.005)
-    ends = worker.Ends(requests, to_answers, life, os.memfd_create("output"), ProgressPage())
+    ends = pipes.Ends(requests, to_answers, life, os.memfd_create("output"), ProgressPage())
     worker.main(settings, ends, os.open("lock", os.O_CREAT | os.O_RDWR), lambda *_: None, False)
 while not Path("worker.pid").exists() or not Path("worker.pid").read_text():
     time.sleep(0.005)

@@ -12,7 +12,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from eventctl.store.claims import START_WINDOW
+from eventctl.state.claimer import START_WINDOW
 from tests.support import fire
 from tests.support.hosts import another_host
 from tests.support.project import Project

@@ -81,10 +81,11 @@ class Protocol(World):
     @rule(actor=ACTORS, count=st.integers(1, 3))
     def emit_batch(self, actor: int, count: int) -> None:
         new = [NewEvent("e", "[]", next(self.keys), ("quick", "slow")) for _ in range(count)]
-        for made in events.record_many(self.actors[actor].store, [*new, new[0]])[:-1]:
-            assert made.new
-            self.learn(made.id, made.key, None)
-            assert {d.due_at for d in self.of(made.id)} == {self.model.now}
+        *ids, again = events.record_many(self.actors[actor].store, [*new, new[0]])
+        assert again == ids[0]
+        for event_id, event in zip(ids, new, strict=True):
+            self.learn(event_id, event.key, None)
+            assert {d.due_at for d in self.of(event_id)} == {self.model.now}
 
     @precondition(lambda self: self.model.to_run() < MOST_OPEN)
     @rule(actor=ACTORS, both=st.booleans(), data=st.data())

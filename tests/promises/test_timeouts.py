@@ -104,7 +104,7 @@ def test_hung_handlers_are_killed_with_their_families(project: Project) -> None:
 
 
 @sqlite_only
-def test_emit_kills_what_hangs_and_tells_of_it(project: Project) -> None:
+def test_emit_kills_a_handler_that_hangs_and_reports_it(project: Project) -> None:
     write(project, "deaf", timeout="0.2s", grace="0.1s")
     done = project.run("emit", "deaf")
     assert done.stdout == "1\n"

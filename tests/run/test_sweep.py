@@ -243,7 +243,7 @@ def test_a_second_sweep_steps_aside_in_silence(project: Project) -> None:
     assert first.wait(30) == 0
 
 
-def test_verbose_tells_of_each_attempt(project: Project) -> None:
+def test_verbose_shows_each_attempt(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "--defer", "refunded", "x")
     done = project.run("sweep", "-v")

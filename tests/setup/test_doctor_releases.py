@@ -75,3 +75,14 @@ def test_neighbours_that_are_no_releases(project: Project) -> None:
     mine.mkdir()
     (mine / "events.toml").write_text(f'{TOML}[store]\nstate = "state"')
     assert findings(project, mine / "events.toml") == []
+
+
+@pytest.mark.parametrize("link", ["staging", "releases/staging"])
+def test_another_stage_is_no_earlier_release(project: Project, link: str) -> None:
+    old = release(project, "6") / "state" / "spool"
+    old.mkdir(parents=True)
+    (old / "order-17").write_text('{"name": "bought"}')
+    config = release(project, "7") / "events.toml"
+    assert [line.level for line in findings(project, config)] == ["problem"]
+    (project.folder / link).symlink_to(project.folder / "releases" / "6")
+    assert findings(project, config) == []

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
-from eventctl.setup.doctor.database import judge, judge_cluster
+from eventctl.setup.doctor.database import judge
 from tests.support import needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
@@ -184,7 +184,6 @@ def test_a_clock_that_is_wrong(project: Project) -> None:
         ({"log_bin": "ON", "sync_binlog": "0"}, "sync_binlog is 0", "warning"),
         ({"log_bin": "OFF", "sync_binlog": "0"}, "", ""),
         ({"log_bin": "ON", "binlog_format": "STATEMENT"}, "binlog_format", "problem"),
-        ({"read_only": "ON"}, "read-only", "problem"),
         ({"max_allowed_packet": "1000000"}, "max_allowed_packet is 1,000,000", "warning"),
     ],
 )
@@ -192,15 +191,6 @@ def test_what_settings_mean(settings: dict[str, str], words: str, level: str) ->
     found = list(judge(settings, 1_000_000))
     assert [each.level for each in found] == ([level] if level else [])
     assert all(words in each.text and each.fix for each in found)
-
-
-def test_what_a_cluster_says_of_itself() -> None:
-    assert list(judge_cluster({}, {})) == []
-    status = {"wsrep_cluster_size": "3", "wsrep_local_state_comment": "Synced"}
-    (good,) = judge_cluster({"wsrep_on": "ON"}, status | {"wsrep_ready": "ON"})
-    assert (good.level, "Synced, one of 3" in good.text) == ("ok", True)
-    (ill,) = judge_cluster({"wsrep_on": "ON"}, status | {"wsrep_ready": "OFF"})
-    assert ill.level == "problem"
 
 
 @contextlib.contextmanager

@@ -137,7 +137,7 @@ def kills(amount, step, whom):
     first = eventctl.current().attempt == 1
     Transaction.execute = counted if first else kills.plain
     if first and step == 0:
-        eventctl.workers.worker._answer = die
+        eventctl.workers.worker._Worker._answer = die
     if first and step == -2:
         die()
     add(amount)

@@ -57,7 +57,7 @@ def test_how_callables_are_called(project: Project) -> None:
         assert status(project, event) == 2
 
 
-def test_current_tells_what_is_being_delivered(project: Project) -> None:
+def test_current_returns_the_running_delivery(project: Project) -> None:
     project.write(
         toml("note", more='[defaults]\nretry = { delay = "0s" }\n'),
         """
@@ -82,7 +82,7 @@ def test_current_tells_what_is_being_delivered(project: Project) -> None:
     assert status(project) == 2
 
 
-def test_discard_gives_up_at_once_and_tells(project: Project) -> None:
+def test_discard_gives_up_at_once_and_notifies(project: Project) -> None:
     project.write(
         toml("give_up"),
         """

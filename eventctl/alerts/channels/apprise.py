@@ -21,10 +21,9 @@ from urllib.parse import unquote
 
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
-from eventctl.alerts.transport import program
+from eventctl.alerts.transport import program, without
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from eventctl.format.text import printable, shorten
 
 SEPARATE = True
 SECONDS = 10.0
@@ -59,8 +58,8 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     try:
         program.feed(_COMMAND, json.dumps(message).encode("ascii"), seconds)
     except program.ProcessFailed as error:
-        said = _without_url(error.said or str(error), str(alert.to))
-        raise ChannelError(shorten(printable(said), 400)) from None
+        said = without(_pieces(str(alert.to)), error.said or str(error))
+        raise ChannelError(said) from None
     return []
 
 
@@ -84,14 +83,11 @@ def _harmless(said: str) -> str:
     return _MENTION.sub("@\u200b", said)
 
 
-def _without_url(said: str, url: str) -> str:
-    """Return Apprise's message without any piece of the URL, which contains tokens."""
+def _pieces(url: str) -> list[str]:
+    """Return the pieces of a URL, any of which may be a token."""
     pieces = set(re.split(r"[:/?&=@#,]+", url))
     pieces |= {unquote(piece) for piece in pieces}
-    for piece in sorted(pieces, key=len, reverse=True):
-        if len(piece) >= _SHORTEST_SECRET:
-            said = said.replace(piece, "***")
-    return said
+    return [piece for piece in pieces if len(piece) >= _SHORTEST_SECRET]
 
 
 def _run(url: str, **message: str) -> str:

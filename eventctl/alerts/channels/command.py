@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import json
-from eventctl.alerts.transport import program
+from eventctl.alerts.transport import program, without
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import printable
 
 SEPARATE = True
 SECONDS = 5.0
@@ -25,15 +25,16 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     try:
         program.feed(argv, json.body(digest) + b"\n", seconds)
     except program.ProcessFailed as error:
-        said = _without_arguments(str(error), argv[1:])
-        raise ChannelError(shorten(printable(f"{argv[0]}: {said}"), 400)) from None
+        said = without(_values(argv[1:]), str(error))
+        raise ChannelError(f"{printable(argv[0])}: {said}") from None
     return []
 
 
-def _without_arguments(said: str, arguments: list[str]) -> str:
-    """Return a program's output without the values of its arguments, one of which may be a key."""
+def _values(arguments: list[str]) -> list[str]:
+    """Return the values of a program's arguments, one of which may be a key."""
     values = {part for each in arguments for part in (each, each.rpartition("=")[2])}
-    for value in sorted(values, key=len, reverse=True):
-        if len(value) >= _SHORTEST_SECRET and not value.startswith(("-", "/")):
-            said = said.replace(value, "***")
-    return said
+    return [
+        value
+        for value in values
+        if len(value) >= _SHORTEST_SECRET and not value.startswith(("-", "/"))
+    ]

@@ -13,12 +13,12 @@ from email.utils import make_msgid
 
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import html, plain, wording
-from eventctl.alerts.transport import program, smtp
+from eventctl.alerts.transport import program, smtp, without
 from eventctl.alerts.transport.smtp import Envelope
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.address import FORM, is_domain, parse_address
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import printable
 from eventctl.store.incidents import Incident
 
 SEPARATE = True
@@ -133,9 +133,5 @@ def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: flo
     try:
         program.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
     except program.ProcessFailed as error:
-        raise _failed(sendmail, str(error)) from None
-
-
-def _failed(sendmail: str, reason: str) -> ChannelError:
-    line = f"the report could not be mailed by {sendmail}: {reason}"
-    return ChannelError(shorten(printable(line), 400))
+        line = f"the report could not be mailed by {sendmail}: {error}"
+        raise ChannelError(without((), line)) from None

@@ -20,13 +20,13 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
     connect,
     first_address,
     reason,
     within,
-    without,
 )
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError

@@ -6,11 +6,10 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from eventctl.format.text import printable, shorten
 from eventctl.format.time import duration
 
 T = TypeVar("T")
@@ -78,13 +77,6 @@ def connect(
     except BaseException:
         connection.close()
         raise
-
-
-def without(secrets: Iterable[str], said: str) -> str:
-    """Return a text in one printable line, without the secrets, which a server may repeat."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        said = said.replace(secret, "***")
-    return shorten(printable(said), 400)
 
 
 def reason(error: OSError) -> str:

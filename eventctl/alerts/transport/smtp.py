@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import BinaryIO, TypeVar
 
+from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
     OutOfTime,
@@ -21,7 +22,6 @@ from eventctl.alerts.transport.network import (
     first_address,
     reason,
     within,
-    without,
 )
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp

@@ -15,7 +15,7 @@ from eventctl.cli import completion
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
 from eventctl.cli.options import names
-from eventctl.cli.output.formats import iso, print_json
+from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
 from eventctl.format.messages import complain
@@ -104,7 +104,8 @@ def command(
 
         print_incidents(found, now, {channel.name for channel in context.config.channels})
     else:
-        sys.stdout.writelines(_line(each) for each in found)
+        for each in found:
+            _print_row(each)
     return EXIT_DONE
 
 
@@ -144,20 +145,19 @@ def _silent_until(incident: Incident) -> str | None:
     return iso(incident.silent_until)
 
 
-def _line(incident: Incident) -> str:
+def _print_row(incident: Incident) -> None:
     sent = [f"{each.channel} {iso(each.sent_at)}" for each in incident.notifications if each.state]
-    cells = (
+    print_row(
         incident.key,
         "open" if incident.is_open else "ended",
         incident.kind,
         incident.handler,
-        iso(incident.opened_at) or "",
-        iso(incident.ended_at) or "",
-        str(incident.count),
+        iso(incident.opened_at),
+        iso(incident.ended_at),
+        incident.count,
         incident.error,
         ", ".join(sent),
     )
-    return "\t".join(map(printable, cells)) + "\n"
 
 
 @command.command("test")

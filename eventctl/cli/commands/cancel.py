@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -65,7 +64,8 @@ def command(
         theirs = {row.delivery.event_id for row in running}  # reported separately
         selection.list_idle([each for each in wanted.ids if each not in theirs], rows, "cancel")
         if dry_run:
-            return _show(context, rows, to_do, as_json)
+            plan_table.show_dry_run(context.config, rows, "cancel", as_json)
+            return EXIT_DONE
         if not to_do:
             _list_running(running)
             if not ids and not running:
@@ -73,7 +73,7 @@ def command(
                 otherwise = ": no matching delivery is waiting, held or failed"
                 complain(f"nothing to cancel{why or otherwise}")
             if as_json:
-                print_json(plan_table.plan_json(rows, dry_run=False, changed=0, missed=0))
+                print_json(plan_table.plan_json(rows))
             return EXIT_FAILED if running else EXIT_DONE
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")
@@ -83,21 +83,8 @@ def command(
         complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
         _list_running(running)
         if as_json:
-            done = {"changed": len(cancelled), "missed": missed}
-            print_json(plan_table.plan_json(rows, dry_run=False, **done))
+            print_json(plan_table.plan_json(rows, changed=len(cancelled), missed=missed))
         return EXIT_FAILED if running or missed else EXIT_DONE
-
-
-def _show(
-    context: Context, rows: Sequence[PlanRow], to_do: Sequence[PlanRow], as_json: bool
-) -> int:
-    if as_json:
-        print_json(plan_table.plan_json(rows, dry_run=True, changed=0, missed=0))
-    else:
-        plan_table.show(context.config, rows)
-    sys.stdout.flush()
-    complain(f"would cancel {selection.both(to_do)}{selection.left_alone(rows)}")
-    return EXIT_DONE
 
 
 def _list_running(running: Sequence[PlanRow]) -> None:

@@ -9,15 +9,9 @@ import click
 from eventctl.cli.completion import source
 from eventctl.cli.context import Context
 
-_INSTALL = {
-    "bash": 'In ~/.bashrc:  eval "$(eventctl completion bash)"',
-    "zsh": 'In ~/.zshrc, below compinit:  eval "$(eventctl completion zsh)"',
-    "fish": "To install it:  eventctl completion fish >~/.config/fish/completions/eventctl.fish",
-}
-
 
 @click.command()
-@click.argument("shell", type=click.Choice(list(_INSTALL)), metavar="SHELL")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 @click.pass_obj
 def command(context: Context, /, shell: str) -> None:
     """Print the completion script for a shell.
@@ -32,7 +26,4 @@ def command(context: Context, /, shell: str) -> None:
       eval "$(eventctl completion zsh)"        # in ~/.zshrc, below compinit
       eventctl completion fish >~/.config/fish/completions/eventctl.fish
     """
-    first, *rest = source(shell).splitlines(keepends=True)
-    note = f"# {_INSTALL[shell]}\n"
-    # zsh requires #compdef on the first line of a file in $fpath.
-    sys.stdout.write("".join([first, note, *rest] if shell == "zsh" else [note, first, *rest]))
+    sys.stdout.write(source(shell))

@@ -12,7 +12,7 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import time_option
-from eventctl.cli.output.formats import print_json
+from eventctl.cli.output.formats import print_json, print_row
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
 from eventctl.config.model import Config
@@ -227,7 +227,8 @@ def _print_tables(copy: StoreCopy) -> None:
         for table in copy.tables
     ]
     if not sys.stdout.isatty():
-        sys.stdout.write("".join("\t".join(map(str, row)) + "\n" for row in cells))
+        for row in cells:
+            print_row(*row)
         sys.stdout.flush()
         return
 

@@ -62,8 +62,10 @@ def command(
         raise UsageError("--dry-run requires --install or --remove")
     if remove:
         if mailto is not None or every != 60 or repeat_for is not None:
-            raise UsageError("--remove removes the whole block: --mailto, --every and --for"
-" cannot be used with it")  # fmt: skip
+            raise UsageError(
+                "--remove removes the whole block: --mailto, --every and --for"
+                " cannot be used with it"
+            )
         _remove(_path(context), dry_run)
         return
     config = context.config
@@ -108,7 +110,6 @@ def _change(old: bytes, new: bytes, dry_run: bool, done: str) -> None:
 
 
 def _difference(old: bytes, new: bytes) -> str:
-
     before, after = (
         printable(text.decode("utf-8", "backslashreplace"), lines=True).splitlines(keepends=True)
         for text in (old, new)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from eventctl.cli.fast_emit import print_ids
 from eventctl.cli.output.progress import ProgressBar
@@ -15,9 +15,10 @@ from eventctl.intake.json_fields import field_text
 from eventctl.models import NewEvent
 from eventctl.run import emit as emitter
 from eventctl.store.connect import open_store
-from eventctl.store.events import BULK, check_fit, record_many
+from eventctl.store.events import BULK, check_fit, new_keys, record_many
 
 _FIELDS = {"name", "args", "key"}
+_ARGS = (list, dict)
 
 
 def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
@@ -39,7 +40,7 @@ def emit_batch(config: Config, file: str, delay: float, quiet: bool) -> int:
                 done += len(recorded)
                 bar.advance(len(recorded))
                 if not quiet:
-                    ids = "".join(f"{one.id}\n" for one in recorded)
+                    ids = "".join(f"{each}\n" for each in recorded)
                     print_ids(ids, "the events are")
             words = emitter.stalled(config, database)
     except Exception as error:
@@ -69,12 +70,13 @@ def _what_is_recorded(done: int, total: int, opened: bool) -> str:
 
 def _read(config: Config, file: str) -> Iterator[tuple[int, NewEvent]]:
     """Yield the events of a file, each with the number of its line."""
+    make_key = new_keys().__next__
     try:
         with open(0 if file == "-" else file, "rb", closefd=file != "-") as lines:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     try:
-                        yield number, _event(config, line)
+                        yield number, _event(config, line, make_key)
                     except UsageError as error:
                         raise _wrong_line(file, number, error) from error
     except OSError as error:
@@ -85,7 +87,7 @@ def _wrong_line(file: str, number: int, error: UsageError) -> UsageError:
     return UsageError(f"{file}, line {number}: {error}; nothing was recorded")
 
 
-def _event(config: Config, line: bytes) -> NewEvent:
+def _event(config: Config, line: bytes, make_key: Callable[[], str]) -> NewEvent:
     try:
         text = line.decode().removeprefix("\ufeff")
         fields = validation.decode(text)
@@ -98,13 +100,14 @@ def _event(config: Config, line: bytes) -> NewEvent:
     if "specversion" in fields:
         event = cloudevents.read(fields, field_text(text, "data"), config.store.source)
         return validation.accept(config, *event)
-    if unknown := fields.keys() - _FIELDS:
-        raise UsageError(f"unknown field {sorted(unknown)[0]!r}: there are name, args and key")
+    if not fields.keys() <= _FIELDS:
+        unknown = min(fields.keys() - _FIELDS)
+        raise UsageError(f"unknown field {unknown!r}: there are name, args and key")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
     if not isinstance(name, str):
         raise UsageError('"name" must be a string: the name of an event')
-    if not isinstance(args, list | dict):
+    if not isinstance(args, _ARGS):
         raise UsageError('"args" must be a list or an object')
     if key is not None and not isinstance(key, str):
         raise UsageError('"key" must be a string')
-    return validation.accept(config, name, field_text(text, "args") or "[]", key)
+    return validation.accept(config, name, field_text(text, "args") or "[]", key, make_key)

@@ -143,6 +143,5 @@ def _list(database: Database, as_json: bool) -> int:
         tables.console().print(table)
     else:
         for each in found:
-            cells = (each.kind, each.name, formats.iso(each.paused_at) or "", each.why)
-            sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+            formats.print_row(each.kind, each.name, formats.iso(each.paused_at), each.why)
     return EXIT_DONE

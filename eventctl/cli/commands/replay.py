@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +22,9 @@ from eventctl.run.plan import Fate, PlanRow, to_replay
 from eventctl.run.rate_limit import parse_rate
 from eventctl.store.database import Database
 from eventctl.store.queries import waiting
+
+_NOT_RUN: dict[str, Any] = {"ran": None, "backfill": []}
+"""What else --json prints, unless deliveries were run or added."""
 
 
 def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
@@ -114,19 +116,21 @@ def command(
         rows = _selected(context, database, ids, limit, chosen, include_done)
         to_run = [row for row in rows if row.acts]
         if dry_run and (rows or as_json or not chosen["incident"]):
-            _show(context, database, rows, to_run, as_json)
+            plan_table.show_dry_run(context.config, rows, "run", as_json, **_NOT_RUN)
+            _warn(context, database, to_run)
             return EXIT_DONE
         if not to_run:
             if not ids:
                 complain(f"nothing to replay{_why_none(context, database, chosen['incident'])}")
             if as_json:
-                print_json(_json(rows))
+                print_json(plan_table.plan_json(rows, **_NOT_RUN))
             return EXIT_DONE
         _warn(context, database, to_run)
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
         reopened = _reopen(database, rows, interval)
+        missed = len(to_run) - len(reopened)
         exit_code, ran = EXIT_DONE, None
         if now:
             from eventctl.cli.commands.replay_now import run_now  # lazy: few runs need it
@@ -135,22 +139,12 @@ def command(
                 context, database, reopened, interval=interval, verbose=verbose
             )
         else:
-            _report(len(reopened), len(to_run) - len(reopened), interval)
+            _report(len(reopened), missed, interval)
         if as_json:
-            print_json(_json(rows, len(reopened), len(to_run) - len(reopened), ran))
+            changed = len(reopened)
+            done = plan_table.plan_json(rows, changed=changed, missed=missed, ran=ran, backfill=[])
+            print_json(done)
         return exit_code
-
-
-def _json(
-    rows: Sequence[PlanRow],
-    changed: int = 0,
-    missed: int = 0,
-    ran: dict[str, int] | None = None,
-    *,
-    dry_run: bool = False,
-) -> dict[str, Any]:
-    counts: dict[str, Any] = {"changed": changed, "missed": missed, "ran": ran, "backfill": []}
-    return plan_table.plan_json(rows, dry_run=dry_run, **counts)
 
 
 def _selected(
@@ -180,22 +174,6 @@ def _why_none(context: Context, database: Database, incident: str) -> str:
     return selection.why_none(config, database, incident) or otherwise
 
 
-def _show(
-    context: Context,
-    database: Database,
-    rows: Sequence[PlanRow],
-    to_run: Sequence[PlanRow],
-    as_json: bool,
-) -> None:
-    if as_json:
-        print_json(_json(rows, dry_run=True))
-    else:
-        plan_table.show(context.config, rows)
-    sys.stdout.flush()
-    complain(f"would run {selection.both(to_run)}{selection.left_alone(rows)}")
-    _warn(context, database, to_run)
-
-
 def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
     """Warn of deliveries that will not run: their handler is gone, failing or paused."""
     counts = Counter(row.delivery.handler for row in to_run)
@@ -222,7 +200,6 @@ def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> lis
 
 
 def _report(reopened: int, missed: int, interval: float) -> None:
-
     what = f"re-opened {counted(reopened, 'delivery')}{selection.moved_on(missed)}"
     if interval and reopened > 1:
         last = span(int((reopened - 1) * interval * 1000))

@@ -14,7 +14,7 @@ from eventctl.cli import names, selection
 from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
 from eventctl.cli.output import tables
-from eventctl.cli.output.formats import iso, print_json
+from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.cli.output.plan_table import plan_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -53,10 +53,9 @@ class Backfill:
         if ids and (limit or any(chosen.values())):
             raise UsageError("replay takes ids or filters, not both")
         wanted = selection.selected(self.context.config, self.database, ids, chosen)
+        names.require(self.context.config, Kind.HANDLER, [self.handler], None)
         if not (ids or wanted.events):
             wanted = replace(wanted, events=self._mapped())
-        elif self.handler not in self.context.config.handlers:
-            raise UsageError(self._unknown())
         for page in operations.lacking(self.database, wanted, self.handler, limit):
             for head in page:
                 self.ids.append(head.id)
@@ -67,8 +66,6 @@ class Backfill:
 
     def _mapped(self) -> tuple[str, ...]:
         config = self.context.config
-        if self.handler not in config.handlers:
-            raise UsageError(self._unknown())
         mapped = tuple(
             name for name, event in config.events.items() if self.handler in event.handlers
         )
@@ -78,9 +75,6 @@ class Backfill:
                 " say --event"
             )
         return mapped
-
-    def _unknown(self) -> str:
-        return names.unknown(self.context.config, [Kind.HANDLER], self.handler)
 
     @property
     def _what(self) -> str:
@@ -95,9 +89,8 @@ class Backfill:
         else:
             for name, share in self.shares.items():
                 ends = (share.first, share.last)
-                where = [cell for end in ends for cell in (str(end.id), iso(end.created_at) or "")]
-                cells = ("add", name, self.handler, str(share.count), *where)
-                sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+                where = [cell for end in ends for cell in (end.id, iso(end.created_at))]
+                print_row("add", name, self.handler, share.count, *where)
         sys.stdout.flush()
         complain(f"would add {self._what}")
         self._warn()
@@ -118,8 +111,10 @@ class Backfill:
             for name, share in self.shares.items()
         ]
         missed = 0 if dry_run else len(self.ids) - added
-        counts = {"changed": added, "missed": missed, "ran": ran, "backfill": shares}
-        print_json(plan_json((), dry_run=dry_run, **counts))
+        done = plan_json(
+            (), dry_run=dry_run, changed=added, missed=missed, ran=ran, backfill=shares
+        )
+        print_json(done)
 
     def _show_table(self) -> None:
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")

@@ -130,8 +130,7 @@ class _Page:
         first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
         yield from (Text(f"          {line}") for line in more)
-        there = {delivery.handler for delivery in event.deliveries}
-        gone = [name for name in formats.expected(event) if name not in there]
+        gone = _missing(event)
         if gone:
             yield _fact("missing", ", ".join(map(printable, gone)))
 
@@ -221,6 +220,12 @@ def _part_of(incident: Incident, now: int) -> Text:
     )
 
 
+def _missing(event: EventView) -> list[str]:
+    """Return the handlers that are expected, but whose deliveries somebody has deleted."""
+    there = {delivery.handler for delivery in event.deliveries}
+    return [name for name in formats.expected(event) if name not in there]
+
+
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
     """Yield what to do about failures, and the command for it."""
     failed = [d for d in event.deliveries if d.state == State.FAILED]
@@ -235,6 +240,20 @@ def _to_do(context: Context, event: EventView) -> Iterator[Text]:
         else:
             yield Text(f"Once the cause is fixed, let the next sweep run {them} again:")
         yield Text(f"  {context.command(f'replay {event.id}{option}')}", "bold")
+    for delivery in event.deliveries:
+        if delivery.state == State.PENDING and delivery.due_at is None:
+            yield Text()
+            yield Text(
+                f"{printable(delivery.handler)} has no due time, so no sweep finds it. To run it:"
+            )
+            yield Text(f"  {context.command(f'replay {event.id}')}", "bold")
+    known = context.config.events.get(event.name)
+    for handler in _missing(event):
+        if known is not None and handler in known.handlers:
+            add = f"replay {event.id} --backfill {shlex.quote(handler)}"
+            yield Text()
+            yield Text(f"There is no delivery to {printable(handler)}. To add it:")
+            yield Text(f"  {context.command(add)}", "bold")
     for delivery in held:
         yield Text()
         if delivery.reason == Reason.UNKNOWN_HANDLER:

@@ -11,12 +11,11 @@ import click
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import Moment, moment
-from eventctl.cli.output.formats import iso, json_text, pause_fields
+from eventctl.cli.output.formats import iso, json_text, pause_fields, print_row, seconds
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, UsageError
 from eventctl.format.files import write_whole
 from eventctl.format.messages import complain
-from eventctl.format.text import printable
 from eventctl.monitor import health
 from eventctl.monitor.health import Health
 from eventctl.store.database import Database
@@ -137,8 +136,8 @@ def _json(tally: Tally, seen: Health) -> dict[str, Any]:
         "events": {name: _numbers(each, _STATUSES) for name, each in tally.events.items()},
         "handlers": {name: _numbers(each, _STATES) for name, each in tally.handlers.items()},
         "backlog": seen.backlog.count,
-        "oldestDue": seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None,
-        "lastSweep": seen.sweep_age / 1000 if seen.sweep_age is not None else None,
+        "oldestDue": _waited(seen),
+        "lastSweep": seconds(seen.sweep_age),
         "lastSweepAt": iso(sweep.ended_at) if sweep else None,
         "needAPerson": sum(seen.failed.values()),
         "incidents": sum(seen.incidents.values()),
@@ -168,18 +167,19 @@ def _print_text(tally: Tally, seen: Health) -> None:
     kinds = (("event", tally.events, _STATUSES), ("handler", tally.handlers, _STATES))
     for kind, by_name, counted in kinds:
         for name, each in by_name.items():
-            counts = [str(each.counts[count]) for count in counted]
-            spans = [_plain(seconds) for seconds in (each.p50, each.p95, each.mttr)]
-            cells = (kind, printable(name), *counts, str(each.attempts), str(each.failures), *spans)
-            sys.stdout.write("\t".join(cells) + "\n")
-    waited = _plain(seen.oldest_due / 1000 if seen.backlog.oldest_due is not None else None)
-    sys.stdout.write(f"backlog\t{seen.backlog.count}\t{waited}\n")
-    age = _plain(seen.sweep_age / 1000 if seen.sweep_age is not None else None)
-    sys.stdout.write(f"lastSweep\t{age}\n")
+            counts = [each.counts[count] for count in counted]
+            spans = map(_plain, (each.p50, each.p95, each.mttr))
+            print_row(kind, name, *counts, each.attempts, each.failures, *spans)
+    print_row("backlog", seen.backlog.count, _plain(_waited(seen)))
+    print_row("lastSweep", _plain(seconds(seen.sweep_age)))
 
 
-def _plain(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.3f}"
+def _plain(seconds: float | None) -> str | None:
+    return None if seconds is None else f"{seconds:.3f}"
+
+
+def _waited(seen: Health) -> float | None:
+    return None if seen.backlog.oldest_due is None else seen.oldest_due / 1000
 
 
 def _write_page(

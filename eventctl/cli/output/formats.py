@@ -85,7 +85,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
         "dueAt": iso(delivery.due_at),
         "paused": delivery.paused,
         "doneAt": iso(delivery.done_at),
-        "took": _seconds(delivery.took),
+        "took": seconds(delivery.took),
         "lastError": delivery.last_error,
     }
     if history is not None:
@@ -94,7 +94,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
                 "number": attempt.number,
                 "outcome": attempt.outcome,
                 "endedAt": iso(attempt.ended_at),
-                "took": _seconds(attempt.took),
+                "took": seconds(attempt.took),
                 "host": attempt.host,
                 "error": attempt.error,
                 "traceback": attempt.traceback,
@@ -150,15 +150,24 @@ def csv_row(event: EventView) -> list[str]:
 
 def text_line(event: EventView) -> str:
     """Return an event as one line: id, when, name, status, done/expected, args, by tabs."""
-    cells = (
-        str(event.id),
-        iso(event.created_at) or "",
+    return tab_line(
+        event.id,
+        iso(event.created_at),
         event.name,
         status_name(event.status),
         done_of_expected(event),
         event.args,
     )
-    return "\t".join(map(printable, cells))
+
+
+def tab_line(*cells: object) -> str:
+    """Return cells, each printable, with tabs between them; None is an empty cell."""
+    return "\t".join("" if cell is None else printable(str(cell)) for cell in cells)
+
+
+def print_row(*cells: object) -> None:
+    """Print cells as one line for other programs."""
+    sys.stdout.write(f"{tab_line(*cells)}\n")
 
 
 def expected(event: EventView) -> list[str]:
@@ -219,5 +228,6 @@ def _nested(value: Any) -> Any:
     return value
 
 
-def _seconds(took: int | None) -> float | None:
+def seconds(took: int | None) -> float | None:
+    """Return milliseconds as seconds, and None as None."""
     return took / 1000 if isinstance(took, int) else None

@@ -9,8 +9,11 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from eventctl.cli import selection
+from eventctl.cli.output.formats import print_json, print_row
 from eventctl.cli.output.tables import attempts_used, console, plain_table
 from eventctl.config.model import Config
+from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.run.plan import PlanRow
 
@@ -23,13 +26,26 @@ _WIDEST = (20, 16, 16, 34)
 _LEAST_ERROR = 12
 
 
-def show(config: Config, rows: Sequence[PlanRow]) -> None:
+def show_dry_run(
+    config: Config, rows: Sequence[PlanRow], verb: str, as_json: bool, **more: Any
+) -> None:
+    """Print what a command would do, and how many deliveries it would `verb`."""
+    if as_json:
+        print_json(plan_json(rows, dry_run=True, **more))
+    else:
+        _print(config, rows)
+    sys.stdout.flush()
+    to_do = [row for row in rows if row.acts]
+    complain(f"would {verb} {selection.both(to_do)}{selection.left_alone(rows)}")
+
+
+def _print(config: Config, rows: Sequence[PlanRow]) -> None:
     """Print the plan: a table on a terminal, in a pipe a line for each delivery."""
     if not rows:
         return
     if not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write(_line(row) + "\n")
+            _print_row(row)
         return
 
     out = console()
@@ -38,7 +54,14 @@ def show(config: Config, rows: Sequence[PlanRow]) -> None:
         out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
-def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[str, Any]:
+def plan_json(
+    rows: Sequence[PlanRow],
+    *,
+    dry_run: bool = False,
+    changed: int = 0,
+    missed: int = 0,
+    **more: Any,
+) -> dict[str, Any]:
     """Return what --json of replay and cancel prints: each delivery, and what was done."""
     deliveries = [
         {
@@ -54,23 +77,23 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool, **counts: Any) -> dict[
         }
         for row in rows
     ]
-    return {"dryRun": dry_run, "deliveries": deliveries, **counts}
+    done = {"changed": changed, "missed": missed, **more}
+    return {"dryRun": dry_run, "deliveries": deliveries, **done}
 
 
-def _line(row: PlanRow) -> str:
-    """Return the action, event id, event, handler, state, reason, attempts and last error."""
+def _print_row(row: PlanRow) -> None:
+    """Print the action, event id, event, handler, state, reason, attempts and last error."""
     delivery = row.delivery
-    cells = (
+    print_row(
         row.fate,
-        str(delivery.event_id),
+        delivery.event_id,
         row.event,
         delivery.handler,
         delivery.state,
-        delivery.reason or "",
-        str(delivery.attempts),
-        delivery.last_error or "",
+        delivery.reason,
+        delivery.attempts,
+        delivery.last_error,
     )
-    return "\t".join(map(printable, cells))
 
 
 def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:

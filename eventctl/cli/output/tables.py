@@ -95,9 +95,9 @@ def left_to_do(config: Config, name: str, delivery: DeliveryView, now: int) -> T
     tries = f" {attempts_used(config, name, delivery)}" if delivery.attempts else ""
     if delivery.paused:
         return shown.append(f"{tries} paused", "magenta")
-    when = "due" if delivery.due_at is None or delivery.due_at <= now else "in "
-    if when == "in ":
-        when += span(delivery.due_at - now if delivery.due_at else 0)
+    when = "due"
+    if delivery.due_at is not None and delivery.due_at > now:
+        when = f"in {span(delivery.due_at - now)}"
     return shown.append(f"{tries} {when}", "yellow")
 
 

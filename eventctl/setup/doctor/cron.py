@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -159,13 +160,13 @@ def check_mail(config: Config) -> Findings:
             text = str(error).replace("the report could not be mailed by", "the mail server", 1)
             fix = "fix smtp and smtp_password in [report], or the server; reports wait until then"
             yield problem(text, fix)
-    elif people and _is_program(report.sendmail or SENDMAIL):
+    elif people and shutil.which(report.sendmail or SENDMAIL):
         yield ok(f"to {people} by {report.sendmail}")
     elif people:
         fix = "install a mail server (apt-get install msmtp-mta), or set smtp in [report]"
         text = f"the program {report.sendmail}, which sends the mail, does not exist"
         yield problem(text, fix)
-    elif report.print and _is_program(SENDMAIL):
+    elif report.print and shutil.which(SENDMAIL):
         yield ok(f"the sweep prints its report, and cron mails it with {SENDMAIL}")
     elif report.print and not others:
         yield problem(
@@ -174,7 +175,3 @@ def check_mail(config: Config) -> Findings:
             "set mail_to and smtp in [report], or install a mail server (apt-get install"
             " msmtp-mta)",
         )
-
-
-def _is_program(path: str) -> bool:
-    return Path(path).is_file() and os.access(path, os.X_OK)

@@ -23,8 +23,8 @@ _NETWORK = (
     *("ocfs2", "gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone"),
 )
 
-_MEGABYTE = 1_000_000
-_LITTLE, _NEXT_TO_NOTHING = 200 * _MEGABYTE, 20 * _MEGABYTE
+_LITTLE, _NEXT_TO_NOTHING = 200, 20
+"""Megabytes that are left on a disk."""
 _FEW, _HARDLY_ANY = 2000, 100
 """Inodes that are left."""
 
@@ -134,16 +134,16 @@ def check_disks(config: Config) -> Findings:
 
 def _room(names: str, folder: Path) -> Findings:
     disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
+    megabytes = disk.f_bavail * disk.f_frsize / 1e6
     # A file system without a fixed number of inodes reports 0.
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
         make = problem if inodes < _HARDLY_ANY else warning
         text = f"{inodes:,} more files can be created on the disk of {names}"
         yield make(text, f"remove small files: df -i {folder}")
-    text = f"{free / _MEGABYTE:,.0f} MB are free for {names}"
-    if free < _LITTLE:
-        make = problem if free < _NEXT_TO_NOTHING else warning
+    text = f"{megabytes:,.0f} MB are free for {names}"
+    if megabytes < _LITTLE:
+        make = problem if megabytes < _NEXT_TO_NOTHING else warning
         yield make(text, f"free some space: df -h {folder}")
     elif inodes >= _FEW:
         yield ok(text)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from eventctl.config import load
 from eventctl.config.model import Config
+from eventctl.format.signals import signal_name
 from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
@@ -50,21 +51,19 @@ def _modules(config: Config) -> Findings:
     until = time.monotonic() + _ALTOGETHER
     for module, calls in by_module.items():
         patience = min(PATIENCE, max(1.0, until - time.monotonic()))
-        answers, died = _import([*calls.values()], config, patience)
+        answers = _import(module, [*calls.values()], config, patience)
         for name, call in calls.items():
-            if died:
-                fix = "a module must only define things when it is imported; "
-                fix += _by_hand(config, module)
-                yield problem(f"{name}: importing {module} {died}", fix)
-            elif answer := answers[call]:
+            if answer := answers[call]:
                 text, fix = answer
                 yield problem(f"{name}: {text}", fix)
 
 
 def _import(
-    calls: list[str], config: Config, patience: float
-) -> tuple[dict[str, list[str] | None], str]:
-    """Import one module in a child process; return its answers, or describe how it died."""
+    module: str, calls: list[str], config: Config, patience: float
+) -> dict[str, tuple[str, str] | None]:
+    """Import a module in a child process; return, by entry point, what is wrong and how to fix it,
+    None if it can be used.
+    """
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", _CHILD, str(config.path), *calls],
         stdin=subprocess.DEVNULL,
@@ -73,18 +72,19 @@ def _import(
         start_new_session=True,
     )
     try:
-        line = child.communicate(timeout=patience)[0]
+        if line := child.communicate(timeout=patience)[0]:
+            return json.loads(line)  # type: ignore[no-any-return]  # `answer` has written it
+        died = f"ended the process (exit code {child.returncode})"
+        if child.returncode < 0:
+            died = f"killed the process ({signal_name(-child.returncode)})"
     except subprocess.TimeoutExpired:
-        return {}, f"did not end within {duration(patience)}"
+        died = f"did not end within {duration(patience)}"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # and everything it has started
         child.wait()
-    if line:
-        return json.loads(line), ""
-    if child.returncode < 0:
-        return {}, f"killed the process ({handlers.signal_name(-child.returncode)})"
-    return {}, f"ended the process (exit code {child.returncode})"
+    fix = f"a module must only define things when it is imported; {_by_hand(config, module)}"
+    return dict.fromkeys(calls, (f"importing {module} {died}", fix))
 
 
 def _commands(config: Config) -> Findings:

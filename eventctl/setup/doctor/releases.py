@@ -51,30 +51,23 @@ def _left(config: Config) -> Iterator[Path]:
     """Yield the state folders of other releases, at the same path in each.
 
     A release is a folder that contains events.toml and is the target of a link: either a link in
-    the path of events.toml, or one next to the release or one folder above.
+    the path of events.toml, or one up to three folders above the file. The target of another link
+    is not an earlier release, but another project or stage.
     """
     store, folder = config.store, Path(config.path).parent
-    state = Path(store.state)
+    state, real = Path(store.state), folder.resolve()
     names = {state.name, f"{Path(config.path).stem}.state", "eventctl.state"}
     if store.sqlite:
         names.add(f"{Path(store.sqlite).name}.state")
-    real = folder.resolve()
-    releases = {link.resolve() for link in (folder, *folder.parents) if os.path.islink(link)}
-    releases |= {near for near in (real, *real.parents[:1]) if near in _linked(near)}
-    for release in sorted(each for each in releases if real.is_relative_to(each)):
-        others = _linked(release) - {release}  # another project or stage
+    near = (each for above in real.parents[:3] for each in _entries(above))
+    targets = {each.resolve() for each in (folder, *folder.parents, *near) if os.path.islink(each)}
+    for release in sorted(targets & {real, *real.parents}):
         for other in _entries(release.parent):
-            if os.path.islink(other) or other in others:
+            if os.path.islink(other) or other in targets - {release}:
                 continue
             for left in (other / real.relative_to(release) / name for name in sorted(names)):
                 if os.path.isdir(left) and left.resolve() != state.resolve():
                     yield left
-
-
-def _linked(release: Path) -> set[Path]:
-    """Return the targets of the links next to a release, and one folder above."""
-    near = (*_entries(release.parent), *_entries(release.parent.parent))
-    return {path.resolve() for path in near if os.path.islink(path)}
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -21,9 +21,8 @@ from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, w
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, clocks, migrations, pruning, schema
 from eventctl.store.connect import database
-from eventctl.store.database import Database
+from eventctl.store.database import REFUSED, Database
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.mysql import MySQLDatabase
 from eventctl.store.queries import statistics
 from eventctl.store.transaction import Row, Transaction
 
@@ -56,9 +55,10 @@ def check_store(config: Config, seen: Seen) -> Findings:
             yield from named("schema", "", partial(_schema, version))
             if version:
                 seen.regular = _regular(_latest(opened), claims.now(opened))
-            for needs, name, fine, check in _CHECKS:
-                if needs <= version <= migrations.VERSION:
-                    yield from named(name, fine, partial(check, config, opened))
+            agrees = "this host's clock and the store's agree"
+            yield from named("clock", agrees, partial(_clock, opened))
+            for name, fine, check in _CHECKS if version == migrations.VERSION else ():
+                yield from named(name, fine, partial(check, config, opened))
     except StoreUnavailable as error:
         fix = "fix that: until then emit puts events into the spool, and no sweep runs"
         yield problem(str(error), fix)
@@ -68,17 +68,16 @@ def check_store(config: Config, seen: Seen) -> Findings:
 
 def _schema(version: int) -> Findings:
     known = migrations.VERSION
+    text = f"the schema has version {version}, and this eventctl uses version {known}"
     if version > known:
-        text = f"the schema has version {version}, newer than version {known} of this eventctl"
         yield problem(text, "upgrade eventctl on this host")
     elif version == 0:
         yield ok("there are no tables yet: the first command creates them")
     elif version < known:
-        text = f"the schema has version {version}, and this eventctl uses version {known}"
         fix = "the next command upgrades it; hosts with an older eventctl then refuse it"
         yield warning(text, fix)
     else:
-        yield ok(f"the schema has version {version}, as this eventctl requires")
+        yield ok(text)
 
 
 class _Undo(Exception):
@@ -98,10 +97,7 @@ def _owner(config: Config, opened: Database) -> Findings:
 
 
 def _rights(config: Config, opened: Database) -> Findings:
-    """Try each privilege on each table, in a transaction that is rolled back.
-
-    Does nothing if the server is read-only, which `check_server` reports.
-    """
+    """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
     said = ""
 
@@ -111,8 +107,8 @@ def _rights(config: Config, opened: Database) -> Findings:
             try:
                 tx.execute(statement)
             except opened.driver.Error as error:
-                if isinstance(opened, MySQLDatabase) and opened.is_read_only(error):
-                    break
+                if opened.classify(error) != REFUSED:
+                    raise
                 refused.setdefault(table, []).append(right)
                 said = str(error.args[-1])
         raise _Undo
@@ -120,13 +116,11 @@ def _rights(config: Config, opened: Database) -> Findings:
     try:
         opened.once(work)
     except opened.driver.Error as error:
-        yield problem(str(opened.translated(error)), "fix that, or run as another user")
+        fix = "fix that, or run as another user"
+        if opened.store.sqlite:
+            fix += "; to share the file, see Several users, one group in docs/setup.md"
+        yield problem(str(opened.translated(error)), fix)
     except _Undo:
-        if refused and opened.store.sqlite:
-            fix = f"run eventctl as the owner of {opened.describe()}, or share it: see Several"
-            text = f"this user may read the file, but not write it ({said})"
-            yield problem(text, f"{fix} users, one group in docs/setup.md")
-            return
         for table, rights in refused.items():
             names = ", ".join(rights)
             fix = f"GRANT {names} ON {table} TO … (docs: MySQL)"
@@ -145,18 +139,16 @@ def _trials() -> Iterator[tuple[str, str, str]]:
         yield table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"
 
 
-def _clock(config: Config, opened: Database) -> Findings:
+def _clock(opened: Database) -> Findings:
     """Compare the store's clock with this host's."""
-    before = time.time()
-    there = claims.now(opened) / 1000
-    took = time.time() - before
-    ahead = there - (before + took / 2)
-    if abs(ahead) > _SKEW + took:
-        word = "behind" if ahead > 0 else "ahead of"
-        text = (
-            f"this host's clock is {duration(abs(ahead))} {word} the store's, which decides what is"
+    ahead = clocks.skew(opened)
+    if abs(ahead) > _SKEW * 1000:
+        word = "ahead of" if ahead > 0 else "behind"
+        yield warning(
+            f"this host's clock is {duration(abs(ahead) / 1000)} {word} the store's, which decides"
+            " what is due",
+            "set both by NTP: timedatectl set-ntp true",
         )
-        yield warning(f"{text} due", "set both by NTP: timedatectl set-ntp true")
 
 
 def _dates(config: Config, opened: Database) -> Findings:
@@ -165,21 +157,19 @@ def _dates(config: Config, opened: Database) -> Findings:
     if ahead := clocks.lead(opened, now):
         dated = f"events or sweeps are dated up to {duration(ahead / 1000)} after now"
         if clocks.is_behind(opened, now, ahead):
-            yield warning(
-                f"{dated}: the store's clock is behind", "set it; see chronyc or timedatectl"
-            )
+            fix = "set it; see chronyc or timedatectl"
+            yield warning(f"{dated}: the store's clock is behind", fix)
         else:
-            yield warning(
-                f"{dated}: a clock was ahead",
-                "the next sweep corrects that, and runs what waits for it",
-            )
+            fix = "the next sweep corrects that, and runs what waits for it"
+            yield warning(f"{dated}: a clock was ahead", fix)
 
 
 def _latest(opened: Database) -> list[Row]:
     """Return when the latest sweeps started and ended, and where, the last one first."""
-    row = schema.SweepRow
-    query = row.select(row.started_at, row.ended_at, row.host).where(row.ended_at.is_null(False))
-    return schema.ask(opened, query.order_by(row.id.desc()).limit(60))
+    return opened.read(
+        "SELECT started_at, ended_at, host FROM eventctl_sweep WHERE ended_at IS NOT NULL"
+        " ORDER BY id DESC LIMIT 60"
+    )
 
 
 def _sweeps(config: Config, opened: Database) -> Findings:
@@ -242,45 +232,35 @@ def _alerts(config: Config, opened: Database) -> Findings:
     """Check which messages each channel has not accepted. Nothing is sent."""
     channels = [channel.name for channel in config.channels]
     now = claims.now(opened)
-    refused = [each for each in statistics.unaccepted(opened, channels, now) if each.error]
-    for each in refused:
-        name = printable(each.channel)
-        yield problem(
-            f"{name} has not accepted {counted(each.count, 'alert')} for"
-            f" {duration((now - each.since) / 1000)}: {printable(each.error or '')}",
-            "fix that, and try it:"
-            f" {command(config.path, f'alerts test {shlex.quote(name)}')}; the next sweep sends"
-            " the waiting alerts",
-        )
-    if channels and not refused:
-        yield ok(f"{counted(len(channels), 'channel')}: all messages were accepted")
+    for each in statistics.unaccepted(opened, channels, now):
+        if each.error:
+            name = printable(each.channel)
+            test = command(config.path, f"alerts test {shlex.quote(name)}")
+            yield problem(
+                f"{name} has not accepted {counted(each.count, 'alert')} for"
+                f" {duration((now - each.since) / 1000)}: {printable(each.error)}",
+                f"fix that, and try it: {test}; the next sweep sends the waiting alerts",
+            )
 
 
 def _keep(config: Config, opened: Database) -> Findings:
     """Report whether sweeps keep up with deleting events older than [store] keep."""
-    if config.store.keep is None:
-        return
-    if pruning.overdue(opened, claims.now(opened), config.store.keep) > _OVERDUE * 1000:
-        kept = duration(config.store.keep)
+    keep = config.store.keep
+    if keep and pruning.overdue(opened, claims.now(opened), keep) > _OVERDUE * 1000:
         yield problem(
-            f"processed events are still there a day after their {kept} ([store] keep): sweeps"
-            " do not run, or more events come in than they have time to delete",
-            "delete them now:"
-            f" {command(config.path, f'prune --older-than {int(config.store.keep)}s')}",
+            f"processed events are still there a day after their {duration(keep)} ([store] keep):"
+            " sweeps do not run, or more events come in than they have time to delete",
+            f"delete them now: {command(config.path, f'prune --older-than {int(keep)}s')}",
         )
-    else:
-        yield ok("no processed event is a day older than [store] keep")
 
 
-_Check = Callable[[Config, Database], Findings]
-_CHECKS: tuple[tuple[int, str, str, _Check], ...] = (
-    (1, "rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
-    (0, "clock", "this host's clock and the store's agree", _clock),
-    (1, "clock", "", _dates),
-    (1, "sweep", "", _sweeps),
-    (migrations.VERSION, "state", "", _owner),
-    (migrations.VERSION, "incidents", "no incident is open", _incidents),
-    (migrations.VERSION, "alerts", "", _alerts),
-    (migrations.VERSION, "keep", "", _keep),
+_CHECKS: tuple[tuple[str, str, Callable[[Config, Database], Findings]], ...] = (
+    ("rights", "SELECT, INSERT, UPDATE and DELETE on every table", _rights),
+    ("clock", "", _dates),
+    ("sweep", "", _sweeps),
+    ("state", "", _owner),
+    ("incidents", "no incident is open", _incidents),
+    ("alerts", "no channel has refused a message", _alerts),
+    ("keep", "no processed event is kept for too long", _keep),
 )
-"""The lowest schema version, the name, the text if nothing is found, and the check."""
+"""The name, the text if nothing is found, and the check."""

@@ -1,0 +1,39 @@
+"""Fork a worker process."""
+
+from __future__ import annotations
+
+import os
+
+from eventctl.config.model import Config
+from eventctl.state.claimer import Claimer
+from eventctl.workers.pipes import Ends
+
+TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def fork(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> int:
+    """Start a worker, and return its pid. `chatty` also sends the output of handlers that
+    succeed.
+    """
+    pid = os.fork()
+    if pid == 0:
+        become_worker(config, ends, claimer, chatty)
+    return pid
+
+
+def become_worker(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> NoReturn:
+    """Serve until the request pipe ends; never returns."""
+    status = 1
+    try:
+        # lazy: the worker of an emit loads this while its parent records the event
+        from eventctl.workers import worker
+
+        status = worker.live(config, ends, claimer.fd, claimer.started, chatty)
+    except (OSError, ImportError) as error:
+        os.write(ends.output, f"{error}\n".encode())  # its tail is shown by the parent
+    finally:
+        # None of the parent's code may run here, whatever fails: buffers, atexit, finally, code
+        # after the fork.
+        os._exit(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 def main() -> NoReturn:
     """Run the command line, and end the process with its exit code."""
+    # Searching for cycles while the program loads would take 5 % of a short command. What may run
+    # for long enables it again.
+    gc.disable()
     try:
         from eventctl.cli import run, streams  # lazy: errors of the host are reported here
         from eventctl.format.messages import complain

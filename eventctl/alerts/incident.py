@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Iterable, Sequence
@@ -70,8 +69,10 @@ def by_fingerprint(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
 
 def fingerprint(kind: str, handler: str, cause: str = "") -> str:
     """Return 12 hex digits, the same for failures of one kind, handler and cause."""
+    from hashlib import sha256  # lazy: most sweeps have nothing to report
+
     parts = "\0".join((kind, handler, cause))
-    return hashlib.sha256(parts.encode("utf-8", "replace")).hexdigest()[:12]
+    return sha256(parts.encode("utf-8", "replace")).hexdigest()[:12]
 
 
 def _fingerprint_of(notice: Notice) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -164,6 +165,9 @@ def cli(ctx: click.Context, config: str | None) -> None:
     An emitter names an event; events.toml names its handlers. Each event is recorded in the
     database before any handler runs, and a sweep from cron retries failed deliveries.
     """
+    # What is loaded stays for good, and need not be searched (see `__main__`).
+    gc.freeze()
+    gc.enable()
     needs = Needs.ALL if ctx.invoked_subcommand in _NEED_ALL else Needs.TO_SHOW
     if ctx.invoked_subcommand == "emit":
         needs = Needs.TO_RECORD

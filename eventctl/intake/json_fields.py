@@ -25,13 +25,16 @@ def field_text(text: str, name: str) -> str:
 def _plain(text: str, name: str) -> str:
     """Do the same the fast way, which most lines of a batch allow; return "" for other lines.
 
-    It requires that all fields before this one are plain strings, and that neither its name nor a
-    backslash comes after it.
+    It requires that all fields before this one are plain strings, and that no field comes after
+    it, or neither its name nor a backslash.
     """
     before = _before(name).match(text)
     if not before:
         return ""
     begin = before.end()
+    rest = text[begin:]
+    if ":" not in rest:  # so there is no other field, and the value ends before the brace
+        return _without_line_ends(rest.rstrip()[:-1].rstrip())
     _, end = _scan(text, begin)
     behind = text[end:]
     if name in behind or "\\" in behind:

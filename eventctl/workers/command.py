@@ -10,12 +10,15 @@ import json
 import os
 import re
 import time
+from _signal import SIGKILL, SIGSTOP, valid_signals  # type: ignore[import-not-found]  # fast
 
 from eventctl.models import Delivery
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import Any
+
+_SIGNALS = sorted(valid_signals() - {SIGKILL, SIGSTOP})
 
 
 def start(
@@ -65,10 +68,14 @@ def start(
     stdin = os.memfd_create("event")
     try:
         raw = "args" if source is None else "data"
-        os.write(stdin, _as_json(event, raw, delivery.args).encode())
-        os.lseek(stdin, 0, os.SEEK_SET)
+        os.pwrite(stdin, _as_json(event, raw, delivery.args).encode(), 0)
         return os.posix_spawnp(
-            command[0], command, environment, file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)]
+            command[0],
+            command,
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
+            # All, because the C library takes longer to find out which ones need it.
+            setsigdef=_SIGNALS,
         )
     finally:
         os.close(stdin)

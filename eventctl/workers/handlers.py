@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from types import AsyncGeneratorType, GeneratorType
 
 from eventctl.config.model import Config, Handler
@@ -99,8 +100,6 @@ _imported: set[str] = set()
 @cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
-    from importlib import import_module  # lazy: few handlers need it
-
     module, _, path = call.partition(":")
     found: Any = import_module(module)
     for name in path.split("."):

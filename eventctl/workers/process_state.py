@@ -24,7 +24,7 @@ _MEMORY_EVERY = 0.005
 _MOST_GROWTH = 64 * 2**20
 """Bytes that a worker may grow by; more if it was large from the start."""
 
-_SIGNALS = tuple(set(range(1, 32)) - {_signal.SIGKILL, _signal.SIGSTOP})
+_SIGNALS = tuple(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
 class ProcessState:

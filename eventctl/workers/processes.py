@@ -64,9 +64,16 @@ class Family:
         for pid in outside:  # the worker itself may have joined another group, even ours
             self._send(pid, number)
         # The group comes last: this process may be in it.
+        self._signal_group(number)
+        self._terminated |= found
+
+    def kill_group(self) -> None:
+        """Send SIGKILL to what is left in the group of a dead worker."""
+        self._signal_group(signal.SIGKILL)
+
+    def _signal_group(self, number: int) -> None:
         with suppress(ProcessLookupError, PermissionError):  # it may be empty, or not ours
             os.killpg(self._leader, number)
-        self._terminated |= found
 
     def left(self) -> Pids:
         """Return what is left after the worker's death; forget what has ended."""

@@ -32,6 +32,7 @@ class ProgramEnd:
         self._logging = _log_handlers()
         # Frozen objects are not in gc.get_objects(), so new ones are cheap to find.
         gc.freeze()
+        gc.enable()  # a command may have disabled it (see `__main__`)
 
     def run(self) -> None:
         """End the program, except for the process itself. Raises nothing."""

@@ -86,7 +86,7 @@ def _leave(ends: Ends) -> None:
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    for number in set(range(1, 32)) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
         # Our own handlers, and what our caller ignored.
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)

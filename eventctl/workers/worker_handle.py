@@ -297,7 +297,7 @@ class WorkerHandle:
     def reap(self) -> int:
         """Kill the rest of its group, and return its exit code (negative: a signal)."""
         # Before waitpid: while it is a zombie, its pid cannot be reused.
-        self.family.kill()
+        self.family.kill_group()
         _, status = os.waitpid(self.pid, 0)
         self._close_fds()
         return os.waitstatus_to_exitcode(status)

@@ -17,7 +17,7 @@ import gc, resource, stat
 START = {
     "environment": dict(os.environ), "path": list(sys.path), "recursion": sys.getrecursionlimit(),
     "limits": [resource.getrlimit(n) for n in range(16)],
-    "signals": {n: signal.getsignal(n) for n in range(1, 32)},
+    "signals": {n: signal.getsignal(n) for n in signal.valid_signals()},
 }
 
 
@@ -25,7 +25,7 @@ def neighbour(*args):
     # Longer than any alarm that was left, and than any thread that waits to do harm.
     time.sleep(1.3)
     assert subprocess.run(["true"]).returncode == 0
-    assert {n: signal.getsignal(n) for n in range(1, 32)} == START["signals"]
+    assert {n: signal.getsignal(n) for n in signal.valid_signals()} == START["signals"]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
     assert dict(os.environ) == START["environment"]
     assert list(sys.path) == START["path"]
@@ -61,6 +61,7 @@ MESSES = [
     "threading.Thread(target=exit_later).start()",
     "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
     "signal.signal(signal.SIGTERM, lambda *_: None)",
+    "signal.signal(signal.SIGRTMAX, signal.SIG_IGN)",
     "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])",
     "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]), signal.alarm(1), time.sleep(1.1)",
     "sys.path.clear()",
@@ -118,14 +119,27 @@ def test_a_handler_finds_no_signal_blocked_or_ignored_by_who_started_us(project:
     code = (
         "import signal\ndef go():\n"
         "    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()\n"
-        "    for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGALRM):\n"
+        "    for each in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGALRM, 64):\n"
         "        assert signal.getsignal(each) == signal.SIG_DFL, each\n"
     )
     fire.write(project, {"go": '"handlers:go"'}, code=code)
-    names = "TERM,USR1,CHLD,ALRM"
+    names = "TERM,USR1,CHLD,ALRM,RTMAX"
     options = (f"--ignore-signal={names}", f"--block-signal={names}")
     project.run("emit", "-q", "go", wrapper=("env", *options))
     assert fire.by_handler(project) == {"go": ("done", 1)}
+
+
+THE_C_LIBRARYS = 1 << 31 | 1 << 32
+"""Signals 32 and 33, which programs can't use."""
+
+
+def test_a_command_finds_no_signal_ignored(project: Project) -> None:
+    """Not even those that Python ignores: a full quota, or a reader that has gone, ends it."""
+    command = ["sh", "-c", "grep SigIgn /proc/self/status >ignored"]
+    fire.write(project, {"go": f"{{ command = {command} }}"})
+    project.run("emit", "-q", "go", wrapper=("env", "--ignore-signal"))
+    _, ignored = (project.folder / "ignored").read_text().split()
+    assert int(ignored, 16) & ~THE_C_LIBRARYS == 0
 
 
 @pytest.mark.parametrize("size", [5 << 30, 1 << 62])

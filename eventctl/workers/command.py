@@ -13,6 +13,7 @@ import time
 from _signal import SIGKILL, SIGSTOP, valid_signals  # type: ignore[import-not-found]  # fast
 
 from eventctl.models import Delivery
+from eventctl.state.folder import write_all
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def start(
     stdin = os.memfd_create("event")
     try:
         raw = "args" if source is None else "data"
-        os.pwrite(stdin, _as_json(event, raw, delivery.args).encode(), 0)
+        write_all(stdin, _as_json(event, raw, delivery.args).encode())
         return os.posix_spawnp(
             command[0],
             command,

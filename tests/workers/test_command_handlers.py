@@ -25,6 +25,19 @@ def draw(project: Project, text: str, *arguments: str) -> None:
     project.write(f"{HEAD}draw = {{ command = {command} }}")
 
 
+@sqlite_only
+def test_a_command_is_never_given_a_part_of_its_event(project: Project) -> None:
+    """A limit for the size of files holds for its stdin, too, and allows the beginning."""
+    draw(project, "cat >stdin")
+    project.run("emit", "--defer", "user.signed_up", "--json", json.dumps(["x" * 100_000]))
+    project.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    limited = ("bash", "-c", 'ulimit -f 70; exec "$@"', "bash")
+    project.run("sweep", wrapper=limited, check=None)
+    (attempt,) = attempts(project, "draw")
+    assert (attempt.outcome, "File too large" in attempt.error) == ("failed", True)
+    assert not (project.folder / "stdin").exists()
+
+
 def test_a_command_is_given_the_event(project: Project) -> None:
     draw(
         project, 'cat >stdin; env >environment; pwd >where; echo "$1|$2|$#" >argv', "a b", "$HOME;"

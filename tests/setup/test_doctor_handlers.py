@@ -88,9 +88,9 @@ def _is_zombie(pid: str) -> bool:
 @pytest.mark.parametrize(
     ("command", "words", "fix", "level"),
     [
-        ("./gone.sh", "gone.sh does not exist", "fix the path", "problem"),
+        ("./gone.sh", "gone.sh does not exist", "install it", "problem"),
         ("./events.toml", "is not executable", "chmod +x", "problem"),
-        ("no-such-tool", "no program no-such-tool is on PATH", "install it", "problem"),
+        ("no-such-tool", "the program no-such-tool does not exist", "install it", "problem"),
         ("only-here", "and cron looks in /usr/bin:/bin only", "absolute path", "warning"),
     ],
 )

@@ -23,9 +23,6 @@ def how(code: int) -> str:
 
 def signal_name(number: int) -> str:
     """Return a signal's name, such as SIGSEGV."""
-    from signal import Signals  # lazy: few processes are killed
-
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    # Not by the module signal: in a worker, the project may have one of that name.
+    names: dict[int, str] = {of: name for name, of in vars(signal).items() if name[:3] == "SIG"}
+    return names.get(number, f"signal {number}")

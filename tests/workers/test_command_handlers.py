@@ -152,3 +152,16 @@ def test_the_output_of_a_failed_command_is_kept(project: Project) -> None:
     (attempt,) = attempts(project, "draw")
     assert attempt.output == "to stdout\nto stderr\n\\xff\n"
     assert (attempt.error, attempt.traceback) == ("the command exited with 3", "")
+
+
+@sqlite_only
+@pytest.mark.parametrize("timeout", ["25d", "36500d"])
+def test_a_command_with_a_timeout_that_is_longer_than_a_poll(
+    project: Project, timeout: str
+) -> None:
+    """poll(2) waits for less than 25 days."""
+    draw(project, "exit 0")
+    with project.config.open("a") as file:
+        file.write(f'\n[defaults]\ntimeout = "{timeout}"\n')
+    assert project.run("emit", "user.signed_up").stderr == ""
+    assert status(project) == 2

@@ -99,10 +99,8 @@ def _owner(config: Config, opened: Database) -> Findings:
 def _rights(config: Config, opened: Database) -> Findings:
     """Try each privilege on each table, in a transaction that is rolled back."""
     refused: dict[str, list[str]] = {}
-    said = ""
 
     def work(tx: Transaction) -> None:
-        nonlocal said
         for table, right, statement in _trials():
             try:
                 tx.execute(statement)
@@ -110,7 +108,6 @@ def _rights(config: Config, opened: Database) -> Findings:
                 if opened.classify(error) != REFUSED:
                     raise
                 refused.setdefault(table, []).append(right)
-                said = str(error.args[-1])
         raise _Undo
 
     try:
@@ -121,10 +118,19 @@ def _rights(config: Config, opened: Database) -> Findings:
             fix += "; to share the file, see Several users, one group in docs/setup.md"
         yield problem(str(opened.translated(error)), fix)
     except _Undo:
+        by_rights: dict[str, list[str]] = {}
         for table, rights in refused.items():
-            names = ", ".join(rights)
-            fix = f"GRANT {names} ON {table} TO … (docs: MySQL)"
-            yield problem(f"no {names} on {table} ({said})", fix)
+            by_rights.setdefault(", ".join(rights), []).append(table)
+        for names, tables in by_rights.items():
+            yield problem(f"no {names} on {', '.join(tables)}", _grant(opened, names, tables))
+
+
+def _grant(opened: Database, names: str, tables: list[str]) -> str:
+    """Return the statement that gives this user some privileges on one table, or on all."""
+    ((user, place),) = opened.read("SELECT CURRENT_USER(), DATABASE()")
+    account = "'@'".join(str(user).rsplit("@", 1))
+    table = tables[0] if len(tables) == 1 else "*"
+    return f"as an administrator: GRANT {names} ON `{place}`.{table} TO '{account}'"
 
 
 def _trials() -> Iterator[tuple[str, str, str]]:

@@ -70,7 +70,8 @@ def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) ->
         return show_due(context, event, handler, chosen["limit"], as_json)
     if as_json:
         raise UsageError("--json requires --dry-run: a sweep prints nothing but its report")
-    options = Options(**{name: value for name, value in chosen.items() if value is not None})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = Options(**given, attended=sys.stderr.isatty())
     with ProgressBar("sweeping") as bar:
         ended = sweep(config, options, _Listener(context, bar, options.verbose))
     if options.verbose and ended.counts is not None:

@@ -103,9 +103,19 @@ def _rights(opened: Database) -> Findings:
                 refused.setdefault(table, {})[right] = None
 
     opened.transaction(work)
+    tables: dict[str, list[str]] = {}
     for table, rights in refused.items():
-        names = ", ".join(rights)
-        yield problem(f"no {names} on {table}", f"GRANT {names} ON {table} TO … (docs: MySQL)")
+        tables.setdefault(", ".join(rights), []).append(table)
+    for names, those in tables.items():
+        yield problem(f"no {names} on {', '.join(those)}", _grant(opened, names, those))
+
+
+def _grant(opened: Database, names: str, tables: list[str]) -> str:
+    """Return the statement that gives this user some privileges on one table, or on all."""
+    ((user, place),) = opened.read("SELECT CURRENT_USER(), DATABASE()")
+    account = "'@'".join(str(user).rsplit("@", 1))
+    table = tables[0] if len(tables) == 1 else "*"
+    return f"as an administrator: GRANT {names} ON `{place}`.{table} TO '{account}'"
 
 
 def _trials() -> Iterator[tuple[str, str, str]]:

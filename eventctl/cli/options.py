@@ -54,6 +54,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
 DURATION = Duration()
 
 
+class Whole(click.IntRange):
+    """A whole number from `min`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number. Raises BadParameter, in plain words."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            least = int(self.min or 0)
+            self.fail(f"{value!r} is not a whole number from {least} upwards", param, ctx)
+
+
 def time_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
     """Add an option that takes a duration."""
     return click.option(*names, metavar="TIME", type=DURATION, **more)
@@ -81,16 +93,19 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
     """Parse a duration before now, or a date and time."""
     if value is None:
         return None
+    at = _date(value)
+    if at is not None:
+        return lambda now: at
+    # As seconds, a number alone would be a few moments ago, and most people mean days.
+    if value.isdecimal() and int(value):
+        raise click.BadParameter(f"{value} has no unit; write {value}d, {value}h or {value}s")
     try:
         back = int(parse_duration(value) * 1000)
     except ValueError:
-        at = _date(value)
-        if at is None:
-            raise click.BadParameter(
-                f"{value!r} is neither a time before now, such as 2h or 1h30m,"
-                " nor a date and time, such as 2026-11-23T01:11"
-            ) from None
-        return lambda now: at
+        raise click.BadParameter(
+            f"{value!r} is neither a time before now, such as 2h or 1h30m,"
+            " nor a date and time, such as 2026-11-23T01:11"
+        ) from None
     return lambda now: now - back
 
 
@@ -150,7 +165,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             " alerts; its first letters are enough.",
         ),
         click.option(
-            "--limit", type=click.IntRange(min=0), metavar="N", default=limit, help=limit_help,
+            "--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help,
         ),
     )  # fmt: skip
 

@@ -102,11 +102,13 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: st
     known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
     if _is_dotted(table, name, own, known):
         return
+    unknown = own.unknown()
     own.finish()
     if "call" in own and "command" in own:
         table.mistake(name, "has both call and command", "keep one of the two")
-    elif "call" not in own and "command" not in own:
-        table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
+    elif "call" not in own and "command" not in own and not unknown:
+        fix = 'add call = "module:callable", or command = ["/usr/bin/draw"]'
+        table.mistake(name, "has neither call nor command", fix)
     elif transactional and "command" in own:
         fix = "remove it; only a call can share the store's transaction"
         own.mistake("transactional", "is for a call, and this is a command", fix)
@@ -211,6 +213,10 @@ def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str
     """Note that `user.signed_up = …` was written where "user.signed_up" was meant."""
     inner = next(iter(own), None)
     if inner is None or any(key in known for key in own) or near(inner, known):
+        return False
+    values = table.raw(name)
+    # No handler is a list: it belongs to an unknown key of this one, such as cmd.
+    if "command" in known and isinstance(values, dict) and isinstance(values[inner], list):
         return False
     fix = f"put it in quotes: {quoted(f'{name}.{inner}')} = …"
     table.mistake(name, "is a dotted name without quotes, which TOML reads as a table", fix)

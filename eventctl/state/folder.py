@@ -243,3 +243,13 @@ def _boot_id() -> str:
 def read_all(fd: int) -> bytes:
     """Return the whole content of an open file, whatever its offset."""
     return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` at the start of an open file. Raises OSError.
+
+    A system call may write a part: what the disk or `ulimit -f` allows. The next one is refused.
+    """
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], done)

@@ -40,6 +40,11 @@ MISTAKES = [
     ("prune --older-than 90", "--older-than: 90 has no unit; write 90d, 90h or 90s"),
     ("replay", "replay requires ids, or filters such as --status failed --since 2h"),
     ("show", "show requires the id of an event, or --incident ID; to list events: eventctl list"),
+    ("list --limit all", "'all' is not a whole number from 0 upwards (see eventctl list --help)"),
+    ("list --since 7", "7 has no unit; write 7d, 7h or 7s"),
+    ("copy --to sqlite:///tmp/x.db", "; write sqlite:////tmp/x.db, with four slashes, if it is"),
+    ("copy --to mysql://app:@db1/shop", "no password after the user; write ${{DB_PASSWORD}}"),
+    ('emit purchased --json {"user": 1}', "is in single quotes: --json '[\"user A\", 5000]'"),
     ("list --since yesterday", "is neither a time before now, such as 2h or 1h30m, nor a date"),
     ("list --config gone.toml", "gone.toml: No such file or directory; name an existing file"),
     ("crontab --mailto ops@", 'a mail address that cron takes; write "ops@example.com"'),
@@ -83,7 +88,7 @@ MISTAKES = [
 ]
 NEXT = (
     r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --"
-    r"|statuses are|such as"
+    r"|statuses are|such as|is in single quotes"
 )
 
 

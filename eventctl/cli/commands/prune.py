@@ -13,7 +13,7 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
+from eventctl.cli.options import Duration, Whole
 from eventctl.cli.output.formats import event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
@@ -66,7 +66,7 @@ class _Age(Duration):
     type=click.Path(path_type=Path),
     help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N events, the oldest.")
+@click.option("--limit", type=Whole(1), metavar="N", help="At most N events, the oldest.")
 @click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
 @click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")

@@ -10,7 +10,7 @@ import click
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import Whole, time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -24,9 +24,9 @@ from eventctl.store.pauses import Kind
 
 @click.command()
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
+    "--jobs", type=Whole(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
-@click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
+@click.option("--limit", type=Whole(1), help="Run at most this many deliveries.")
 @time_option("--max-time", help="Start no delivery after this time, such as 50s.")
 @time_option(
     "--for", "repeat_for", help="Repeat the sweep every second for this long, such as 55s."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -144,8 +145,8 @@ def _sweeps(config: Config, opened: Database, now: int, seen: Seen) -> Findings:
         " ORDER BY id DESC LIMIT 60"
     )
     seen.regular = _regular(found, now)
-    if _is_running(Path(config.sweep.lock)):
-        yield ok("a sweep is running")
+    if running := _running(Path(config.sweep.lock)):
+        yield ok(running)
     elif not found:
         yield warning("no sweep has ended yet", f"run one: {command(config.path, 'sweep -v')}")
     else:
@@ -172,16 +173,18 @@ def _regular(sweeps: Sequence[Row], now: int) -> str:
     return ""
 
 
-def _is_running(lock: Path) -> bool:
-    """Return whether a sweep is running on this host.
+def _running(lock: Path) -> str:
+    """Return that a sweep is running on this host, and for how long, or "".
 
     This reads the kernel's list of locks: trying the lock would make a sweep step aside.
     """
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         inode = lock.stat().st_ino
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-        return any(f":{inode} " in line and " FLOCK " in line for line in locks)
-    return False
+        if any(f":{inode} " in line and " FLOCK " in line for line in locks):
+            since = float(lock.read_text(encoding="ascii"))
+            return f"a sweep has been running for {duration(max(0.0, time.time() - since))}"
+    return ""
 
 
 def _owner(config: Config, opened: Database) -> Findings:

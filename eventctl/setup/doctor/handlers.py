@@ -95,7 +95,7 @@ def _commands(config: Config) -> Findings:
             yield problem(f"{name}: no program {program} is on PATH", f"install it, or {absolute}")
         elif wrong := first_line.look_at(found):
             yield problem(f"{name}: {found} {wrong[0]}", wrong[1])
-        elif not shutil.which(program, path=crontab.PATH):
+        elif crontab.only_here(program):
             yield warning(
                 f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",
                 f"{absolute}, or reinstall the crontab line: eventctl crontab adds the folder",

@@ -31,6 +31,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
 
     name = "duration"
 
+    _needs_unit = False
+
     def __init__(self, minimum: float = 0, **words: float | None) -> None:
         self._minimum = minimum
         self._words = words
@@ -42,6 +44,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         if value in self._words:
             return self._words[value]
         option = param.opts[0] if param else "duration"
+        if self._needs_unit and (wrong := _without_unit(value)):
+            raise UsageError(f"{option}: {wrong}")
         try:
             seconds = parse_duration(value)
         except ValueError as error:
@@ -49,6 +53,18 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         if seconds < self._minimum:
             raise UsageError(f"{option}: {value!r} is too short; write a time such as 500ms or 2h")
         return seconds
+
+
+class LongTime(Duration):
+    """A duration with its unit: a number alone would be seconds, and most people mean days."""
+
+    _needs_unit = True
+
+
+def _without_unit(text: str) -> str:
+    """Return what is wrong with a number that has no unit, and is not 0."""
+    is_bare = text.isdecimal() and int(text)
+    return f"{text} has no unit; write {text}d, {text}h or {text}s" if is_bare else ""
 
 
 DURATION = Duration()
@@ -96,9 +112,8 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
     at = _date(value)
     if at is not None:
         return lambda now: at
-    # As seconds, a number alone would be a few moments ago, and most people mean days.
-    if value.isdecimal() and int(value):
-        raise click.BadParameter(f"{value} has no unit; write {value}d, {value}h or {value}s")
+    if wrong := _without_unit(value):
+        raise click.BadParameter(wrong)
     try:
         back = int(parse_duration(value) * 1000)
     except ValueError:

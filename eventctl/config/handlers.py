@@ -196,17 +196,30 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
 
 
 def _check_name(table: TableReader, name: str) -> None:
-    """Note a name that the store could confuse with another, or that looks like an option."""
+    if wrong := _unfit(name):
+        table.mistake(name, *wrong)
+
+
+def may_be_added(name: str) -> bool:
+    """Return whether an event or a handler may have this name."""
+    return _unfit(name) is None
+
+
+def _unfit(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a name that the store could confuse with another, or that looks
+    like an option, and how to fix it.
+    """
     if not name:
-        table.mistake(name, "is an empty name", "give it a name")
-    elif len(name) > LONGEST_NAME:
-        table.mistake(name, "has a name that is too long", f"use at most {LONGEST_NAME} characters")
-    elif any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
-        table.mistake(name, "has a control character in its name", "remove it")
-    elif name.startswith("-"):
-        table.mistake(name, "has a name that looks like an option", "begin it with a letter")
-    elif name != name.strip():
-        table.mistake(name, "has a name that starts or ends with a space", "remove it")
+        return "is an empty name", "give it a name"
+    if len(name) > LONGEST_NAME:
+        return "has a name that is too long", f"use at most {LONGEST_NAME} characters"
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        return "has a control character in its name", "remove it"
+    if name.startswith("-"):
+        return "has a name that looks like an option", "begin it with a letter"
+    if name != name.strip():
+        return "has a name that starts or ends with a space", "remove it"
+    return None
 
 
 def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str, ...]) -> bool:

@@ -184,12 +184,14 @@ def _fields(data: bytes) -> tuple[str, str, str | None, float]:
     """Return name, args as JSON text, key, and delay in seconds from a file's content."""
     text = data.decode(json.detect_encoding(data))
     fields = validation.decode(text)
-    if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
+    if not isinstance(fields, dict):
         raise ValueError("it is not an object with name, args, key and delay")
+    if unknown := fields.keys() - {"name", "args", "key", "delay"}:
+        raise ValueError(f"unknown field {min(unknown)!r}: there are name, args, key and delay")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
     delay = fields.get("delay")
     if not isinstance(name, str) or not name:
-        raise ValueError("its name is not a string")
+        raise ValueError("its name is missing, or is not a string")
     if not isinstance(args, list | dict):
         raise ValueError("its args are neither a list nor an object")
     if key is not None and not isinstance(key, str):
@@ -207,10 +209,11 @@ def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
     except PermissionError as error:
         if os.access(path, os.R_OK, effective_ids=True):
             raise  # refused temporarily
-        owner = user_name(path.lstat().st_uid)
-        raise NotAnEvent(
-            "rights", f"it belongs to {owner}, and this user may not read it"
-        ) from error
+        owner = path.lstat().st_uid
+        if owner == os.geteuid():
+            raise NotAnEvent("mode", "it belongs to this user, who may not read it") from error
+        text = f"it belongs to {user_name(owner)}, and this user may not read it"
+        raise NotAnEvent("rights", text) from error
     with open(fd, "rb") as file:
         status = os.fstat(fd)
         _check_plain(status)

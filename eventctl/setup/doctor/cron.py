@@ -37,6 +37,10 @@ _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$"
 
 _PROGRAM = re.compile(r"/(.*/)?(eventctl|python[\d.]*)")
 
+_NAME = re.compile(r"[\w.-]+")
+_OF_THE_SHELL = {"cd", ".", "source", "export", "exec", "eval", "if", "set", "umask", "ulimit"}
+_DISCARDS = re.compile(r"(^| )(1|&)?>+ ?/dev/null( |$)")
+
 
 class Line(NamedTuple):
     """A line that sweeps: its crontab, its words, and the settings above it."""
@@ -44,6 +48,11 @@ class Line(NamedTuple):
     crontab: str
     words: list[str]
     settings: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """The PATH of its job."""
+        return self.settings.get("PATH", crontab.PATH)
 
 
 def check_crontabs(config: Config, seen: Seen) -> Findings:
@@ -99,18 +108,22 @@ def _lines(where: str, content: bytes) -> Iterator[Line]:
 
 def _is_for(line: Line, path: Path) -> bool:
     """Return whether a line sweeps the events.toml at `path`, as far as it shows."""
-    named = line.settings.get("EVENTCTL_CONFIG")
+    named, folder = line.settings.get("EVENTCTL_CONFIG"), Path.home()  # where cron starts jobs
     for before, word in pairwise(line.words):
         if before == "--config":
             named = word
+        elif before == "cd":
+            folder /= os.path.expanduser(word.rstrip(";&"))
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
         # cd FOLDER && eventctl sweep, or one of the default places.
-        usual = (Path(os.path.expanduser(place)) for place in PLACES[1:])
+        usual = (folder / os.path.expanduser(place) for place in PLACES)
         return str(path.parent) in line.words or path in usual
-    meant = (named, os.path.expandvars(os.path.expanduser(named)))
-    return any(os.path.exists(each) and path.samefile(each) for each in meant)
+    if str(path.parent) in line.words:
+        folder = path.parent
+    meant = (os.path.expanduser(named), os.path.expandvars(named))
+    return any((folder / each).exists() and path.samefile(folder / each) for each in meant)
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
@@ -119,6 +132,13 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
     program = next((word for word in line.words if _PROGRAM.fullmatch(word)), None)
     if program and not os.access(program, os.X_OK):
         yield problem(f"its program {program} does not exist", install)
+    elif name := _not_found(line):
+        text = f"cron finds no program {name}: its PATH is {line.path}"
+        yield problem(text, "write the absolute path of eventctl there (crontab -e)")
+    others = any(alert.wants("exhausted") for alert in config.alerts)
+    if _DISCARDS.search(" ".join(line.words)) and not (config.report.mail_to or others):
+        fix = "remove > /dev/null (crontab -e), or set mail_to in [report]"
+        yield problem("its line discards the sweep's report", fix)
     if line.settings.get("MAILTO") == "" and not config.report.mail_to:
         fix = "add an address (crontab -e), or set mail_to in [report]"
         yield problem("its MAILTO is empty: cron discards the sweep's report", fix)
@@ -133,6 +153,16 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
             f"move it into {private}; what handlers take from the environment, into a file that"
             " they read",
         )
+
+
+def _not_found(line: Line) -> str:
+    """Return the name of the program that a job begins with, if cron does not find it; else ""."""
+    fields = 1 if line.words[0].startswith("@") else 5
+    fields += line.crontab.startswith("/")  # these have the name of a user, too
+    name = line.words[fields] if len(line.words) > fields else ""
+    if not _NAME.fullmatch(name) or name in _OF_THE_SHELL or shutil.which(name, path=line.path):
+        return ""
+    return name
 
 
 def check_mail(config: Config) -> Findings:

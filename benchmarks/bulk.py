@@ -42,7 +42,7 @@ def batch(bench: Bench) -> Race:
             Goal(
                 "emit --batch / a plain script",
                 "eventctl emit --batch",
-                0.6,
+                0.75,
                 "limit: a plain script, executemany of 1,000",
                 at_most=False,
             )

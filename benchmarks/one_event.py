@@ -77,7 +77,7 @@ def one_sqlite(bench: Bench) -> Race:
             Goal(
                 "emit that runs a handler / emit --defer",
                 "eventctl emit, one Python handler run",
-                1.4,
+                1.3,
                 "eventctl emit --defer",
             ),
         ],

@@ -20,7 +20,7 @@ from pathlib import Path
 from eventctl.alerts.incident import fingerprint
 from eventctl.errors import StateUnavailable
 from eventctl.format.text import printable
-from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
+from eventctl.state.folder import StateFolder, is_at, read_all, try_lock, write_all
 from eventctl.store.incidents import EMIT_FAILED, Incident
 
 _FILE = "emit-failed"
@@ -117,7 +117,7 @@ def write(fd: int, found: Unrecorded) -> None:
     """Rewrite the file."""
     fields = asdict(found) | {"error": found.error[:_LONGEST_ERROR]}
     data = json.dumps(fields).encode("ascii")
-    os.pwrite(fd, data, 0)
+    write_all(fd, data)
     os.ftruncate(fd, len(data))
 
 

@@ -14,7 +14,7 @@ from eventctl.cli.context import Context
 from eventctl.config import Needs
 from eventctl.errors import EXIT_DONE
 from eventctl.format.messages import complain
-from eventctl.format.text import did_you_mean, joined, printable
+from eventctl.format.text import did_you_mean, joined, nearest, printable
 
 _NEED_ALL = ("sweep", "check", "alerts", "rehearse")
 """The commands that refuse an events.toml with any mistake: they run handlers, or check
@@ -201,12 +201,16 @@ def main(arguments: list[str]) -> int:
 
 def _one_line(error: click.ClickException) -> str:
     """Return the mistake in a command line, and where to find help."""
+    if isinstance(error, click.NoSuchOption):
+        close = [each for each in error.possibilities or () if nearest(error.option_name, [each])]
+        if not close:  # click also offers what is hardly similar
+            error = click.UsageError(error.message, error.ctx)
     words = printable(" ".join(error.format_message().split())).rstrip(".")
     words = words[:1].lower() + words[1:].replace(". Did you mean", ": did you mean", 1)
     context = error.ctx if isinstance(error, click.UsageError) else None
     if not context:
         return words
-    if isinstance(error, click.NoSuchOption) and context.info_name == "emit":
+    if words.startswith("no such option") and context.info_name == "emit":
         words = joined(words, "to pass it as an ARG, put -- before the ARGs")
     if context.info_name == "list" and (extra := re.search(r"extra argument \((.*)\)$", words)):
         one = f"one event, use eventctl show {extra[1]}"

@@ -110,7 +110,10 @@ def emit(
 ) -> int:
     """Emit one event; return the exit code."""
     if json_args is not None and args:
-        raise UsageError("give the args as ARGs or with --json, not both")
+        raise UsageError(
+            "give the args as ARGs or with --json, not both; JSON is one word for the shell"
+            """ if it is in single quotes: --json '["user A", 5000]'"""
+        )
     if (defer or delay is not None) and (detach or strict):
         raise UsageError(
             "--defer and --delay leave the handlers to the sweep:"

@@ -31,6 +31,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
 
     name = "duration"
 
+    _needs_unit = False
+
     def __init__(self, minimum: float = 0, **words: float | None) -> None:
         self._minimum = minimum
         self._words = words
@@ -42,6 +44,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         if value in self._words:
             return self._words[value]
         option = param.opts[0] if param else "duration"
+        if self._needs_unit and (wrong := _without_unit(value)):
+            raise UsageError(f"{option}: {wrong}")
         try:
             seconds = parse_duration(value)
         except ValueError as error:
@@ -51,7 +55,31 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         return seconds
 
 
+class LongTime(Duration):
+    """A duration with its unit: a number alone would be seconds, and most people mean days."""
+
+    _needs_unit = True
+
+
+def _without_unit(text: str) -> str:
+    """Return what is wrong with a number that has no unit, and is not 0."""
+    is_bare = text.isdecimal() and int(text)
+    return f"{text} has no unit; write {text}d, {text}h or {text}s" if is_bare else ""
+
+
 DURATION = Duration()
+
+
+class Whole(click.IntRange):
+    """A whole number from `min`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number. Raises BadParameter, in plain words."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            least = int(self.min or 0)
+            self.fail(f"{value!r} is not a whole number from {least} upwards", param, ctx)
 
 
 def time_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
@@ -81,16 +109,18 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
     """Parse a duration before now, or a date and time."""
     if value is None:
         return None
+    at = _date(value)
+    if at is not None:
+        return lambda now: at
+    if wrong := _without_unit(value):
+        raise click.BadParameter(wrong)
     try:
         back = int(parse_duration(value) * 1000)
     except ValueError:
-        at = _date(value)
-        if at is None:
-            raise click.BadParameter(
-                f"{value!r} is neither a time before now, such as 2h or 1h30m,"
-                " nor a date and time, such as 2026-11-23T01:11"
-            ) from None
-        return lambda now: at
+        raise click.BadParameter(
+            f"{value!r} is neither a time before now, such as 2h or 1h30m,"
+            " nor a date and time, such as 2026-11-23T01:11"
+        ) from None
     return lambda now: now - back
 
 
@@ -150,7 +180,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             " alerts; its first letters are enough.",
         ),
         click.option(
-            "--limit", type=click.IntRange(min=0), metavar="N", default=limit, help=limit_help,
+            "--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help,
         ),
     )  # fmt: skip
 

@@ -121,7 +121,10 @@ def find_incident(config: Config, database: Database, typed: str) -> Incident:
 
     seen = f"to list them: {configuration.command(config.path, 'alerts --all')}"
     if not re.fullmatch(r"[0-9a-f]+", typed) or len(typed) < _SHORTEST:
-        raise UsageError(f"{typed!r} is not the id of an incident, such as 513925c9e4; {seen}")
+        raise UsageError(
+            f"{typed!r} is not the id of an incident, such as 513925c9e4, nor its first"
+            f" {_SHORTEST} letters or more; {seen}"
+        )
     found = incidents.by_key(database, typed)
     if len(found) > 1:
         raise UsageError(f"more than one incident begins with {typed!r}: type more of the id")

@@ -24,6 +24,9 @@ _OPTIONS = {
 }
 """Keys that belong to a few channels only."""
 
+_ADDED = {"alertmanager": "/api/v2/alerts", "elasticsearch": "/_bulk"}
+"""What a channel adds to its URL."""
+
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
 SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
@@ -178,6 +181,9 @@ def _url(table: TableReader, channel: str, private: bool) -> str:
             is_secret = True
         else:
             parts = parse_http(url)
+            added = _ADDED.get(channel, "")
+            if added and parts.path.rstrip("/").endswith(added):
+                raise UrlError(f"ends with {added}, which eventctl adds", "leave that out")
             is_secret = channel == "slack" or bool(parts.username or parts.password)
             if is_secret and is_in_the_clear(parts):
                 raise UrlError("would send its secret in the clear", "use an https:// URL")

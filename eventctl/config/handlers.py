@@ -102,11 +102,13 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: st
     known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
     if _is_dotted(table, name, own, known):
         return
+    unknown = own.unknown()
     own.finish()
     if "call" in own and "command" in own:
         table.mistake(name, "has both call and command", "keep one of the two")
-    elif "call" not in own and "command" not in own:
-        table.mistake(name, "has neither call nor command", 'add call = "module:callable"')
+    elif "call" not in own and "command" not in own and not unknown:
+        fix = 'add call = "module:callable", or command = ["/usr/bin/draw"]'
+        table.mistake(name, "has neither call nor command", fix)
     elif transactional and "command" in own:
         fix = "remove it; only a call can share the store's transaction"
         own.mistake("transactional", "is for a call, and this is a command", fix)
@@ -194,23 +196,40 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
 
 
 def _check_name(table: TableReader, name: str) -> None:
-    """Note a name that the store could confuse with another, or that looks like an option."""
+    if wrong := _unfit(name):
+        table.mistake(name, *wrong)
+
+
+def may_be_added(name: str) -> bool:
+    """Return whether an event or a handler may have this name."""
+    return _unfit(name) is None
+
+
+def _unfit(name: str) -> tuple[str, str] | None:
+    """Return what is wrong with a name that the store could confuse with another, or that looks
+    like an option, and how to fix it.
+    """
     if not name:
-        table.mistake(name, "is an empty name", "give it a name")
-    elif len(name) > LONGEST_NAME:
-        table.mistake(name, "has a name that is too long", f"use at most {LONGEST_NAME} characters")
-    elif any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
-        table.mistake(name, "has a control character in its name", "remove it")
-    elif name.startswith("-"):
-        table.mistake(name, "has a name that looks like an option", "begin it with a letter")
-    elif name != name.strip():
-        table.mistake(name, "has a name that starts or ends with a space", "remove it")
+        return "is an empty name", "give it a name"
+    if len(name) > LONGEST_NAME:
+        return "has a name that is too long", f"use at most {LONGEST_NAME} characters"
+    if any(c < " " or "\x7f" <= c <= "\x9f" for c in name):
+        return "has a control character in its name", "remove it"
+    if name.startswith("-"):
+        return "has a name that looks like an option", "begin it with a letter"
+    if name != name.strip():
+        return "has a name that starts or ends with a space", "remove it"
+    return None
 
 
 def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str, ...]) -> bool:
     """Note that `user.signed_up = …` was written where "user.signed_up" was meant."""
     inner = next(iter(own), None)
     if inner is None or any(key in known for key in own) or near(inner, known):
+        return False
+    values = table.raw(name)
+    # No handler is a list: it belongs to an unknown key of this one, such as cmd.
+    if "command" in known and isinstance(values, dict) and isinstance(values[inner], list):
         return False
     fix = f"put it in quotes: {quoted(f'{name}.{inner}')} = …"
     table.mistake(name, "is a dotted name without quotes, which TOML reads as a table", fix)

@@ -86,6 +86,16 @@ def parse_sqlite(url: str) -> str:
     return path
 
 
+def check_slashes(path: str, folder: str) -> None:
+    """Refuse a relative path that was meant to be absolute: its folder exists only below /."""
+    parent = os.path.dirname(path)
+    if parent.startswith(("/", "~")) or not parent or os.path.isdir(os.path.join(folder, parent)):
+        return
+    if os.path.isdir(f"/{parent}"):
+        wrong = f"is relative to {folder}, and there is no {parent} in it"
+        raise UrlError(wrong, f"write sqlite:////{path}, with four slashes, if it is below /")
+
+
 def unsupported(url: str) -> UrlError:
     """Return what is wrong with a URL of another database, or of none."""
     scheme, there, _ = url.partition("://")
@@ -106,7 +116,9 @@ def _database(table: TableReader, folder: str, private: bool) -> tuple[str | Non
         return None, None
     try:
         if url.startswith("sqlite:"):
-            return table.located("url", parse_sqlite(url), folder), None
+            path = parse_sqlite(url)
+            check_slashes(path, folder)
+            return table.located("url", path, folder), None
         if url.startswith("mysql://"):
             return None, _mysql(url, str(raw), private)
         raise unsupported(url)
@@ -124,6 +136,7 @@ def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
             "write ${DB_PASSWORD} instead, or name an option file with "
             "read_default_file, or chmod 600 this file",
         )
+    urls.refuse_empty_password(raw)
     return urls.parse_mysql(url)
 
 

@@ -70,10 +70,12 @@ def build(
     sweep = _sweep(root.table("sweep"), folder, store.state)
     channels = _alerts(root, folder, private)
     report = _report(root.table("report"), folder, private, channels)
+    misspelt = _misspelt(root)
+    root.mistakes = recording if misspelt else others
     root.finish()
     lines = [*recording.lines, *others.lines]
     if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
-        is_known = isinstance(document.get("store", {}), dict)
+        is_known = isinstance(document.get("store", {}), dict) and "store" not in misspelt
         raise ConfigError(lines, state if is_known else None, store.group)
     # Every mail is sent as [report] says, whichever channel it is for.
     mailed = tuple(c._replace(report=report) if c.channel == "mail" else c for c in channels)
@@ -83,6 +85,14 @@ def build(
         can_run=can_run,
         env_file=root.variables,
     )
+
+
+def _misspelt(root: TableReader) -> list[str]:
+    """Return the tables that recording needs, and that seem to be there under another name: with
+    the defaults in their place, an event would go into another store, or to nobody.
+    """
+    tables = [name for name in ("store", "events", "handlers", "defaults") if name not in root]
+    return [name for name in tables if any(near(other, [name]) for other in root.unknown())]
 
 
 def _pythonpath(root: TableReader, folder: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
-from eventctl.config.store import parse_sqlite, unsupported
+from eventctl.config.store import check_slashes, parse_sqlite, unsupported
 from eventctl.config.variables import ValueMistake, Variables, expand, literal
 from eventctl.errors import UsageError
 from eventctl.format.text import whole_path
@@ -40,9 +40,11 @@ def read_target(
                 " with --read-default-file",
             )
         if url.startswith("mysql://"):
+            urls.refuse_empty_password(url)
             mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(value_of(name))))
         elif url.startswith("sqlite:"):
             path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
+            check_slashes(path, folder)
             sqlite = whole_path(path, folder)
         else:
             raise unsupported(url)

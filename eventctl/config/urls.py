@@ -101,6 +101,16 @@ def password_of(url: str) -> str:
     return _credentials(url)[1] or ""
 
 
+def refuse_empty_password(url: str) -> None:
+    """Refuse the `user:@` that a shell makes of user:${DB_PASSWORD}@ in double quotes.
+
+    `url` is as it was written: a variable may be empty.
+    """
+    if _credentials(url)[1] == "":
+        fix = "write ${DB_PASSWORD} there (in a shell, in single quotes), or remove the colon"
+        raise UrlError("has a colon and no password after the user", fix)
+
+
 def encoded(text: str) -> str:
     """Return a text as one part of a URL, so that decoding returns it unchanged."""
     return quote(text, safe="")

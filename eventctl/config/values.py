@@ -225,11 +225,13 @@ class TableReader:
     def _inner(self, key: str, values: dict[str, object]) -> TableReader:
         return TableReader(self.mistakes, key, values, self.variables, defers=self.defers)
 
+    def unknown(self) -> list[str]:
+        """Return the keys that no getter has read."""
+        return [name for name in self._values if name not in self._asked]
+
     def finish(self) -> None:
-        """Note each key that no getter has read, with the most similar known key."""
-        for name in self._values:
-            if name in self._asked:
-                continue
+        """Note each unknown key, with the most similar known one."""
+        for name in self.unknown():
             *others, last = sorted(set(self._asked))
             known = f"known are {', '.join(others)} and {last}"
             self.mistake(name, "is an unknown key", near(name, self._asked) or known)

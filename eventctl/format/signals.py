@@ -24,5 +24,8 @@ def how(code: int) -> str:
 def signal_name(number: int) -> str:
     """Return a signal's name, such as SIGSEGV."""
     # Not by the module signal: in a worker, the project may have one of that name.
-    names: dict[int, str] = {of: name for name, of in vars(signal).items() if name[:3] == "SIG"}
-    return names.get(number, f"signal {number}")
+    names: list[str] = sorted(vars(signal))  # of two names of one signal, the first counts
+    for name in names:
+        if name.startswith("SIG") and name[3] != "_" and getattr(signal, name) == number:
+            return name
+    return f"signal {number}"

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
-from eventctl.config.handlers import LONGEST_NAME
+from eventctl.config.handlers import may_be_added
 from eventctl.config.model import Config
 from eventctl.format.owners import user_name
 from eventctl.format.redact import MASK, Redaction
@@ -73,8 +73,7 @@ def _fixes(config: Config, table: str, name: object, where: str, error: NotAnEve
     if error.part == "name":
         meant = nearest(name, config.events) if isinstance(name, str) else None
         if meant is None:
-            may_be_added = isinstance(name, str) and len(name) <= LONGEST_NAME
-            return [_unknown(config, str(name))] if may_be_added else []
+            return [_unknown(config, name)] if isinstance(name, str) and may_be_added(name) else []
         fixes["name"] = ("if that is the event that was meant", f"name = {_sql(config, meant)}")
     why, change = fixes[error.part]
     return [(f"To fix it, in the database, {why}:", f"UPDATE {table} SET {change}{where}")]
@@ -109,9 +108,11 @@ def spool_file(
     elif error.part == "rights":
         us = user_name(os.geteuid())
         fixes = [("To have the next sweep import it, as root:", f"chown {us} {file}")]
+    elif error.part == "mode":
+        fixes = [("To have the next sweep import it:", f"chmod u+rw {file}")]
     else:
         fixes = [("To fix it; the next sweep looks at it again:", edit)]
-    if error.part == "name":
+    if error.part == "name" and may_be_added(name):
         fixes.append(_unknown(config, name))
     elif error.part in _LIMITS:
         fixes.insert(0, _larger(config, error))

@@ -33,6 +33,7 @@ from eventctl.format.owners import user_name
 from eventctl.intake import validation
 from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
+from eventctl.intake.validation import NotAnEvent
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
 
@@ -56,22 +57,9 @@ class Spooled:
     key: str
     created_at: int
     """When the file was written, in milliseconds since 1970, by this host's clock."""
-    problem: str = ""
+    problem: NotAnEvent | None = None
     delay: float = 0.0
     """Seconds from then until it is due."""
-    part: str = "file"
-    """The part that is wrong, as in `NotAnEvent`, if there is a problem."""
-    size: int = 0
-    """The size of a file that is too large to read."""
-
-
-class _Unfit(Exception):
-    """A file whose content is not an event: the `part`, what is wrong, its size."""
-
-    def __init__(self, part: str, text: str, size: int = 0) -> None:
-        super().__init__(text)
-        self.part = part
-        self.size = size
 
 
 def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
@@ -179,14 +167,15 @@ def _parse(path: Path, largest: int) -> Spooled:
     """Return a file's content. Raises OSError if the host refuses it for now."""
     try:
         status, data = _content(path, largest)
-    except _Unfit as error:
-        return Spooled(path, "", "", "", 0, str(error), part=error.part, size=error.size)
+    except NotAnEvent as error:
+        return Spooled(path, "", "", "", 0, error)
     created_at = status.st_mtime_ns // 1_000_000
     try:
         name, args, key, delay = _fields(data)
     except (ValueError, TypeError, RecursionError) as error:
         text = data[:_SHOWN].decode("utf-8", "backslashreplace")
-        return Spooled(path, "", text, "", created_at, f"it is not an event: {error}")
+        problem = NotAnEvent("file", f"it is not an event: {error}")
+        return Spooled(path, "", text, "", created_at, problem)
     key = key or _key_of(path.name, status, data)
     return Spooled(path, name, args, key, created_at, delay=delay)
 
@@ -195,12 +184,14 @@ def _fields(data: bytes) -> tuple[str, str, str | None, float]:
     """Return name, args as JSON text, key, and delay in seconds from a file's content."""
     text = data.decode(json.detect_encoding(data))
     fields = validation.decode(text)
-    if not isinstance(fields, dict) or fields.keys() - {"name", "args", "key", "delay"}:
+    if not isinstance(fields, dict):
         raise ValueError("it is not an object with name, args, key and delay")
+    if unknown := fields.keys() - {"name", "args", "key", "delay"}:
+        raise ValueError(f"unknown field {min(unknown)!r}: there are name, args, key and delay")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
     delay = fields.get("delay")
     if not isinstance(name, str) or not name:
-        raise ValueError("its name is not a string")
+        raise ValueError("its name is missing, or is not a string")
     if not isinstance(args, list | dict):
         raise ValueError("its args are neither a list nor an object")
     if key is not None and not isinstance(key, str):
@@ -218,20 +209,23 @@ def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
     except PermissionError as error:
         if os.access(path, os.R_OK, effective_ids=True):
             raise  # refused temporarily
-        owner = user_name(path.lstat().st_uid)
-        raise _Unfit("rights", f"it belongs to {owner}, and this user may not read it") from error
+        owner = path.lstat().st_uid
+        if owner == os.geteuid():
+            raise NotAnEvent("mode", "it belongs to this user, who may not read it") from error
+        text = f"it belongs to {user_name(owner)}, and this user may not read it"
+        raise NotAnEvent("rights", text) from error
     with open(fd, "rb") as file:
         status = os.fstat(fd)
         _check_plain(status)
         if status.st_size > largest:
             text = f"it has {status.st_size:,} bytes, more than [store] max_args allows an event"
-            raise _Unfit("size", text, status.st_size)
+            raise NotAnEvent("size", text, status.st_size)
         return status, file.read(status.st_size)
 
 
 def _check_plain(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise _Unfit("kind", "it is not a regular file")
+        raise NotAnEvent("kind", "it is not a regular file")
 
 
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:

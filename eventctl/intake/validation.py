@@ -26,7 +26,7 @@ class NotAnEvent(UsageError):
 
     `part` is the part that is wrong: "name", "args", "size" (of the args or a file, `size` in
     bytes), "packet" (the server accepts no statement of `size` bytes), "key", "created_at", the
-    "file" as a whole, its "kind" or its "rights", or "store", if the store refuses it.
+    "file" as a whole, its "kind", "mode" or "rights", or "store", if the store refuses it.
     """
 
     def __init__(self, part: str, text: str, size: int = 0) -> None:

@@ -116,9 +116,13 @@ class _Sweep:
         return SweepResult(error.exit_code)
 
     def _complain(self, what: str, seconds: float, text: str) -> None:
-        """Report something about `what` at most once in this time, or always with -v."""
-        if self._is_due(what, seconds) or self._options.verbose:
+        """Report something about `what` at most once in this time, or always to a person."""
+        if self._is_talkative or self._is_due(what, seconds):
             self._listener.complain(text)
+
+    @property
+    def _is_talkative(self) -> bool:
+        return self._options.verbose or self._options.attended
 
     def _is_due(self, what: str, seconds: float) -> bool:
         try:
@@ -160,6 +164,6 @@ class _Sweep:
                 f"a sweep on this host has been running for {duration(age)}, and no other"
                 f" can start: see what holds {lock.path} (fuser -v {lock.path})"
             )
-        elif self._options.verbose:
+        elif self._is_talkative:
             self._listener.complain("another sweep is running on this host: nothing to do here")
         return SweepResult(EXIT_DONE)

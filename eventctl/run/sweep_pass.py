@@ -50,6 +50,8 @@ class Options:
     handler: str | None = None
     event: str | None = None
     verbose: bool = False
+    attended: bool = False
+    """Whether a person is watching: then nothing is withheld because it was said before."""
 
 
 @dataclass(slots=True)

@@ -86,7 +86,9 @@ class Claimer:
         """Note in the journal that this delivery is about to start."""
         # Workers share the file's offset with their claimer, so writes never overlap.
         # If this fails, nothing is started: uncounted attempts would be unbounded.
-        os.write(self.fd, f"{claim.rpartition('.')[2]} {delivery_id}\n".encode())
+        line = f"{claim.rpartition('.')[2]} {delivery_id}\n".encode()
+        if os.write(self.fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def forget(self) -> None:
         """Empty the journal: everything that was started is in the store."""

@@ -118,9 +118,21 @@ class StateFolder:
         fix = "set [store] state to one that this user may write"
         if isinstance(error, FileNotFoundError):
             fix = f"create {os.path.dirname(self._text)}, or {fix}"
+        elif isinstance(error, PermissionError) and (owner := self._other_owner()):
+            share = f"add this user to the group {self._group}" if self._group else ""
+            fix = f"run eventctl as {owner}, or {share or 'share it with [store] group'}"
         return StateUnavailable(
             f"the state folder {self} cannot be written ({error.strerror}): {fix}"
         )
+
+    def _other_owner(self) -> str:
+        """Return the folder's owner if that is another user, else ""."""
+        from eventctl.format.owners import user_name  # lazy: only a mistake needs it
+
+        with suppress(OSError):
+            owner = os.stat(self._text).st_uid
+            return user_name(owner) if owner != os.geteuid() else ""
+        return ""
 
     def is_first_after_boot(self) -> bool:
         """Return whether `note_boot` has not been called since this host booted."""
@@ -243,3 +255,13 @@ def _boot_id() -> str:
 def read_all(fd: int) -> bytes:
     """Return the whole content of an open file, whatever its offset."""
     return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` at the start of an open file. Raises OSError.
+
+    A system call may write a part: what the disk or `ulimit -f` allows. The next one is refused.
+    """
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], done)

@@ -47,8 +47,8 @@ FAULT = "fault"
 """A fault of the program, raised as it is."""
 
 
-class MissingTable(Exception):
-    """The eventctl tables do not exist (yet)."""
+class MissingTable(StoreError):
+    """A table does not exist (yet)."""
 
 
 class TryAgain(Exception):
@@ -181,18 +181,10 @@ class Database(ABC):
         with self._alone():
             return self._run(work)
 
-    def query(self, sql: str) -> Row | None:
-        """Run one query outside of a transaction; return its first row.
-
-        Raises as `read` does.
-        """
-        rows = self.read(sql)
-        return rows[0] if rows else None
-
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one query outside of a transaction, so that it delays no writer; return all rows.
 
-        Raises MissingTable, or StoreUnavailable or StoreError if the store cannot answer.
+        Raises StoreUnavailable or StoreError if the store cannot answer, MissingTable among them.
         """
         statement = self.translate(sql)
 
@@ -253,7 +245,7 @@ class Database(ABC):
                         raise StoreUnavailable(str(error)) from error
                 except self.driver.Error as error:
                     if self.is_missing_table(error):
-                        raise MissingTable from error
+                        raise MissingTable(str(self.translated(error))) from error
                     kind = self.classify(error)
                     if kind == FAULT:
                         raise
@@ -334,7 +326,7 @@ class Database(ABC):
         """Return whether a driver's error says that a table, column or index exists."""
 
     @abstractmethod
-    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+    def migration_lock(self, work: Callable[[Transaction], None]) -> None:
         """Run `work` while no other process can migrate."""
 
     def pass_over(self) -> None:

@@ -42,7 +42,7 @@ def load_driver(store: Store) -> Any:
         raise StoreError(
             f"PyMySQL {version} is too old, since it uses no TLS by default: {_INSTALL}"
         )
-    raise StoreError(f"[store] url names MySQL, and no driver for it is installed: {_INSTALL}")
+    raise StoreError(f"no driver for MySQL and MariaDB is installed: {_INSTALL}")
 
 
 def _module(name: str) -> Any:

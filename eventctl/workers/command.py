@@ -11,8 +11,10 @@ import os
 import re
 import time
 from _signal import SIGKILL, SIGSTOP, valid_signals  # type: ignore[import-not-found]  # fast
+from errno import ENOENT, ENOEXEC
 
 from eventctl.models import Delivery
+from eventctl.state.folder import write_all
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def start(
     stdin = os.memfd_create("event")
     try:
         raw = "args" if source is None else "data"
-        os.pwrite(stdin, _as_json(event, raw, delivery.args).encode(), 0)
+        write_all(stdin, _as_json(event, raw, delivery.args).encode())
         return os.posix_spawnp(
             command[0],
             command,
@@ -77,8 +79,19 @@ def start(
             # All, because the C library takes longer to find out which ones need it.
             setsigdef=_SIGNALS,
         )
+    except OSError as error:
+        raise _explained(error, command[0]) from None
     finally:
         os.close(stdin)
+
+
+def _explained(error: OSError, program: str) -> OSError:
+    """Return the error; "No such file" would mislead where the program's interpreter is missing."""
+    from eventctl.workers import first_line  # lazy: only a failure needs it
+
+    is_about_content = error.errno in (ENOENT, ENOEXEC) and "/" in program
+    wrong = first_line.look_at(program) if is_about_content else None
+    return OSError(error.errno, f"it {wrong[0]}", program) if wrong else error
 
 
 def _as_json(fields: dict[str, Any], raw: str, text: str) -> str:

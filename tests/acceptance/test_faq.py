@@ -75,3 +75,17 @@ def test_links_between_pages_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@sqlite_only
+def test_a_retry_without_its_wait(project: Project) -> None:
+    project.write('[events]\npay = ["a"]\n[handlers]\na = { command = ["test", "-e", "up"] }\n')
+    project.run("emit", "pay")
+    (project.folder / "up").touch()
+    project.run("sweep")
+    assert project.value("SELECT status FROM eventctl_event") == 1
+    answered = answer("How soon does a failed delivery run again?")
+    for command in re.findall(r"`eventctl (\w+) ID`", answered)[:2]:
+        project.run(command, "1")
+    project.run("sweep")
+    assert project.value("SELECT status FROM eventctl_event") == 2

@@ -288,6 +288,7 @@ def test_where_there_is_nothing_it_says_so_and_exits_0(project: Project) -> None
         ("--until", "2025-13-01"),
         ("--format", "xml"),
         ("--since", "9" * 30),
+        ("--since", "2"),
     ],
 )
 def test_a_bad_value_is_named_with_exit_code_2(shop: Project, args: tuple[str, str]) -> None:

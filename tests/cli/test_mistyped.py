@@ -37,9 +37,17 @@ MISTAKES = [
     ("list 1", "got unexpected extra argument (1); for one event, use eventctl show 1"),
     ("list lotery", "extra argument (lotery); for the events of one name, use --event lotery"),
     ("prune", "missing option '--older-than' (see eventctl prune --help)"),
+    ("sweep --channel x", "no such option '--channel' (see eventctl sweep --help)"),
+    ("ack 5139 --for 2", "--for: 2 has no unit; write 2d, 2h or 2s"),
+    ("ack 513", "nor its first 4 letters or more; to list them: eventctl alerts --all"),
     ("prune --older-than 90", "--older-than: 90 has no unit; write 90d, 90h or 90s"),
     ("replay", "replay requires ids, or filters such as --status failed --since 2h"),
     ("show", "show requires the id of an event, or --incident ID; to list events: eventctl list"),
+    ("list --limit all", "'all' is not a whole number from 0 upwards (see eventctl list --help)"),
+    ("list --since 7", "7 has no unit; write 7d, 7h or 7s"),
+    ("copy --to sqlite:///tmp/x.db", "; write sqlite:////tmp/x.db, with four slashes, if it is"),
+    ("copy --to mysql://app:@db1/shop", "no password after the user; write ${{DB_PASSWORD}}"),
+    ('emit purchased --json {"user": 1}', "is in single quotes: --json '[\"user A\", 5000]'"),
     ("list --since yesterday", "is neither a time before now, such as 2h or 1h30m, nor a date"),
     ("list --config gone.toml", "gone.toml: No such file or directory; name an existing file"),
     ("crontab --mailto ops@", 'a mail address that cron takes; write "ops@example.com"'),
@@ -83,7 +91,7 @@ MISTAKES = [
 ]
 NEXT = (
     r"did you mean|use eventctl|see eventctl|to list \w+: eventctl|; write |\] has |use --"
-    r"|statuses are|such as"
+    r"|statuses are|such as|is in single quotes"
 )
 
 

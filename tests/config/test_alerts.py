@@ -111,6 +111,10 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
             "print = true\nsyslog = true",
             "alerts[1]: has two channels, print and syslog; give each one its own [[alerts]]",
         ),
+        (
+            'alertmanager = "http://am:9093/api/v2/alerts"',
+            "alerts[1].alertmanager: ends with /api/v2/alerts, which eventctl adds; leave that out",
+        ),
         ("print = 1", "alerts[1].print: is a number; write true or false, without quotes"),
         ("print = false", "alerts[1].print: is false; write true, or remove the whole table"),
         (

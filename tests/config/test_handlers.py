@@ -30,7 +30,13 @@ NO_MAIL = 'requires mail_to; add mail_to = ["ops@example.com"], or remove it'
         ),
         (
             "[handlers]\ndraw = {}",
-            'handlers.draw: has neither call nor command; add call = "module:callable"',
+            'handlers.draw: has neither call nor command; add call = "module:callable", '
+            'or command = ["/usr/bin/draw"]',
+        ),
+        (
+            "[handlers]\ndraw = { cmd = ['x'] }",
+            "handlers.draw.cmd: is an unknown key; known are call, command, format, log, retry, "
+            "timeout and transactional",
         ),
         (
             "[handlers]\ndraw = { call = 'm:f', command = ['x'] }",

@@ -109,6 +109,11 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[store]\nurl = 'x.db'", f"store.url: is neither sqlite:/// nor mysql://; {SQLITE}"),
         ("[store]\nurl = 'sqlite://x.db'", f"store.url: has too few slashes; {SQLITE}"),
         (
+            "[store]\nurl = 'mysql://shop:@db1/shop'",
+            "store.url: has a colon and no password after the user; write ${DB_PASSWORD} there"
+            " (in a shell, in single quotes), or remove the colon",
+        ),
+        (
             "[store]\nurl = 'sqlite:///:memory:'",
             f"store.url: names no file; {SQLITE}",
         ),
@@ -168,6 +173,15 @@ def test_a_mistaken_value_is_one_line(tmp_path, monkeypatch, text, line):
     monkeypatch.setitem(os.environ, "LATIN1", os.fsdecode(b"\xe9"))
     found = mistakes(write(tmp_path, text))
     assert [each.replace(str(tmp_path), "D") for each in found] == [f"F: {line}"]
+
+
+def test_an_absolute_path_with_three_slashes(tmp_path: Path) -> None:
+    assert mistakes(write(tmp_path, "[store]\nurl = 'sqlite:///etc/events.db'")) == [
+        f"F: store.url: is relative to {tmp_path}, and there is no etc in it;"
+        " write sqlite:////etc/events.db, with four slashes, if it is below /"
+    ]
+    (tmp_path / "etc").mkdir()
+    assert load(tmp_path / "events.toml").store.sqlite == str(tmp_path / "etc/events.db")
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def test_one_bad_line_is_named_and_nothing_is_recorded(project: Project) -> None
     project.write(TOML, HANDLERS)
     good = written({"type": "purchased", "source": "/s", "id": "1"}, [1])
     done = project.run("emit", "--batch", "-", input=good + good.replace('"1.0"', '"2.0"'), check=2)
-    assert "-, line 2: a CloudEvent of specversion '2.0'" in done.stderr
+    assert "stdin, line 2: a CloudEvent of specversion '2.0'" in done.stderr
     done = project.run("emit", "--batch", "-", input=good.replace("purchased", "sold"), check=2)
     assert "no event 'sold'" in done.stderr
     project.run("sweep")

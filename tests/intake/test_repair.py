@@ -66,6 +66,8 @@ def assert_ended(project: Project) -> None:
 ODD: dict[str, tuple[dict[str, object], str]] = {
     "near and odd": ({"name": "it's theer"}, ""),
     "odd": ({"name": "n'importe quoi!"}, ""),
+    "no name": ({"name": ""}, ""),
+    "option": ({"name": "--help"}, ""),
 }
 OUTBOX = BAD | ODD
 
@@ -93,8 +95,8 @@ def each_fix_ends_it(project: Project, case: str, columns: dict[str, object]) ->
         sent = project.run("sweep", check=1).stdout
         assert "in a shell" not in sent
         commands = [each for each in printed(sent) if not each.startswith("SELECT")]
-        # No event can have so long a name: it can only be dropped.
-        assert len(commands) == (1 if case == "long name" else 2)
+        # No event can have such a name: it can only be dropped.
+        assert len(commands) == (1 if case in ("long name", "no name", "option") else 2)
         apply(project, commands[number])
         assert_ended(project)
         assert look.count(project, "outbox") == 0

@@ -66,3 +66,44 @@ def test_emitter_and_sweep_are_two_users_of_one_group(shared: Project, first: st
     )
     assert listed.returncode == 2
     assert "Permission denied" in listed.stderr
+
+
+@pytest.mark.parametrize("owner", ["daemon", "games"])
+def test_a_file_that_the_sweep_may_not_read_and_whose_it_is(shared: Project, owner: str) -> None:
+    """The command in the message makes it readable, also if it is the sweep's own."""
+    shared.write(TOML, HANDLERS, store=f'{STORE}group = "{GROUP}"\n')
+    shared.config.chmod(0o644)
+    shared.folder.chmod(0o777)
+    shared.run("sweep", wrapper=user("daemon"))
+    spool = shared.folder / "state" / "spool"
+    shared.run("emit", "--defer", "purchased", wrapper=user("daemon"))
+    spool.mkdir(exist_ok=True)
+    shutil.chown(spool, "daemon", GROUP)
+    file = spool / "order-17"
+    file.write_text('{"name": "purchased"}')
+    file.chmod(0)
+    shutil.chown(file, owner)
+    said = shared.run("sweep", wrapper=user("daemon"), check=1).stdout
+    lines = [line.strip(" |") for line in said.splitlines()]
+    command = next(line for line in lines if line.startswith(("chmod ", "chown ")))
+    assert command.startswith("chmod" if owner == "daemon" else "chown")
+    subprocess.run(["sh", "-c", command], check=True)
+    if owner == "games":
+        (spool / "held" / "order-17").chmod(0o600)
+    shared.run("sweep", wrapper=user("daemon"))
+    assert look.count(shared, "event") == 2
+
+
+def test_another_user_is_told_whose_it_is(shared: Project) -> None:
+    """And not to take the spool away from its owner."""
+    shared.write(TOML, HANDLERS, store=STORE)
+    shared.config.chmod(0o644)
+    shared.folder.chmod(0o777)
+    shared.run("sweep", wrapper=user("daemon"))
+    (shared.folder / "state" / "spool").mkdir(exist_ok=True)
+    shutil.chown(shared.folder / "state" / "spool", "daemon")
+    said = shared.run("sweep", wrapper=user("games"), check=74).stderr
+    assert "run eventctl as daemon, or share it with [store] group" in said
+    found = shared.run("doctor", wrapper=user("games"), check=None).stdout
+    assert "run eventctl as daemon" in found
+    assert "chown" not in found

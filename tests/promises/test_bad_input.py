@@ -252,7 +252,7 @@ def test_a_sweep_that_can_write_nothing(project: Project) -> None:
         ("[events\n", ["is not TOML"], 78),
         ("[events]\ngo = []\n", ["events.go: has no handlers"], 78),
         ('[events]\ngo = ["missing"]\n', ["events.go", "missing"], 78),
-        ('[evnts]\ngo = ["a:b"]\n', ["evnts", "events"], 0),
+        ('[evnts]\ngo = ["a:b"]\n', ["evnts", "events"], 78),
         ('[defaults]\ntimeout = "soon"\n', ["defaults.timeout", "is not a duration"], 78),
         ('[handlers]\na = "not an entry point"\n', ["handlers.a"], 78),
         ('[handlers]\na = { command = ["x"], call = "a:b" }\n', ["handlers.a", "both"], 78),

@@ -124,6 +124,7 @@ NEEDED = {
     "unknown handler": ('pay = ["ok"]', 'pay = ["okay"]', "okay"),
     "handlers type": ('ok = "handlers:ok"', "ok = 5", "ok"),
     "defaults": ("attempts = 5", 'attempts = "many"', "attempts"),
+    "events misspelt": ("[events]", "[event]", "event: "),
 }
 """Mistakes in what recording needs, where the state folder is still known."""
 
@@ -166,6 +167,7 @@ UNKNOWN = {
     "not UTF-8": lambda text: "# \udcff\n" + text,
     "state type": lambda text: text.replace('state = "state"', "state = 5"),
     "state variable": lambda text: text.replace('state = "state"', 'state = "${STATE}"'),
+    "store misspelt": lambda text: text.replace("[store]", "[stores]"),
     "store type": lambda text: "store = 5\n" + text.partition("[store]")[0],
     "gone": lambda text: None,
 }

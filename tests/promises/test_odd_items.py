@@ -361,7 +361,7 @@ def test_a_batch_that_is_larger_than_the_servers_packet(small_packets: Project) 
     )
     assert done.stdout == ""
     (said,) = done.stderr.splitlines()
-    assert "-, line 1202: an event purchased takes 72,0" in said
+    assert "stdin, line 1202: an event purchased takes 72,0" in said
     assert said.endswith("nothing was recorded")
     assert look.count(project, "event") == 1500
 
@@ -371,7 +371,7 @@ def test_a_batch_with_an_event_that_is_larger_than_max_args(project: Project) ->
     line = json.dumps({"name": "purchased", "args": ["x"]}) + "\n"
     large = json.dumps({"name": "purchased", "args": ["x" * 2000]}) + "\n"
     done = project.run("emit", "--batch", "-", input=line + large, check=2)
-    assert "-, line 2: the args of purchased have 2,004 bytes" in done.stderr
+    assert "stdin, line 2: the args of purchased have 2,004 bytes" in done.stderr
     assert "nothing was recorded" in done.stderr
     (said,) = done.stderr.splitlines()
     assert "max_args allows 1,000" in said

@@ -11,6 +11,7 @@ from tests.support.databases import sqlite_only
 from tests.support.gate import Gate
 from tests.support.look import count, delivery, make_due, notes, status
 from tests.support.project import Project
+from tests.support.terminal import on_terminal
 from tests.support.wait import wait_until
 
 TOML = """
@@ -240,7 +241,21 @@ def test_a_second_sweep_steps_aside_in_silence(project: Project) -> None:
         assert sent.stderr == (
             "eventctl: another sweep is running on this host: nothing to do here\n"
         )
+        assert "another sweep is running" in on_terminal(project, "sweep")[1]
     assert first.wait(30) == 0
+
+
+@sqlite_only
+def test_a_person_is_told_what_cron_was_told_before(project: Project) -> None:
+    """Silence at a terminal would look like success."""
+    project.write(TOML, HANDLERS, store='state = "state"')
+    text = project.config.read_text().replace("///events.db", "///gone/events.db")
+    project.config.write_text(text)
+    assert "cannot be opened" in project.run("sweep", check=74).stderr
+    assert project.run("sweep", check=74).stderr == ""
+    code, shown = on_terminal(project, "sweep")
+    assert code == 74
+    assert "cannot be opened" in shown
 
 
 def test_verbose_shows_each_attempt(project: Project) -> None:

@@ -316,6 +316,34 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
 
 
 @pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (
+            "eventctl --config TOML sweep",
+            "cron finds no program eventctl: its PATH is /usr/bin:/bin",
+        ),
+        ("joe BIN/eventctl --config TOML sweep", "cron finds no program joe"),
+        ("BIN/eventctl --config TOML sweep >/dev/null 2>&1", "discards the sweep's report"),
+        ("BIN/eventctl --config TOML sweep > /dev/null", "discards the sweep's report"),
+        ("BIN/eventctl --config events.toml sweep", "no line sweeps this file"),
+        ("cd shop; BIN/eventctl --config events.toml sweep", "no line sweeps this file"),
+        ("cd FOLDER && BIN/eventctl --config events.toml sweep", ""),
+        ("cd FOLDER && BIN/eventctl sweep 2>/dev/null", ""),
+        ("nice BIN/eventctl --config TOML sweep", ""),
+    ],
+)
+def test_a_line_that_somebody_has_typed(project: Project, cron: Cron, job: str, words: str) -> None:
+    project.write(TOML, HANDLERS)
+    job = job.replace("BIN", str(Path(sys.executable).parent)).replace(
+        "FOLDER", str(project.folder)
+    )
+    install(cron, f"* * * * * {job.replace('TOML', str(project.config))}\n".encode())
+    found = doctor(project, wrapper=cron.stage(project.folder))
+    problems = [line.text for line in found if (line.check, line.level) == ("cron", "problem")]
+    assert [words in text for text in problems] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         (["--every", "7m"], "divide an hour or a day evenly"),

@@ -91,6 +91,11 @@ def _is_zombie(pid: str) -> bool:
         ("./gone.sh", "gone.sh does not exist", "fix the path", "problem"),
         ("./events.toml", "is not executable", "chmod +x", "problem"),
         ("no-such-tool", "no program no-such-tool is on PATH", "install it", "problem"),
+        ("./events.toml --fast", "--fast does not exist", "each argument as an item", "problem"),
+        ("plain", "no program plain is on PATH", 'write "./plain"', "problem"),
+        ("./no-line", "no-line has no #! line", "such as #!/bin/sh", "problem"),
+        ("./windows", "has the line ends of Windows", r"sed -i 's/\r$//'", "problem"),
+        ("./no-such", "begins with #!/no/such, which does not exist", "first line", "problem"),
         ("only-here", "and cron looks in /usr/bin:/bin only", "absolute path", "warning"),
     ],
 )
@@ -99,6 +104,10 @@ def test_a_command_that_cannot_be_started(
 ) -> None:
     write(project, handlers=f'bad = {{ command = ["{command}"] }}')
     script(project.folder / "only-here", "#!/bin/sh\n")
+    (project.folder / "plain").touch()
+    script(project.folder / "no-line", "exit 0\n")
+    script(project.folder / "windows", "#!/bin/sh\r\nexit 0\r\n")
+    script(project.folder / "no-such", "#!/no/such -x\n")
     path = f"{project.environment()['PATH']}:{project.folder}"
     line = only(doctor(project, env={"PATH": path}), "handlers", "bad: ", words)
     assert fix in (line.fix or "")

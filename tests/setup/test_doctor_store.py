@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from eventctl.setup.doctor.database import judge
-from tests.support import needs
+from tests.support import fire, needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
@@ -33,6 +33,19 @@ def swept(project: Project, store: str = "") -> None:
     """Write a project, and sweep once."""
     project.write(TOML, HANDLERS, store=store)
     project.run("sweep")
+
+
+@sqlite_only
+def test_for_how_long_a_sweep_has_been_running(project: Project) -> None:
+    fire.write(project, {"held": '"handlers:hold"'})
+    fire.defer(project, "held")
+    sweep = project.start("sweep")
+    fire.wait_for_held(project, 1)
+    lines = doctor(project)
+    fire.go(project)
+    assert sweep.wait(30) == 0
+    (line,) = (each for each in lines if each.check == "sweep")
+    assert re.fullmatch(r"a sweep has been running for [\d.]+m?s", line.text)
 
 
 @sqlite_only
@@ -115,16 +128,12 @@ def test_rights_that_are_missing(project: Project) -> None:
     project.server.sql(f"GRANT DELETE ON {project.database}.eventctl_event TO '{user}'@'127.0.0.1'")
     project.config.write_text(project.config.read_text().replace("//app:", f"//{user}:"))
     project.config.chmod(0o600)
-    refused = [line for line in doctor(project, check=1) if line.check == "rights"]
-    assert all(line.text.startswith("no DELETE on eventctl_") for line in refused)
-    tables = {line.text.split()[3] for line in refused}
+    line = only(doctor(project, check=1), "rights", "no DELETE on eventctl_")
+    tables = set(line.text.removeprefix("no DELETE on ").split(", "))
     assert "eventctl_event" not in tables
     assert {"eventctl_delivery", "eventctl_outbox", "eventctl_sweep"} <= tables
-    for line in refused:
-        statement = (
-            (line.fix or "").partition(" TO …")[0].replace(" ON ", f" ON {project.database}.")
-        )
-        project.server.sql(f"{statement} TO '{user}'@'127.0.0.1'")
+    assert line.fix
+    project.server.sql(line.fix.partition(": ")[2])
     assert bad(doctor(project)) <= {"mail"}
 
 

@@ -150,7 +150,7 @@ def test_who_stops_answering_leaves_nothing(project: Project) -> None:
         (["--yes", "--mail-to", "a,,b"], '--mail-to: "" is not a mail address'),
         (["--yes", "--mail-to", "a@b", "--smtp", "foo"], "--smtp: is not an SMTP URL"),
         (["--yes", "--smtp", "smtp://host"], "requires --mail-to"),
-        (["events.toml/x", "--yes"], "Not a directory"),
+        (["events.toml/x", "--yes"], "Not a directory; nothing was written; choose a folder"),
     ],
 )
 def test_answers_of_no_use_and_nothing_is_made(

@@ -25,6 +25,19 @@ def draw(project: Project, text: str, *arguments: str) -> None:
     project.write(f"{HEAD}draw = {{ command = {command} }}")
 
 
+@sqlite_only
+def test_a_command_is_never_given_a_part_of_its_event(project: Project) -> None:
+    """A limit for the size of files holds for its stdin, too, and allows the beginning."""
+    draw(project, "cat >stdin")
+    project.run("emit", "--defer", "user.signed_up", "--json", json.dumps(["x" * 100_000]))
+    project.rows("PRAGMA wal_checkpoint(TRUNCATE)")
+    limited = ("bash", "-c", 'ulimit -f 70; exec "$@"', "bash")
+    project.run("sweep", wrapper=limited, check=None)
+    (attempt,) = attempts(project, "draw")
+    assert (attempt.outcome, "File too large" in attempt.error) == ("failed", True)
+    assert not (project.folder / "stdin").exists()
+
+
 def test_a_command_is_given_the_event(project: Project) -> None:
     draw(
         project, 'cat >stdin; env >environment; pwd >where; echo "$1|$2|$#" >argv', "a b", "$HOME;"
@@ -83,6 +96,8 @@ def test_numbers_reach_a_command_to_the_letter(project: Project, form: str) -> N
         ("exit 75", "pending", None, 0, "the handler asked to run later"),
         ("exit 65", "failed", "discarded", 1, "the command exited with 65 (EX_DATAERR)"),
         ("kill -SEGV $$", "pending", None, 1, "the command was killed by SIGSEGV"),
+        ("kill -HUP $$", "pending", None, 1, "the command was killed by SIGHUP"),
+        ("kill -40 $$", "pending", None, 1, "the command was killed by signal 40"),
         ("kill -KILL $$", "pending", None, 1, "the command was killed by SIGKILL"),
     ],
 )
@@ -152,6 +167,25 @@ def test_the_output_of_a_failed_command_is_kept(project: Project) -> None:
     (attempt,) = attempts(project, "draw")
     assert attempt.output == "to stdout\nto stderr\n\\xff\n"
     assert (attempt.error, attempt.traceback) == ("the command exited with 3", "")
+
+
+@sqlite_only
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("exit 0\n", "it has no #! line: '{path}'"),
+        ("#!/bin/sh\r\nexit 0\r\n", "it has the line ends of Windows: '{path}'"),
+        ("#!/no/such\n", "it begins with #!/no/such, which does not exist: '{path}'"),
+    ],
+)
+def test_a_program_that_is_there_and_cannot_be_started(
+    project: Project, text: str, error: str
+) -> None:
+    """The kernel's word for it, "No such file", would be false."""
+    draw(project, "")
+    path = script(project.folder / "draw.sh", text)
+    said = project.run("emit", "user.signed_up").stderr
+    assert error.format(path=path) in said
 
 
 @sqlite_only

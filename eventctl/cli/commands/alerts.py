@@ -14,7 +14,7 @@ from eventctl.alerts.incident import sample
 from eventctl.cli import completion
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
-from eventctl.cli.options import names
+from eventctl.cli.options import Whole, names
 from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
@@ -52,7 +52,7 @@ _LATEST = 50
 )
 @click.option(
     "--limit",
-    type=click.IntRange(min=0),
+    type=Whole(min=0),
     metavar="N",
     default=_LATEST,
     help=f"At most this many ended incidents; 0: all.  [default: {_LATEST}]",

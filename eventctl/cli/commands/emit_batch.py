@@ -10,6 +10,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, TooLarge, UsageError
 from eventctl.format.messages import complain
+from eventctl.format.text import joined
 from eventctl.intake import cloudevents, validation
 from eventctl.intake.json_fields import field_text
 from eventctl.models import NewEvent
@@ -84,7 +85,8 @@ def _read(config: Config, file: str) -> Iterator[tuple[int, NewEvent]]:
 
 
 def _wrong_line(file: str, number: int, error: UsageError) -> UsageError:
-    return UsageError(f"{file}, line {number}: {error}; nothing was recorded")
+    place = "stdin" if file == "-" else file
+    return UsageError(joined(f"{place}, line {number}: {error}", "nothing was recorded"))
 
 
 def _event(config: Config, line: bytes, make_key: Callable[[], str]) -> NewEvent:

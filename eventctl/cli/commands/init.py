@@ -13,7 +13,7 @@ import click
 
 from eventctl import config as configuration
 from eventctl.cli.context import Context
-from eventctl.errors import ConfigError, EventctlError, UsageError
+from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
 from eventctl.format.messages import complain
 from eventctl.setup import scaffold
@@ -28,10 +28,6 @@ _QUESTIONS = {
     "mail_to": "Who is notified when retries run out (an address; empty: cron mails it)",
     "smtp": "The mail server, such as smtp://user@host:587 (empty: /usr/sbin/sendmail)",
 }
-
-
-class InitError(EventctlError):
-    """A file cannot be written."""
 
 
 @click.command()
@@ -104,7 +100,9 @@ def _write(place: Path, answers: Answers) -> None:
     try:
         made = scaffold.write(answers, place)
     except OSError as error:
-        raise InitError(f"{error.filename or place}: {error.strerror}") from None
+        path = error.filename or place
+        fix = "nothing was written; choose a folder that this user may write to"
+        raise UsageError(f"{path}: {error.strerror}; {fix}") from None
     try:
         configuration.load(place / scaffold.TOML)
         concerns = configuration.concerns(place / scaffold.TOML)

@@ -7,13 +7,12 @@ import shutil
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
+from eventctl.cli.options import LongTime, Whole
 from eventctl.cli.output.formats import event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
@@ -38,24 +37,11 @@ _READ_AT_ONCE = 500
 """How many events are read at once for the archive, each with its history."""
 
 
-class _Age(Duration):
-    """A duration with its unit: 90 would be seconds, and most mean days."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        if str(value).isdigit() and int(value):
-            raise UsageError(
-                f"--older-than: {value} has no unit; write {value}d, {value}h or {value}s"
-            )
-        return super().convert(value, param, ctx)
-
-
 @click.command()
 @click.option(
     "--older-than",
     metavar="TIME",
-    type=_Age(),
+    type=LongTime(),
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )
@@ -66,7 +52,7 @@ class _Age(Duration):
     type=click.Path(path_type=Path),
     help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N events, the oldest.")
+@click.option("--limit", type=Whole(1), metavar="N", help="At most N events, the oldest.")
 @click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
 @click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")

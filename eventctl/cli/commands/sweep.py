@@ -10,7 +10,7 @@ import click
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import Whole, time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -24,9 +24,9 @@ from eventctl.store.pauses import Kind
 
 @click.command()
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Run this many handlers at once. [default: [sweep] jobs]"
+    "--jobs", type=Whole(1), help="Run this many handlers at once. [default: [sweep] jobs]"
 )
-@click.option("--limit", type=click.IntRange(1), help="Run at most this many deliveries.")
+@click.option("--limit", type=Whole(1), help="Run at most this many deliveries.")
 @time_option("--max-time", help="Start no delivery after this time, such as 50s.")
 @time_option(
     "--for", "repeat_for", help="Repeat the sweep every second for this long, such as 55s."
@@ -70,7 +70,8 @@ def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) ->
         return show_due(context, event, handler, chosen["limit"], as_json)
     if as_json:
         raise UsageError("--json requires --dry-run: a sweep prints nothing but its report")
-    options = Options(**{name: value for name, value in chosen.items() if value is not None})
+    given = {name: value for name, value in chosen.items() if value is not None}
+    options = Options(**given, attended=sys.stderr.isatty())
     with ProgressBar("sweeping") as bar:
         ended = sweep(config, options, _Listener(context, bar, options.verbose))
     if options.verbose and ended.counts is not None:

@@ -22,7 +22,7 @@ from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.setup import crontab
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
-from eventctl.workers import handlers
+from eventctl.workers import first_line, handlers
 
 PATIENCE = 10.0
 """Seconds for the import of one module."""
@@ -95,11 +95,17 @@ def _commands(config: Config) -> Findings:
         found = shutil.which(program)
         if "/" in program and not Path(program).is_file():
             fix = "install it, or fix the path"
+            if Path(program.partition(" ")[0]).is_file():
+                fix = 'write each argument as an item of its own, as in ["./draw", "--fast"]'
             yield problem(f"{name}: the program {program} does not exist", fix)
         elif "/" in program and not found:
             yield problem(f"{name}: {program} is not executable", f"chmod +x {program}")
         elif not found:
+            if Path(config.path).with_name(program).is_file():
+                absolute = f'write "./{program}" for the one next to events.toml'
             yield problem(f"{name}: no program {program} is on PATH", f"install it, or {absolute}")
+        elif wrong := first_line.look_at(found):
+            yield problem(f"{name}: {found} {wrong[0]}", wrong[1])
         elif not shutil.which(program, path=crontab.PATH):
             yield warning(
                 f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from eventctl.errors import EXIT_NOT_RECORDED, OutputError
+from eventctl.errors import EXIT_NOT_RECORDED, OutputError, host_refused
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -25,10 +25,13 @@ def main() -> NoReturn:
 
         restore_signals()
         streams.prepare()
-    except (OSError, ImportError, MemoryError) as error:
+    except (OSError, ImportError, MemoryError, EOFError) as error:
         # Without files or memory, the parser cannot be loaded: print the command's words.
-        os.write(2, f"eventctl: the host refused: {error}; not done: {sys.argv[1:]}\n".encode())
+        os.write(2, f"eventctl: {host_refused(error)}; not done: {sys.argv[1:]}\n".encode())
         os._exit(EXIT_NOT_RECORDED)
+    except KeyboardInterrupt:
+        os.write(2, b"eventctl: interrupted\n")
+        os._exit(130)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -12,6 +12,13 @@ EXIT_NOT_RECORDED = 74
 EXIT_CONFIG = 78
 
 
+def host_refused(error: BaseException) -> str:
+    """Return why a module cannot be loaded, or why a system call failed."""
+    if isinstance(error, EOFError):  # Python itself wrote it to a disk that was full
+        return f"a compiled module is cut off ({error}): delete the __pycache__ folders"
+    return f"the host refused: {error}"
+
+
 class EventctlError(Exception):
     """The base of all others; its text is one line that names what is wrong and how to fix it."""
 

@@ -6,14 +6,13 @@ stderr and an exit code.
 
 from __future__ import annotations
 
-from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, EventctlError
+from eventctl.cli import fast_emit
+from eventctl.errors import EXIT_DONE, EXIT_NOT_RECORDED, EventctlError, host_refused
 from eventctl.format.messages import complain
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; return its exit code."""
-    from eventctl.cli import fast_emit  # lazy: few runs need it
-
     try:
         if arguments == ["--version"]:
             from eventctl.cli import version  # lazy: few runs need it
@@ -35,8 +34,8 @@ def run(arguments: list[str]) -> int:
     except EventctlError as error:
         complain(str(error))
         return error.exit_code
-    except (OSError, ImportError) as error:
-        complain(f"the host refused: {error}")
+    except (OSError, ImportError, EOFError) as error:
+        complain(host_refused(error))
         return EXIT_NOT_RECORDED
     except MemoryError:
         complain("the host has no memory left for this")

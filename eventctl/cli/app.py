@@ -193,7 +193,9 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except SystemExit:
         return EXIT_DONE  # click's reaction to a closed reader
-    except click.Abort:
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):
+            raise error.__cause__ from None  # not from the keyboard
         raise KeyboardInterrupt from None
 
 

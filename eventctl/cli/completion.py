@@ -40,8 +40,6 @@ _AMONG = 2000
 _WIDTH = 60
 """The most letters of a description."""
 
-Items = list["CompletionItem[str]"]
-
 
 def answer(cli: click.Command) -> int:
     """Print the completions for the line in the environment; return the exit code.
@@ -53,23 +51,26 @@ def answer(cli: click.Command) -> int:
     limit.daemon = True
     limit.start()
     try:
-        return shell_completion.shell_complete(cli, {}, "eventctl", VARIABLE, os.environ[VARIABLE])
+        made = shell_completion.get_completion_class(os.environ[VARIABLE].removesuffix("_complete"))
+        assert made, "no such shell"
+        shell = made(cli, {}, "eventctl", VARIABLE)
+        args, typed = shell.get_completion_args()
+        items = shell.get_completions(args, typed)
+        option, equals, _ = typed.partition("=")
+        for item in items:
+            if equals and option.startswith("--") and item.type == "plain":
+                item.value = f"{option}={item.value}"  # shells complete --option=VALUE as a whole
+        click.echo("\n".join(map(shell.format_completion, items)))
+        return 0
     except Exception:  # noqa: BLE001 - completion must not print errors
         return 1
     finally:
         limit.cancel()
 
 
-def source(shell: str) -> str:
-    """Return the script for a shell."""
-    made = shell_completion.get_completion_class(shell)
-    assert made
-    return made(click.Command("eventctl"), {}, "eventctl", VARIABLE).source()
-
-
 def _complete(
     what: str, context: click.Context, parameter: click.Parameter, incomplete: str
-) -> Items:
+) -> list[CompletionItem[str]]:
     """Return the words of a kind that continue what is typed and are not on the line yet."""
     named = context.find_root().params.get("config")
     config = configuration.load(configuration.find(os.path.expanduser(named) if named else None))
@@ -123,20 +124,8 @@ events, handlers, pausable = (partial(_complete, each) for each in ("event", "ha
 ids, incidents, paused = (partial(_complete, each) for each in _IN_STORE)
 
 
-class _WholeOptions(ShellComplete):
-    """Completes --option=VALUE as a whole, as shells expect it."""
-
-    def get_completions(self, args: list[str], incomplete: str) -> Items:
-        items = super().get_completions(args, incomplete)
-        option, equals, _ = incomplete.partition("=")
-        for item in items:
-            if equals and option.startswith("--") and item.type == "plain":
-                item.value = f"{option}={item.value}"
-        return items
-
-
 @shell_completion.add_completion_class
-class _Bash(_WholeOptions):
+class _Bash(ShellComplete):
     """Bash replaces the text after the last : or = of a word, and quotes nothing."""
 
     name = "bash"
@@ -144,13 +133,14 @@ class _Bash(_WholeOptions):
     source_template = Path(__file__).with_suffix(".bash").read_text(encoding="utf-8")
 
     def get_completion_args(self) -> tuple[list[str], str]:
+        # The mark keeps an empty last word, and an escaped or quoted space.
+        line = f"{os.environ['COMP_LINE']}\x1f"
         for self._quote in ("", "'", '"'):
             with suppress(ValueError):  # another quote is open
-                # The mark keeps an empty last word, and an escaped or quoted space.
-                words = shlex.split(f"{os.environ['COMP_LINE']}\x1f{self._quote}")
-                self._typed = words.pop().removesuffix("\x1f")
-                return words[1:], self._typed
-        return [], ""  # never reached: one of the three closes it
+                _, *args, typed = shlex.split(f"{line}{self._quote}")
+                break
+        self._typed = typed.removesuffix("\x1f")
+        return args, self._typed
 
     def format_completion(self, item: CompletionItem[str]) -> str:
         value = str(item.value)
@@ -162,13 +152,3 @@ class _Bash(_WholeOptions):
             cut = max(self._typed.rfind(mark) for mark in ":=") + 1
             value = re.sub(r"([^\w@%+=:,./~-])", r"\\\1", value[cut:])
         return f"{item.type},{value}"
-
-
-@shell_completion.add_completion_class
-class _Zsh(_WholeOptions, shell_completion.ZshComplete):
-    pass
-
-
-@shell_completion.add_completion_class
-class _Fish(_WholeOptions, shell_completion.FishComplete):
-    pass

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_FAILING = ("strict", "surrogateescape")
+"""Python's defaults; the latter is that of the locale C, and fails for all letters but ASCII."""
+
+
 class _Stdout(io.TextIOWrapper):
     """stdout, whose errors have their own class, except for a pipe without a reader."""
 
@@ -40,7 +44,7 @@ def _in_place_of(stdout: io.TextIOWrapper) -> _Stdout:
     settings: dict[str, Any] = {
         "encoding": stdout.encoding,
         # Escape characters that the terminal's charset lacks, so that no command fails.
-        "errors": "backslashreplace" if stdout.errors == "strict" else stdout.errors,
+        "errors": "backslashreplace" if stdout.errors in _FAILING else stdout.errors,
         "line_buffering": stdout.line_buffering,
         "write_through": stdout.write_through,
     }

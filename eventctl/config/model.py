@@ -164,8 +164,8 @@ class SweepConfig(NamedTuple):
     sweeps stop: see [monitoring](monitoring.md#a-dead-mans-switch). It is a secret, and is never
     shown; write it as `"${PING_URL}"`. (URL; none)"""
     stalled: float = 600.0
-    """If no sweep has ended for this long, `emit` warns on stderr, and `eventctl.emit` issues a
-    `StalledWarning`, once an hour on each host. (duration; `"10m"`)"""
+    """If no sweep has ended for this long, `doctor` reports it. Once an hour on each host, `emit`
+    warns on stderr, and `eventctl.emit` issues a `StalledWarning`. (duration; `"10m"`)"""
 
 
 KINDS = (

@@ -96,10 +96,14 @@ def _bytes(text: str) -> int | None:
 
 
 def _within_floats(number: float) -> float | None:
-    """Return a number as a float, at most the largest one; None for nan and inf."""
-    if isinstance(number, float) and not abs(number) < _INFINITY:
+    """Return a number as a float, at most the largest one; None for nan, inf, and what is none."""
+    if isinstance(number, int):
+        number = max(-(10**300), min(number, 10**300))
+    try:
+        found = float(number)
+    except (TypeError, ValueError):
         return None
-    return float(max(-1e300, min(number, 1e300)))
+    return found if abs(found) < _INFINITY else None
 
 
 def _number(text: str) -> float | None:
@@ -117,4 +121,6 @@ def _shown(text: str | float) -> str:
         from eventctl.format.text import printable  # lazy: only a mistake needs it
 
         return '"' + printable(text if len(text) <= 40 else text[:40] + "…") + '"'
-    return f"{text:g}" if isinstance(text, float) or abs(text) < 10**15 else "this number"
+    if isinstance(text, int | float):
+        return f"{text:g}" if isinstance(text, float) or abs(text) < 10**15 else "this number"
+    return f"a {type(text).__name__}"

@@ -23,9 +23,9 @@ def how(code: int) -> str:
 
 def signal_name(number: int) -> str:
     """Return a signal's name, such as SIGSEGV."""
-    from signal import Signals  # lazy: few processes are killed
-
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    # Not by the module signal: in a worker, the project may have one of that name.
+    names: list[str] = sorted(vars(signal))  # of two names of one signal, the first counts
+    for name in names:
+        if name.startswith("SIG") and name[3] != "_" and getattr(signal, name) == number:
+            return name
+    return f"signal {number}"

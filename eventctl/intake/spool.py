@@ -200,14 +200,15 @@ def _fields(data: bytes) -> tuple[str, str, str | None, float]:
     if unknown := fields.keys() - {"name", "args", "key", "delay"}:
         raise ValueError(f"unknown field {min(unknown)!r}: there are name, args, key and delay")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")
-    delay = parse_duration(fields.get("delay", 0))
+    delay = fields.get("delay")
     if not isinstance(name, str) or not name:
         raise ValueError("its name is missing, or is not a string")
     if not isinstance(args, list | dict):
         raise ValueError("its args are neither a list nor an object")
     if key is not None and not isinstance(key, str):
         raise ValueError("its key is not a string")
-    return name, field_text(text, "args") or "[]", key, delay
+    seconds = 0.0 if delay is None else parse_duration(delay)
+    return name, field_text(text, "args") or "[]", key, seconds
 
 
 def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:

@@ -113,6 +113,15 @@ def files(folder: Path) -> list[os.DirEntry[str]]:
         return []  # missing, or `stuck` reports it
 
 
+def written_at(folder: Path) -> list[float]:
+    """Return when each file in one folder of the spool was written, in seconds since 1970."""
+    found = []
+    for entry in files(folder):
+        with suppress(FileNotFoundError):  # a sweep has imported it
+            found.append(entry.stat(follow_symlinks=False).st_mtime)
+    return found
+
+
 def _is_spooled(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is to be imported or set aside: all but drafts and folders."""
     name = entry.name

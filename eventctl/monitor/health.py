@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -104,32 +103,15 @@ def _names(pauses: list[PauseView]) -> Paused:
 
 
 def _spool(config: Config) -> Waiting:
-    folder = Path(config.store.state) / spool_folder.FOLDER
+    spool = Path(config.store.state) / spool_folder.FOLDER
+    aside = [spool / spool_folder.HELD, spool / spool_folder.DAMAGED]
     try:
-        waiting = _written_at(folder)
-        set_aside = [
-            *_written_at(folder / spool_folder.HELD),
-            *_written_at(folder / spool_folder.DAMAGED),
-        ]
+        for folder in (spool, *aside):
+            with suppress(FileNotFoundError):
+                os.scandir(folder).close()
     except OSError as error:
         who = "run this as the user who runs the sweep"
-        return Waiting(problem=f"the spool {folder} cannot be read ({error.strerror}): {who}")
+        return Waiting(problem=f"the spool {spool} cannot be read ({error.strerror}): {who}")
+    waiting = spool_folder.written_at(spool)
     oldest = max(0, int((time.time() - min(waiting)) * 1000)) if waiting else 0
-    return Waiting(len(waiting), oldest, len(set_aside))
-
-
-def _written_at(folder: Path) -> list[float]:
-    """Return when each event in a folder was written, in seconds since 1970. Raises OSError if the
-    folder cannot be read.
-    """
-    found = []
-    with suppress(FileNotFoundError):
-        os.scandir(folder).close()
-    for entry in spool_folder.files(folder):
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            continue  # a sweep has imported it
-        if not stat.S_ISDIR(status.st_mode):
-            found.append(status.st_mtime)
-    return found
+    return Waiting(len(waiting), oldest, sum(len(spool_folder.files(each)) for each in aside))

@@ -18,6 +18,8 @@ import re
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -32,7 +34,10 @@ PATH = "/usr/bin:/bin"
 _PATIENCE = 10.0
 """Seconds for the crontab program, which takes milliseconds."""
 
-_SETTING = rb"""^[ \t]*(?:%b|"%b"|'%b')[ \t]*=.*$"""
+_SETTING = re.compile(
+    rb"""^[ \t]*(?:export )?["']?(\w+)["']?[ \t]*=[ \t]*["']?(.*?)["']?[ \t]*$""", re.M
+)
+"""A line that sets a variable, in a crontab or in /etc/environment."""
 
 _NONE = re.compile(b"no crontab for|can't open '[^']*': No such file|Crontab does not exist")
 """What the crontab programs of cron and cronie, of BusyBox and of bcron say if there is none."""
@@ -199,27 +204,26 @@ class Block:
 
 def _said(name: bytes, crontab: bytes) -> list[bytes]:
     """Return the lines of a crontab that set a variable."""
-    pattern = re.compile(_SETTING % (name, name, name), re.M)
-    return [line.strip() for line in pattern.findall(crontab)]
+    return [line[0].strip() for line in _SETTING.finditer(crontab) if line[1] == name]
 
 
-def unset(config: Config, crontab: bytes) -> list[str]:
-    """Return the variables of events.toml that a cron job would lack: they are neither in its
-    file of variables, nor in the crontab, nor in /etc/environment.
+def settings(content: bytes) -> dict[str, str]:
+    """Return the variables that a crontab sets, or a file such as /etc/environment."""
+    return {
+        name.decode(): value.decode("utf-8", "surrogateescape")
+        for name, value in _SETTING.findall(content)
+    }
+
+
+def unset(config: Config, there: Collection[str]) -> list[str]:
+    """Return the variables of events.toml that a cron job would lack. `there` are those that its
+    crontab sets; others come from the file of variables, or from /etc/environment.
     """
-    try:
-        common = Path("/etc/environment").read_bytes()
-    except OSError:
-        common = b""
-    text = crontab + b"\n" + common
-    return [
-        name
-        for name in variables(config.path)
-        if not _in_file(config, name)
-        and not re.search(
-            rb"""^[ \t]*(?:export )?["']?%b["']?[ \t]*=""" % name.encode(), text, re.M
-        )
-    ]
+    common: dict[str, str] = {}
+    with suppress(OSError):
+        common = settings(Path("/etc/environment").read_bytes())
+    names = [name for name in variables(config.path) if name not in there and name not in common]
+    return [name for name in names if not _in_file(config, name)]
 
 
 def _in_file(config: Config, name: str) -> bool:

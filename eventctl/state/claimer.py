@@ -17,6 +17,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from contextlib import suppress
 
@@ -26,6 +27,9 @@ from eventctl.state.folder import StateFolder, is_at, read_all, try_lock
 
 _SPACE = 65_536
 """Bytes of the journal that are allocated in advance: 2,000 starts, more than one claim has."""
+
+_LARGEST = 2**26
+"""Bytes of a journal, of three million starts: a larger file is not read, as if it were lost."""
 
 _NAME = 6
 """Random bytes of a claimer's name."""
@@ -145,6 +149,10 @@ class DeadClaimers:
         except StateUnavailable:
             self._left_behind.add(name)  # another user's: `closed_claims` reports it
             return
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            self._left_behind.add(name)  # nobody's: `closed_claims` reports it
+            os.close(fd)
+            return
         if not try_lock(fd):
             if _claimer_is_dead(fd):
                 self._left_behind.add(name)
@@ -155,8 +163,9 @@ class DeadClaimers:
             return
         self._fds[name] = fd
         self._seen_at[name] = int(os.fstat(fd).st_mtime * 1000)
-        journal = read_all(fd).replace(b"\0", b"").decode("ascii", "replace")
-        self._started[name] = set(journal.splitlines())
+        if os.fstat(fd).st_size <= _LARGEST:
+            journal = read_all(fd).replace(b"\0", b"").decode("ascii", "replace")
+            self._started[name] = set(journal.splitlines())
 
     def __bool__(self) -> bool:
         return bool(self._fds)
@@ -212,6 +221,10 @@ def closed_claims(state: StateFolder) -> str:
         paths = sorted(path for path in folder.iterdir() if _is_claimer(path.name))
     except OSError:
         return ""  # there is none, or nothing can be claimed, which is reported elsewhere
+    for path in paths:
+        with suppress(OSError):  # it has been removed
+            if not stat.S_ISREG(path.lstat().st_mode):
+                return f"{path} is not a file of eventctl: delete it"
     if not (closed := closed_to_us(paths)):
         return ""
     return (

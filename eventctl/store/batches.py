@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from eventctl.errors import StoreError, StoreUnavailable
 from eventctl.format.text import printable, shorten
-from eventctl.store.database import MissingTable
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 
-_OF_ALL = (StoreUnavailable, StoreError, MissingTable, OSError, ImportError, MemoryError)
+_OF_ALL = (StoreUnavailable, StoreError, OSError, ImportError, MemoryError)
 """Errors that are not about one item: the store or the host refuses all of them now."""
 
 

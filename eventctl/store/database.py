@@ -47,8 +47,8 @@ FAULT = "fault"
 """A fault of the program, raised as it is."""
 
 
-class MissingTable(Exception):
-    """The eventctl tables do not exist (yet)."""
+class MissingTable(StoreError):
+    """A table does not exist (yet)."""
 
 
 class TryAgain(Exception):
@@ -191,7 +191,7 @@ class Database(ABC):
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one query outside of a transaction, so that it delays no writer; return all rows.
 
-        Raises MissingTable, or StoreUnavailable or StoreError if the store cannot answer.
+        Raises StoreUnavailable or StoreError if the store cannot answer, MissingTable among them.
         """
         statement = self.translate(sql)
 
@@ -238,7 +238,7 @@ class Database(ABC):
                         raise StoreUnavailable(str(error)) from error
                 except self.driver.Error as error:
                     if self.is_missing_table(error):
-                        raise MissingTable from error
+                        raise MissingTable(str(self.translated(error))) from error
                     kind = self.classify(error)
                     if kind == FAULT:
                         raise

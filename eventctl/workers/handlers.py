@@ -164,7 +164,7 @@ def _run_call(
             on_import()
         try:
             result = function(*args) if isinstance(args, list) else function(**args)
-            if hasattr(result, "__await__"):
+            if hasattr(type(result), "__await__"):  # a proxy may have every attribute
                 result = _await(result)
         except SystemExit as leave:
             return _end_of_exit(leave)
@@ -241,7 +241,7 @@ def words(error: BaseException) -> str:
 def _text_of(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as another:  # noqa: BLE001 - the handler's own __str__
+    except BaseException as another:  # noqa: BLE001 - the handler's own __str__
         return f"(its text is not available: {type(another).__name__})"
 
 
@@ -251,15 +251,18 @@ def clean(text: str) -> str:
 
 
 def _traceback(error: BaseException) -> str:
-    import traceback  # lazy: few handlers need it
-
     # The first frames are ours, not of the handler.
     frames = error.__traceback__
     while frames and frames.tb_frame.f_code.co_filename.startswith(_FOLDER):
         frames = frames.tb_next
     if frames is None:
         return ""  # it was not entered
-    return clean("".join(traceback.format_exception(type(error), error, frames)))
+    try:
+        import traceback  # lazy: few handlers need it
+
+        return clean("".join(traceback.format_exception(type(error), error, frames)))
+    except BaseException as another:  # noqa: BLE001 - an odd exception, or the project's own token.py
+        return f"(it is not available: {words(another)})"
 
 
 def _without_its_middle(text: str) -> str:

@@ -45,6 +45,9 @@ _WAKE = 0.005
 LATER = 1.0
 """Seconds by which the worker enforces a timeout later than its parent."""
 
+_LONGEST_POLL = 2**31 // 1000 - 1
+"""Seconds: poll(2) takes milliseconds as an int."""
+
 
 def live(
     config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
@@ -135,7 +138,8 @@ def _ends_within(pid: int, seconds: float) -> bool:
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        # After a longer time it is unknown, too.
+        return bool(poll.poll(min(seconds, _LONGEST_POLL) * 1000)) or seconds > _LONGEST_POLL
     finally:
         os.close(fd)
 

@@ -45,6 +45,30 @@ def exhaust(project: Project) -> None:
         project.run("sweep", check=None)
 
 
+@sqlite_only
+@pytest.mark.parametrize("command", [("show", "1"), ("list", "--format", "table"), ("stats",)])
+def test_where_the_width_is_unknown_it_is_that_of_an_old_terminal(
+    shop: Project, command: tuple[str, ...]
+) -> None:
+    """expect and serial consoles say that there are 0 columns."""
+    shown = [shop.run(*command, env={"COLUMNS": width}).stdout for width in ("80", "0", "00")]
+    counts = {len(each.splitlines()) for each in shown}
+    assert len(counts) == 1
+    assert counts.pop() > 1
+
+
+@sqlite_only
+@pytest.mark.parametrize("command", [("show", "1"), ("list",), ("list", "--format", "table")])
+def test_letters_that_the_locale_lacks_are_escaped(
+    project: Project, command: tuple[str, ...]
+) -> None:
+    """Python takes the locale C for UTF-8, unless it is told not to."""
+    project.write(TOML, HANDLERS)
+    project.run("emit", "-q", "purchased", "Ä")
+    done = project.run(*command, env={"LC_ALL": "C", "PYTHONUTF8": "0"})
+    assert "\\xc4" in done.stdout
+
+
 def test_the_event_its_deliveries_attempts_traceback_and_output(shop: Project) -> None:
     shown = shop.run("show", "1").stdout
     lines = shown.splitlines()

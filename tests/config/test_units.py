@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +39,15 @@ def test_durations(text, seconds):
 def test_what_is_no_duration(text):
     with pytest.raises(ValueError, match=r"is not a duration; write "):
         parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(timedelta(minutes=1), "a timedelta"), ([], "a list"), (Decimal("NaN"), "a Decimal")],
+)
+def test_what_no_number_is_either(value, shown):
+    with pytest.raises(ValueError, match=rf"^{shown} is not a duration; write "):
+        parse_duration(value)
 
 
 @pytest.mark.parametrize("text", ["-5m", -1, "9" * 999 + "w", 10**400, -(10**400)])

@@ -54,6 +54,13 @@ def test_the_oldest_first(project: Project, spool: Path) -> None:
     assert spooled(project) == []
 
 
+def test_a_delay_or_key_of_null_is_none(project: Project, spool: Path) -> None:
+    """As many programs write what is not given."""
+    drop(spool, "a.json", event(1, key=None, delay=None))
+    assert project.run("sweep").stdout == ""
+    assert look.notes(project) == ["[1]"]
+
+
 def test_a_file_from_the_future_is_due_at_once(project: Project, spool: Path) -> None:
     drop(spool, "a.json", event(), at=4_000_000_000)
     project.run("sweep")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from tests.support import fire
-from tests.support.databases import server_only
+from tests.support.databases import server_only, sqlite_only
 from tests.support.look import delivery
 from tests.support.project import Project
 from tests.support.proxy import CuttingProxy
@@ -55,6 +57,41 @@ def test_a_detached_emit_that_outlives_its_lease_is_not_run_a_second_time(
     fire.wait_until_dead([background])
     assert fire.by_handler(project) == {"first_holds": ("done", 1)}
     fire.assert_all_processed(project, 1)
+
+
+@sqlite_only
+@pytest.mark.parametrize("kind", ["fifo", "folder", "link to nowhere"])
+def test_what_is_no_claimers_file_stops_no_sweep(project: Project, kind: str) -> None:
+    fire.write(project, {"ok": '"handlers:ok"'})
+    project.run("sweep")
+    fire.defer(project, "ok")
+    path = project.folder / "state" / "claims" / "0123456789ab"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("nowhere")
+    done = project.run("sweep")
+    assert f"{path} is not a file of eventctl: delete it" in done.stderr
+    assert fire.by_handler(project) == {"ok": ("done", 1)}
+
+
+@sqlite_only
+def test_a_journal_that_is_too_large_to_read_counts_as_lost(project: Project) -> None:
+    """As after a fault of the file system: it is the size that is wrong, not what was started."""
+    fire.write(project, {"hold": '"handlers:hold"'})
+    emit = project.start("emit", "hold")
+    workers = fire.wait_for_held(project, 1)
+    fire.kill(emit)
+    fire.wait_until_dead(workers)
+    (journal,) = (project.folder / "state" / "claims").iterdir()
+    os.truncate(journal, 2**36)
+    fire.go(project)
+    project.run("sweep")
+    fire.assert_all_processed(project, 1)
+    assert fire.attempts(project) == [("hold", 1, "lost"), ("hold", 2, "succeeded")]
+    assert not journal.exists()
 
 
 @server_only

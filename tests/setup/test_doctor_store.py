@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from eventctl.setup.doctor.database import judge
-from tests.support import needs
+from tests.support import fire, needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
 from tests.support.diagnosis import Line, bad, doctor, only
@@ -33,6 +33,19 @@ def swept(project: Project, store: str = "") -> None:
     """Write a project, and sweep once."""
     project.write(TOML, HANDLERS, store=store)
     project.run("sweep")
+
+
+@sqlite_only
+def test_for_how_long_a_sweep_has_been_running(project: Project) -> None:
+    fire.write(project, {"held": '"handlers:hold"'})
+    fire.defer(project, "held")
+    sweep = project.start("sweep")
+    fire.wait_for_held(project, 1)
+    lines = doctor(project)
+    fire.go(project)
+    assert sweep.wait(30) == 0
+    (line,) = (each for each in lines if each.check == "sweep")
+    assert re.fullmatch(r"a sweep has been running for [\d.]+m?s", line.text)
 
 
 @sqlite_only

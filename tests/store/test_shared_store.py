@@ -70,7 +70,7 @@ def test_who_may_only_read_the_store_is_reported_so_once(shared: Project) -> Non
     done = shared.run("doctor", wrapper=user("games"), check=1)
     (line,) = (line for line in done.stdout.splitlines() if "\trights\t" in line)
     assert "this user may not write it" in line
-    assert "Several users, one group" in line
+    assert "its folder must have mode 2770 and their group" in line
     assert "GRANT" not in done.stdout
 
 

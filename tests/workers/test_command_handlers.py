@@ -96,6 +96,8 @@ def test_numbers_reach_a_command_to_the_letter(project: Project, form: str) -> N
         ("exit 75", "pending", None, 0, "the handler asked to run later"),
         ("exit 65", "failed", "discarded", 1, "the command exited with 65 (EX_DATAERR)"),
         ("kill -SEGV $$", "pending", None, 1, "the command was killed by SIGSEGV"),
+        ("kill -HUP $$", "pending", None, 1, "the command was killed by SIGHUP"),
+        ("kill -40 $$", "pending", None, 1, "the command was killed by signal 40"),
         ("kill -KILL $$", "pending", None, 1, "the command was killed by SIGKILL"),
     ],
 )
@@ -184,3 +186,16 @@ def test_a_program_that_is_there_and_cannot_be_started(
     path = script(project.folder / "draw.sh", text)
     said = project.run("emit", "user.signed_up").stderr
     assert error.format(path=path) in said
+
+
+@sqlite_only
+@pytest.mark.parametrize("timeout", ["25d", "36500d"])
+def test_a_command_with_a_timeout_that_is_longer_than_a_poll(
+    project: Project, timeout: str
+) -> None:
+    """poll(2) waits for less than 25 days."""
+    draw(project, "exit 0")
+    with project.config.open("a") as file:
+        file.write(f'\n[defaults]\ntimeout = "{timeout}"\n')
+    assert project.run("emit", "user.signed_up").stderr == ""
+    assert status(project) == 2

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
+from click.shell_completion import shell_complete
 
-from eventctl.cli.completion import source
+from eventctl.cli import completion
 from eventctl.cli.context import Context
 
 
@@ -26,4 +25,5 @@ def command(context: Context, /, shell: str) -> None:
       eval "$(eventctl completion zsh)"        # in ~/.zshrc, below compinit
       eventctl completion fish >~/.config/fish/completions/eventctl.fish
     """
-    sys.stdout.write(source(shell))
+    instruction = f"{shell}_source"
+    shell_complete(click.Command("eventctl"), {}, "eventctl", completion.VARIABLE, instruction)

@@ -182,8 +182,7 @@ def _check_mailto(mailto: str | None) -> None:
 
 def _warn_of_variables(config: Config, there: bytes) -> None:
     """Warn of variables in events.toml that cron jobs do not have."""
-    missing = crontab.unset(config, there)
-    if missing:
+    if missing := crontab.unset(config, crontab.settings(there)):
         complain(
             f"events.toml takes {', '.join(missing)} from the environment, and cron jobs do"
             f" not have it: write {missing[0]}=… into {config.env_file.file}, mode 600"

@@ -5,6 +5,7 @@ All text from outside goes through `printable` and into `Text` objects, which ig
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -45,6 +46,8 @@ class _Console(Console):
 
 def console(file: TextIO | None = None) -> Console:
     """Return a console for stdout, or `file`. No colours unless it is a terminal."""
+    if not os.environ.get("COLUMNS", "80").strip("0"):
+        del os.environ["COLUMNS"]  # 0 means that it is unknown: rich would print nothing
     return _Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,16 +22,15 @@ def read_config(option: str | None) -> tuple[Config | None, list[Finding]]:
 
     `option` is the value of --config.
     """
-    program = (
-        f"eventctl {version('eventctl')}, Python {platform.python_version()} ({sys.executable}),"
-        f" as user {user_name(os.geteuid())}"
-    )
+    python = f"Python {platform.python_version()} ({sys.executable})"
+    program = f"eventctl {version('eventctl')}, {python}, as user {user_name(os.geteuid())}"
     findings = [ok(program, "", "program")]
     try:
         config = configuration.load(configuration.find(option))
     except ConfigError as error:
         return None, findings + [problem(*_split(line), "config") for line in error.mistakes]
-    return config, [*findings, *named("config", "", partial(_check, config, option))]
+    is_named = bool(option or os.environ.get("EVENTCTL_CONFIG"))
+    return config, [*findings, *named("config", _check(config, is_named))]
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -41,14 +39,19 @@ def _split(line: str) -> tuple[str, str]:
     return wrong, fix
 
 
-def _check(config: Config, option: str | None) -> Findings:
+def _check(config: Config, is_named: bool) -> Findings:
     events, handlers = len(config.events), len(config.handlers)
     yield ok(f"{config.path}: {counted(events, 'event')}, {counted(handlers, 'handler')}")
     for line in configuration.concerns(config.path):
         yield warning(*_split(line))
-    if option is None and not os.environ.get("EVENTCTL_CONFIG"):
+    if not is_named:
         yield from _others(config.path)
-    yield from _env_file(config)
+    if os.path.exists(config.env_file.file):
+        try:
+            config.env_file.in_file("")  # reads it, even if no variable was looked up in it
+            yield ok(f"{config.env_file.file} holds variables, and is private")
+        except EnvFileError as error:
+            yield problem(error.wrong, error.fix)
     if not config.events:
         yield warning("it has no event", 'add one to [events]: purchased = ["…"]')
     used = {name for event in config.events.values() for name in event.handlers}
@@ -67,15 +70,3 @@ def _others(path: str) -> Findings:
             fix = f"name the right one with --config or EVENTCTL_CONFIG={path}, or remove the other"
             yield warning(f"{where} use {other} instead", fix)
             return
-
-
-def _env_file(config: Config) -> Findings:
-    """Check the file of variables, even if no variable was looked up in it."""
-    file = config.env_file.file
-    if not os.path.exists(file):
-        return
-    try:
-        config.env_file.in_file("")
-        yield ok(f"{file} holds variables, and is private")
-    except EnvFileError as error:
-        yield problem(error.wrong, error.fix)

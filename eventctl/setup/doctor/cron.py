@@ -11,6 +11,8 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +32,6 @@ SENDMAIL = "/usr/sbin/sendmail"
 PATIENCE = 5.0
 """Seconds for the whole dialogue with the mail server."""
 
-_SETTING = re.compile(r"""^\s*["']?(\w+)["']?\s*=\s*(.*?)\s*$""")
 _SECRET = re.compile(r"^\w*(PASSW|PASSPHRASE|SECRET|TOKEN|API_?KEY|WEBHOOK)\w*$", re.IGNORECASE)
 """Names of variables that hold secrets, even if events.toml does not use them."""
 
@@ -47,8 +48,6 @@ class Line(NamedTuple):
     crontab: str
     words: list[str]
     settings: dict[str, str]
-    content: bytes
-    """The whole crontab."""
 
     @property
     def path(self) -> str:
@@ -67,7 +66,7 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
     for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
         if path.is_file() and os.access(path, os.R_OK):
             crontabs[str(path)] = path.read_bytes()
-    lines = [line for where, content in crontabs.items() for line in _lines(where, content)]
+    lines = (line for where, content in crontabs.items() for line in _lines(where, content))
     found = [line for line in lines if _is_for(line, Path(config.path))]
     install = command(config.path, "crontab --install")
     places = f"{places}, {_SYSTEM}, {_SYSTEM_FOLDER}/"
@@ -86,10 +85,8 @@ def check_daemon(seen: Seen) -> Findings:
     """Check whether a cron daemon runs here, if that is visible."""
     names = set()
     for process in Path("/proc").glob("[0-9]*/comm"):
-        try:
+        with suppress(OSError):  # it has ended
             names.add(process.read_text(encoding="utf-8", errors="replace").strip())
-        except OSError:
-            continue  # it has ended
     if _DAEMONS & names:
         yield ok("the cron daemon is running")
     elif not seen.regular:
@@ -98,28 +95,25 @@ def check_daemon(seen: Seen) -> Findings:
 
 def _lines(where: str, content: bytes) -> Iterator[Line]:
     settings: dict[str, str] = {}
-    for raw in content.decode("utf-8", "surrogateescape").splitlines():
-        text = raw.strip()
-        if text.startswith("#"):
-            continue
-        if setting := _SETTING.match(text):
-            settings[setting[1]] = setting[2].strip("\"'")
-        elif "sweep" in text and "eventctl" in text:
+    for line in content.splitlines():
+        settings |= crontab.settings(line)
+        text = line.decode("utf-8", "surrogateescape")
+        if "sweep" in text and "eventctl" in text and not text.lstrip().startswith("#"):
             try:
                 words = shlex.split(text.replace("\\%", "%"))
             except ValueError:
                 words = text.split()
-            yield Line(where, words, dict(settings), content)
+            yield Line(where, words, dict(settings))
 
 
 def _is_for(line: Line, path: Path) -> bool:
     """Return whether a line sweeps the events.toml at `path`, as far as it shows."""
     named, folder = line.settings.get("EVENTCTL_CONFIG"), Path.home()  # where cron starts jobs
-    for word, after in zip(line.words, [*line.words[1:], ""], strict=True):
-        if word == "--config":
-            named = after
-        elif word == "cd":
-            folder /= os.path.expanduser(after.rstrip(";&"))
+    for before, word in pairwise(line.words):
+        if before == "--config":
+            named = word
+        elif before == "cd":
+            folder /= os.path.expanduser(word.rstrip(";&"))
         elif word.startswith("--config="):
             named = word.partition("=")[2]
     if named is None:
@@ -128,8 +122,8 @@ def _is_for(line: Line, path: Path) -> bool:
         return str(path.parent) in line.words or path in usual
     if str(path.parent) in line.words:
         folder = path.parent
-    meant = (os.path.expanduser(named), named.replace("$HOME", str(Path.home())))
-    return any((folder / each).exists() and path.samefile(folder / each) for each in meant)
+    meant = (folder / named, folder / os.path.expandvars(os.path.expanduser(named)))
+    return any(each.exists() and path.samefile(each) for each in meant)
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:
@@ -148,10 +142,12 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
     if line.settings.get("MAILTO") == "" and not config.report.mail_to:
         fix = "add an address (crontab -e), or set mail_to in [report]"
         yield problem("its MAILTO is empty: cron discards the sweep's report", fix)
-    if missing := crontab.unset(config, line.content):
+    if missing := crontab.unset(config, line.settings):
         text = f"events.toml takes {', '.join(missing)} from the environment, and cron's job may"
         yield warning(f"{text} not have it", f"write {missing[0]}=… into {private}")
-    if found := _secrets_in(line, secrets(config.path)):
+    used = secrets(config.path)
+    there = {*line.settings, *(word.partition("=")[0] for word in line.words if "=" in word)}
+    if found := sorted(name for name in there if name in used or _SECRET.search(name)):
         yield warning(
             f"{line.crontab} has {', '.join(found)}, and cron writes that into each of its mails",
             f"move it into {private}; what handlers take from the environment, into a file that"
@@ -169,12 +165,6 @@ def _not_found(line: Line) -> str:
     return name
 
 
-def _secrets_in(line: Line, names: set[str]) -> list[str]:
-    """Return the names of the secrets that a crontab sets, above the line or in it."""
-    there = [*line.settings, *(word.partition("=")[0] for word in line.words if "=" in word)]
-    return sorted({name for name in there if name in names or _SECRET.search(name)})
-
-
 def check_mail(config: Config) -> Findings:
     """Check for the sendmail program, or talk to the mail server up to the login."""
     report = config.report
@@ -190,18 +180,14 @@ def check_mail(config: Config) -> Findings:
             text = str(error).replace("the report could not be mailed by", "the mail server", 1)
             fix = "fix smtp and smtp_password in [report], or the server; reports wait until then"
             yield problem(text, fix)
-    elif people and shutil.which(report.sendmail or SENDMAIL):
-        yield ok(f"to {people} by {report.sendmail}")
-    elif people:
-        fix = "install a mail server (apt-get install msmtp-mta), or set smtp in [report]"
-        text = f"the program {report.sendmail}, which sends the mail, does not exist"
-        yield problem(text, fix)
-    elif report.print and shutil.which(SENDMAIL):
-        yield ok(f"the sweep prints its report, and cron mails it with {SENDMAIL}")
-    elif report.print and not others:
-        yield problem(
-            f"[report] has no mail_to, and cron requires {SENDMAIL}, which is missing, to mail"
-            " what the sweep prints: nobody would be notified",
-            "set mail_to and smtp in [report], or install a mail server (apt-get install"
-            " msmtp-mta)",
-        )
+    elif people or report.print:
+        program = (people and report.sendmail) or SENDMAIL
+        how = f"to {people} by" if people else "the sweep prints its report, and cron mails it with"
+        if shutil.which(program):
+            yield ok(f"{how} {program}")
+        elif people or not others:
+            yield problem(
+                f"the program {program}, which sends the mail, does not exist: nobody is notified",
+                "install a mail server (apt-get install msmtp-mta), or set mail_to and smtp in"
+                " [report]",
+            )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from eventctl.setup.doctor.files import group_id
+from eventctl.format.owners import group_name
 from eventctl.setup.doctor.findings import Findings, ok, problem, warning
 from eventctl.store.database import Database
 from eventctl.store.mysql import MySQLDatabase
@@ -19,18 +18,6 @@ _LARGE = 100_000_000
 
 _FLUSH = "innodb_flush_log_at_trx_commit"
 _SETTINGS = (_FLUSH, "log_bin", "sync_binlog", "binlog_format", "max_allowed_packet")
-
-
-def check_place(file: Path) -> Findings:
-    """Check the place of a file that does not exist yet."""
-    folder = file.parent
-    if not folder.is_dir():
-        yield problem(f"the folder {folder} does not exist", f"mkdir -p {folder}")
-    elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-        fix = "give this user write access, or choose another place with [store] url"
-        yield problem(f"{file} does not exist, and this user may not write to {folder}", fix)
-    else:
-        yield ok(f"{file} does not exist yet: the first command creates it")
 
 
 def check_file(opened: Database) -> Findings:
@@ -56,10 +43,9 @@ def _access(file: Path, group: str | None) -> Findings:
     if exposed:
         text = f"others can read {', '.join(path.name for path in exposed)}, and so all args"
         yield warning(text, f"chmod {wanted:o} {shlex.join(map(str, exposed))}")
-    number = group_id(group)  # a missing group is reported by check_state_folder
     there, folder = file.stat(), file.parent.stat()
-    is_shared = there.st_gid == number and there.st_mode & stat.S_IWGRP
-    if is_shared and not (folder.st_gid == number and folder.st_mode & stat.S_ISGID):
+    is_shared = group_name(there.st_gid) == group and there.st_mode & stat.S_IWGRP
+    if is_shared and not (folder.st_gid == there.st_gid and folder.st_mode & stat.S_ISGID):
         yield problem(
             f"new files in {file.parent} do not get the group {group}: if one user creates"
             f" {file.name}-wal, the others cannot use it",
@@ -72,10 +58,7 @@ def _wholeness(opened: Database, size: int) -> Findings:
         check = f"sqlite3 {shlex.quote(opened.describe())} 'PRAGMA quick_check'"
         yield ok(f"not checked for damage, since it has {size / 1e6:,.0f} MB; to check it: {check}")
         return
-    try:
-        found = [str(row[0]) for row in opened.connection.execute("PRAGMA quick_check(3)")]
-    except opened.driver.DatabaseError as error:
-        found = [str(opened.translated(error))]
+    found = [str(row[0]) for row in opened.read("PRAGMA quick_check(3)")]
     if found == ["ok"]:
         yield ok("no damage found (quick_check)")
     else:
@@ -85,8 +68,7 @@ def _wholeness(opened: Database, size: int) -> Findings:
 
 def check_server(opened: Database) -> Findings:
     """Check the server's settings. SKIP LOCKED was checked when it was opened."""
-    names = ", ".join(f"'{name}'" for name in _SETTINGS)
-    rows = opened.read(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
+    rows = opened.read(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN {_SETTINGS}")
     settings: dict[str, str] = dict(rows)
     ((version,),) = opened.read("SELECT VERSION()")
     yield ok(f"{opened.describe()}, {version if 'MariaDB' in version else f'MySQL {version}'}")

@@ -6,7 +6,6 @@ import grp
 import os
 import stat
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from eventctl.config.model import Config
@@ -31,55 +30,53 @@ _FEW, _HARDLY_ANY = 2000, 100
 _LONG = 300.0
 """Seconds after which a file in the spool should have been imported."""
 
-_PLACES = (
-    ("", "they wait for a sweep", "a sweep imports them once the store is reachable"),
-    (spool_folder.HELD, "their events are not in events.toml",
-     "add them to [events] for the next sweep, or remove the files"),
-    (spool_folder.DAMAGED, "they are not events",
-     "fix each one and move it up one folder, or remove it"),
-)  # fmt: skip
-"""Folders of the spool, what their files are, and what can be done about them."""
 
-
-def group_id(name: str | None) -> int | None:
-    """Return a group's number, None if there is no such group."""
-    try:
-        return grp.getgrnam(name).gr_gid if name else None
-    except KeyError:
-        return None
+def check_new(path: Path, setting: str) -> Findings:
+    """Check whether this user can create what does not exist yet, at the place that a setting of
+    [store] names.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        yield problem(f"the folder {folder} does not exist", f"mkdir -p {folder}")
+    elif not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+        fix = f"give this user write access, or choose another place with [store] {setting}"
+        yield problem(f"{path} does not exist, and this user may not write to {folder}", fix)
+    else:
+        yield ok(f"{path} does not exist yet: the first command creates it")
 
 
 def check_state_folder(config: Config) -> Findings:
     """Check who may, and who should not, use the state folder."""
     folder, group = Path(config.store.state), config.store.group
-    if group and group_id(group) is None:
+    if group and not _exists(group):
         fix = f"create it, and add the users that emit and sweep: addgroup {group}"
         yield problem(f"[store] group names {group}, which does not exist", fix)
     elif folder.is_dir():
         yield from _rights(folder, folder.stat(), group)
     elif folder.exists():
         yield problem(f"{folder} is not a folder", "move it away, or set [store] state")
-    elif not os.access(above := _existing(folder), os.W_OK | os.X_OK, effective_ids=True):
-        fix = f"give this user write access to {above}, or set [store] state"
-        yield problem(f"{folder} does not exist, and this user may not create it", fix)
     else:
-        yield ok(f"{folder} does not exist yet: the first emit or sweep creates it")
+        yield from check_new(folder, "state")
     if closed := closed_claims(StateFolder(folder, group)):
         text, _, fix = closed.rpartition(": ")
         yield problem(text, fix)
 
 
+def _exists(group: str) -> bool:
+    try:
+        return bool(grp.getgrnam(group))
+    except KeyError:
+        return False
+
+
 def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings:
     owner, mode = user_name(status.st_uid), stat.S_IMODE(status.st_mode)
     wanted = 0o2770 if group else 0o700
-    if group and status.st_gid != group_id(group):
-        theirs = group_name(status.st_gid)
+    if group and (theirs := group_name(status.st_gid)) != group:
         text = f"{folder} belongs to the group {theirs}, but [store] group is {group}"
         yield problem(text, f"chgrp -R {group} {folder}")
     elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
-        share = "share it between both users with [store] group"
-        if group:
-            share = f"add this user to the group: adduser {user_name(os.geteuid())} {group}"
+        share = "share it as docs/setup.md says under Several users, one group"
         text = f"{folder} belongs to {owner}, and this user has no access"
         yield problem(text, f"run eventctl as {owner}, or {share}")
     elif mode != wanted:
@@ -101,18 +98,19 @@ def check_spool(config: Config) -> Findings:
         text, _, fix = wrong.rpartition(": ")
         if text:
             yield problem(text, fix)
-    for name, what, fix in _PLACES:
-        folder = Path(config.store.state) / spool_folder.FOLDER / name
-        since = []
-        for entry in spool_folder.files(folder):
-            with suppress(FileNotFoundError):  # a sweep has imported it
-                since.append(entry.stat(follow_symlinks=False).st_mtime)
-        age = time.time() - min(since, default=0.0)
-        text = f"{counted(len(since), 'file')} in {folder}: {what}"
-        if since and (name or age > _LONG):
+    spool = state.path / spool_folder.FOLDER
+    if since := spool_folder.written_at(spool):
+        age = max(0.0, time.time() - min(since))
+        text = f"{counted(len(since), 'file')} in {spool}: they wait for a sweep"
+        if age > _LONG:
+            fix = "a sweep imports them once the store is reachable"
             yield warning(f"{text}, the oldest for {duration(age)}", fix)
-        elif since:
+        else:
             yield ok(text)
+    for folder in (spool / spool_folder.HELD, spool / spool_folder.DAMAGED):
+        if count := len(spool_folder.files(folder)):
+            text = f"{counted(count, 'file')} in {folder}: they cannot be imported"
+            yield warning(text, "fix or remove each: docs/held.md says how")
 
 
 def check_disks(config: Config) -> Findings:
@@ -140,14 +138,14 @@ def _room(names: str, folder: Path) -> Findings:
     # A file system without a fixed number of inodes reports 0.
     inodes = disk.f_favail if disk.f_files else _FEW
     if inodes < _FEW:
-        make = problem if inodes < _HARDLY_ANY else warning
+        bad = problem if inodes < _HARDLY_ANY else warning
         text = f"{inodes:,} more files can be created on the disk of {names}"
-        yield make(text, f"remove small files: df -i {folder}")
+        yield bad(text, f"remove small files: df -i {folder}")
     text = f"{megabytes:,.0f} MB are free for {names}"
     if megabytes < _LITTLE:
-        make = problem if megabytes < _NEXT_TO_NOTHING else warning
-        yield make(text, f"free some space: df -h {folder}")
-    elif inodes >= _FEW:
+        bad = problem if megabytes < _NEXT_TO_NOTHING else warning
+        yield bad(text, f"free some space: df -h {folder}")
+    else:
         yield ok(text)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -45,14 +45,13 @@ class Seen:
     """A text that says how often and where regular sweeps run; "" if none seem to."""
 
 
-def named(check: str, fine: str, found: Callable[[], Findings]) -> Findings:
-    """Yield the findings of a check under its name; `fine` if there are none."""
-    findings = []
+def named(check: str, found: Findings, fine: str = "") -> Findings:
+    """Yield the findings of a check under its name; if there are none, that it is `fine`."""
+    findings: list[Finding] = []
     try:
-        findings += [each._replace(check=each.check or check) for each in found()]
+        findings.extend(found)  # what was found before an error stays
     except (EventctlError, OSError) as error:
-        said = str(error)
-        if isinstance(error, OSError):
-            said = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
-        findings.append(problem(f"it cannot be checked: {said}", "fix that first", check))
-    yield from findings or ([ok(fine, "", check)] if fine else [])
+        findings.append(problem(f"it cannot be checked: {error}", "fix that first"))
+    if fine and not findings:
+        findings.append(ok(fine))
+    yield from (each._replace(check=each.check or check) for each in findings)

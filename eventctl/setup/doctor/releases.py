@@ -9,16 +9,12 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from eventctl.config.model import Config
 from eventctl.format.text import counted
 from eventctl.intake import spool_folder
 from eventctl.setup.doctor.findings import Findings, problem, warning
-
-_MOST = 1000
-"""How many neighbours are checked."""
 
 
 def check_releases(config: Config) -> Findings:
@@ -36,15 +32,12 @@ def check_releases(config: Config) -> Findings:
             )
     for folder in _left(config):
         there = folder / spool_folder.FOLDER
-        places = (there, there / spool_folder.HELD)
-        files = [entry.path for place in places for entry in spool_folder.files(place)]
-        if files:
-            moved = f"mkdir -p -m 700 {shlex.quote(str(state / spool_folder.FOLDER))} && mv "
-            moved += f"{' '.join(map(shlex.quote, files[:20]))} {shlex.quote(str(state))}/spool/"
-            text = (
-                f"{counted(len(files), 'file')} in {there}, of an earlier release: no sweep looks"
-            )
-            yield problem(f"{text} there", moved)
+        waiting = [*spool_folder.files(there), *spool_folder.files(there / spool_folder.HELD)]
+        if files := [entry.path for entry in waiting]:
+            ours = shlex.quote(str(state / spool_folder.FOLDER))
+            text = f"{counted(len(files), 'file')} in {there}, of an earlier release"
+            move = f"mkdir -p -m 700 {ours} && mv {shlex.join(files[:20])} {ours}/"
+            yield problem(f"{text}: no sweep looks there", move)
 
 
 def _left(config: Config) -> Iterator[Path]:
@@ -72,6 +65,6 @@ def _left(config: Config) -> Iterator[Path]:
 
 def _entries(folder: Path) -> list[Path]:
     try:
-        return sorted(islice(folder.iterdir(), _MOST))
+        return sorted(folder.iterdir())
     except OSError:
         return []  # not readable for this user

@@ -238,8 +238,8 @@ class Notice(NamedTuple):
     event_id: int
     attempts: int
     error: str
-    traceback: str
-    output: str
+    traceback: str = ""
+    output: str = ""
     cause: str = ""
     """The fingerprint of its cause, the same for attempts that failed alike."""
     delivery_id: int | None = None

@@ -9,14 +9,13 @@ from typing import NamedTuple, NoReturn
 from eventctl.config.model import Config
 from eventctl.errors import TooLarge
 from eventctl.format.messages import complain
-from eventctl.format.text import printable, shorten
 from eventctl.intake import repair, spool, spool_folder
 from eventctl.intake.spool import Spooled
 from eventctl.intake.validation import NotAnEvent, accept, as_text, check, check_size
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, refusal
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
@@ -84,7 +83,7 @@ def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
     NotAnEvent.
     """
     if spooled.problem:
-        raise NotAnEvent(spooled.part, spooled.problem, spooled.size)
+        raise spooled.problem
     event = accept(config, spooled.name, spooled.args, spooled.key)
     due_in = int(spooled.delay * 1000)
 
@@ -104,8 +103,7 @@ def _refused(error: Exception) -> NotAnEvent:
     """Return why the store permanently refuses something."""
     if isinstance(error, TooLarge):
         return NotAnEvent("packet", str(error), error.size)
-    said = shorten(printable(str(error.args[-1] if error.args else error)), 150)
-    return NotAnEvent("store", f"the store refuses it ({type(error).__name__}: {said})")
+    return NotAnEvent("store", f"the store refuses it ({refusal(error)})")
 
 
 def _set_aside(

@@ -33,6 +33,7 @@ from eventctl.format.owners import user_name
 from eventctl.intake import validation
 from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
+from eventctl.intake.validation import NotAnEvent
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder, is_at, try_lock
 
@@ -56,22 +57,9 @@ class Spooled:
     key: str
     created_at: int
     """When the file was written, in milliseconds since 1970, by this host's clock."""
-    problem: str = ""
+    problem: NotAnEvent | None = None
     delay: float = 0.0
     """Seconds from then until it is due."""
-    part: str = "file"
-    """The part that is wrong, as in `NotAnEvent`, if there is a problem."""
-    size: int = 0
-    """The size of a file that is too large to read."""
-
-
-class _Unfit(Exception):
-    """A file whose content is not an event: the `part`, what is wrong, its size."""
-
-    def __init__(self, part: str, text: str, size: int = 0) -> None:
-        super().__init__(text)
-        self.part = part
-        self.size = size
 
 
 def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
@@ -179,14 +167,15 @@ def _parse(path: Path, largest: int) -> Spooled:
     """Return a file's content. Raises OSError if the host refuses it for now."""
     try:
         status, data = _content(path, largest)
-    except _Unfit as error:
-        return Spooled(path, "", "", "", 0, str(error), part=error.part, size=error.size)
+    except NotAnEvent as error:
+        return Spooled(path, "", "", "", 0, error)
     created_at = status.st_mtime_ns // 1_000_000
     try:
         name, args, key, delay = _fields(data)
     except (ValueError, TypeError, RecursionError) as error:
         text = data[:_SHOWN].decode("utf-8", "backslashreplace")
-        return Spooled(path, "", text, "", created_at, f"it is not an event: {error}")
+        problem = NotAnEvent("file", f"it is not an event: {error}")
+        return Spooled(path, "", text, "", created_at, problem)
     key = key or _key_of(path.name, status, data)
     return Spooled(path, name, args, key, created_at, delay=delay)
 
@@ -222,21 +211,21 @@ def _content(path: Path, largest: int) -> tuple[os.stat_result, bytes]:
             raise  # refused temporarily
         owner = path.lstat().st_uid
         if owner == os.geteuid():
-            raise _Unfit("mode", "it belongs to this user, who may not read it") from error
-        whose = user_name(owner)
-        raise _Unfit("rights", f"it belongs to {whose}, and this user may not read it") from error
+            raise NotAnEvent("mode", "it belongs to this user, who may not read it") from error
+        text = f"it belongs to {user_name(owner)}, and this user may not read it"
+        raise NotAnEvent("rights", text) from error
     with open(fd, "rb") as file:
         status = os.fstat(fd)
         _check_plain(status)
         if status.st_size > largest:
             text = f"it has {status.st_size:,} bytes, more than [store] max_args allows an event"
-            raise _Unfit("size", text, status.st_size)
+            raise NotAnEvent("size", text, status.st_size)
         return status, file.read(status.st_size)
 
 
 def _check_plain(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise _Unfit("kind", "it is not a regular file")
+        raise NotAnEvent("kind", "it is not a regular file")
 
 
 def _key_of(name: str, status: os.stat_result, data: bytes) -> str:

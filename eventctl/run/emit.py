@@ -239,14 +239,13 @@ def stalled(config: Config, database: Database | None = None) -> str:
             return ""
         database = _left_open[-1]
     try:
-        row = database.query(
+        ((now, ended_at, oldest_due),) = database.read(
             f"SELECT {database.now},"
             " (SELECT ended_at FROM eventctl_sweep ORDER BY id DESC LIMIT 1),"
             " (SELECT MIN(due_at) FROM eventctl_delivery WHERE due_at IS NOT NULL)"
         )
     except (StoreUnavailable, StoreError):
         return ""  # the event is recorded; the next emit reports that the store has failed since
-    now, ended_at, oldest_due = row or (0, None, None)
     since = oldest_due if ended_at is None else ended_at
     if since is None or now - since < config.sweep.stalled * 1000:
         return ""

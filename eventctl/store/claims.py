@@ -80,9 +80,8 @@ class Claimed(NamedTuple):
 
 def now(database: Database) -> int:
     """Return the database's own time, in milliseconds since 1970, UTC."""
-    row = database.query(f"SELECT {database.now}")
-    assert row is not None
-    return int(row[0])
+    ((now,),) = database.read(f"SELECT {database.now}")
+    return int(now)
 
 
 def count_due(database: Database) -> int:

@@ -180,14 +180,6 @@ class Database(ABC):
         with self.lock:
             return self._run(work)
 
-    def query(self, sql: str) -> Row | None:
-        """Run one query outside of a transaction; return its first row.
-
-        Raises as `read` does.
-        """
-        rows = self.read(sql)
-        return rows[0] if rows else None
-
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         """Run one query outside of a transaction, so that it delays no writer; return all rows.
 
@@ -319,7 +311,7 @@ class Database(ABC):
         """Return whether a driver's error says that a table, column or index exists."""
 
     @abstractmethod
-    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+    def migration_lock(self, work: Callable[[Transaction], None]) -> None:
         """Run `work` while no other process can migrate."""
 
     def pass_over(self) -> None:

@@ -68,16 +68,16 @@ def prepare(database: Database) -> None:
 def version(database: Database) -> int:
     """Return the store's schema version; 0 if there are no tables."""
     try:
-        row = database.query("SELECT MAX(version) FROM eventctl_schema")
+        ((number,),) = database.read("SELECT MAX(version) FROM eventctl_schema")
     except MissingTable:
         return 0
-    return int(row[0] or 0) if row else 0
+    return int(number or 0)
 
 
 def identity(database: Database) -> str:
     """Return the random id of this store, created with its tables."""
-    row = database.query("SELECT identity FROM eventctl_store")
-    return str(row[0]) if row else ""
+    rows = database.read("SELECT identity FROM eventctl_store")
+    return str(rows[0][0]) if rows else ""
 
 
 def set_identity(database: Database, identity: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
@@ -14,8 +14,6 @@ from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Dat
 from eventctl.store.forks import detach
 from eventctl.store.mysql_drivers import connect, load_driver
 from eventctl.store.transaction import Transaction
-
-T = TypeVar("T")
 
 _SESSION = (
     "SET SESSION sql_mode = 'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION', autocommit = 1,"
@@ -231,7 +229,7 @@ class MySQLDatabase(Database):
     def is_already_there(self, error: Exception) -> bool:
         return mysql_errors.code_of(error) in (1050, 1060, 1061)
 
-    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
+    def migration_lock(self, work: Callable[[Transaction], None]) -> None:
         with self.lock:
             cursor = self.connection.cursor()
             try:
@@ -241,7 +239,7 @@ class MySQLDatabase(Database):
                         f"the store ({self.describe()}) is being migrated by another process"
                     )
                 try:
-                    return self.transaction(work)
+                    self.transaction(work)
                 finally:
                     # If the session has ended, its lock is released; raise the first error.
                     with suppress(self.driver.Error):

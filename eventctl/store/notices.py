@@ -64,8 +64,6 @@ def _notice(row: Row) -> Notice:
         event_id=event_id,
         attempts=number_of(attempts),
         error=text_of(error),
-        traceback="",
-        output="",
         cause=text_of(cause or ""),
         delivery_id=delivery_id,
         place=place,

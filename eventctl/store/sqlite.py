@@ -13,9 +13,7 @@ from eventctl.store.transaction import Transaction
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
-    T = TypeVar("T")
+    from typing import Any
 
 BESIDE = ("-wal", "-shm")
 """The suffixes of the files that an emit leaves next to the store for the sweep."""
@@ -177,8 +175,8 @@ class SqliteDatabase(Database):
     def is_already_there(self, error: Exception) -> bool:
         return False  # DDL is part of the transaction here: a step is never half done
 
-    def migration_lock(self, work: Callable[[Transaction], T]) -> T:
-        return self.transaction(work)
+    def migration_lock(self, work: Callable[[Transaction], None]) -> None:
+        self.transaction(work)
 
     def room(self) -> tuple[int, int] | None:
         page, pages, free = (

@@ -137,7 +137,9 @@ def run(
             cloud = source if handler.format == "cloudevents" else None
             pid = start(handler.command, _environment(), delivery, cloud)
             status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
-            return _end_of_command(os.waitstatus_to_exitcode(status))
+            code = os.waitstatus_to_exitcode(status)
+            how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
+            return _end_of_code(code, "command") or End(Outcome.FAILED, f"the command {how}")
         assert handler.call is not None
         return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
@@ -167,7 +169,8 @@ def _run_call(
             if hasattr(type(result), "__await__"):  # a proxy may have every attribute
                 result = _await(result)
         except SystemExit as leave:
-            return _end_of_exit(leave)
+            end = _end_of_code(leave.code or 0, "handler")
+            return end or End(Outcome.FAILED, words(leave), _traceback(leave))
         if type(result) in _GENERATORS:
             return End(Outcome.FAILED, NOT_RUN)
         return _SUCCEEDED
@@ -193,28 +196,17 @@ def _environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def _end_of_exit(leave: SystemExit) -> End:
-    """Return the meaning of sys.exit in a handler: that of the exit code of a command."""
-    code = leave.code or 0
+def _end_of_code(code: object, what: str) -> End | None:
+    """Return the meaning of an exit code, of a command or of sys.exit in a handler; None if it is
+    a failure.
+    """
     if code == 0:
         return _SUCCEEDED
     if code == EX_TEMPFAIL:
         return _postponed(RetryLater())
     if code == EX_DATAERR:
-        return End(Outcome.DISCARDED, f"the handler exited with {code} (EX_DATAERR)")
-    return End(Outcome.FAILED, words(leave), _traceback(leave))
-
-
-def _end_of_command(code: int) -> End:
-    if code == 0:
-        return _SUCCEEDED
-    if code == EX_TEMPFAIL:
-        return _postponed(RetryLater())
-    if code == EX_DATAERR:
-        return End(Outcome.DISCARDED, f"the command exited with {code} (EX_DATAERR)")
-    if code < 0:
-        return End(Outcome.FAILED, f"the command was killed by {signal_name(-code)}")
-    return End(Outcome.FAILED, f"the command exited with {code}")
+        return End(Outcome.DISCARDED, f"the {what} exited with {code} (EX_DATAERR)")
+    return None
 
 
 def _postponed(verdict: RetryLater) -> End:

@@ -73,9 +73,8 @@ class Shop:
         return code, out.getvalue(), err.getvalue()
 
     def count(self, table: str) -> int:
-        row = self.database.query(f"SELECT COUNT(*) FROM eventctl_{table}")
-        assert row is not None
-        return int(row[0])
+        ((number,),) = self.database.read(f"SELECT COUNT(*) FROM eventctl_{table}")
+        return int(number)
 
     def assert_shown(self) -> None:
         """List and show all that there is, in every form."""

@@ -88,7 +88,7 @@ def _is_zombie(pid: str) -> bool:
 @pytest.mark.parametrize(
     ("command", "words", "fix", "level"),
     [
-        ("./gone.sh", "gone.sh does not exist", "install it", "problem"),
+        ("./gone.sh", "gone.sh does not exist", "fix the path", "problem"),
         ("./events.toml", "is not executable", "chmod +x", "problem"),
         ("no-such-tool", "no program no-such-tool is on PATH", "install it", "problem"),
         ("./events.toml --fast", "--fast does not exist", "each argument as an item", "problem"),

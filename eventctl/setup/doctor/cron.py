@@ -122,8 +122,8 @@ def _is_for(line: Line, path: Path) -> bool:
         return str(path.parent) in line.words or path in usual
     if str(path.parent) in line.words:
         folder = path.parent
-    meant = (folder / named, folder / os.path.expandvars(os.path.expanduser(named)))
-    return any(each.exists() and path.samefile(each) for each in meant)
+    meant = (os.path.expanduser(named), os.path.expandvars(named))
+    return any((folder / each).exists() and path.samefile(folder / each) for each in meant)
 
 
 def _check_line(line: Line, config: Config, install: str) -> Findings:

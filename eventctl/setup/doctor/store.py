@@ -103,11 +103,11 @@ def _rights(opened: Database) -> Findings:
                 refused.setdefault(table, {})[right] = None
 
     opened.transaction(work)
-    by_rights: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {}
     for table, rights in refused.items():
-        by_rights.setdefault(", ".join(rights), []).append(table)
-    for names, tables in by_rights.items():
-        yield problem(f"no {names} on {', '.join(tables)}", _grant(opened, names, tables))
+        tables.setdefault(", ".join(rights), []).append(table)
+    for names, those in tables.items():
+        yield problem(f"no {names} on {', '.join(those)}", _grant(opened, names, those))
 
 
 def _grant(opened: Database, names: str, tables: list[str]) -> str:

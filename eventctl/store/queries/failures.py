@@ -50,8 +50,6 @@ def unsolved(database: Database) -> list[Notice]:
                 event_id=event_id,
                 attempts=attempts,
                 error=text_of(error),
-                traceback="",
-                output="",
             )
         )
     return notices

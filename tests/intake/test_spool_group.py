@@ -107,3 +107,20 @@ def test_another_user_is_told_whose_it_is(shared: Project) -> None:
     found = shared.run("doctor", wrapper=user("games"), check=None).stdout
     assert "run eventctl as daemon" in found
     assert "chown" not in found
+
+
+@pytest.mark.parametrize(
+    ("group", "fix"),
+    [("nosuch", "addgroup nosuch"), ("mail", "adduser games mail, and log in again")],
+)
+def test_a_group_that_cannot_be_given(shared: Project, group: str, fix: str) -> None:
+    """The event is recorded, the sweep says what to do, and no closed folder is left."""
+    shared.write(TOML, HANDLERS, store=f'{STORE}group = "{group}"\n')
+    shared.config.chmod(0o644)
+    shared.folder.chmod(0o777)
+    done = shared.run("emit", "purchased", wrapper=user("games"))
+    assert done.stdout == "1\n"
+    assert fix in done.stderr
+    said = shared.run("sweep", wrapper=user("games"), check=74).stderr
+    assert (fix in said, said.count("\n")) == (True, 1)
+    assert not (shared.folder / "state").exists()

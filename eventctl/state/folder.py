@@ -134,12 +134,17 @@ class StateFolder:
         return fd
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
+        from eventctl.format.owners import user_name  # lazy: only a mistake needs it
+
         fix = "set [store] state to one that this user may write"
         if isinstance(error, FileNotFoundError):
             fix = f"create {os.path.dirname(self._text)}, or {fix}"
         elif isinstance(error, PermissionError) and (owner := self._other_owner()):
             share = f"add this user to the group {self._group}" if self._group else ""
-            fix = f"run eventctl as {owner}, or {share or 'share it with [store] group'}"
+            run = f"run eventctl as {owner}"
+            if owner == "root":  # who was, for one command, in the place of the sweep's user
+                run = f"as root, chown -R {user_name(os.geteuid())} {self}"
+            fix = f"{run}, or {share or 'share it with [store] group'}"
         return StateUnavailable(
             f"the state folder {self} cannot be written ({error.strerror}): {fix}"
         )

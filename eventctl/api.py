@@ -23,9 +23,8 @@ from eventctl.run import emit as emitter
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.forks import ProcessLock
+from eventctl.store.forks import opening as _lock
 
-_lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 _looked_at: dict[str, float] = {}
@@ -126,7 +125,7 @@ def _keep(
     try:
         from eventctl.run.keep_event import keep  # lazy: few calls need it
 
-        path = configuration.find(None if config is None else os.fspath(config))
+        path = _path(config)
         keep(settings, path, event, error, delay)
     except Exception as unspooled:
         raise _not_recorded(error, unspooled) from unspooled
@@ -137,8 +136,12 @@ def _not_recorded(*errors: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"{'; '.join(reasons)}: the event is not recorded")
 
 
+def _path(config: str | os.PathLike[str] | None) -> str:
+    return configuration.find(None if config is None else os.fspath(config), "config=")
+
+
 def _settings(config: str | os.PathLike[str] | None) -> Config:
-    path = configuration.find(None if config is None else os.fspath(config))
+    path = _path(config)
     with _lock:
         if path not in _configs:
             _configs[path] = configuration.load(path, configuration.Needs.TO_RECORD)

@@ -125,7 +125,7 @@ def _keep(
     try:
         from eventctl.run.keep_event import keep  # lazy: few calls need it
 
-        path = configuration.find(None if config is None else os.fspath(config))
+        path = _path(config)
         keep(settings, path, event, error, delay)
     except Exception as unspooled:
         raise _not_recorded(error, unspooled) from unspooled
@@ -136,8 +136,12 @@ def _not_recorded(*errors: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"{'; '.join(reasons)}: the event is not recorded")
 
 
+def _path(config: str | os.PathLike[str] | None) -> str:
+    return configuration.find(None if config is None else os.fspath(config), "config=")
+
+
 def _settings(config: str | os.PathLike[str] | None) -> Config:
-    path = configuration.find(None if config is None else os.fspath(config))
+    path = _path(config)
     with _lock:
         if path not in _configs:
             _configs[path] = configuration.load(path, configuration.Needs.TO_RECORD)

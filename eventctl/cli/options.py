@@ -177,7 +177,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
         click.option(
             "--incident", metavar="ID", default="", shell_complete=completion.incidents,
             help="Only the deliveries of this incident. ID is in each message and in eventctl"
-            " alerts; its first letters are enough.",
+            " alerts; its first four letters are enough.",
         ),
         click.option(
             "--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help,

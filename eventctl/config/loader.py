@@ -17,17 +17,17 @@ PLACES = ("./events.toml", "~/.config/eventctl/events.toml", "/etc/eventctl/even
 """Where events.toml is looked for if nobody names it; the first that exists is used."""
 
 
-def find(option: str | None = None) -> str:
+def find(option: str | None = None, by: str = "--config") -> str:
     """Return the absolute path of the events.toml to use.
 
-    That is `option` (the value of --config), else $EVENTCTL_CONFIG, else the first of `PLACES`
+    That is `option` (the value of `by`), else $EVENTCTL_CONFIG, else the first of `PLACES`
     that exists.
 
     Raises:
         ConfigError: the named file is missing, or no file was found.
     """
     if option is not None:
-        return _named("--config", option)
+        return _named(by, option)
     if variable := os.environ.get("EVENTCTL_CONFIG"):
         return _named("$EVENTCTL_CONFIG", variable)
     looked = []
@@ -43,7 +43,7 @@ def find(option: str | None = None) -> str:
             return whole_path(path)
     raise ConfigError(
         f"no events.toml at {looked[0]}, {looked[1]} or {looked[2]}; "
-        "create one with eventctl init, or name it with --config or $EVENTCTL_CONFIG"
+        f"create one with eventctl init, or name it with {by} or $EVENTCTL_CONFIG"
     )
 
 

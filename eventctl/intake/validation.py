@@ -100,7 +100,9 @@ def encode(args: Sequence[Any] | dict[str, Any]) -> str:
     try:
         return json_text(args)
     except (TypeError, ValueError, RecursionError) as error:
-        raise UsageError(f"the args cannot be written as JSON: {error}") from error
+        raise UsageError(
+            f"the args cannot be written as JSON: {error}; pass text instead, such as str(value)"
+        ) from error
 
 
 def as_text(value: Any) -> Any:

@@ -92,10 +92,29 @@ class StateFolder:
         except FileExistsError:
             return
         if self._group:
-            import shutil  # lazy: few folders have a group
-
-            shutil.chown(folder, group=self._group)
+            self._share(folder, self._group)
         os.chmod(folder, self._folder_mode)
+
+    def _share(self, folder: str, group: str) -> None:
+        """Give a new folder to the group, or remove it: with another group it would stay closed."""
+        import grp  # lazy: few folders have a group
+
+        from eventctl.format.owners import user_name
+
+        try:
+            os.chown(folder, -1, grp.getgrnam(group).gr_gid)
+        except KeyError:
+            os.rmdir(folder)
+            raise StateUnavailable(
+                f"[store] group names {group}, which does not exist: addgroup {group}, and add the"
+                " users that emit and sweep"
+            ) from None
+        except PermissionError:
+            os.rmdir(folder)
+            raise StateUnavailable(
+                f"this user is not in the group {group}, which [store] group names:"
+                f" adduser {user_name(os.geteuid())} {group}, and log in again"
+            ) from None
 
     def open(self, path: str | Path, flags: int) -> int:
         """Open a file of this folder with the permissions that its users need; return its fd.
@@ -115,12 +134,17 @@ class StateFolder:
         return fd
 
     def _unwritable(self, error: OSError) -> StateUnavailable:
+        from eventctl.format.owners import user_name  # lazy: only a mistake needs it
+
         fix = "set [store] state to one that this user may write"
         if isinstance(error, FileNotFoundError):
             fix = f"create {os.path.dirname(self._text)}, or {fix}"
         elif isinstance(error, PermissionError) and (owner := self._other_owner()):
             share = f"add this user to the group {self._group}" if self._group else ""
-            fix = f"run eventctl as {owner}, or {share or 'share it with [store] group'}"
+            run = f"run eventctl as {owner}"
+            if owner == "root":  # who was, for one command, in the place of the sweep's user
+                run = f"as root, chown -R {user_name(os.geteuid())} {self}"
+            fix = f"{run}, or {share or 'share it with [store] group'}"
         return StateUnavailable(
             f"the state folder {self} cannot be written ({error.strerror}): {fix}"
         )

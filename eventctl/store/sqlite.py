@@ -164,13 +164,15 @@ class SqliteDatabase(Database):
             from pathlib import Path  # lazy: an emit need not load it
 
             from eventctl.format.files import closed_to_us
+            from eventctl.format.owners import user_name
 
             # They are next to the file itself, not next to a link to it.
             file = os.path.realpath(str(self.store.sqlite))
             if closed := closed_to_us(Path(f"{file}{end}") for end in BESIDE):
                 return (
-                    f"cannot be opened: {closed}; where users share the store, its folder must"
-                    f" have mode 2770 and their group ({error})"
+                    f"cannot be opened: {closed}; as root, chown {user_name(os.geteuid())} {file}*;"
+                    " or, where users share the store, its folder must have mode 2770 and their"
+                    f" group ({error})"
                 )
         causes = {
             self.driver.SQLITE_BUSY: "is locked by another process, for longer than"

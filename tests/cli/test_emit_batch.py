@@ -117,6 +117,7 @@ def test_a_delay_is_for_all_of_them(project: Project) -> None:
         ("{}", '"name" must be a string'),
         ('{"name": "noted", "args": "a"}', '"args" must be a list or an object'),
         ('{"name": "noted", "arg": []}', "unknown field 'arg'"),
+        ('{"eventName": "noted", "id": 1}', "jq -c '{name: .eventName, args, key}'"),
         ('{"name": "noted", "key": 7}', '"key" must be a string'),
         ('{"name": "noted", "key": ""}', "a key has 1 to 191 characters"),
         ('{"name": "noted", "key": "order 7 "}', "no space at either end"),
@@ -124,7 +125,7 @@ def test_a_delay_is_for_all_of_them(project: Project) -> None:
         ('{"name": "noted", "args": [NaN]}', "JSON"),
         ("[" * 100_000, "not JSON"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 @sqlite_only
 def test_a_bad_line_anywhere_and_nothing_is_recorded(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import re
 import shutil
 import stat
 import subprocess
@@ -107,3 +108,38 @@ def test_another_user_is_told_whose_it_is(shared: Project) -> None:
     found = shared.run("doctor", wrapper=user("games"), check=None).stdout
     assert "run eventctl as daemon" in found
     assert "chown" not in found
+
+
+@pytest.mark.parametrize(
+    ("group", "fix"),
+    [("nosuch", "addgroup nosuch"), ("mail", "adduser games mail, and log in again")],
+)
+def test_a_group_that_cannot_be_given(shared: Project, group: str, fix: str) -> None:
+    """The event is recorded, the sweep says what to do, and no closed folder is left."""
+    shared.write(TOML, HANDLERS, store=f'{STORE}group = "{group}"\n')
+    shared.config.chmod(0o644)
+    shared.folder.chmod(0o777)
+    done = shared.run("emit", "purchased", wrapper=user("games"))
+    assert done.stdout == "1\n"
+    assert fix in done.stderr
+    said = shared.run("sweep", wrapper=user("games"), check=74).stderr
+    assert (fix in said, said.count("\n")) == (True, 1)
+    assert not (shared.folder / "state").exists()
+    assert fix in shared.run("doctor", wrapper=user("games"), check=1).stdout
+
+
+def test_one_command_by_root_and_how_the_user_goes_on(shared: Project) -> None:
+    """Its files belong to root. What the messages say to type puts that right."""
+    shared.write(TOML, HANDLERS, store=STORE)
+    shared.config.chmod(0o644)
+    shutil.chown(shared.folder, "daemon")
+    shared.run("emit", "purchased")
+    said = shared.run("emit", "purchased", wrapper=user("daemon"), check=74).stderr
+    said += shared.run("sweep", wrapper=user("daemon"), check=74).stderr
+    commands = dict.fromkeys(re.findall(r"chown (?:-R )?daemon [^;, ]+", said))
+    assert len(commands) == 2, said
+    for command in commands:
+        subprocess.run(["sh", "-c", command], check=True)
+    shared.run("emit", "purchased", wrapper=user("daemon"))
+    shared.run("sweep", wrapper=user("daemon"))
+    assert look.count(shared, "event") == 2

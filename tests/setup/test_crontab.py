@@ -330,6 +330,11 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
         ("cd FOLDER && BIN/eventctl --config events.toml sweep", ""),
         ("cd FOLDER && BIN/eventctl sweep 2>/dev/null", ""),
         ("nice BIN/eventctl --config TOML sweep", ""),
+        (
+            "BIN/eventctl --config TOML sweep; date +%F",
+            "line 1 of this user's crontab ends at",
+        ),
+        (r"BIN/eventctl --config TOML sweep; date +\%F", ""),
     ],
 )
 def test_a_line_that_somebody_has_typed(project: Project, cron: Cron, job: str, words: str) -> None:

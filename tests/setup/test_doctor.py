@@ -231,6 +231,9 @@ def test_what_a_person_sees(project: Project) -> None:
     assert code == 1
     assert "problem  handlers   gone: handlers:gone cannot be used" in plain(shown)
     assert "\n                    → fix the name in [handlers]" in plain(shown)
+    assert "\x1b[31m" in shown
+    _, shown = on_terminal(project, "doctor", env={"NO_COLOR": "1"})
+    assert "\x1b[3" not in shown
     done = project.run("doctor", check=1)
     assert done.stderr == ""
     assert "problem\thandlers\tgone: handlers:gone cannot be used" in done.stdout

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.databases import server_only
+from tests.support.diagnosis import doctor, only
 from tests.support.drivers import driver
 from tests.support.in_memory import Folders
 from tests.support.look import status
@@ -105,3 +106,12 @@ def test_a_password_of_any_letters(project: Project, driver: dict[str, str], pla
         file.write_text(file.read_text("utf-8").replace("user = app", f"user = {user}"), "utf-8")
     done = project.run("emit", "--defer", "purchased", env=driver)
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_an_option_file_that_others_can_read(project: Project) -> None:
+    write(project, "")
+    project.run("list")
+    assert not [line for line in doctor(project) if "and so the password" in line.text]
+    (project.folder / "my.cnf").chmod(0o644)
+    line = only(doctor(project), "store", "others can read", "my.cnf, and so the password")
+    assert (line.level, line.fix) == ("warning", f"chmod 600 {project.folder}/my.cnf")

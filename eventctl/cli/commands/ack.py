@@ -33,7 +33,7 @@ from eventctl.store.incidents import Incident
 def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bool) -> None:
     """Acknowledge incidents, and mute them until they end.
 
-    ID is in each message and in `eventctl alerts`; its first letters are enough. The channels
+    ID is in each message and in `eventctl alerts`; its first four letters are enough. The channels
     are still notified when an acknowledged incident ends.
 
     \b

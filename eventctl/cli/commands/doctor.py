@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 
@@ -71,7 +72,8 @@ def _show(finding: Finding) -> None:
     if not sys.stdout.isatty():
         sys.stdout.write("\t".join((level, check, text, fix)).rstrip() + "\n")
         return
-    colour = click.style(f"{level:7}", _COLOURS[finding.level], bold=finding.level == _BAD)
-    sys.stdout.write(f"{colour}  {check:9}  {text}\n")
+    colour = None if os.environ.get("NO_COLOR") else _COLOURS[finding.level]
+    shown = click.style(f"{level:7}", colour, bold=finding.level == _BAD)
+    sys.stdout.write(f"{shown}  {check:9}  {text}\n")
     if fix:
         sys.stdout.write(click.style(f"{'':20}→ {fix}", bold=True) + "\n")

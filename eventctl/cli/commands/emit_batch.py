@@ -103,6 +103,11 @@ def _event(config: Config, line: bytes, make_key: Callable[[], str]) -> NewEvent
         event = cloudevents.read(fields, field_text(text, "data"), config.store.source)
         return validation.accept(config, *event)
     if not fields.keys() <= _FIELDS:
+        if "eventName" in fields:
+            raise UsageError(
+                "this is a line of list or of an archive; to emit it again, convert it:"
+                " jq -c '{name: .eventName, args, key}'"
+            )
         unknown = min(fields.keys() - _FIELDS)
         raise UsageError(f"unknown field {unknown!r}: there are name, args and key")
     name, args, key = fields.get("name"), fields.get("args", []), fields.get("key")

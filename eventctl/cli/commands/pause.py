@@ -109,12 +109,17 @@ def command(
         )
         return EXIT_DONE
     waiting, running = left.get("pending", 0), left.get("running", 0)
-    said = f"the {kind} {shown} is paused: {waiting:,} of its deliveries wait"
+    said = f"the {kind} {shown} is paused: {waiting:,} of its deliveries {waits(waiting)}"
     if running:
         said += f"; {running:,} already running will finish"
     complain(said)
     complain(f"to resume it: {context.command(f'resume {shlex.quote(shown)}')}")
     return EXIT_DONE
+
+
+def waits(number: int) -> str:
+    """Return the verb for so many deliveries."""
+    return "waits" if number == 1 else "wait"
 
 
 def _check(why: str | None) -> None:
@@ -136,7 +141,7 @@ def _list(database: Database, as_json: bool) -> int:
         complain("nothing is paused")
     elif sys.stdout.isatty():
         table = tables.plain_table("what", "name", "paused", "why")
-        table.columns[-1].no_wrap = False
+        table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
         for each in found:
             cells = (each.kind, each.name, tables.ago(each.paused_at, now), each.why)
             table.add_row(*(Text(printable(cell)) for cell in cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from eventctl.cli import completion
-from eventctl.cli.commands.pause import kind_of, which
+from eventctl.cli.commands.pause import kind_of, waits, which
 from eventctl.cli.context import Context
 from eventctl.cli.options import name as a_name
 from eventctl.errors import EXIT_DONE
@@ -36,5 +36,6 @@ def command(context: Context, /, name: str, handler: bool, event: bool) -> int:
     if not was_paused:
         complain(f"the {kind} {shown} was not paused")
         return EXIT_DONE
-    complain(f"the {kind} {shown} is resumed; {waiting:,} of its deliveries wait for sweeps")
+    left = f"{waiting:,} of its deliveries {waits(waiting)} for sweeps"
+    complain(f"the {kind} {shown} is resumed; {left}")
     return EXIT_DONE

@@ -66,6 +66,8 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
     for path in (_SYSTEM, *sorted(_SYSTEM_FOLDER.glob("*"))):
         if path.is_file() and os.access(path, os.R_OK):
             crontabs[str(path)] = path.read_bytes()
+    for where, content in crontabs.items():
+        yield from _check_percent(where, content)
     lines = (line for where, content in crontabs.items() for line in _lines(where, content))
     found = [line for line in lines if _is_for(line, Path(config.path))]
     install = command(config.path, "crontab --install")
@@ -79,6 +81,15 @@ def check_crontabs(config: Config, seen: Seen) -> Findings:
     else:
         text = f"no line sweeps this file (checked {places}): failures are not retried"
         yield problem(text, install)
+
+
+def _check_percent(where: str, content: bytes) -> Findings:
+    """Report the lines that call eventctl, as to emit every day, and that cron ends too early."""
+    for number, line in enumerate(content.splitlines(), 1):
+        is_job = b"eventctl" in line and not (line.lstrip()[:1] == b"#" or crontab.settings(line))
+        if is_job and re.search(rb"(?<!\\)%", line):
+            text = f"line {number} of {where} ends at its %, which is a new line to cron"
+            yield problem(text, r"write \% there (crontab -e)")
 
 
 def check_daemon(seen: Seen) -> Findings:

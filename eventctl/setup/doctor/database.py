@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from collections.abc import Mapping
@@ -79,6 +80,10 @@ def check_server(opened: Database) -> Findings:
             yield ok(text)
         else:
             yield warning(text, "fix that, or take it out of [store] url")
+    if (file := opened.store.read_default_file) and os.stat(file).st_mode & 0o007:
+        yield warning(
+            f"others can read {file}, and so the password", f"chmod 600 {shlex.quote(file)}"
+        )
     yield from judge(settings, opened.store.max_args)
 
 

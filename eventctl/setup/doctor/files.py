@@ -51,6 +51,9 @@ def check_state_folder(config: Config) -> Findings:
     if group and not _exists(group):
         fix = f"create it, and add the users that emit and sweep: addgroup {group}"
         yield problem(f"[store] group names {group}, which does not exist", fix)
+    elif group and not _is_member(group):
+        fix = f"adduser {user_name(os.geteuid())} {group}, and log in again"
+        yield problem(f"this user is not in the group {group}, which [store] group names", fix)
     elif folder.is_dir():
         yield from _rights(folder, folder.stat(), group)
     elif folder.exists():
@@ -60,6 +63,11 @@ def check_state_folder(config: Config) -> Findings:
     if closed := closed_claims(StateFolder(folder, group)):
         text, _, fix = closed.rpartition(": ")
         yield problem(text, fix)
+
+
+def _is_member(group: str) -> bool:
+    number = grp.getgrnam(group).gr_gid
+    return os.geteuid() == 0 or number in (os.getegid(), *os.getgroups())
 
 
 def _exists(group: str) -> bool:
@@ -78,7 +86,10 @@ def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings
     elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):
         share = "share it as docs/setup.md says under Several users, one group"
         text = f"{folder} belongs to {owner}, and this user has no access"
-        yield problem(text, f"run eventctl as {owner}, or {share}")
+        run = f"run eventctl as {owner}"
+        if not status.st_uid:  # root was, for one command, in the place of the sweep's user
+            run = f"as root, chown -R {user_name(os.geteuid())} {folder}"
+        yield problem(text, f"{run}, or {share}")
     elif mode != wanted:
         text = f"{folder} has mode {mode:o}, not {wanted:o}"
         yield warning(text, f"chmod {wanted:o} {folder}")

@@ -22,6 +22,7 @@ from eventctl.errors import (
     StalledWarning,
     StoreUnavailable,
     UsageError,
+    host_refused,
 )
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -55,8 +56,8 @@ def __getattr__(name: str) -> object:
 
         with _loading:
             value: object = getattr(import_module(f"eventctl.{_HOMES[name]}"), name)
-    except (OSError, ImportError) as error:
-        raise StoreUnavailable(f"eventctl.{name} cannot be loaded: {error}") from error
+    except Exception as error:
+        raise StoreUnavailable(f"eventctl.{name}: {host_refused(error)}") from error
     globals()[name] = value
     return value
 

@@ -25,8 +25,8 @@ def main() -> NoReturn:
 
         restore_signals()
         streams.prepare()
-    except (OSError, ImportError, MemoryError, EOFError) as error:
-        # Without files or memory, the parser cannot be loaded: print the command's words.
+    except Exception as error:  # noqa: BLE001 - files, memory, or a module that hides Python's
+        # The parser cannot be loaded: print the command's words.
         os.write(2, f"eventctl: {host_refused(error)}; not done: {sys.argv[1:]}\n".encode())
         os._exit(EXIT_NOT_RECORDED)
     except KeyboardInterrupt:

@@ -16,7 +16,9 @@ def host_refused(error: BaseException) -> str:
     """Return why a module cannot be loaded, or why a system call failed."""
     if isinstance(error, EOFError):  # Python itself wrote it to a disk that was full
         return f"a compiled module is cut off ({error}): delete the __pycache__ folders"
-    return f"the host refused: {error}"
+    if isinstance(error, OSError | ImportError | MemoryError):
+        return f"the host refused: {error}"
+    return f"a module cannot be loaded: {type(error).__name__}: {error}"
 
 
 class EventctlError(Exception):

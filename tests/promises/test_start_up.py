@@ -68,3 +68,33 @@ def test_a_compiled_module_that_was_written_to_a_full_disk(
     assert (done.returncode, done.stdout) == (74, "")
     assert len(done.stderr.strip().splitlines()) == 1
     assert told in done.stderr
+
+
+def test_a_module_on_pythonpath_that_hides_one_of_pythons(project: Project) -> None:
+    write(project)
+    (project.folder / "enum.py").write_text("class Colour: pass\n")
+    done = project.run("emit", "pay", "1", env={"PYTHONPATH": str(project.folder)}, check=None)
+    assert done.returncode == 74
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("eventctl: a module cannot be loaded: AttributeError: module 'enum' ")
+    assert line.endswith("; not done: ['emit', 'pay', '1']")
+
+
+CATCHES = """
+import sys
+sys.pycache_prefix = "compiled"
+import eventctl
+try:
+    print(eventctl.emit("pay", "1"))
+except eventctl.EventctlError as error:
+    print(error.exit_code, error)
+"""
+
+
+def test_the_api_with_a_compiled_module_that_was_written_to_a_full_disk(project: Project) -> None:
+    write(project)
+    assert project.python(CATCHES).stdout == "1\n"
+    (compiled,) = (project.folder / "compiled").rglob("eventctl/run/emit.cpython-*.pyc")
+    os.truncate(compiled, 200)
+    said = project.python(CATCHES).stdout
+    assert said.startswith("74 eventctl.emit: a compiled module is cut off (")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection
@@ -213,6 +214,13 @@ def settings(content: bytes) -> dict[str, str]:
         name.decode(): value.decode("utf-8", "surrogateescape")
         for name, value in _SETTING.findall(content)
     }
+
+
+def only_here(program: str) -> str:
+    """Return where a program of PATH is, "" if cron's jobs find it too, or nobody does."""
+    if "/" in program or shutil.which(program, path=PATH):
+        return ""
+    return shutil.which(program) or ""
 
 
 def unset(config: Config, there: Collection[str]) -> list[str]:

@@ -105,6 +105,7 @@ class Database(ABC):
         self.waits = store.timeout
         """Seconds to wait for other writers, or for a server that restarts."""
         self.lock = ProcessLock()
+        self._in_use = False
         self._connection: Any = None
         self._connected_by = 0
         self._was_connected = False
@@ -177,7 +178,7 @@ class Database(ABC):
 
         Raises the driver's errors.
         """
-        with self.lock:
+        with self._alone():
             return self._run(work)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -217,9 +218,23 @@ class Database(ABC):
         """Return the free space of the store's file to the disk, if `room` has one."""
         return
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the lock. Raises StoreUnavailable in a signal handler that has interrupted this
+        thread in such a block: its statements would become a part of that transaction, or end it.
+        """
+        with self.lock:
+            if self._in_use:
+                raise StoreUnavailable("a signal handler has interrupted another write")
+            self._in_use = True
+            try:
+                yield
+            finally:
+                self._in_use = False
+
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for a reason other than concurrent work."""
-        with self.lock:
+        with self._alone():
             deadline = time.monotonic() + self.waits
             tries = 0
             while True:

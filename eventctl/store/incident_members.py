@@ -21,6 +21,7 @@ from eventctl.store.incidents import (
     SET_ASIDE,
     Incident,
     by_ids,
+    lock_open,
 )
 from eventctl.store.transaction import Transaction
 
@@ -99,10 +100,7 @@ def end(tx: Transaction, incident_id: int) -> Incident | None:
 
     Returns None if one is not resolved yet, or another host was first.
     """
-    locked = tx.execute(
-        "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
-    )
-    if not locked.rowcount:
+    if not lock_open(tx, incident_id):
         return None
     left = tx.row(
         "SELECT m.id FROM eventctl_incident i"

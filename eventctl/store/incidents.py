@@ -193,6 +193,14 @@ def _listed(text: str | bytes, kind: type[T]) -> list[T]:
     return [each for each in found if type(each) is kind] if isinstance(found, list) else []
 
 
+def lock_open(tx: Transaction, incident_id: int) -> bool:
+    """Lock an incident against changes by others, and return whether it is open."""
+    locked = tx.execute(
+        "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''", (incident_id,)
+    )
+    return bool(locked.rowcount)
+
+
 def find_open(tx: Transaction, fingerprint: str) -> Incident | None:
     """Return the open incident of a fingerprint, locked against changes by others."""
     locked = tx.execute(

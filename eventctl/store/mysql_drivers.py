@@ -18,6 +18,8 @@ _DEFAULT_PORT = 3306
 _OLDEST_PYMYSQL = (1, 2)
 """Earlier ones use no TLS by default, and may send the password in clear without it."""
 
+_A_DAY = 86_400
+
 
 def load_driver(store: Store) -> Any:
     """Return the DB-API module of the installed driver.
@@ -65,7 +67,8 @@ def connect(driver: Any, store: Store, host: str, port: int, patience: int) -> A
     Raises the driver's errors, and others if the driver cannot parse a file.
     """
     assert store.mysql is not None
-    answer = patience + max(5, int(store.timeout))
+    # The drivers' numbers have 32 bits.
+    answer = patience + int(min(max(5, store.timeout), _A_DAY))
     wanted: dict[str, Any] = {
         "host": host,
         "port": port,

@@ -17,7 +17,7 @@ from eventctl.config.model import KINDS, Alert
 from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids
+from eventctl.store.incidents import GIVEN_UP, OUTAGE, Incident, Notification, by_ids, lock_open
 from eventctl.store.transaction import Duplicate, Transaction
 
 OPEN, ENDED = "open", "ended"
@@ -105,11 +105,7 @@ def schedule_new_channels(database: Database, channels: Sequence[Alert]) -> None
     def work(tx: Transaction) -> None:
         now = tx.now()
         for incident_id, number in sorted(tx.rows(sql, values)):
-            is_open = tx.execute(
-                "UPDATE eventctl_incident SET count = count WHERE id = ? AND open_as > ''",
-                (incident_id,),
-            )
-            if is_open.rowcount:
+            if lock_open(tx, incident_id):
                 try:
                     _insert(tx, incident_id, channels[number], now)
                 except Duplicate as error:

@@ -15,6 +15,8 @@ TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from typing import Any
 
+    from eventctl.store.database import T
+
 BESIDE = ("-wal", "-shm")
 """The suffixes of the files that an emit leaves next to the store for the sweep."""
 
@@ -34,6 +36,7 @@ class SqliteDatabase(Database):
 
         self.driver = sqlite3
         self._busy_for = store.timeout
+        self._opened: tuple[int, int] | None = None
         super().__init__(store)
 
     @property
@@ -57,10 +60,23 @@ class SqliteDatabase(Database):
             connection.text_factory = _text
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            self._opened = self._file()
         except self.driver.Error:
             connection.close()
             raise
         return connection
+
+    def _run(self, work: Callable[[Transaction], T]) -> T:
+        # A program that runs for long would go on writing to a file that was replaced or deleted.
+        if self.is_embedded and self._connection is not None and self._file() != self._opened:
+            self.close()
+        return super()._run(work)
+
+    def _file(self) -> tuple[int, int] | None:
+        with suppress(FileNotFoundError):
+            status = os.stat(self.describe())
+            return status.st_dev, status.st_ino
+        return None
 
     def _check_file(self) -> None:
         file = str(self.store.sqlite)

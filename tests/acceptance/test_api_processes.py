@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import look
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 
@@ -107,3 +108,75 @@ def test_each_process_gets_the_ids_of_its_own_events(project: Project, way: str)
     stored = project.rows("SELECT id, args FROM eventctl_event")
     assert {event: json.loads(args) for event, args in stored} == {id: rest for id, *rest in ids}
     assert len(ids) == len(stored) == 50
+
+
+FIRST_OF_A_THREAD = """
+import os, sys, threading
+import eventctl
+
+def work():
+    for n in range(3):
+        eventctl.emit("purchased", n)
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for each in threads:
+    each.start()
+children = []
+for _ in range(5):
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if eventctl.emit("purchased", "child") else 1)
+    children.append(pid)
+for each in threads:
+    each.join()
+print([os.waitpid(pid, 0)[1] for pid in children])
+"""
+
+
+def test_forks_while_the_first_emit_of_a_thread_loads_what_it_needs(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    project.run("sweep")
+    assert project.python(FIRST_OF_A_THREAD).stdout == "[0, 0, 0, 0, 0]\n"
+    assert project.value("SELECT COUNT(*) FROM eventctl_event") == 14
+
+
+IN_A_SIGNAL_HANDLER = """
+import os, signal, sys
+import eventctl
+from eventctl.store.transaction import Transaction
+
+assert eventctl.emit("purchased", "before") == 1
+signal.signal(signal.SIGUSR1, lambda *_: print(eventctl.emit("purchased", "handler")))
+insert_many = Transaction.insert_many
+
+def interrupted(self, sql, rows):
+    Transaction.insert_many = insert_many
+    signal.raise_signal(signal.SIGUSR1)
+    if sys.argv[1] == "killed":
+        sys.stdout.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return insert_many(self, sql, rows)
+
+Transaction.insert_many = interrupted
+print(eventctl.emit("purchased", "main"))
+"""
+"""The signal comes between the INSERT of an event and that of its deliveries."""
+
+
+@pytest.mark.parametrize("end", ["good", "killed"])
+def test_an_emit_in_a_signal_handler_that_interrupts_another(project: Project, end: str) -> None:
+    """It is kept in the spool: in the other's transaction it would be lost with that, or end it."""
+    project.write(TOML, HANDLERS)
+    project.run("sweep")
+    done = project.python(IN_A_SIGNAL_HANDLER, end, check=None)
+    events = project.rows("SELECT id, args FROM eventctl_event ORDER BY id")
+    if end == "good":
+        (other,) = (number for number, args in events if args == '["main"]')
+        assert done.stdout == f"None\n{other}\n"
+    else:
+        assert done.stdout == "None\n"
+    assert [args for _, args in events] == ['["before"]', '["main"]'][: 2 if end == "good" else 1]
+    project.run("sweep")
+    wanted = {'["before"]', '["handler"]', *(['["main"]'] if end == "good" else [])}
+    assert set(look.notes(project)) == wanted
+    assert project.rows("SELECT DISTINCT status FROM eventctl_event") == [(2,)]

@@ -59,3 +59,33 @@ def index(calls: list[tuple[str, str]], name: str, words: str) -> int:
     """Return where the one call stands that has these words."""
     (found,) = [i for i, (n, rest) in enumerate(calls) if n.startswith(name) and words in rest]
     return found
+
+
+REPLACED = """
+import os, sys
+import eventctl
+
+assert eventctl.emit("pay", "before") == 1
+for name in ("events.db", "events.db-wal", "events.db-shm"):
+    os.rename(name, f"old-{name}")
+if sys.argv[1] == "replaced":
+    os.rename("restored.db", "events.db")
+print(eventctl.emit("pay", "after"))
+"""
+
+
+@sqlite_only
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_a_program_whose_store_was_deleted_or_replaced(project: Project, how: str) -> None:
+    """It must not write to the old file, which nobody reads."""
+    fire.write(project, {"pay": '"handlers:ok"'})
+    project.run("sweep")
+    project.execute("VACUUM INTO ?", str(project.folder / "restored.db"))
+    done = project.python(REPLACED, how)
+    if how == "replaced":
+        assert done.stdout == "1\n"
+        assert project.rows("SELECT args FROM eventctl_event") == [('["after"]',)]
+    else:
+        assert done.stdout == "None\n"
+        (kept,) = (project.folder / "state" / "spool").iterdir()
+        assert '"after"' in kept.read_text()

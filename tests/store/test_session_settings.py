@@ -98,3 +98,10 @@ def test_a_copy_keeps_the_next_id_though_the_server_remembers_an_old_one(
     target.write(TOML, HANDLERS)
     copy(project, target)
     assert target.run("emit", "--defer", "purchased").stdout == "5\n"
+
+
+def test_a_timeout_that_is_longer_than_a_driver_can_count(
+    project: Project, driver: dict[str, str]
+) -> None:
+    project.write(TOML, HANDLERS, store='timeout = "36500d"')
+    assert project.run("emit", "--defer", "purchased", env=driver).stdout == "1\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 import sys
 from difflib import unified_diff
 from pathlib import Path
@@ -150,17 +149,10 @@ def _lines(config: Config, path: Path, every: float, repeat_for: float | None) -
 
 def _environment(config: Config) -> list[str]:
     """Return a PATH setting for programs that are found here but not in cron's PATH."""
-    usual = crontab.PATH.split(":")
-    needed = []
-    for handler in config.handlers.values():
-        program = handler.command[0] if handler.command else "/"
-        if "/" in program or shutil.which(program, path=crontab.PATH):
-            continue
-        found = shutil.which(program)
-        folder = os.path.dirname(os.path.abspath(found)) if found else ""
-        if folder and folder not in needed:
-            needed.append(folder)
-    return ["/usr/bin/env", f"PATH={':'.join([*needed, *usual])}"] if needed else []
+    programs = [each.command[0] for each in config.handlers.values() if each.command]
+    found = [path for program in programs if (path := crontab.only_here(program))]
+    folders = dict.fromkeys(os.path.dirname(os.path.abspath(path)) for path in found)
+    return ["/usr/bin/env", f"PATH={':'.join([*folders, crontab.PATH])}"] if folders else []
 
 
 def _check_mailto(mailto: str | None) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,19 +26,14 @@ from eventctl.workers import first_line, handlers
 PATIENCE = 10.0
 """Seconds for the import of one module."""
 
-_ALTOGETHER = 60.0
-"""Seconds for all of them; after that, each has one second."""
-
 _CHILD = "from eventctl.setup.doctor.handlers import answer; answer()"
 
 
 def check_handlers(config: Config) -> Findings:
     """Check all handlers of events.toml, including those that no event uses."""
-    bad = 0
-    for finding in (*_modules(config), *_commands(config)):
-        bad += 1
-        yield finding
-    if good := len(config.handlers) - bad:
+    bad = [*_modules(config), *_commands(config)]
+    yield from bad
+    if good := len(config.handlers) - len(bad):
         yield ok(f"{counted(good, 'handler')} can be run")
 
 
@@ -48,21 +42,16 @@ def _modules(config: Config) -> Findings:
     for name, handler in config.handlers.items():
         if handler.call:
             by_module.setdefault(handler.call.partition(":")[0], {})[name] = handler.call
-    until = time.monotonic() + _ALTOGETHER
     for module, calls in by_module.items():
-        patience = min(PATIENCE, max(1.0, until - time.monotonic()))
-        answers = _import(module, [*calls.values()], config, patience)
-        for name, call in calls.items():
-            if answer := answers[call]:
-                text, fix = answer
-                yield problem(f"{name}: {text}", fix)
+        answers = _import(config, module, [*calls.values()])
+        for name, answer in zip(calls, answers, strict=True):
+            if answer:
+                yield problem(f"{name}: {answer[0]}", answer[1])
 
 
-def _import(
-    module: str, calls: list[str], config: Config, patience: float
-) -> dict[str, tuple[str, str] | None]:
-    """Import a module in a child process; return, by entry point, what is wrong and how to fix it,
-    None if it can be used.
+def _import(config: Config, module: str, calls: list[str]) -> list[tuple[str, str] | None]:
+    """Import a module in a child process; return, for each entry point, what is wrong and how to
+    fix it, None if it can be used.
     """
     child = subprocess.Popen(
         [sys.executable, "-P", "-c", _CHILD, str(config.path), *calls],
@@ -72,19 +61,19 @@ def _import(
         start_new_session=True,
     )
     try:
-        if line := child.communicate(timeout=patience)[0]:
+        if line := child.communicate(timeout=PATIENCE)[0]:
             return json.loads(line)  # type: ignore[no-any-return]  # `answer` has written it
         died = f"ended the process (exit code {child.returncode})"
         if child.returncode < 0:
             died = f"killed the process ({signal_name(-child.returncode)})"
     except subprocess.TimeoutExpired:
-        died = f"did not end within {duration(patience)}"
+        died = f"did not end within {duration(PATIENCE)}"
     finally:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # and everything it has started
         child.wait()
     fix = f"a module must only define things when it is imported; {_by_hand(config, module)}"
-    return dict.fromkeys(calls, (f"importing {module} {died}", fix))
+    return [(f"importing {module} {died}", fix)] * len(calls)
 
 
 def _commands(config: Config) -> Findings:
@@ -106,7 +95,7 @@ def _commands(config: Config) -> Findings:
             yield problem(f"{name}: no program {program} is on PATH", f"install it, or {absolute}")
         elif wrong := first_line.look_at(found):
             yield problem(f"{name}: {found} {wrong[0]}", wrong[1])
-        elif not shutil.which(program, path=crontab.PATH):
+        elif crontab.only_here(program):
             yield warning(
                 f"{name}: {program} is {found}, and cron looks in {crontab.PATH} only",
                 f"{absolute}, or reinstall the crontab line: eventctl crontab adds the folder",
@@ -159,7 +148,7 @@ def _place(error: BaseException) -> str:
 
 
 def answer() -> None:
-    """Import entry points, and print one line of JSON: what is wrong with each, and how to fix it.
+    """Import entry points, and print as JSON what is wrong with each, and how to fix it.
 
     sys.argv has the path of events.toml and the entry points. The modules' atexit functions are
     not called.
@@ -170,7 +159,7 @@ def answer() -> None:
     os.dup2(2, 1)
     config = load(Path(path))
     handlers.settle_in(config)
-    line = json.dumps({call: _look_at(config, call) for call in calls}) + "\n"
+    text = json.dumps([_look_at(config, call) for call in calls])
     with open(answers, "w", encoding="utf-8") as file:
-        file.write(line)
+        file.write(text)
     os._exit(0)

@@ -62,17 +62,13 @@ def check_store(config: Config, seen: Seen) -> Findings:
 
 def _checks(config: Config, opened: Database, seen: Seen) -> Findings:
     now = claims.now(opened)
-    rights = "SELECT, INSERT, UPDATE and DELETE on every table"
-    yield from named("rights", _rights(opened), rights)
-    agree = "this host's clock and the store's agree"
-    yield from named("clock", _clock(opened, now), agree)
+    yield from named("rights", _rights(opened), "SELECT, INSERT, UPDATE and DELETE on every table")
+    yield from named("clock", _clock(opened, now), "this host's clock and the store's agree")
     yield from named("sweep", _sweeps(config, opened, now, seen))
     yield from named("state", _owner(config, opened))
     yield from named("incidents", _incidents(config, opened), "no incident is open")
-    accepted = "no channel has refused a message"
-    yield from named("alerts", _alerts(config, opened, now), accepted)
-    kept = "no processed event is kept for too long"
-    yield from named("keep", _keep(config, opened, now), kept)
+    yield from named("alerts", _alerts(config, opened, now), "no channel has refused a message")
+    yield from named("keep", _keep(config, opened, now), "no processed event is kept for too long")
 
 
 def _schema(version: int) -> Findings:

@@ -226,13 +226,14 @@ def is_behind(database: Database, now: int, ahead: int) -> bool:
 
 
 def correct_reset(database: Database, now: int) -> None:
-    """Give events that are dated before 1980 the time `now`."""
+    """Give events that are dated before 1980, and what they have done, the time `now`."""
     if now > _FIRST:
         _correct_events(database, -LARGEST_NUMBER, _FIRST, now)
 
 
 def correct_records(database: Database, now: int) -> None:
-    """Give events and finished sweeps that are dated after now the time `now`.
+    """Give events, what they have done, and finished sweeps the time `now` if they are dated after
+    it.
 
     `lead` reads these dates, so call this last.
     """
@@ -248,6 +249,14 @@ def correct_records(database: Database, now: int) -> None:
 def _correct_events(database: Database, after: int, until: int, now: int) -> None:
     sql = "SELECT id FROM eventctl_event {event_created} WHERE created_at > ? AND created_at <= ?"
     while rows := database.read(f"{sql} LIMIT {_PAGE}", (after, until)):
-        ids = [row[0] for row in rows]
-        update = f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})"
-        database.transaction(partial(Transaction.execute, sql=update, parameters=[now, *ids]))
+        database.transaction(partial(_redate, ids=[row[0] for row in rows], now=now))
+
+
+def _redate(tx: Transaction, ids: Sequence[int], now: int) -> None:
+    tx.execute(f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})", [now, *ids])
+    # Otherwise its latency would be the time by which the clock was wrong.
+    tx.execute(
+        "UPDATE eventctl_delivery {delivery_pair} SET done_at = ?"
+        f" WHERE event_id IN ({marks(ids)}) AND done_at IS NOT NULL",
+        [now, *ids],
+    )

@@ -232,6 +232,17 @@ def test_a_clock_that_began_at_1970(project: Project) -> None:
     assert project.run("check", check=None).stdout.startswith("EVENTCTL WARNING - 1 delivery")
 
 
+@BACK
+def test_what_was_done_ahead_was_not_done_for_years(project: Project, ahead: int) -> None:
+    fire.write(project, HANDLERS)
+    project.run("sweep")
+    with wrong_clock(project, ahead) as env:
+        project.run("emit", "-q", "ok", env=env)
+    sweep(project)
+    handler = json.loads(project.run("stats", "--json").stdout)["handlers"]["ok"]
+    assert (handler["done"], handler["p95"]) == (1, 0.0)
+
+
 @sqlite_only
 def test_who_is_asked_names_a_clock_that_was_ahead(project: Project) -> None:
     fire.write(project, HANDLERS)

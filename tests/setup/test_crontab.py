@@ -313,6 +313,9 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
     assert "program /opt/gone/eventctl does not exist" in gone.text
     assert gone.fix == "eventctl crontab --install"
     assert "MAILTO is empty" in thrown.text
+    project.write(f'{TOML}\n[[alerts]]\nslack = "https://hooks.slack.com/x"\n', HANDLERS)
+    lines = doctor(project, wrapper=cron.stage(project.folder), check=1)
+    assert not any("MAILTO" in line.text for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -330,6 +333,7 @@ def test_a_line_whose_program_is_gone_and_whose_mail_is_thrown_away(
         ("cd FOLDER && BIN/eventctl --config events.toml sweep", ""),
         ("cd FOLDER && BIN/eventctl sweep 2>/dev/null", ""),
         ("nice BIN/eventctl --config TOML sweep", ""),
+        ("EVENTCTL_CONFIG=TOML BIN/eventctl sweep", ""),
         (
             "BIN/eventctl --config TOML sweep; date +%F",
             "line 1 of this user's crontab ends at",

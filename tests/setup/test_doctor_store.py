@@ -243,6 +243,15 @@ def test_a_mail_server(project: Project) -> None:
 
 
 @sqlite_only
+def test_the_mail_server_of_an_alert(project: Project) -> None:
+    report = f'[report]\nsmtp = "smtp://127.0.0.1:{needs.free_port()}"\n'
+    alert = '[[alerts]]\nmail = ["night@example.com"]\n'
+    project.write(TOML + report + alert, HANDLERS)
+    line = only(doctor(project, check=1), "mail", "Connection refused")
+    assert line.level == "problem"
+
+
+@sqlite_only
 def test_the_password_of_a_mail_server(project: Project, tmp_path: Path) -> None:
     certificate = Certificate(tmp_path, "IP:127.0.0.1")
     trusted = f'ca_file = "{certificate.file}"\nsmtp_password = '

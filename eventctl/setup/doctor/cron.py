@@ -125,7 +125,7 @@ def _is_for(line: Line, path: Path) -> bool:
             named = word
         elif before == "cd":
             folder /= os.path.expanduser(word.rstrip(";&"))
-        elif word.startswith("--config="):
+        elif word.startswith(("--config=", "EVENTCTL_CONFIG=")):
             named = word.partition("=")[2]
     if named is None:
         # cd FOLDER && eventctl sweep, or one of the default places.
@@ -146,11 +146,11 @@ def _check_line(line: Line, config: Config, install: str) -> Findings:
     elif name := _not_found(line):
         text = f"cron finds no program {name}: its PATH is {line.path}"
         yield problem(text, "write the absolute path of eventctl there (crontab -e)")
-    others = any(alert.wants("exhausted") for alert in config.alerts)
-    if _DISCARDS.search(" ".join(line.words)) and not (config.report.mail_to or others):
+    notified = config.report.mail_to or any(each.wants("exhausted") for each in config.alerts)
+    if _DISCARDS.search(" ".join(line.words)) and not notified:
         fix = "remove > /dev/null (crontab -e), or set mail_to in [report]"
         yield problem("its line discards the sweep's report", fix)
-    if line.settings.get("MAILTO") == "" and not config.report.mail_to:
+    if line.settings.get("MAILTO") == "" and not notified:
         fix = "add an address (crontab -e), or set mail_to in [report]"
         yield problem("its MAILTO is empty: cron discards the sweep's report", fix)
     if missing := crontab.unset(config, line.settings):
@@ -179,7 +179,8 @@ def _not_found(line: Line) -> str:
 def check_mail(config: Config) -> Findings:
     """Check for the sendmail program, or talk to the mail server up to the login."""
     report = config.report
-    people = ", ".join(report.mail_to)
+    mails = [address for alert in config.alerts if alert.channel == "mail" for address in alert.to]
+    people = ", ".join(dict.fromkeys((*report.mail_to, *mails)))
     others = [alert.name for alert in config.alerts if alert.wants("exhausted")]
     if others:
         yield ok(f"failed deliveries are reported to {', '.join(others)}")

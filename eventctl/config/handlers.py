@@ -149,6 +149,7 @@ def _is_entry_point(text: str) -> bool:
 
 def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConfig:
     own: TableReader | None = None
+    is_named = True
     deadline: float | None = None
     retry: dict[str, Any] = {}
     if isinstance(table.raw(name), dict):
@@ -158,11 +159,12 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
         retry = _read_retry(own)
         if _is_dotted(table, name, own, ("handlers", "deadline", "retry")):
             return EventConfig(name, (), {}, deadline)
+        is_named = "handlers" in own or bool(own.unknown())
         own.finish()
     else:
         texts = table.texts(name, _HANDLERS_FORM)
     where, key = (table, name) if own is None else (own, "handlers")
-    if texts == [] or (own is not None and "handlers" not in own):
+    if texts == [] or not is_named:
         fix = f"{_HANDLERS_FORM}, or remove the event"
         table.mistake(name, "has no handlers", fix)
     expected: dict[str, Retry] = {}

@@ -84,6 +84,8 @@ def load(path: str | os.PathLike[str], needs: Needs = Needs.ALL) -> Config:
         raise _mistake(path, f"line {line} is not UTF-8", "save the file as UTF-8") from None
     except (ValueError, RecursionError) as error:
         fix = "look for a missing quote, comma or bracket there or just before"
+        if any(word in str(error) for word in ("overwrite", "twice", "uplicate", "mutate")):
+            fix = "it is already defined above: merge the two"
         raise _mistake(path, f"is not TOML: {error}", fix) from None
     # A file that only its owner can read may hold a password.
     return build(path, document, private=status.st_mode & 0o077 == 0, needs=needs)

@@ -128,9 +128,9 @@ class Store(NamedTuple):
     """MySQL only, with `ssl = "verify"`: a file with the certificates to trust. By default, the
     system's certificates are trusted. (path; none)"""
     keep: float | None = None
-    """How long processed events are kept. Each sweep deletes older ones, and its own history of the
-    same age, for up to 20 seconds. Failed events are kept. See [keeping.md](keeping.md). (duration;
-    for ever)"""
+    """How long processed events are kept, with a unit. Each sweep deletes older ones, and its own
+    history of the same age, for up to 20 seconds. Failed events are kept. See
+    [keeping.md](keeping.md). (duration; for ever)"""
     source: str = "/eventctl"
     """The `source` of this store's events in the CloudEvents format. Choose one that no other store
     uses, and do not change it. (URI reference; `/eventctl/` and this host's name; with MySQL the

@@ -38,7 +38,7 @@ def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | Non
         timeout=table.duration("timeout"),
         max_args=table.size("max_args"),
         ssl=ssl,
-        keep=table.duration("keep"),
+        keep=_keep(table),
         source=_source(table) or _default_source(mysql),
     )
     state = table.path("state", folder)
@@ -47,6 +47,17 @@ def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | Non
     table.finish()
     store = Store(sqlite, mysql, state, read_default_file=read_default_file, ssl_ca=ssl_ca, **said)
     return store, state if is_known else None
+
+
+def _keep(table: TableReader) -> float | None:
+    """Return how long events are kept. A number alone would be seconds, and most people mean days:
+    the next sweep would delete the history.
+    """
+    text = str(table.raw("keep")).strip()
+    if text.replace(".", "", 1).isdecimal() and float(text):
+        table.mistake("keep", f"{text} has no unit", f'write "{text}d" for days')
+        return None
+    return table.duration("keep")
 
 
 def _default_state(path: str, sqlite: str | None) -> str:

@@ -18,13 +18,16 @@ class SweepLock:
 
     def __init__(self, state: StateFolder, path: str) -> None:
         self.path = Path(path)
+        state.folder()
         try:
-            state.folder()
             self._fd = state.open(self.path, os.O_CREAT | os.O_RDWR)
-        except OSError as error:
+        except (OSError, StateUnavailable) as error:
+            if self.path.parent == state.path:
+                raise
+            reason = getattr(error.__cause__ or error, "strerror", None)
             raise StateUnavailable(
-                f"the lock {path} cannot be opened ({error.strerror}): set [sweep] lock, or"
-                " [store] state, to a place that this user may write"
+                f"[sweep] lock: {path} cannot be opened ({reason}): name a file in a folder that"
+                " exists and that this user may write"
             ) from error
 
     def acquire(self, now: float) -> bool:

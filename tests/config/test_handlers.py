@@ -94,6 +94,10 @@ NO_MAIL = 'requires mail_to; add mail_to = ["ops@example.com"], or remove it'
             f"events.bought: has no handlers; {HANDLERS}, or remove the event",
         ),
         (
+            "[events]\nbought = { handler = ['m:f'] }",
+            'events.bought.handler: is an unknown key; did you mean "handlers"?',
+        ),
+        (
             "[events]\nbought = ['m:f', 'm:f']",
             'events.bought: names "m:f" twice; remove one of them',
         ),

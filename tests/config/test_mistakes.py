@@ -105,6 +105,8 @@ MYSQL = "write mysql://user@host:3306/database"
         ("[store]\nmax_args = '1 mb'", f'store.max_args: "1 mb" is not a size; write {SIZE}'),
         ("[store]\nmax_args = 1.5", f"store.max_args: 1.5 is not a size; write {SIZE}"),
         ("[store]\nmax_args = 0", f"store.max_args: 0 is less than a byte; write {SIZE}"),
+        ("[store]\nkeep = 90", 'store.keep: 90 has no unit; write "90d" for days'),
+        ("[store]\nkeep = '90'", 'store.keep: 90 has no unit; write "90d" for days'),
         # the store
         ("[store]\nurl = 'x.db'", f"store.url: is neither sqlite:/// nor mysql://; {SQLITE}"),
         ("[store]\nurl = 'sqlite://x.db'", f"store.url: has too few slashes; {SQLITE}"),
@@ -191,6 +193,16 @@ def test_an_absolute_path_with_three_slashes(tmp_path: Path) -> None:
             b"a = 1\nb = \n",
             "is not TOML: Invalid value (at line 2, column 5); "
             "look for a missing quote, comma or bracket there or just before",
+        ),
+        (
+            b"[events]\n[events]\n",
+            "is not TOML: Cannot declare ('events',) twice (at line 2, column 8); "
+            "it is already defined above: merge the two",
+        ),
+        (
+            b"a = 1\na = 2\n",
+            "is not TOML: Cannot overwrite a value (at line 2, column 6); "
+            "it is already defined above: merge the two",
         ),
         (b"# ok\n# \xff\n", "line 2 is not UTF-8; save the file as UTF-8"),
     ],

@@ -258,6 +258,14 @@ def test_a_person_is_told_what_cron_was_told_before(project: Project) -> None:
     assert "cannot be opened" in shown
 
 
+@sqlite_only
+def test_a_lock_that_cannot_be_opened(project: Project) -> None:
+    project.write(TOML.replace("[sweep]", '[sweep]\nlock = "events.toml/lock"'), HANDLERS)
+    said = project.run("sweep", check=74).stderr
+    assert f"[sweep] lock: {project.config}/lock cannot be opened (Not a directory)" in said
+    assert "state folder" not in said
+
+
 def test_verbose_shows_each_attempt(project: Project) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "--defer", "refunded", "x")

@@ -74,6 +74,16 @@ def test_who_may_only_read_the_store_is_reported_so_once(shared: Project) -> Non
     assert "GRANT" not in done.stdout
 
 
+def test_a_spool_that_is_closed_is_not_called_empty(shared: Project) -> None:
+    shared.run("sweep")
+    (state,) = shared.folder.rglob("*.state")
+    state.chmod(0o700)
+    found = doctor(shared, wrapper=user("games"))
+    assert "this user has no access" in only(found, "state").text
+    (line,) = (each for each in found if each.check == "spool")
+    assert "it is not checked" in line.text
+
+
 @sqlite_only
 def test_a_file_that_was_moved_without_its_newest_events_is_not_begun_anew(
     project: Project,

@@ -39,6 +39,11 @@ from tests.support.wait import wait_until
 _PATIENCE = 20.0
 """Seconds after which a command counts as hung."""
 
+_LONGEST = 90.0
+"""Seconds after which a detached process has ended: one that can't write its results tries again
+until their leases end.
+"""
+
 _MOST = 2000
 """No command makes as many calls of one kind: here the harness has gone wrong."""
 
@@ -171,7 +176,7 @@ class Refuser:
         }
         with self._away() if self.scenario.away else contextlib.nullcontext():
             finished = self._command(key, environment)
-        wait_until(done.exists, 15, "the end of all that it has started")
+        wait_until(done.exists, _LONGEST, "the end of all that it has started")
         run = Run(finished, log.read_text(errors="replace").splitlines())
         assert finished.returncode != 99, (finished, done.with_suffix(".done.out").read_text())
         if self.scenario.due:

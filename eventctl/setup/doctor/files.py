@@ -104,7 +104,9 @@ def check_spool(config: Config) -> Findings:
     """Count the files, and report who else may write there."""
     state = StateFolder(config.store.state, config.store.group)
     if not os.access(_existing(state.path), os.X_OK, effective_ids=True):
-        return  # the state folder is reported, and giving its spool to this user is no fix
+        # The state folder is reported, and giving its spool to this user is no fix.
+        yield ok("it is not checked: this user has no access to the state folder")
+        return
     for wrong in (spool_folder.exposed(state), spool_folder.stuck(state)):
         text, _, fix = wrong.rpartition(": ")
         if text:

@@ -10,10 +10,6 @@ eventctl.RetryLater("10m")`. Everything but the exceptions is loaded when it is 
 
 from __future__ import annotations
 
-import os
-import sys
-from _thread import RLock
-
 from eventctl.errors import (
     ConfigError,
     Discard,
@@ -54,40 +50,8 @@ def __getattr__(name: str) -> object:
     try:
         from importlib import import_module  # lazy: loaded when it is used
 
-        with _loading:
-            value: object = getattr(import_module(f"eventctl.{_HOMES[name]}"), name)
+        value: object = getattr(import_module(f"eventctl.{_HOMES[name]}"), name)
     except Exception as error:
         raise StoreUnavailable(f"eventctl.{name}: {host_refused(error)}") from error
     globals()[name] = value
     return value
-
-
-_loading = RLock()
-"""Held while a thread loads the modules. A fork waits for it: the child would wait for ever for the
-import locks of a thread that it does not have.
-"""
-
-_FORKS = "eventctl.store.forks"
-
-
-def _before_fork() -> None:
-    _loading.acquire()
-    if _FORKS in sys.modules:
-        sys.modules[_FORKS].before_fork()
-
-
-def _after_fork() -> None:
-    if _FORKS in sys.modules:
-        sys.modules[_FORKS].after_fork()
-    _loading.release()
-
-
-def _after_fork_in_child() -> None:
-    if _FORKS in sys.modules:
-        sys.modules[_FORKS].after_fork_in_child()
-    _loading.release()
-
-
-os.register_at_fork(
-    before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-)

@@ -23,8 +23,9 @@ from eventctl.run import emit as emitter
 from eventctl.store import events
 from eventctl.store.connect import open_store
 from eventctl.store.database import Database
-from eventctl.store.forks import opening as _lock
+from eventctl.store.forks import ProcessLock
 
+_lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
 _looked_at: dict[str, float] = {}

@@ -110,36 +110,6 @@ def test_each_process_gets_the_ids_of_its_own_events(project: Project, way: str)
     assert len(ids) == len(stored) == 50
 
 
-FIRST_OF_A_THREAD = """
-import os, sys, threading
-import eventctl
-
-def work():
-    for n in range(3):
-        eventctl.emit("purchased", n)
-
-threads = [threading.Thread(target=work) for _ in range(3)]
-for each in threads:
-    each.start()
-children = []
-for _ in range(5):
-    pid = os.fork()
-    if pid == 0:
-        os._exit(0 if eventctl.emit("purchased", "child") else 1)
-    children.append(pid)
-for each in threads:
-    each.join()
-print([os.waitpid(pid, 0)[1] for pid in children])
-"""
-
-
-def test_forks_while_the_first_emit_of_a_thread_loads_what_it_needs(project: Project) -> None:
-    project.write(TOML, HANDLERS)
-    project.run("sweep")
-    assert project.python(FIRST_OF_A_THREAD).stdout == "[0, 0, 0, 0, 0]\n"
-    assert project.value("SELECT COUNT(*) FROM eventctl_event") == 14
-
-
 IN_A_SIGNAL_HANDLER = """
 import os, signal, sys
 import eventctl

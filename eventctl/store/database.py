@@ -105,7 +105,6 @@ class Database(ABC):
         self.waits = store.timeout
         """Seconds to wait for other writers, or for a server that restarts."""
         self.lock = ProcessLock()
-        self._in_use = False
         self._connection: Any = None
         self._connected_by = 0
         self._was_connected = False
@@ -223,14 +222,15 @@ class Database(ABC):
         """Hold the lock. Raises StoreUnavailable in a signal handler that has interrupted this
         thread in such a block: its statements would become a part of that transaction, or end it.
         """
-        with self.lock:
-            if self._in_use:
+        with self.lock as lock:
+            # A child of a fork in C may have inherited the mark of another process.
+            if lock.writer == os.getpid():
                 raise StoreUnavailable("a signal handler has interrupted another write")
-            self._in_use = True
+            lock.writer = os.getpid()
             try:
                 yield
             finally:
-                self._in_use = False
+                lock.writer = 0
 
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for a reason other than concurrent work."""

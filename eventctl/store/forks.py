@@ -24,6 +24,8 @@ class ProcessLock:
 
     def __init__(self) -> None:
         self._locks = {os.getpid(): RLock()}
+        self.writer = 0
+        """The process whose holder of the lock is writing; 0 if none is."""
 
     def acquire(self) -> None:
         """Wait for this process's lock, and take it."""
@@ -35,8 +37,9 @@ class ProcessLock:
         """Release this process's lock."""
         self._locks[os.getpid()].release()
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> ProcessLock:
         self.acquire()
+        return self
 
     def __exit__(self, *exception: object) -> None:
         self.release()

@@ -87,34 +87,21 @@ class StateFolder:
         return folders[-1]
 
     def _make_folder(self, folder: str) -> None:
+        if self._group:
+            from eventctl.format.owners import not_shared  # lazy: few folders have a group
+
+            # Before it is made: with another group it would stay closed.
+            if wrong := not_shared(self._group):
+                raise StateUnavailable(": ".join(wrong))
         try:
             os.mkdir(folder, 0o700)
         except FileExistsError:
             return
         if self._group:
-            self._share(folder, self._group)
+            import shutil  # lazy: few folders have a group
+
+            shutil.chown(folder, group=self._group)
         os.chmod(folder, self._folder_mode)
-
-    def _share(self, folder: str, group: str) -> None:
-        """Give a new folder to the group, or remove it: with another group it would stay closed."""
-        import grp  # lazy: few folders have a group
-
-        from eventctl.format.owners import user_name
-
-        try:
-            os.chown(folder, -1, grp.getgrnam(group).gr_gid)
-        except KeyError:
-            os.rmdir(folder)
-            raise StateUnavailable(
-                f"[store] group names {group}, which does not exist: addgroup {group}, and add the"
-                " users that emit and sweep"
-            ) from None
-        except PermissionError:
-            os.rmdir(folder)
-            raise StateUnavailable(
-                f"this user is not in the group {group}, which [store] group names:"
-                f" adduser {user_name(os.geteuid())} {group}, and log in again"
-            ) from None
 
     def open(self, path: str | Path, flags: int) -> int:
         """Open a file of this folder with the permissions that its users need; return its fd.

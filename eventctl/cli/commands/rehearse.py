@@ -141,10 +141,9 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
         raise UsageError(
             f"this would run {what} {often}, for real, and stdin is not a terminal: use --yes"
         )
-    if context.config.handlers[handler].transactional:
-        complain("it is transactional: what it writes to the store is rolled back")
-    else:
-        complain("its effects are real: mails are sent, and money is moved")
+    undone = "it is transactional: what it writes to the store is rolled back"
+    real = "its effects are real: mails are sent, and money is moved"
+    complain(undone if context.config.handlers[handler].transactional else real)
     return click.confirm(f"Run {what} {often}?", err=True)
 
 

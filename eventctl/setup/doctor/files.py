@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import stat
 import time
 from pathlib import Path
 
 from eventctl.config.model import Config
-from eventctl.format.owners import group_name, user_name
+from eventctl.format.owners import group_name, not_shared, user_name
 from eventctl.format.text import counted
 from eventctl.format.time import duration
 from eventctl.intake import spool_folder
@@ -48,12 +47,8 @@ def check_new(path: Path, setting: str) -> Findings:
 def check_state_folder(config: Config) -> Findings:
     """Check who may, and who should not, use the state folder."""
     folder, group = Path(config.store.state), config.store.group
-    if group and not _exists(group):
-        fix = f"create it, and add the users that emit and sweep: addgroup {group}"
-        yield problem(f"[store] group names {group}, which does not exist", fix)
-    elif group and not _is_member(group):
-        fix = f"adduser {user_name(os.geteuid())} {group}, and log in again"
-        yield problem(f"this user is not in the group {group}, which [store] group names", fix)
+    if group and (wrong := not_shared(group)):
+        yield problem(*wrong)
     elif folder.is_dir():
         yield from _rights(folder, folder.stat(), group)
     elif folder.exists():
@@ -63,18 +58,6 @@ def check_state_folder(config: Config) -> Findings:
     if closed := closed_claims(StateFolder(folder, group)):
         text, _, fix = closed.rpartition(": ")
         yield problem(text, fix)
-
-
-def _is_member(group: str) -> bool:
-    number = grp.getgrnam(group).gr_gid
-    return os.geteuid() == 0 or number in (os.getegid(), *os.getgroups())
-
-
-def _exists(group: str) -> bool:
-    try:
-        return bool(grp.getgrnam(group))
-    except KeyError:
-        return False
 
 
 def _rights(folder: Path, status: os.stat_result, group: str | None) -> Findings:

@@ -17,6 +17,7 @@ from eventctl.errors import (
     StoreUnavailable,
     UsageError,
 )
+from eventctl.format.descriptors import Witness
 from eventctl.intake import outbox, validation
 from eventctl.models import NewEvent
 from eventctl.run import emit as emitter
@@ -28,6 +29,7 @@ from eventctl.store.forks import ProcessLock
 _lock = ProcessLock()
 _configs: dict[str, Config] = {}
 _stores: dict[str, Database] = {}
+_witness: Witness | None = None
 _looked_at: dict[str, float] = {}
 """When this process last checked that sweeps end, by configuration."""
 
@@ -153,10 +155,25 @@ def _store(settings: Config) -> Database:
     """Return the open store of a configuration, the same one each time."""
     path = str(settings.path)
     with _lock:
+        _check_descriptors()
         if path not in _stores:
             _stores[path] = open_store(settings)
             _stores[path].is_embedded = True
         return _stores[path]
+
+
+def _check_descriptors() -> None:
+    """Raise StoreUnavailable if this program has closed all descriptors, as daemons do: a store
+    would write to the files that have their numbers now, and closing it would close these.
+    """
+    global _witness
+    if _witness and not _witness.is_open():
+        if any(store.is_open for store in _stores.values()):
+            raise StoreUnavailable("this program has closed all descriptors since its first emit")
+        _witness = None
+    if _witness is None:
+        with contextlib.suppress(OSError):  # then it is not noticed
+            _witness = Witness()
 
 
 def _warn_if_stalled(settings: Config, store: Database) -> None:

@@ -243,9 +243,9 @@ def print_ids(text: str, which: str, *, only_if_ready: bool = False) -> None:
 
 def print_no_more() -> None:
     """Discard what is printed from now on."""
-    null = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
-    os.dup2(null, 1)
-    os.close(null)
+    from eventctl.format.descriptors import to_nowhere  # lazy: few emits need it
+
+    to_nowhere(1)
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # without its buffered data
 
 

@@ -98,8 +98,10 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
         return
     status = 1
     try:
+        from eventctl.format.descriptors import to_nowhere  # lazy: few emits need it
+
         os.setsid()
-        _leave_terminal()
+        to_nowhere(0, 1, 2)
         runner.take_over()
         with open_store(config) as database:
             runner.run(database, deliveries, lambda *_: None)
@@ -211,13 +213,6 @@ def _open(config: Config) -> Database:
     database = open_store(config)
     _left_open.append(database)
     return database
-
-
-def _leave_terminal() -> None:
-    null = os.open(os.devnull, os.O_RDWR)
-    for fd in (0, 1, 2):
-        os.dup2(null, fd)
-    os.close(null)
 
 
 def reason(error: BaseException) -> str:

@@ -131,6 +131,11 @@ class Database(ABC):
             self._was_connected = True
         return self._connection
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has a connection that is this process's own."""
+        return self._connection is not None and self._connected_by == os.getpid()
+
     def _drop_inherited(self) -> None:
         # In a child forked by C code, the connection still belongs to its parent.
         if self._connection is None or self._connected_by == os.getpid():

@@ -53,15 +53,6 @@ def watch(database: Database) -> None:
     _watched.add(database)
 
 
-def detach(fd: int) -> None:
-    """Redirect an inherited descriptor to nowhere, so that what is sent on it reaches nobody."""
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    try:
-        os.dup2(null, fd, inheritable=False)
-    finally:
-        os.close(null)
-
-
 def _before_fork() -> None:
     for database in list(_watched):
         database.lock.acquire()

@@ -9,9 +9,9 @@ from typing import Any
 
 from eventctl.config.model import Store
 from eventctl.errors import StoreError, StoreUnavailable
+from eventctl.format.descriptors import to_nowhere
 from eventctl.store import mysql_errors
 from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE, Database
-from eventctl.store.forks import detach
 from eventctl.store.mysql_drivers import connect, load_driver
 from eventctl.store.transaction import Transaction
 
@@ -132,7 +132,7 @@ class MySQLDatabase(Database):
         socket = getattr(connection, "_sock", connection)  # PyMySQL's; None if it is closed
         with suppress(self.driver.Error):  # mysqlclient's, if it is closed
             if socket is not None:
-                detach(socket.fileno())
+                to_nowhere(socket.fileno())
 
     def next_id(self, table: str) -> int:
         ((known, there),) = self.read(

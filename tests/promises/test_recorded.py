@@ -89,3 +89,46 @@ def test_a_program_whose_store_was_deleted_or_replaced(project: Project, how: st
         assert done.stdout == "None\n"
         (kept,) = (project.folder / "state" / "spool").iterdir()
         assert '"after"' in kept.read_text()
+
+
+CLOSED = """
+import os, time
+import eventctl
+assert eventctl.emit("pay", "before") == 1
+os.closerange(3, 100)
+logs = [open(f"log{number}", "wb", buffering=0) for number in range(20)]
+since = time.monotonic()
+print(eventctl.emit("pay", "after"))
+assert time.monotonic() - since < 5
+assert not any(os.fstat(log.fileno()).st_size for log in logs)
+"""
+
+
+def test_a_program_that_closes_all_descriptors_as_daemons_do(project: Project) -> None:
+    """What a store would write then is in the files that have the numbers of its own now."""
+    fire.write(project, {"pay": '"handlers:ok"'})
+    project.run("sweep")
+    assert project.python(CLOSED).stdout == "None\n"
+    project.run("sweep")
+    stored = project.rows("SELECT args, status FROM eventctl_event ORDER BY id")
+    assert stored == [('["before"]', 2), ('["after"]', 2)]
+
+
+DAEMON = """
+import os
+import eventctl
+assert eventctl.emit("pay", "before") == 1
+if pid := os.fork():
+    assert os.waitpid(pid, 0)[1] == 0
+    print(eventctl.emit("pay", "parent"))
+else:
+    os.closerange(3, 100)
+    assert eventctl.emit("pay", "child") == 2
+    os._exit(0)
+"""
+
+
+def test_a_daemon_that_closes_what_it_has_inherited(project: Project) -> None:
+    fire.write(project, {"pay": '"handlers:ok"'})
+    project.run("sweep")
+    assert project.python(DAEMON).stdout == "3\n"

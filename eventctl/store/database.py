@@ -182,7 +182,7 @@ class Database(ABC):
 
         Raises the driver's errors.
         """
-        with self._alone():
+        with self.lock.alone:
             return self._run(work)
 
     def read(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
@@ -222,24 +222,9 @@ class Database(ABC):
         """Return the free space of the store's file to the disk, if `room` has one."""
         return
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock. Raises StoreUnavailable in a signal handler that has interrupted this
-        thread in such a block: its statements would become a part of that transaction, or end it.
-        """
-        with self.lock as lock:
-            # A child of a fork in C may have inherited the mark of another process.
-            if lock.writer == os.getpid():
-                raise StoreUnavailable("a signal handler has interrupted another write")
-            lock.writer = os.getpid()
-            try:
-                yield
-            finally:
-                lock.writer = 0
-
     def _persist(self, run: Callable[[], T]) -> T:
         """Run it until it succeeds, or fails for a reason other than concurrent work."""
-        with self._alone():
+        with self.lock.alone:
             deadline = time.monotonic() + self.waits
             tries = 0
             while True:

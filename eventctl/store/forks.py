@@ -10,6 +10,8 @@ import os
 import weakref
 from _thread import RLock  # without threading, which emit has no other use for
 
+from eventctl.errors import StoreUnavailable
+
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
     from eventctl.store.database import Database
@@ -24,8 +26,8 @@ class ProcessLock:
 
     def __init__(self) -> None:
         self._locks = {os.getpid(): RLock()}
-        self.writer = 0
-        """The process whose holder of the lock is writing; 0 if none is."""
+        self.alone = _Alone(self)
+        """Held instead of the lock itself, it cannot be held twice."""
 
     def acquire(self) -> None:
         """Wait for this process's lock, and take it."""
@@ -37,12 +39,36 @@ class ProcessLock:
         """Release this process's lock."""
         self._locks[os.getpid()].release()
 
-    def __enter__(self) -> ProcessLock:
+    def __enter__(self) -> None:
         self.acquire()
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.release()
+
+
+class _Alone:
+    """A lock as a block that its thread does not enter twice.
+
+    A signal handler may interrupt the thread in such a block. The statements of its own block
+    would become a part of that transaction, or end it.
+    """
+
+    def __init__(self, lock: ProcessLock) -> None:
+        self._lock = lock
+        # Not only whether: a child of a fork in C may inherit it from another thread.
+        self._holder = 0
+
+    def __enter__(self) -> None:
+        """Wait for the lock. Raises StoreUnavailable in such a signal handler."""
+        self._lock.acquire()
+        if self._holder == os.getpid():
+            self._lock.release()
+            raise StoreUnavailable("a signal handler has interrupted another write")
+        self._holder = os.getpid()
+
+    def __exit__(self, *exception: object) -> None:
+        self._holder = 0
+        self._lock.release()
 
 
 _watched: weakref.WeakSet[Database] = weakref.WeakSet()

@@ -406,7 +406,7 @@ def test_a_fork_in_c_while_another_thread_writes(project: Project) -> None:
         held, over = threading.Event(), threading.Event()
         def hold():
             # As in the middle of a write.
-            with inside["_lock"], next(iter(inside["_stores"].values()))._alone():
+            with inside["_lock"], next(iter(inside["_stores"].values())).lock.alone:
                 held.set()
                 over.wait()
         threading.Thread(target=hold).start()

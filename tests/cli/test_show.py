@@ -62,7 +62,7 @@ def test_where_the_width_is_unknown_it_is_that_of_an_old_terminal(
 def test_letters_that_the_locale_lacks_are_escaped(
     project: Project, command: tuple[str, ...]
 ) -> None:
-    """Python takes the locale C for UTF-8, unless it is told not to."""
+    """Python takes the locale C for UTF-8, unless PYTHONUTF8 forbids it."""
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "Ä")
     done = project.run(*command, env={"LC_ALL": "C", "PYTHONUTF8": "0"})

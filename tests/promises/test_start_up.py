@@ -1,4 +1,4 @@
-"""P1, P13: what happens while the program itself is being loaded is told in one line as well."""
+"""P1, P13: what fails while the program itself is being loaded is one line as well."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_ctrl_c(project: Project, module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "command", "told"),
+    ("module", "command", "message"),
     [
         ("cli/fast_emit", ("emit", "pay", "1"), "not done: ['emit', 'pay', '1']"),
         ("run/emit", ("emit", "pay", "1"), "not done: ['emit', 'pay', '1']"),
@@ -56,7 +56,7 @@ def test_ctrl_c(project: Project, module: str) -> None:
     ],
 )
 def test_a_compiled_module_that_was_written_to_a_full_disk(
-    project: Project, module: str, command: tuple[str, ...], told: str
+    project: Project, module: str, command: tuple[str, ...], message: str
 ) -> None:
     """Python reads it for ever: neither the file's time nor its size has changed."""
     write(project)
@@ -67,7 +67,7 @@ def test_a_compiled_module_that_was_written_to_a_full_disk(
     done = project.run(*command, env=env, check=None)
     assert (done.returncode, done.stdout) == (74, "")
     assert len(done.stderr.strip().splitlines()) == 1
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_a_module_on_pythonpath_that_hides_one_of_pythons(project: Project) -> None:

@@ -163,7 +163,7 @@ def release(database: Database, handlers: Collection[str], now: int) -> None:
     """
     while ids := database.values(
         "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
-        f" AND handler IN ({marks(handlers) or 'NULL'}) AND due_at > ? LIMIT ?",
+        f" AND handler IN ({marks(handlers)}) AND due_at > ? LIMIT ?",
         (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, _AT_ONCE),
     ):
         _make_due(database, ids, now)

@@ -64,7 +64,7 @@ class Notification(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> Notification:
-        """Return the notification that is in a row of these columns, as `incident` does."""
+        """Return the notification in a row of `notifications.COLUMNS`, as `incident` does."""
         notification_id, incident_id, channel, state, sent_at, count, times, due_at, error = row
         return cls(
             id=notification_id,

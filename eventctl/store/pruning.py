@@ -232,7 +232,7 @@ def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> l
     return database.values(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_telling t WHERE t.incident_id = i.id"
-        f"  AND t.channel IN ({marks(channels) or 'NULL'}) AND t.due_at IS NOT NULL)"
+        f"  AND t.channel IN ({marks(channels)}) AND t.due_at IS NOT NULL)"
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )

@@ -15,7 +15,7 @@ from eventctl.intake.validation import NotAnEvent, accept, as_text, check, check
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
-from eventctl.store.batches import do_each, refusal
+from eventctl.store.batches import do_each, do_one, refusal
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
@@ -86,16 +86,15 @@ def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
         raise spooled.problem
     event = accept(config, spooled.name, spooled.args, spooled.key)
     due_in = int(spooled.delay * 1000)
-
-    def record(_: Sequence[Spooled]) -> bool:
-        return database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in))
-
-    (new,) = do_each([spooled], record, _refuse)
+    new = do_one(
+        lambda: database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in)),
+        _refuse,
+    )
     spool.remove(spooled)
     return new
 
 
-def _refuse(_: object, error: Exception) -> NoReturn:
+def _refuse(error: Exception) -> NoReturn:
     raise _refused(error) from error
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from eventctl.config.retry_policy import HOLD
 from eventctl.format.text import shorten
 from eventctl.models import Reason, State
-from eventctl.store.batches import do_each, refusal
+from eventctl.store.batches import do_one, refusal
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
 from eventctl.store.transaction import Row, Transaction, in_transaction
@@ -38,7 +38,7 @@ def odd_number(columns: Mapping[str, object]) -> str:
 
 def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
     """Return why the delivery in a row of `claims` cannot be run; None if it can be."""
-    _, _, handler, attempts, waited, _, _, key, name, args, created_at = row
+    _, _, key, name, args, created_at, handler, attempts, waited, _, _ = row
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
     if not (type(handler) is type(key) is type(name) is type(args) is str):
@@ -95,14 +95,10 @@ def hold_odd(
         moment = tx.now()
         return sum(hold(tx, row, Reason.DAMAGED_ARGS, _said(error), moment, state) for row in rows)
 
-    def hold_it(_: object) -> tuple[int, tuple[str, ...]]:
-        return database.transaction(work), ()
-
-    def refuse(_: object, again: Exception) -> tuple[int, tuple[str, ...]]:
+    def refuse(again: Exception) -> tuple[int, tuple[str, ...]]:
         return 0, (f"delivery {delivery_id} can be neither run nor held: {_said(again)}",)
 
-    (result,) = do_each([delivery_id], hold_it, refuse)
-    return result
+    return do_one(lambda: (database.transaction(work), ()), refuse)
 
 
 def _said(error: Exception) -> str:

@@ -9,9 +9,6 @@ from eventctl.store.database import TryAgain, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
-BATCH = 500
-"""How many events one transaction adds to the handler."""
-
 
 @in_transaction
 def add(
@@ -23,7 +20,7 @@ def add(
     """Add a pending delivery to `handler` to each event that has none; return the new ids.
 
     `due_at` says, by event id, when each is due, in milliseconds since 1970; without it they are
-    due now. The recorded list of expected handlers does not change. Takes up to BATCH events.
+    due now. The recorded list of expected handlers does not change. Takes up to AT_ONCE events.
     """
     if not event_ids:
         return []

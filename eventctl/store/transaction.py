@@ -155,6 +155,13 @@ def in_transaction(
     return run
 
 
+@in_transaction
+def execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for each row of parameters, all in one transaction."""
+    for row in rows:
+        tx.execute(sql, row)
+
+
 def _raise_if_duplicate(error: Exception) -> None:
     """Raise Duplicate if that is what an error says, and not that a CHECK, a trigger or a foreign
     key that users have added was violated.

@@ -34,19 +34,13 @@ def add(
     )
     if not lacking:
         return []
-    moment = tx.now()
+    moment, pending = tx.now(), str(State.PENDING)
     try:
         tx.insert_many(
             "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim)"
             " VALUES (?, ?, ?, ?, ?)",
             [
-                (
-                    event_id,
-                    handler,
-                    str(State.PENDING),
-                    due_at[event_id] if due_at else moment,
-                    None,
-                )
+                (event_id, handler, pending, due_at[event_id] if due_at else moment, None)
                 for event_id in lacking
             ],
         )

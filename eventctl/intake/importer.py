@@ -90,7 +90,7 @@ def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
         lambda: database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in)),
         _refuse,
     )
-    spool.remove(spooled)
+    spooled.path.unlink(missing_ok=True)
     return new
 
 

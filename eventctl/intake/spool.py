@@ -237,11 +237,6 @@ def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
     return f"spool-{sha256(identity + data).hexdigest()[:40]}"
 
 
-def remove(spooled: Spooled) -> None:
-    """Remove a file whose event is in the store."""
-    spooled.path.unlink(missing_ok=True)
-
-
 def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:
     """Return a free path for a file in HELD or DAMAGED; None if it is there already."""
     folder = state.folder(FOLDER, where)

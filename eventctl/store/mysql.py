@@ -194,9 +194,8 @@ class MySQLDatabase(Database):
             return GONE if len(self._hosts) > 1 else UNAVAILABLE
         if mysql_errors.is_offline(error):
             return GONE
-        for kind, codes in _KINDS.items():
-            if code in codes:
-                return kind
+        if kind := mysql_errors.KINDS.get(code):
+            return kind
         if isinstance(error, self.driver.InterfaceError):
             return GONE
         return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
@@ -246,15 +245,6 @@ class MySQLDatabase(Database):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
                 raise self.translated(error) from error
-
-
-_KINDS = {
-    BUSY: mysql_errors.BUSY,
-    UNAVAILABLE: mysql_errors.UNAVAILABLE,
-    REFUSED: mysql_errors.REFUSED,
-    GONE: mysql_errors.GONE,
-    FAULT: mysql_errors.ROW,
-}
 
 
 @lru_cache(maxsize=256)

@@ -54,8 +54,7 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
         try:
             new += _import_file(config, database, spooled)
         except NotAnEvent as error:
-            where = spool_folder.DAMAGED if error.part in ("file", "kind") else spool_folder.HELD
-            _set_aside(config, database, state, spooled, where, error)
+            _set_aside(config, database, state, spooled, error)
     return new
 
 
@@ -110,9 +109,9 @@ def _set_aside(
     database: Database,
     state: StateFolder,
     spooled: Spooled,
-    where: str,
     error: NotAnEvent,
 ) -> None:
+    where = spool_folder.DAMAGED if error.part in ("file", "kind") else spool_folder.HELD
     if target := spool.place_aside(state, spooled, where):
         # The notice comes first: if this process dies in between, it is repeated rather than lost.
         folder = state.path / spool_folder.FOLDER
@@ -193,7 +192,7 @@ def _import_rows(tx: Transaction, config: Config, waiting: Sequence[_Waiting]) -
             event = _event(config, row)
         except NotAnEvent as error:
             row_id, _, name, args, _, held = row
-            _hold_row(tx, config, row_id, name, args, held, error)
+            _hold_row(tx, config, (row_id, name, args, held), error)
         else:
             new += _insert(tx, event, row[4])
             imported.append(row[0])
@@ -219,19 +218,15 @@ def _hold(config: Config, database: Database, waiting: _Waiting, error: NotAnEve
     """Hold a row without reading it; return the number of new events, which is 0."""
     if waiting.held != _held(error):
         row = (waiting.id, waiting.name, "", waiting.held)
-        database.transaction(lambda tx: _hold_row(tx, config, *row, error))
+        database.transaction(lambda tx: _hold_row(tx, config, row, error))
     return 0
 
 
 def _hold_row(
-    tx: Transaction,
-    config: Config,
-    row_id: int,
-    name: object,
-    args: object,
-    held: str | None,
-    error: NotAnEvent,
+    tx: Transaction, config: Config, row: tuple[int, object, object, str | None], error: NotAnEvent
 ) -> None:
+    """Mark a row, its id, name, args and mark so far, as held, and report it if that is new."""
+    row_id, name, args, held = row
     wrong = _held(error)
     if held != wrong:
         tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong, row_id))

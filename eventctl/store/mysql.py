@@ -109,7 +109,8 @@ class MySQLDatabase(Database):
             ) from None
         try:
             self._check_tls(connection)
-            self._check_version(str(connection.get_server_info()))
+            if least := mysql_errors.too_old(str(connection.get_server_info())):
+                raise StoreError(f"the store ({self.describe()}) is {least}")
             cursor = connection.cursor()
             cursor.execute(_SESSION.format(self._patience))
             if len(self._hosts) > 1:
@@ -171,10 +172,6 @@ class MySQLDatabase(Database):
     def _no_tls(self) -> str:
         wanted = f'[store] ssl = "{self.store.ssl}"'
         return f"does not support TLS, and {wanted} requires it: turn it on in the server"
-
-    def _check_version(self, version: str) -> None:
-        if least := mysql_errors.too_old(version):
-            raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
         return _percent_style(super().translate(sql))

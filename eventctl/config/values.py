@@ -41,8 +41,8 @@ class TableReader:
     """
 
     __slots__ = (
-        *("_asked", "_from_environment", "_values"),
-        *("defers", "key", "mistakes", "variables"),
+        *("_from_environment", "_values"),
+        *("asked", "defers", "key", "mistakes", "variables"),
     )
 
     def __init__(
@@ -60,7 +60,8 @@ class TableReader:
         self.defers = defers
         """Whether variables in secrets are left to the process that uses the secret."""
         self._values = values
-        self._asked: list[str] = []
+        self.asked: list[str] = []
+        """The keys that were read, which are the known ones."""
         self._from_environment: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
@@ -71,7 +72,7 @@ class TableReader:
 
     def raw(self, name: str) -> object:
         """Return a value as it was written; None if there is none."""
-        self._asked.append(name)
+        self.asked.append(name)
         return self._values.get(name)
 
     def _typed(self, name: str, types: Any, fix: str) -> Any:
@@ -227,14 +228,14 @@ class TableReader:
 
     def unknown(self) -> list[str]:
         """Return the keys that no getter has read."""
-        return [name for name in self._values if name not in self._asked]
+        return [name for name in self._values if name not in self.asked]
 
     def finish(self) -> None:
         """Note each unknown key, with the most similar known one."""
         for name in self.unknown():
-            *others, last = sorted(set(self._asked))
+            *others, last = sorted(set(self.asked))
             known = f"known are {', '.join(others)} and {last}"
-            self.mistake(name, "is an unknown key", near(name, self._asked) or known)
+            self.mistake(name, "is an unknown key", near(name, self.asked) or known)
 
     def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""

@@ -159,17 +159,16 @@ def test_limits_are_options(well: Project) -> None:
     due_for(well, 90)
     for args, wanted in {
         ("--due-warning", "1m"): "WARNING",
-        ("--due-critical", "1m", "--due-warning", "1m"): "CRITICAL",
+        ("--due-critical", "1m"): "CRITICAL",
         ("--due-critical", "1m", "--due-warning", "off"): "CRITICAL",
         ("--backlog-warning", "0"): "WARNING",
-        ("--backlog-critical", "0", "--backlog-warning", "0"): "CRITICAL",
+        ("--backlog-critical", "0"): "CRITICAL",
         ("--sweep-warning", "0"): "WARNING",
         ("--held-critical", "0"): "OK",
     }.items():
         assert check(well, *args)[0] == wanted, args
     # The worst comes first, and its level is that of all.
-    limits = ("--backlog-warning", "0", "--due-warning", "1m", "--due-critical", "1m")
-    level, words, _ = check(well, *limits)
+    level, words, _ = check(well, "--backlog-warning", "0", "--due-critical", "1m")
     assert level == "CRITICAL"
     assert re.fullmatch(r"the oldest due delivery has waited for \S+ \S+; backlog 1", words)
 
@@ -189,7 +188,9 @@ def test_a_warning_above_its_critical_limit_is_refused(well: Project, name: str)
 
 
 @sqlite_only
-def test_a_default_counts_as_well(well: Project) -> None:
+def test_a_default_critical_limit_counts_and_a_default_warning_gives_way(well: Project) -> None:
+    done = well.run("check", "--due-critical", "1m")
+    assert " due=0s;60;60;0 " in done.stdout
     level, words, _ = check(well, "--backlog-warning", "20000")
     assert level == "UNKNOWN"
     assert words.startswith("--backlog-warning 20000 is above --backlog-critical 10000, so")
@@ -331,4 +332,4 @@ def test_a_file_that_node_exporter_would_not_read(well: Project, tmp_path: Path,
         "UNKNOWN",
         f"--prometheus {tmp_path / name}: the name must end in .prom, or node_exporter ignores it",
     )
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / name).exists()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration
@@ -37,7 +38,7 @@ class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in ever
         self.fail(f"{value!r} is not a whole number; write a number, or off", param, ctx)
 
 
-def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
+def _limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --NAME-warning and --NAME-critical for each of MEASURES."""
     for option in reversed(list(_options())):
         function = option(function)
@@ -71,7 +72,7 @@ def _written(limit: float | None, unit: str) -> str:
     help="Write metrics for node_exporter's textfile collector to FILE, whose name must end in"
     " .prom, print nothing, and exit with 0.",
 )
-@_limits
+@_limit_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the line.")
 @click.pass_obj
 def command(
@@ -100,11 +101,7 @@ def command(
             )
         return _write_metrics(context, prometheus)
 
-    limits = {
-        name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in MEASURES
-    }
-    for name, each in limits.items():
-        _check_order(name, each)
+    limits = {name: _limits(name, given) for name in MEASURES}
     with context.open() as database:
         found = thresholds.judge(health.measure(context.config, database), limits)
     level = max(each.level for each in found)
@@ -114,10 +111,14 @@ def command(
     return answer(level, words, [_perfdata(each) for each in found])
 
 
-def _check_order(name: str, limits: Limits) -> None:
-    warning, critical = limits.warning, limits.critical
+def _limits(name: str, given: Mapping[str, float | None]) -> Limits:
+    """Return the limits of a measure. Raises UsageError if its WARNING would never be reported."""
+    warning, critical = given[f"{name}_warning"], given[f"{name}_critical"]
     if warning is None or critical is None or warning <= critical:
-        return
+        return Limits(warning, critical)
+    source = click.get_current_context().get_parameter_source(f"{name}_warning")
+    if source == ParameterSource.DEFAULT:
+        return Limits(critical, critical)
     high, low = (_written(limit, MEASURES[name].unit) for limit in (warning, critical))
     raise UsageError(
         f"--{name}-warning {high} is above --{name}-critical {low}, so nothing would be a WARNING:"

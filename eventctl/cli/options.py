@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,9 +13,6 @@ from eventctl.config.units import parse_duration
 from eventctl.errors import UsageError
 from eventctl.format.text import did_you_mean
 from eventctl.models import Status
-
-if TYPE_CHECKING:
-    from eventctl.store.queries.events import Selection
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -92,9 +89,9 @@ _STATUSES = [status.name.lower() for status in Status]
 
 def _statuses(
     context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[Status, ...]:
+) -> tuple[int, ...]:
     """Parse statuses by name or number."""
-    by_word = {word: s for s in Status for word in (s.name.lower(), str(int(s)))}
+    by_word = {word: int(s) for s in Status for word in (s.name.lower(), str(int(s)))}
     for value in values:
         if value.lower() not in by_word:
             known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
@@ -124,8 +121,8 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
     return lambda now: now - back
 
 
-def name(context: click.Context, option: click.Parameter, value: str) -> str:
-    """Check that a name, id or key is text that the store can search for."""
+def name(value: str) -> str:
+    """The type of a name, id or key: text that the store can search for."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -133,15 +130,20 @@ def name(context: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
-def names(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The same for several of them."""
-    return tuple(name(context, option, value) for value in values)
+def event_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
+    """Add an option that takes the name of an event."""
+    complete = completion.events
+    return click.option(*names, metavar="NAME", type=name, shell_complete=complete, **more)
+
+
+def handler_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
+    """Add an option that takes the name of a handler."""
+    complete = completion.handlers
+    return click.option(*names, metavar="NAME", type=name, shell_complete=complete, **more)
 
 
 def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
-    """Add the options that `selection` takes, `--incident` and `--limit`."""
+    """Add the options that select events (see `selection.selected`), and `--limit`."""
     options = (
         click.option(
             "--status",
@@ -155,14 +157,9 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             help="Only events with this status: emitted, timeout, processed, failed, or 0 to"
             " 3. May be repeated, like --event and --handler.",
         ),
-        click.option(
-            "--event", "events", metavar="NAME", multiple=True, callback=names,
-            shell_complete=completion.events,
-            help="Only events with this name.",
-        ),
-        click.option(
-            "--handler", "handlers", metavar="NAME", multiple=True, callback=names,
-            shell_complete=completion.handlers,
+        event_option("--event", "events", multiple=True, help="Only events with this name."),
+        handler_option(
+            "--handler", "handlers", multiple=True,
             help="Only events with a delivery to this handler.",
         ),
         click.option(
@@ -179,9 +176,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             help="Only the deliveries of this incident. ID is in each message and in eventctl"
             " alerts; its first four letters are enough.",
         ),
-        click.option(
-            "--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help,
-        ),
+        click.option("--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help),
     )  # fmt: skip
 
     def decorate(function: Decorated) -> Decorated:
@@ -190,29 +185,6 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
         return function
 
     return decorate
-
-
-def selection(
-    now: int,
-    *,
-    statuses: tuple[Status, ...],
-    events: tuple[str, ...],
-    handlers: tuple[str, ...],
-    since: Moment | None,
-    until: Moment | None,
-) -> Selection:
-    """Return the selection of the options. `now` is the database's time, in milliseconds since
-    1970.
-    """
-    from eventctl.store.queries.events import Selection  # lazy: a sweep does not need peewee
-
-    return Selection(
-        statuses=tuple(int(status) for status in statuses),
-        events=events,
-        handlers=handlers,
-        since=since and since(now),
-        until=until and until(now),
-    )
 
 
 def _date(text: str) -> int | None:

@@ -54,16 +54,21 @@ def selected(
     config: Config, database: Database, ids: Sequence[str], chosen: dict[str, Any]
 ) -> Selection:
     """Return the selected events. Raises UsageError if an id, key or name does not exist."""
-    from eventctl.cli.options import selection  # lazy: few runs need it
-    from eventctl.store import claims
+    from eventctl.store import claims  # lazy: few runs need it
     from eventctl.store.queries import events
 
-    typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
-    wanted = selection(claims.now(database), **chosen)
+    now, since, until = claims.now(database), chosen["since"], chosen["until"]
+    wanted = events.Selection(
+        statuses=chosen["statuses"],
+        events=chosen["events"],
+        handlers=chosen["handlers"],
+        since=since and since(now),
+        until=until and until(now),
+    )
     names.require(config, Kind.EVENT, wanted.events, database)
     names.require(config, Kind.HANDLER, wanted.handlers, database, wanted.since)
-    if typed:
-        return _of_incident(wanted, find_incident(config, database, typed))
+    if chosen["incident"]:
+        return _of_incident(wanted, find_incident(config, database, chosen["incident"]))
     if not ids:
         return wanted
     known = events.ids_of(database, ids)

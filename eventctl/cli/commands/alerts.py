@@ -11,10 +11,9 @@ import click
 
 from eventctl.alerts import channels
 from eventctl.alerts.incident import sample
-from eventctl.cli import completion
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
-from eventctl.cli.options import Whole, names
+from eventctl.cli.options import Whole, handler_option
 from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
@@ -41,15 +40,7 @@ _LATEST = 50
     help="Only this kind: outage, exhausted, discarded, failed, held, 'set aside', late or"
     " emit-failed. May be repeated, like --handler.",
 )
-@click.option(
-    "--handler",
-    "handlers",
-    metavar="NAME",
-    shell_complete=completion.handlers,
-    multiple=True,
-    callback=names,
-    help="Only incidents of this handler.",
-)
+@handler_option("--handler", "handlers", multiple=True, help="Only incidents of this handler.")
 @click.option(
     "--limit",
     type=Whole(min=0),

@@ -9,7 +9,7 @@ import click
 
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, names
+from eventctl.cli.options import filters, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
@@ -21,7 +21,7 @@ from eventctl.store.database import Database
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
 @click.option("--dry-run", is_flag=True, help="Show what would be cancelled; change nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")

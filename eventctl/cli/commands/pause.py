@@ -57,12 +57,7 @@ def kind_of(
 
 
 @click.command()
-@click.argument(
-    "name",
-    required=False,
-    callback=lambda c, p, v: v and a_name(c, p, v),
-    shell_complete=completion.pausable,
-)
+@click.argument("name", required=False, type=a_name, shell_complete=completion.pausable)
 @which
 @click.option("--why", metavar="TEXT", help="The reason, shown wherever the pause is.")
 @click.option("--json", "as_json", is_flag=True, help="Print the list of pauses as JSON.")

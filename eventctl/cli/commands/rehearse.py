@@ -13,8 +13,7 @@ import click
 from eventctl.cli import completion, names, selection
 from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
-from eventctl.cli.options import name as a_name
+from eventctl.cli.options import Duration, name
 from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
@@ -44,8 +43,8 @@ class _KillTime(Duration):
 
 
 @click.command()
-@click.argument("handler", callback=a_name, shell_complete=completion.handlers)
-@click.argument("event", metavar="ID", callback=a_name, shell_complete=completion.ids)
+@click.argument("handler", type=name, shell_complete=completion.handlers)
+@click.argument("event", metavar="ID", type=name, shell_complete=completion.ids)
 @click.option("--twice", is_flag=True, help="Run it twice in a row.")
 @click.option(
     "--kill",

@@ -16,7 +16,7 @@ from eventctl.store.queries import operations
 
 
 @click.command()
-@click.argument("name", callback=a_name, shell_complete=completion.paused)
+@click.argument("name", type=a_name, shell_complete=completion.paused)
 @which
 @click.pass_obj
 def command(context: Context, /, name: str, handler: bool, event: bool) -> int:

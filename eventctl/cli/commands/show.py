@@ -33,7 +33,7 @@ _SHOWN_LINES = 200
 
 
 @click.command()
-@click.argument("event", metavar="[ID]", default="", callback=name, shell_complete=completion.ids)
+@click.argument("event", metavar="[ID]", default="", type=name, shell_complete=completion.ids)
 @click.option(
     "--incident",
     metavar="ID",

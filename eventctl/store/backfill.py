@@ -34,13 +34,12 @@ def _add(
 ) -> list[int]:
     # A second backfill of the same events waits here, and then sees the added deliveries.
     lock_events(tx, event_ids)
-    rows = tx.rows(
+    lacking = tx.values(
         f"SELECT e.id FROM eventctl_event e WHERE e.id IN ({marks(event_ids)}) AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_delivery d WHERE d.event_id = e.id AND d.handler = ?)"
         " ORDER BY e.id",
         [*event_ids, handler],
     )
-    lacking = [row[0] for row in rows]
     if not lacking:
         return []
     moment = tx.now()
@@ -62,11 +61,8 @@ def _add(
     except Duplicate as error:
         raise TryAgain("another process adds deliveries to the same events") from error
     settle(tx, lacking, troubled=False)
-    return [
-        row[0]
-        for row in tx.rows(
-            f"SELECT id FROM eventctl_delivery WHERE event_id IN ({marks(lacking)})"
-            " AND handler = ? ORDER BY id",
-            [*lacking, handler],
-        )
-    ]
+    return tx.values(
+        f"SELECT id FROM eventctl_delivery WHERE event_id IN ({marks(lacking)})"
+        " AND handler = ? ORDER BY id",
+        [*lacking, handler],
+    )

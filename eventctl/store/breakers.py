@@ -22,8 +22,7 @@ class Outage(NamedTuple):
 
 def open_breakers(database: Database) -> list[str]:
     """Return the handlers whose breaker is open."""
-    rows = database.read("SELECT handler FROM eventctl_breaker")
-    return [text_of(handler) for (handler,) in rows]
+    return [text_of(each) for each in database.values("SELECT handler FROM eventctl_breaker")]
 
 
 def open_breaker(database: Database, handler: str, error: str) -> None:

@@ -43,14 +43,11 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
         f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",
         [str(State.FAILED), str(Reason.CANCELLED), *ids, str(state)],
     )
-    cancelled = [
-        row[0]
-        for row in tx.rows(
-            f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
-            " AND state = ? AND reason = ? ORDER BY id",
-            [*ids, str(State.FAILED), str(Reason.CANCELLED)],
-        )
-    ]
+    cancelled = tx.values(
+        f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
+        " AND state = ? AND reason = ? ORDER BY id",
+        [*ids, str(State.FAILED), str(Reason.CANCELLED)],
+    )
     if cancelled:
         delete_notices(tx, cancelled)
     settle(tx, sorted({event_of[each] for each in cancelled}), troubled=True)

@@ -57,13 +57,8 @@ def delete_notices(tx: Transaction, delivery_ids: Sequence[int]) -> None:
 
 def _ids(tx: Transaction, belonging: Belonging, owners: Sequence[int]) -> list[int]:
     table, column, _, by = belonging
-    return [
-        row[0]
-        for part in parts(owners)
-        for row in tx.rows(
-            f"SELECT id FROM {table} {{{by}}} WHERE {column} IN ({marks(part)})", part
-        )
-    ]
+    sql = f"SELECT id FROM {table} {{{by}}} WHERE {column} IN "
+    return [each for part in parts(owners) for each in tx.values(f"{sql}({marks(part)})", part)]
 
 
 def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:

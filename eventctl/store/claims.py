@@ -80,19 +80,15 @@ class Claimed(NamedTuple):
 
 def now(database: Database) -> int:
     """Return the database's own time, in milliseconds since 1970, UTC."""
-    ((now,),) = database.read(f"SELECT {database.now}")
-    return int(now)
+    return database.number(f"SELECT {database.now}")
 
 
 def count_due(database: Database) -> int:
     """Return how many deliveries are due now."""
-    row = database.transaction(
-        lambda tx: tx.row(
-            "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
-            (tx.now(), str(State.PENDING)),
-        )
+    return database.number(
+        "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
+        (now(database), str(State.PENDING)),
     )
-    return int(row[0]) if row else 0
 
 
 def claim(database: Database, ask: Ask) -> Claimed:
@@ -117,11 +113,10 @@ def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
         return Claimed([], held_now, False, ask.cutoff, refused)
 
     where, values = _conditions(ask)
-    rows = database.read(
+    ids = database.values(
         f"SELECT d.id FROM {_tables(ask)} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
         [*values, ask.limit + _PASSED_OVER],
     )
-    ids = [row[0] for row in rows]
     parts: list[Claimed] = []
     while ids and (left := ask.limit - sum(len(part.deliveries) for part in parts)) > 0:
         parts += do_each(ids[:left], claim_some, hold_one)
@@ -213,7 +208,7 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
     )
     if not candidates:
         return [], False
-    locked = tx.rows(
+    locked = tx.values(
         # Otherwise the server may walk, and lock, its index of due times.
         "SELECT id FROM eventctl_delivery FORCE INDEX (PRIMARY)"
         f" WHERE id IN ({marks(candidates)}) AND state = ? AND due_at <= ?"
@@ -222,7 +217,7 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
     )
     mine: list[int] = []
     total = 0
-    for (delivery_id,) in locked:
+    for delivery_id in locked:
         total += candidates[delivery_id] or 0
         if total > _LARGEST and mine:
             break

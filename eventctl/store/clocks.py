@@ -59,16 +59,16 @@ def lead(database: Database, now: int) -> int:
     The result is in milliseconds, 0 if nothing is dated after now. `now` is in milliseconds since
     1970.
     """
-    rows = database.read(
+    dates = database.values(
         "SELECT created_at FROM eventctl_event {event_created}"
         " WHERE created_at > ? AND created_at <= ? ORDER BY created_at DESC LIMIT 1",
         (now + SLACK, LARGEST_NUMBER),
     )
-    rows += database.read(
+    dates += database.values(
         "SELECT ended_at FROM eventctl_sweep"
         " WHERE id > (SELECT COALESCE(MAX(id), 0) FROM eventctl_sweep) - 20"
     )
-    latest = max((number_of(row[0]) for row in rows), default=0)
+    latest = max(map(number_of, dates), default=0)
     return latest - now if latest > now + SLACK else 0
 
 
@@ -211,16 +211,16 @@ def is_behind(database: Database, now: int, ahead: int) -> bool:
     What was written by a clock that was ahead is dated long after now, and was written in a short
     time. If the clock is behind, the past goes on after now, or is long.
     """
-    later = database.read(
+    later = database.values(
         "SELECT created_at FROM eventctl_event {event_created} WHERE created_at > ?"
         " ORDER BY created_at LIMIT 1",
         (now + SLACK,),
     )
-    later += database.read(
+    later += database.values(
         "SELECT ended_at FROM eventctl_sweep WHERE ended_at > ? ORDER BY ended_at LIMIT 1",
         (now + SLACK,),
     )
-    first = min((number_of(row[0], LARGEST_NUMBER) for row in later), default=now)
+    first = min((number_of(each, LARGEST_NUMBER) for each in later), default=now)
     gap = first - now
     return now < _FIRST or ahead - gap > min(gap, _WEEK)
 
@@ -248,8 +248,8 @@ def correct_records(database: Database, now: int) -> None:
 
 def _correct_events(database: Database, after: int, until: int, now: int) -> None:
     sql = "SELECT id FROM eventctl_event {event_created} WHERE created_at > ? AND created_at <= ?"
-    while rows := database.read(f"{sql} LIMIT {_PAGE}", (after, until)):
-        database.transaction(partial(_redate, ids=[row[0] for row in rows], now=now))
+    while ids := database.values(f"{sql} LIMIT {_PAGE}", (after, until)):
+        database.transaction(partial(_redate, ids=ids, now=now))
 
 
 def _redate(tx: Transaction, ids: Sequence[int], now: int) -> None:

@@ -119,9 +119,9 @@ def free_odd(database: Database, now: int) -> None:
     """
     for table in ("delivery", "notice"):
         sql = f"SELECT id FROM eventctl_{table} {{{table}_due}} WHERE due_at > ? LIMIT ?"
-        while rows := database.read(sql, (LARGEST_NUMBER, _AT_ONCE)):
+        while ids := database.values(sql, (LARGEST_NUMBER, _AT_ONCE)):
             make_due = f"UPDATE eventctl_{table} SET due_at = ? WHERE id = ? AND due_at > ?"
-            found = [(now, row[0], LARGEST_NUMBER) for row in rows]
+            found = [(now, each, LARGEST_NUMBER) for each in ids]
             database.transaction(partial(_execute_each, sql=make_due, rows=found))
     rows = database.read(
         "SELECT id, state, alone FROM eventctl_delivery {delivery_due} WHERE due_at <= ?"
@@ -160,15 +160,12 @@ def release(database: Database, handlers: Collection[str], now: int) -> None:
     """Make the deliveries due that are held because one of these handlers was unknown. `now` is
     in milliseconds since 1970.
     """
-    while True:
-        rows = database.read(
-            "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
-            f" AND handler IN ({marks(handlers) or 'NULL'}) AND due_at > ? LIMIT ?",
-            (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, _AT_ONCE),
-        )
-        if not rows:
-            return
-        database.transaction(partial(_make_due, ids=[row[0] for row in rows], now=now))
+    while ids := database.values(
+        "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
+        f" AND handler IN ({marks(handlers) or 'NULL'}) AND due_at > ? LIMIT ?",
+        (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, _AT_ONCE),
+    ):
+        database.transaction(partial(_make_due, ids=ids, now=now))
 
 
 def _make_due(tx: Transaction, ids: list[int], now: int) -> None:

@@ -68,16 +68,14 @@ def prepare(database: Database) -> None:
 def version(database: Database) -> int:
     """Return the store's schema version; 0 if there are no tables."""
     try:
-        ((number,),) = database.read("SELECT MAX(version) FROM eventctl_schema")
+        return database.number("SELECT MAX(version) FROM eventctl_schema")
     except MissingTable:
         return 0
-    return int(number or 0)
 
 
 def identity(database: Database) -> str:
     """Return the random id of this store, created with its tables."""
-    rows = database.read("SELECT identity FROM eventctl_store")
-    return str(rows[0][0]) if rows else ""
+    return next(iter(database.values("SELECT identity FROM eventctl_store")), "")
 
 
 def set_identity(database: Database, identity: str) -> None:

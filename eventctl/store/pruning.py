@@ -117,16 +117,15 @@ def count(database: Database, wanted: Wanted) -> Sum:
 
 def count_failed(database: Database, wanted: Wanted) -> int:
     """Return how many failed events are that old, whether they can be pruned or not."""
-    ((events,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_event WHERE created_at < ? AND status = ?",
         (wanted.cutoff, int(Status.FAILED)),
     )
-    return int(events)
 
 
 def count_unreported(database: Database, wanted: Wanted) -> int:
     """Return how many failed events are that old, and are kept until somebody is notified."""
-    ((events,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_event e WHERE created_at < ? AND status = ?"
         " AND (EXISTS (SELECT 1 FROM eventctl_notice n"
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id = e.id)"
@@ -135,7 +134,6 @@ def count_unreported(database: Database, wanted: Wanted) -> int:
         f"  WHERE m.event_id = e.id AND {_keeps(wanted)}))",
         (wanted.cutoff, int(Status.FAILED)),
     )
-    return int(events)
 
 
 def _keeps(wanted: Wanted) -> str:
@@ -232,14 +230,13 @@ def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> l
     """Return the ids of some of the incidents that ended before the cutoff, without those of
     which one of these channels must still be notified.
     """
-    rows = database.read(
+    return database.values(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_telling t WHERE t.incident_id = i.id"
         f"  AND t.channel IN ({marks(channels) or 'NULL'}) AND t.due_at IS NOT NULL)"
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
-    return [row[0] for row in rows]
 
 
 def remove_incidents(database: Database, ids: Sequence[int]) -> int:
@@ -250,16 +247,15 @@ def remove_incidents(database: Database, ids: Sequence[int]) -> int:
 
 def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
-    over = tx.rows(
+    ended = tx.values(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
         + tx.lock,
         ids,
     )
-    ended = [row[0] for row in over]
     for table in ("eventctl_member", "eventctl_telling"):
         for incident in ended:
-            rows = tx.rows(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
-            delete(tx, table, [row[0] for row in rows])
+            ids = tx.values(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
+            delete(tx, table, ids)
     delete(tx, "eventctl_incident", ended)
 
 
@@ -275,12 +271,11 @@ def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[
     """
     table, column, owner, _ = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""
-    rows = database.read(
+    return database.values(
         f"SELECT c.id FROM {table} c LEFT JOIN {owner} o ON o.id = c.{column}"
         f" WHERE c.id BETWEEN ? AND ? AND c.{column} IS NOT NULL AND o.id IS NULL{not_running}",
         (first, last),
     )
-    return [row[0] for row in rows]
 
 
 def remove_rows(database: Database, table: str, ids: Sequence[int]) -> None:

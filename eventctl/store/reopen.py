@@ -45,13 +45,9 @@ def _reopen(
 ) -> list[int]:
     among = f"id IN ({marks(delivery_ids)}) AND state = ?"
     wanted = [*delivery_ids, str(state)]
-    event_ids = [
-        row[0]
-        for row in tx.rows(
-            f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} ORDER BY event_id",
-            wanted,
-        )
-    ]
+    event_ids = tx.values(
+        f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} ORDER BY event_id", wanted
+    )
     lock_events(tx, event_ids)
     rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
     ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]

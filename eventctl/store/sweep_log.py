@@ -20,8 +20,8 @@ def trusted_now(database: Database, now: int) -> int:
     """Return `now`, or if the clock went forward by more than a week within the last few sweeps,
     the time at which it did: it may be wrong. Times are in milliseconds since 1970.
     """
-    last = database.read(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
-    times = sorted([now, *(number_of(row[0], now) for row in last)])
+    last = database.values(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
+    times = sorted([now, *(number_of(each, now) for each in last)])
     jumps = (before for before, after in pairwise(times) if after - before > _WEEK)
     return min(now, next(jumps, now))
 

@@ -59,6 +59,10 @@ class Transaction:
         """Run one query; return all of its rows."""
         return list(self.execute(sql, parameters).fetchall())
 
+    def values(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one query; return the first column of all of its rows."""
+        return [row[0] for row in self.execute(sql, parameters).fetchall()]
+
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run one query; return its first row, or None."""
         found = self.rows(sql, parameters)

@@ -72,7 +72,7 @@ def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> i
     """Return how many deliveries are due by `now` and wait because they are paused."""
     named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
     handlers, events = named[Kind.HANDLER], named[Kind.EVENT]
-    ((number,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at <= ? AND d.state = ?"
@@ -80,4 +80,3 @@ def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> i
         f" OR e.name IN ({marks(events) or 'NULL'}))",
         (now, str(State.PENDING), *handlers, *events),
     )
-    return int(number)

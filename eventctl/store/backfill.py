@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventctl.models import State
-from eventctl.store.database import Database, TryAgain, marks
+from eventctl.store.database import TryAgain, marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Duplicate, Transaction
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 BATCH = 500
 """How many events one transaction adds to the handler."""
 
 
+@in_transaction
 def add(
-    database: Database,
+    tx: Transaction,
     event_ids: Sequence[int],
     handler: str,
     due_at: Mapping[int, int] | None = None,
@@ -26,12 +27,6 @@ def add(
     """
     if not event_ids:
         return []
-    return database.transaction(lambda tx: _add(tx, event_ids, handler, due_at))
-
-
-def _add(
-    tx: Transaction, event_ids: Sequence[int], handler: str, due_at: Mapping[int, int] | None
-) -> list[int]:
     # A second backfill of the same events waits here, and then sees the added deliveries.
     lock_events(tx, event_ids)
     lacking = tx.values(

@@ -31,6 +31,18 @@ def parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
+def do_one(work: Callable[[], R], refused: Callable[[Exception], R]) -> R:
+    """Do one piece of work, and return its result; if it fails by itself, that of `refused`, which
+    gets the error. Raises errors that concern the store as a whole.
+    """
+    try:
+        return work()
+    except _OF_ALL:
+        raise
+    except Exception as error:  # noqa: BLE001 - no error of an item may stop the others
+        return refused(error)
+
+
 def do_each(
     items: Sequence[Item],
     batch: Callable[[Sequence[Item]], R],

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 from eventctl.models import Reason, State
 from eventctl.store.cascade import delete_notices
-from eventctl.store.database import Database, marks
+from eventctl.store.database import marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 BATCH = 500
 """How many deliveries one transaction cancels."""
 
 
-def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
+@in_transaction
+def cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
     """Make deliveries failed, with the reason cancelled; return their ids.
 
     Deliveries that are no longer in `state`, pending or failed, are left alone. Nobody is notified,
@@ -23,10 +24,6 @@ def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> lis
     """
     if not delivery_ids or state not in (State.PENDING, State.FAILED):
         return []
-    return database.transaction(lambda tx: _cancel(tx, delivery_ids, state))
-
-
-def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
     rows = tx.rows(
         "SELECT id, event_id FROM eventctl_delivery"
         f" WHERE id IN ({marks(delivery_ids)}) AND state = ? AND (reason IS NULL OR reason <> ?)",

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from eventctl.models import State
 from eventctl.store import claims
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row, Transaction, in_transaction
 
 SLACK = 60_000
 """Milliseconds by which the hosts' clocks may differ."""
@@ -249,9 +248,10 @@ def correct_records(database: Database, now: int) -> None:
 def _correct_events(database: Database, after: int, until: int, now: int) -> None:
     sql = "SELECT id FROM eventctl_event {event_created} WHERE created_at > ? AND created_at <= ?"
     while ids := database.values(f"{sql} LIMIT {_PAGE}", (after, until)):
-        database.transaction(partial(_redate, ids=ids, now=now))
+        _redate(database, ids, now)
 
 
+@in_transaction
 def _redate(tx: Transaction, ids: Sequence[int], now: int) -> None:
     tx.execute(f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})", [now, *ids])
     # Otherwise its latency would be the time by which the clock was wrong.

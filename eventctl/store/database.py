@@ -80,8 +80,8 @@ def _with_index(sql: str, by_index: str) -> str:
 
 
 def marks(values: Collection[Any]) -> str:
-    """Return the placeholders for an IN list of these values."""
-    return ",".join("?" * len(values))
+    """Return the placeholders for an IN list of these values; without any, it has no members."""
+    return ",".join("?" * len(values)) or "NULL"
 
 
 class Database(ABC):

@@ -42,7 +42,7 @@ def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set
     ids = [notice.delivery_id for notice in notices if notice.delivery_id is not None]
     found = tx.values(
         "SELECT delivery_id FROM eventctl_member"
-        f" WHERE delivery_id IN ({marks(ids) or 'NULL'}) AND incident_id = ?",
+        f" WHERE delivery_id IN ({marks(ids)}) AND incident_id = ?",
         [*ids, incident_id],
     )
     return set(found)

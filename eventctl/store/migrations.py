@@ -11,7 +11,7 @@ import os
 
 from eventctl.errors import StoreError
 from eventctl.store.database import Database, MissingTable, TryAgain
-from eventctl.store.transaction import Duplicate, Transaction
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 _WORDS = {
     "sqlite": {
@@ -78,13 +78,12 @@ def identity(database: Database) -> str:
     return next(iter(database.values("SELECT identity FROM eventctl_store")), "")
 
 
-def set_identity(database: Database, identity: str) -> None:
+@in_transaction
+def set_identity(tx: Transaction, identity: str) -> None:
     """Give a store the identity of the one it was copied from, so that it keeps the state
     folders.
     """
-    database.transaction(
-        lambda tx: tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
-    )
+    tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
 
 
 def _apply(database: Database, tx: Transaction) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
 from eventctl.store.database import Database, marks, number_of
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 _SWEEPS = 100
 _LOOKED_AT = 1000
@@ -155,16 +155,15 @@ def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[
     return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
-def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+@in_transaction
+def remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     """Delete events with all their rows in one transaction; return their ids.
 
     Events that have changed since they were found, that another process has locked, or that are not
     finished are left alone.
     """
-    return database.transaction(lambda tx: _remove(tx, wanted, found)) if found else []
-
-
-def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+    if not found:
+        return []
     before = {old.id: (old.status, old.revision) for old in found}
     ids = sorted(before)
     locked = tx.rows(
@@ -222,7 +221,7 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
     )
     ids = [row[0] for row in oldest if number_of(row[1]) < cutoff]
     if ids:
-        database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
+        remove_rows(database, "eventctl_sweep", ids)
     return len(ids)
 
 
@@ -233,19 +232,15 @@ def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> l
     return database.values(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_telling t WHERE t.incident_id = i.id"
-        f"  AND t.channel IN ({marks(channels) or 'NULL'}) AND t.due_at IS NOT NULL)"
+        f"  AND t.channel IN ({marks(channels)}) AND t.due_at IS NOT NULL)"
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
 
 
-def remove_incidents(database: Database, ids: Sequence[int]) -> int:
+@in_transaction
+def remove_incidents(tx: Transaction, ids: Sequence[int]) -> int:
     """Delete incidents with all their rows, in one transaction; return how many."""
-    database.transaction(lambda tx: _remove_incidents(tx, ids))
-    return len(ids)
-
-
-def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
     ended = tx.values(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
@@ -257,6 +252,7 @@ def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
             ids = tx.values(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
             delete(tx, table, ids)
     delete(tx, "eventctl_incident", ended)
+    return len(ids)
 
 
 def ids_of(database: Database, table: str) -> range:
@@ -278,7 +274,7 @@ def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[
     )
 
 
-def remove_rows(database: Database, table: str, ids: Sequence[int]) -> None:
+@in_transaction
+def remove_rows(tx: Transaction, table: str, ids: Sequence[int]) -> None:
     """Delete rows by their ids, in one transaction."""
-    if ids:
-        database.transaction(lambda tx: delete(tx, table, ids))
+    delete(tx, table, ids)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from eventctl.models import Outcome, State
 from eventctl.store.cascade import delete_notices
-from eventctl.store.database import Database, marks
+from eventctl.store.database import marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 _COLUMNS = "delivery_id, number, outcome, ended_at, took, host, error, traceback, output"
 
@@ -17,8 +17,9 @@ BATCH = 500
 """How many deliveries one transaction reopens."""
 
 
+@in_transaction
 def reopen(
-    database: Database,
+    tx: Transaction,
     delivery_ids: Sequence[int],
     state: State,
     attempts: Mapping[int, int] | None = None,
@@ -33,16 +34,6 @@ def reopen(
     """
     if not delivery_ids or state == State.RUNNING:
         return []
-    return database.transaction(lambda tx: _reopen(tx, delivery_ids, state, attempts, due_at))
-
-
-def _reopen(
-    tx: Transaction,
-    delivery_ids: Sequence[int],
-    state: State,
-    attempts: Mapping[int, int] | None,
-    due_at: Mapping[int, int] | None,
-) -> list[int]:
     among = f"id IN ({marks(delivery_ids)}) AND state = ?"
     wanted = [*delivery_ids, str(state)]
     event_ids = tx.values(

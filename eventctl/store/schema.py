@@ -7,6 +7,7 @@ connection of `store.database`; there is no second one.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import peewee
@@ -221,6 +222,12 @@ UNUSED = ("eventctl_copy",)
 """Tables that only older versions used."""
 
 
+def columns(model: type[Table], record: type[Any]) -> list[Any]:
+    """Return the columns of a table that a record, a dataclass, has fields for, in their order."""
+    names = (each.name for each in fields(record))
+    return [getattr(model, name) for name in names if hasattr(model, name)]
+
+
 def among(column: Any, ids: Iterable[int]) -> Any:
     """Return the condition that a column has one of these ids.
 
@@ -237,7 +244,8 @@ def ask(database: Database, query: Any) -> list[Row]:
     In text that is not UTF-8, invalid bytes are read as "\\xff". A value that should be a number
     but is not is read as 0.
     """
-    sql, parameters = _as_sql(database, query)
+    context: Any = _DIALECTS[database.dialect].get_sql_context()
+    sql, parameters = context.sql(query).query()
     numbers = [isinstance(column, peewee.IntegerField) for column in query._returning]
     return [tuple(map(_clean, row, numbers)) for row in database.read(sql, parameters)]
 
@@ -248,12 +256,6 @@ def _clean(value: Any, is_number: bool) -> Any:
     if is_number:
         return number_of(value)
     return text_of(value) if isinstance(value, bytes) else value
-
-
-def _as_sql(database: Database, query: Any) -> tuple[str, list[Any]]:
-    context: Any = _DIALECTS[database.dialect].get_sql_context()
-    sql, parameters = context.sql(query).query()
-    return sql, parameters
 
 
 class _MySQL(peewee.MySQLDatabase):

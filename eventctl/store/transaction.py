@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
 from math import inf
 
 from eventctl.errors import TooLarge
@@ -11,9 +12,12 @@ from eventctl.format.text import fit
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from eventctl.store.database import Database
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 Row = tuple["Any", ...]
 
@@ -134,6 +138,21 @@ class Transaction:
     def now(self) -> int:
         """Return the database's own time, in milliseconds since 1970, UTC."""
         return int(self.rows(f"SELECT {self._database.now}")[0][0])
+
+
+def in_transaction(
+    work: Callable[Concatenate[Transaction, P], T],
+) -> Callable[Concatenate[Database, P], T]:
+    """Make a function run in a transaction of its own: it is called with a database instead.
+
+    `Database.transaction` says what that requires of the function, and what it raises.
+    """
+
+    @wraps(work)
+    def run(database: Database, /, *args: P.args, **named: P.kwargs) -> T:
+        return database.transaction(lambda tx: work(tx, *args, **named))
+
+    return run
 
 
 def _raise_if_duplicate(error: Exception) -> None:

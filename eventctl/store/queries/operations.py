@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from peewee import fn
 
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
-from eventctl.store.queries.events import (
-    Selection,
-    conditions,
-)
-from eventctl.store.schema import DeliveryRow, EventRow, ask
+from eventctl.store.queries.events import Selection, next_page
+from eventctl.store.schema import DeliveryRow, EventRow, ask, columns
 
 _PAGE = 5000
 
@@ -38,29 +34,16 @@ def lacking(
     delivery = DeliveryRow.select(DeliveryRow.id).where(
         DeliveryRow.event_id == EventRow.id, DeliveryRow.handler == handler
     )
-    query = EventRow.select(EventRow.id, EventRow.name, EventRow.created_at).where(
-        ~fn.EXISTS(delivery)
-    )
-    for condition in conditions(selection):
-        query = query.where(condition)
-    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc())
+    query = EventRow.select(*columns(EventRow, Head)).where(~fn.EXISTS(delivery))
     left, last = limit or 2**62, None
     while left:
-        page = _heads(database, query, last, min(left, _PAGE))
+        rows = ask(database, next_page(query, selection, last, min(left, _PAGE)))
+        page = [Head(*row) for row in rows]
         if page:
             yield page
         if len(page) < _PAGE:
             return
-        left, last = left - len(page), page[-1]
-
-
-def _heads(database: Database, query: Any, last: Head | None, limit: int) -> list[Head]:
-    if last is not None:
-        query = query.where(
-            EventRow.created_at <= last.created_at,
-            (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
-        )
-    return [Head(*row) for row in ask(database, query.limit(limit))]
+        left, last = left - len(page), (page[-1].created_at, page[-1].id)
 
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:

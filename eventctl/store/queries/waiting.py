@@ -9,7 +9,7 @@ from eventctl.models import State
 from eventctl.store.database import Database, marks
 from eventctl.store.pauses import Kind
 from eventctl.store.queries.events import DeliveryView, EventView
-from eventctl.store.schema import BreakerRow, PauseRow, ask
+from eventctl.store.schema import BreakerRow, PauseRow, ask, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,13 @@ class PauseView:
 
 def breakers(database: Database) -> list[BreakerView]:
     """Return the open circuit breakers, the oldest first."""
-    query = BreakerRow.select(BreakerRow.handler, BreakerRow.opened_at, BreakerRow.error)
+    query = BreakerRow.select(*columns(BreakerRow, BreakerView))
     return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
 
 
 def pauses(database: Database) -> list[PauseView]:
     """Return what is paused, the oldest first."""
-    query = PauseRow.select(PauseRow.kind, PauseRow.name, PauseRow.paused_at, PauseRow.why)
+    query = PauseRow.select(*columns(PauseRow, PauseView))
     rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
     return [PauseView(*row) for row in rows]
 
@@ -76,7 +76,7 @@ def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> i
         "SELECT COUNT(*) FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at <= ? AND d.state = ?"
-        f" AND (d.handler IN ({marks(handlers) or 'NULL'})"
-        f" OR e.name IN ({marks(events) or 'NULL'}))",
+        f" AND (d.handler IN ({marks(handlers)})"
+        f" OR e.name IN ({marks(events)}))",
         (now, str(State.PENDING), *handlers, *events),
     )

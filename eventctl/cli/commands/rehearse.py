@@ -132,18 +132,12 @@ def _find(context: Context, handler: str, event: str) -> EventView:
 
 
 def _agreed(context: Context, handler: str, event: EventView, times: int, yes: bool) -> bool:
-    what = f"{printable(handler)} for {printable(event.name)} {event.id}"
     often = "once" if times == 1 else f"{times} times"
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would run {what} {often}, for real, and stdin is not a terminal: use --yes"
-        )
+    what = f"{printable(handler)} {often} for {printable(event.name)} {event.id}, for real"
     undone = "it is transactional: what it writes to the store is rolled back"
     real = "its effects are real: mails are sent, and money is moved"
-    complain(undone if context.config.handlers[handler].transactional else real)
-    return click.confirm(f"Run {what} {often}?", err=True)
+    effects = undone if context.config.handlers[handler].transactional else real
+    return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
 
 
 def _write(text: str) -> None:

@@ -97,11 +97,13 @@ def command(
             for page in searched.pages(database, limit, brief=brief)
         )
         if form == "table":
-            from eventctl.cli.output import events_table  # lazy: rich is for terminals
+            from eventctl.cli.output import events_table, tables  # lazy: rich is for terminals
 
             first = list(islice(pages, 1))
+            listed = chain.from_iterable(first)
             breakers = waiting.breakers(database)
-            events_table.print_waits(context.config, first, breakers, pauses, now)
+            if waits := tables.wait_lines(context.config, listed, breakers, pauses, now):
+                tables.console(sys.stderr).print(*waits, sep="\n", end="\n\n")
             shown = events_table.print_table(context.config, chain(first, pages), now)
         else:
             shown = _print(form, (each for page in pages for each in page), context.config)

@@ -130,7 +130,7 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def csv_row(event: EventView) -> list[str]:
+def csv_cells(event: EventView) -> list[str]:
     """Return an event as cells that a spreadsheet does not take for formulas."""
     errors = [d.last_error for d in event.deliveries if d.state != State.DONE and d.last_error]
     cells = (
@@ -148,26 +148,16 @@ def csv_row(event: EventView) -> list[str]:
     return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in map(printable, cells)]
 
 
-def text_line(event: EventView) -> str:
-    """Return an event as one line: id, when, name, status, done/expected, args, by tabs."""
-    return tab_line(
-        event.id,
-        iso(event.created_at),
-        event.name,
-        status_name(event.status),
-        done_of_expected(event),
-        event.args,
-    )
-
-
-def tab_line(*cells: object) -> str:
-    """Return cells, each printable, with tabs between them; None is an empty cell."""
-    return "\t".join("" if cell is None else printable(str(cell)) for cell in cells)
+def text_cells(event: EventView) -> tuple[object, ...]:
+    """Return the cells of an event in a line of text."""
+    status, done = status_name(event.status), done_of_expected(event)
+    return event.id, iso(event.created_at), event.name, status, done, event.args
 
 
 def print_row(*cells: object) -> None:
-    """Print cells as one line for other programs."""
-    sys.stdout.write(f"{tab_line(*cells)}\n")
+    """Print cells, each printable, as one line with tabs between them; None is an empty cell."""
+    shown = ("" if cell is None else printable(str(cell)) for cell in cells)
+    sys.stdout.write("\t".join(shown) + "\n")
 
 
 def expected(event: EventView) -> list[str]:

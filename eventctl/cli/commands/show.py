@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -71,8 +71,8 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         if found is None:
             raise UsageError(selection.no_event(context.config, repr(event)))
         redaction, pauses = Redaction(context.config.redact), waiting.Pauses(database)
-        history = events.attempts(database, found.deliveries)
-        history = attempts_shown(redaction, found, history)
+        attempts = events.attempts(database, found.deliveries)
+        history = formats.by_delivery(attempts_shown(redaction, found, attempts))
         found = event_shown(redaction, pauses.mark(found))
         now = claims.now(database)
         open_incidents = incidents.of_deliveries(database, [each.id for each in found.deliveries])
@@ -94,7 +94,7 @@ class _Page:
 
     config: Config
     event: EventView
-    history: Sequence[AttemptView]
+    history: Mapping[int, Sequence[AttemptView]]
     now: int
 
     def lines(self, width: int) -> Iterator[Text]:
@@ -131,7 +131,7 @@ class _Page:
             tables.state_text(delivery),
             self._standing(delivery),
         )
-        history = [each for each in self.history if each.delivery_id == delivery.id]
+        history = self.history.get(delivery.id, ())
         shown = history and history[-1].error == delivery.last_error
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")

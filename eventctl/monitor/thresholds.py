@@ -51,7 +51,7 @@ class Measure(NamedTuple):
     meaning: str
 
 
-MEASURES: Mapping[str, Measure] = {
+MEASURES = {
     "outages": Measure("", 0, 0, "more handlers than this are down"),
     "sweep": Measure("s", 300, 900, "the last sweep ended longer ago than this"),
     "due": Measure("s", 600, 3600, "a delivery has been due for longer than this"),

@@ -15,9 +15,9 @@ from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
-from eventctl.format.text import counted
+from eventctl.format.text import counted, printable
 from eventctl.run.plan import Fate, PlanRow, to_cancel
-from eventctl.store.database import Database
+from eventctl.run.replay import cancel_all
 
 
 @click.command()
@@ -78,7 +78,8 @@ def command(
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")
             return EXIT_FAILED
-        cancelled = _cancel(database, rows)
+        with ProgressBar("cancelling", len(to_do)) as bar:
+            cancelled = cancel_all(database, rows, bar.advance)
         missed = len(to_do) - len(cancelled)
         complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
         _list_running(running)
@@ -88,13 +89,12 @@ def command(
 
 
 def _list_running(running: Sequence[PlanRow]) -> None:
-    selection.list_rows(running, "are running, and were not cancelled")
+    selection.list_first(
+        [
+            f"{printable(row.delivery.handler)} of {printable(row.event)}"
+            f" {row.delivery.event_id}: {row.fate}"
+            for row in running
+        ]
+    )
     if running:
         complain("to cancel running deliveries, run this again after they have ended")
-
-
-def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:
-    from eventctl.run import replay  # lazy: few runs need it
-
-    with ProgressBar("cancelling", sum(row.acts for row in rows)) as bar:
-        return replay.cancel_all(database, rows, bar.advance)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +23,28 @@ from eventctl.store import connect
 _OFF = "off"
 
 
-class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
-    """A whole number, or `off`."""
-
-    name = "number"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        if value == _OFF:
-            return None
-        if value.isascii() and value.isdigit() and len(value) < 16:
-            return int(value)
-        self.fail(f"{value!r} is not a whole number; write a number, or off", param, ctx)
+def _number(value: str) -> int | None:
+    """The type of a whole number, or `off`."""
+    if value == _OFF:
+        return None
+    if value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not a whole number; write a number, or off")
 
 
 def _limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --NAME-warning and --NAME-critical for each of MEASURES."""
-    for option in reversed(list(_options())):
-        function = option(function)
-    return function
-
-
-def _options() -> Iterator[Callable[..., Any]]:
-    for name, (unit, warning, critical, meaning) in MEASURES.items():
-        for level, default in (("warning", warning), ("critical", critical)):
-            yield click.option(
+    for name, (unit, warning, critical, meaning) in reversed(MEASURES.items()):
+        for level, default in (("critical", critical), ("warning", warning)):
+            function = click.option(
                 f"--{name}-{level}",
                 metavar="TIME" if unit else "N",
-                type=Duration(off=None) if unit else _Number(),
+                type=Duration(off=None) if unit else _number,
                 default=_written(default, unit),
                 show_default=True,
                 help=f"{level.upper()}: {meaning}.",
-            )
+            )(function)
+    return function
 
 
 def _written(limit: float | None, unit: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -13,7 +12,7 @@ import click
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import LongTime, Whole
-from eventctl.cli.output.formats import event_json, iso, json_text, print_json
+from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
 from eventctl.config.model import Config
@@ -125,11 +124,10 @@ def command(
             _show_kept(context, database, wanted)
             if done.events and not vacuum:
                 _show_room(database)
-    for refusal in done.refusals:
-        complain(refusal)
-    if done.refused > len(done.refusals):
-        complain(f"and {done.refused - len(done.refusals):,} more of these")
-    return EXIT_FAILED if done.refused else EXIT_DONE
+    if done.refused.count:
+        complain(str(done.refused))
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 def _prune(
@@ -166,14 +164,10 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
         pages = events.pages(database, Selection(ids=tuple(part)), len(part))
         found = {event.id: event for page in pages for event in page}
         deliveries = [each for event in found.values() for each in event.deliveries]
-        history: dict[int, list[events.AttemptView]] = {each.id: [] for each in deliveries}
-        for attempt in events.attempts(database, deliveries):
-            history[attempt.delivery_id].append(attempt)
+        history = by_delivery(events.attempts(database, deliveries))
         for event_id in part:
             if event_id in found:  # otherwise another prune was faster
-                event = found[event_id]
-                own = chain.from_iterable(history[each.id] for each in event.deliveries)
-                yield json_text(event_json(event, list(own)))
+                yield json_text(event_json(found[event_id], history))
 
 
 def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: bool) -> None:
@@ -202,7 +196,7 @@ def _show_plan(
     else:
         complain(f"nothing to delete: no event is {condition}")
     if orphans:
-        complain(f"would delete {orphans:,} rows whose event or delivery is gone")
+        complain(f"would delete {counted(orphans, 'row')} whose event or delivery is gone")
     if wanted.failed:
         _show_kept(context, database, wanted)
     elif kept := pruning.count_failed(database, wanted):
@@ -231,12 +225,11 @@ def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        left = counted(done.left, "event")
-        line += f"; {left} changed in the meantime, and stayed"
+        line += f"; {counted(done.left, 'event')} changed in the meantime, and stayed"
     if done.sweeps:
-        line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
+        line += f"; {counted(done.sweeps, 'old sweep')}"
     if done.orphans:
-        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} without an event"
+        line += f"; {counted(done.orphans, 'row')} without an event"
     return line
 
 

@@ -19,7 +19,7 @@ from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.format.time import duration, span
-from eventctl.models import Outcome, Result, State
+from eventctl.models import Outcome, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, waiting
@@ -98,7 +98,9 @@ def command(
         play.run(twice, kill)
         if as_json:
             print_json({"handler": handler, "eventId": found.id, "runs": play.runs})
-        return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
+        if rehearsal.signal:
+            return 128 + rehearsal.signal
+        return EXIT_FAILED if play.failed else EXIT_DONE
 
 
 def _unknown(context: Context, handler: str, event: str) -> str:
@@ -132,18 +134,12 @@ def _find(context: Context, handler: str, event: str) -> EventView:
 
 
 def _agreed(context: Context, handler: str, event: EventView, times: int, yes: bool) -> bool:
-    what = f"{printable(handler)} for {printable(event.name)} {event.id}"
     often = "once" if times == 1 else f"{times} times"
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would run {what} {often}, for real, and stdin is not a terminal: use --yes"
-        )
+    what = f"{printable(handler)} {often} for {printable(event.name)} {event.id}, for real"
     undone = "it is transactional: what it writes to the store is rolled back"
     real = "its effects are real: mails are sent, and money is moved"
-    complain(undone if context.config.handlers[handler].transactional else real)
-    return click.confirm(f"Run {what} {often}?", err=True)
+    effects = undone if context.config.handlers[handler].transactional else real
+    return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
 
 
 def _write(text: str) -> None:
@@ -160,47 +156,31 @@ class _Play:
     handler: str
     say: Callable[[str], None]
     runs: list[dict[str, Any]] = field(default_factory=list)
-    number: int = 0
     failed: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_FAILED if self.failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
         """Run it once, and then as the options say: again, or killed and then to its end."""
-        took = self._to_the_end()
+        took = self._run() or 0.0
         if twice and not self._over:
-            self._to_the_end()
+            self._run()
         if kill is None or self._over:
             return
         if self._killed(kill or took / 2, tries=1 if kill else _KILLS):
-            self._to_the_end()
+            self._run()
 
     @property
     def _over(self) -> bool:
         # Do not repeat a failed run, since its effects are real.
         return bool(self.failed or self.rehearsal.signal)
 
-    def _to_the_end(self) -> float:
-        """Run it, and return how long that took, in seconds."""
-        self._begin("")
-        result, _ = self.rehearsal.run()
-        self._show(result)
-        return result.took / 1000
-
     def _killed(self, after: float, tries: int) -> bool:
         for _ in range(tries):
-            self._begin(f", to be killed after {duration(after)}")
-            result, killed = self.rehearsal.run(kill_after=after)
-            if killed:
-                self._note("killed", after)
-                self.say(f"run {self.number}: killed after {duration(after)}")
+            took = self._run(after)
+            if took is None:
                 return True
-            self._show(result)
             if self._over:
                 return False
-            after = result.took / 2000
+            after = took / 2
         complain(
             f"{printable(self.handler)} ended before it could be killed: give a time, as in"
             " --kill 5ms"
@@ -208,19 +188,23 @@ class _Play:
         self.failed = True
         return False
 
-    def _begin(self, how: str) -> None:
-        self.number += 1
+    def _run(self, kill_after: float | None = None) -> float | None:
+        """Run it, and return how long that took, in seconds; None if it was killed."""
+        number = len(self.runs) + 1
         what = f"{printable(self.handler)} of {printable(self.event.name)} {self.event.id}"
-        self.say(f"run {self.number}: {what}{how}")
-
-    def _note(self, outcome: str, took: float, error: str = "") -> None:
-        run = {"number": self.number, "outcome": outcome, "took": took, "error": error or None}
-        self.runs.append(run)
-
-    def _show(self, result: Result) -> None:
-        self._note(result.outcome, result.took / 1000, result.error)
+        how = "" if kill_after is None else f", to be killed after {duration(kill_after)}"
+        self.say(f"run {number}: {what}{how}")
+        result, killed = self.rehearsal.run(kill_after)
+        took = result.took / 1000
+        run = {"number": number, "outcome": result.outcome, "took": took}
+        if kill_after is not None and killed:
+            self.runs.append({**run, "outcome": "killed", "took": kill_after, "error": None})
+            self.say(f"run {number}: killed after {duration(kill_after)}")
+            return None
+        self.runs.append({**run, "error": result.error or None})
         error = f": {printable(result.error)}" if result.error else ""
-        self.say(f"run {self.number}: {result.outcome} in {span(result.took)}{error}")
+        self.say(f"run {number}: {result.outcome} in {span(result.took)}{error}")
         for line in result.traceback.splitlines():
             self.say(f"  {printable(line)}")
         self.failed |= result.outcome != Outcome.SUCCEEDED
+        return took

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -11,10 +10,8 @@ from rich.text import Text
 
 from eventctl.cli.output.formats import done_of_expected
 from eventctl.cli.output.tables import (
-    breaker_line,
     console,
     left_to_do,
-    pause_line,
     plain_table,
     status_text,
     utc,
@@ -23,7 +20,6 @@ from eventctl.config.model import Config
 from eventctl.format.text import printable
 from eventctl.models import State
 from eventctl.store.queries.events import EventView
-from eventctl.store.queries.waiting import BreakerView, Pauses
 
 _NARROW = 100
 """The terminal width below which the year is omitted."""
@@ -61,7 +57,7 @@ class _Layout:
         self.year = width >= _NARROW
         self.id = max(2, *(len(str(event.id)) for event, _ in rows))
         self.when = 19 if self.year else 14
-        names = max(cell_len(event.name) for event, _ in rows)
+        names = max(cell_len(printable(event.name)) for event, _ in rows)
         self.name = min(_WIDEST_NAME, max(5, names))
         self.status = max(len(_status(event)) for event, _ in rows)
         # Never cut the id, because other commands take it.
@@ -126,29 +122,3 @@ def _left(config: Config, event: EventView, now: int) -> Text:
         for delivery in event.deliveries
         if delivery.state != State.DONE
     )
-
-
-def print_waits(
-    config: Config,
-    pages: Sequence[Sequence[EventView]],
-    breakers: Sequence[BreakerView],
-    pauses: Pauses,
-    now: int,
-) -> None:
-    """Print why listed deliveries wait: open circuit breakers and pauses, each once."""
-    waiting = {
-        (event.name, delivery.handler): None
-        for page in pages
-        for event in page
-        for delivery in event.deliveries
-        if delivery.state == State.PENDING
-    }
-    handlers = {handler for _, handler in waiting}
-    paused = {pause: None for each in waiting for pause in pauses.of(*each)}
-    lines = [breaker_line(each, now) for each in breakers if each.handler in handlers]
-    lines += [pause_line(config, pause, now) for pause in paused]
-    if lines:
-        err = console(sys.stderr)
-        for line in lines:
-            err.print(line)
-        err.print()

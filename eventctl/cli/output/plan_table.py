@@ -54,15 +54,8 @@ def _print(config: Config, rows: Sequence[PlanRow]) -> None:
         out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
-def plan_json(
-    rows: Sequence[PlanRow],
-    *,
-    dry_run: bool = False,
-    changed: int = 0,
-    missed: int = 0,
-    **more: Any,
-) -> dict[str, Any]:
-    """Return what --json of replay and cancel prints: each delivery, and what was done."""
+def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) -> dict[str, Any]:
+    """Return what --json of replay and cancel prints: each delivery, and what was `done`."""
     deliveries = [
         {
             "eventId": row.delivery.event_id,
@@ -77,8 +70,7 @@ def plan_json(
         }
         for row in rows
     ]
-    done = {"changed": changed, "missed": missed, **more}
-    return {"dryRun": dry_run, "deliveries": deliveries, **done}
+    return {"dryRun": dry_run, "deliveries": deliveries, "changed": 0, "missed": 0, **done}
 
 
 def _print_row(row: PlanRow) -> None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from eventctl import config as configuration
 from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
 from eventctl.config.model import Config
-from eventctl.format.text import printable
+from eventctl.format.text import are, printable
 from eventctl.format.time import minute, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.thresholds import Severity, judge
@@ -103,10 +103,8 @@ def _health_line(config: Config, seen: Health) -> Text:
     ]
     parts = [Text(each.text, _STYLES[each.level]) for each in shown]
     if count := sum(seen.incidents.values()):
-        open_ = "1 incident is" if count == 1 else f"{count:,} incidents are"
-        parts.append(
-            Text(f"{open_} open ({configuration.command(config.path, 'alerts')})", "yellow")
-        )
+        alerts = configuration.command(config.path, "alerts")
+        parts.append(Text(f"{are(count, 'incident')} open ({alerts})", "yellow"))
     return Text(", ").join(parts)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from eventctl.alerts.render import wording
 from eventctl.config.model import KINDS
+from eventctl.format.text import are
 from eventctl.format.time import minute, second, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.page import incidents, tables
@@ -75,8 +76,8 @@ def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     """Yield the overall state in one line; it is not well while an incident is open."""
     count = sum(health.incidents.values())
     worst = max(Severity.WARNING if count else Severity.OK, *(m.level for m in measured.values()))
-    open_ = ["1 incident is open" if count == 1 else f"{count:,} incidents are open"]
-    why = [*(each.text for each in measured.values() if each.level), *open_ * (count > 0)]
+    why = [each.text for each in measured.values() if each.level]
+    why += [f"{are(count, 'incident')} open"] * (count > 0)
     said = "; ".join(why) or "nothing waits for a person"
     yield f'<p class="verdict {worst.name.lower()}"><b>{_VERDICTS[worst]}</b>: {data(said)}</p>'
 

@@ -38,14 +38,6 @@ _LONGEST_REPLY = 65_536
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
-    """The envelope's sender and recipients, which may differ from the headers."""
-
-    sender: str
-    recipients: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Server:
     tls: bool
     user: str | None
@@ -127,17 +119,24 @@ def probe(report: Report, *, total: float, step: float) -> str:
 
 
 def send(
-    report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
+    report: Report,
+    sender: str,
+    recipients: Sequence[str],
+    message: EmailMessage,
+    *,
+    total: float,
+    step: float,
 ) -> list[str]:
     """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
-    server accepted the mail for at least one recipient.
+    The envelope's sender and recipients may differ from the headers. `total` and `step` (one answer
+    of the server) are in seconds. Raises ChannelError unless the server accepted the mail for at
+    least one recipient.
     """
     server = _server(report)
 
     def hand_over(client: smtplib.SMTP) -> dict[str, tuple[int, bytes]]:
-        return client.send_message(message, envelope.sender, envelope.recipients)
+        return client.send_message(message, sender, recipients)
 
     refused = _talk(server, report, hand_over, total, step)
     return [

@@ -130,12 +130,10 @@ def _database(table: TableReader, folder: str, private: bool) -> tuple[str | Non
     url = table.text("url", _encoded if _is_mysql(table) else str)
     if url is None:
         return None, None
-    try:
+    with table.noting("url"):
         sqlite, mysql = parse(url, str(raw), folder, None if private else _EXPOSED)
-    except UrlError as error:
-        table.mistake("url", error.wrong, error.fix)
-        return None, None
-    return None if sqlite is None else table.located("url", sqlite, folder), mysql
+        return None if sqlite is None else table.located("url", sqlite, folder), mysql
+    return None, None
 
 
 def parse(

@@ -35,15 +35,18 @@ def read_target(
     """
 
     def value_of(name: str) -> str:
-        value = _value(variables, name)
+        value = variables.get(name)
+        if value is None:
+            raise UrlError(
+                f"names the environment variable {name}, which is not set",
+                f"write {name}=… into {variables.file}, a file of mode 600",
+            )
         return urls.encoded(value) if url.startswith("mysql:") else value
 
     try:
         sqlite, mysql = parse(expand(url, value_of), url, folder, _EXPOSED)
     except ValueMistake as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
-    except ValueError as error:
-        raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
     if mysql is None and (read_default_file or ssl or ssl_ca):
         raise UsageError("--read-default-file, --ssl and --ssl-ca require a mysql:// target")
     if ssl_ca and ssl != "verify":
@@ -58,13 +61,3 @@ def read_target(
         ssl=ssl or "preferred",
         ssl_ca=ssl_ca,
     )
-
-
-def _value(variables: Variables, name: str) -> str:
-    value = variables.get(name)
-    if value is None:
-        raise UrlError(
-            f"names the environment variable {name}, which is not set",
-            f"write {name}=… into {variables.file}, a file of mode 600",
-        )
-    return value

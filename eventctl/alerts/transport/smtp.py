@@ -17,6 +17,7 @@ from typing import BinaryIO, TypeVar
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
+    Hangup,
     OutOfTime,
     connect,
     first_address,
@@ -91,6 +92,10 @@ class _Smtp(smtplib.SMTP):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return connect(self._address, timeout, self._context, host)
 
+    def hang_up(self) -> None:
+        if self.sock is not None:
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
             if self.file is None:
@@ -153,12 +158,11 @@ def _talk(
     step: float,
 ) -> T:
     """Connect, log in, and return the result of `work`. Raises ChannelError."""
-    clients: list[smtplib.SMTP] = []
     deadline = time.monotonic() + total
 
-    def dialogue() -> T:
+    def dialogue(hangups: list[Hangup]) -> T:
         client = _connect(server, report, step, deadline)
-        clients.append(client)
+        hangups.append(client.hang_up)
         try:
             _authenticate(client, server, report)
             result = work(client)
@@ -172,8 +176,6 @@ def _talk(
     try:
         return within(total, dialogue, "smtp")
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        for client in clients:
-            _hang_up(client)
         raise _error(server, _reason(error, step)) from None
 
 
@@ -237,13 +239,6 @@ def _tls(server: _Server, report: Report) -> _Context:
         context.verify_mode = ssl.CERT_NONE
         context.set_ciphers("DEFAULT:@SECLEVEL=0")  # old ciphers are better than none
     return context
-
-
-def _hang_up(client: smtplib.SMTP) -> None:
-    """Abort a dialogue after its time limit."""
-    if client.sock is not None:
-        with contextlib.suppress(OSError):  # The server was faster.
-            client.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _reason(error: Exception, step: float) -> str:

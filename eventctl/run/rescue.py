@@ -14,12 +14,10 @@ from eventctl.models import State
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, rescue
-from eventctl.store.batches import do_each
+from eventctl.store.batches import AT_ONCE, do_each
 from eventctl.store.database import Database, number_of
 from eventctl.store.held import hold_odd
 from eventctl.store.rescue import Lost, Running
-
-_AT_ONCE = 500
 
 
 def take_back_claims(
@@ -81,7 +79,7 @@ def _take_back(
         return 0
 
     total = after = 0
-    while found := rescue.running(database, after, expired_by, token_prefix, _AT_ONCE):
+    while found := rescue.running(database, after, expired_by, token_prefix, AT_ONCE):
         after = found[-1].id
         total += sum(do_each(found, take, hold))
     return total, refused

@@ -9,9 +9,6 @@ from eventctl.store.database import TryAgain, marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
-BATCH = 500
-"""How many events one transaction adds to the handler."""
-
 
 @in_transaction
 def add(
@@ -23,7 +20,7 @@ def add(
     """Add a pending delivery to `handler` to each event that has none; return the new ids.
 
     `due_at` says, by event id, when each is due, in milliseconds since 1970; without it they are
-    due now. The recorded list of expected handlers does not change. Takes up to BATCH events.
+    due now. The recorded list of expected handlers does not change. Takes up to AT_ONCE events.
     """
     if not event_ids:
         return []
@@ -37,19 +34,13 @@ def add(
     )
     if not lacking:
         return []
-    moment = tx.now()
+    moment, pending = tx.now(), str(State.PENDING)
     try:
         tx.insert_many(
             "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim)"
             " VALUES (?, ?, ?, ?, ?)",
             [
-                (
-                    event_id,
-                    handler,
-                    str(State.PENDING),
-                    due_at[event_id] if due_at else moment,
-                    None,
-                )
+                (event_id, handler, pending, due_at[event_id] if due_at else moment, None)
                 for event_id in lacking
             ],
         )

@@ -25,7 +25,11 @@ def refusal(error: Exception) -> str:
     return f"{type(error).__name__}: {shorten(printable(said), 200)}"
 
 
-def parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+AT_ONCE = 500
+"""The most ids in one statement, and the most deliveries that one transaction changes."""
+
+
+def parts(items: Sequence[Item], size: int = AT_ONCE) -> Iterator[Sequence[Item]]:
     """Yield all items, `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]

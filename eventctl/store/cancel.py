@@ -10,9 +10,6 @@ from eventctl.store.database import marks
 from eventctl.store.event_status import lock_events, settle
 from eventctl.store.transaction import Transaction, in_transaction
 
-BATCH = 500
-"""How many deliveries one transaction cancels."""
-
 
 @in_transaction
 def cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
@@ -20,7 +17,7 @@ def cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[i
 
     Deliveries that are no longer in `state`, pending or failed, are left alone. Nobody is notified,
     not even of earlier failures that were not reported yet. The history of attempts stays as it is.
-    Takes up to BATCH ids.
+    Takes up to AT_ONCE ids.
     """
     if not delivery_ids or state not in (State.PENDING, State.FAILED):
         return []

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eventctl.store.batches import parts
 from eventctl.store.database import marks
 from eventctl.store.transaction import Transaction
 
 EVENT = "eventctl_event"
 DELIVERY = "eventctl_delivery"
-
-AT_ONCE = 500
-"""The most ids in one statement."""
 
 
 class Belonging(NamedTuple):
@@ -65,8 +63,3 @@ def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:
     """Delete rows by their ids, so that MySQL locks only these."""
     for part in parts(ids):
         tx.execute(f"DELETE FROM {table} WHERE id IN ({marks(part)})", part)
-
-
-def parts(ids: Sequence[int]) -> list[Sequence[int]]:
-    """Return ids in parts of AT_ONCE."""
-    return [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

@@ -146,19 +146,11 @@ def insert(
         if found is None:
             raise
         return Recorded(id=found[0], key=event.key, new=False)
-    state = State.RUNNING if claim else State.PENDING
+    state = str(State.RUNNING if claim else State.PENDING)
+    waits = dict.fromkeys(event.expected, due_in) if isinstance(due_in, int) else due_in
     tx.insert_many(
         _DELIVERY,
-        [
-            (
-                event_id,
-                handler,
-                str(state),
-                created_at + (due_in if isinstance(due_in, int) else due_in[handler]),
-                claim,
-            )
-            for handler in event.expected
-        ],
+        [(event_id, each, state, created_at + waits[each], claim) for each in event.expected],
     )
     if event.deadline is not None:
         _insert_deadlines(tx, [(event_id, event)], created_at)

@@ -9,17 +9,16 @@ sweep that knows the handler releases it at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
 from eventctl.config.retry_policy import HOLD
 from eventctl.format.text import shorten
 from eventctl.models import Reason, State
-from eventctl.store.batches import do_one, refusal
+from eventctl.store.batches import AT_ONCE, do_one, refusal
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
-from eventctl.store.transaction import Row, Transaction, in_transaction
+from eventctl.store.transaction import Row, Transaction, execute_each, in_transaction
 
-_AT_ONCE = 500
 _LOOKED_AT = 200
 _DUE = (State.PENDING, State.RUNNING)
 
@@ -114,10 +113,10 @@ def free_odd(database: Database, now: int) -> None:
     """
     for table in ("delivery", "notice"):
         sql = f"SELECT id FROM eventctl_{table} {{{table}_due}} WHERE due_at > ? LIMIT ?"
-        while ids := database.values(sql, (LARGEST_NUMBER, _AT_ONCE)):
+        while ids := database.values(sql, (LARGEST_NUMBER, AT_ONCE)):
             make_due = f"UPDATE eventctl_{table} SET due_at = ? WHERE id = ? AND due_at > ?"
             found = [(now, each, LARGEST_NUMBER) for each in ids]
-            _execute_each(database, make_due, found)
+            execute_each(database, make_due, found)
     rows = database.read(
         "SELECT id, state, alone FROM eventctl_delivery {delivery_due} WHERE due_at <= ?"
         " ORDER BY due_at LIMIT ?",
@@ -126,12 +125,6 @@ def free_odd(database: Database, now: int) -> None:
     for delivery_id, state, alone in rows:
         if state not in _DUE or alone not in (0, 1):
             _free(database, delivery_id, text_of(state))
-
-
-@in_transaction
-def _execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[int]]) -> None:
-    for row in rows:
-        tx.execute(sql, row)
 
 
 @in_transaction
@@ -160,7 +153,7 @@ def release(database: Database, handlers: Collection[str], now: int) -> None:
     while ids := database.values(
         "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
         f" AND handler IN ({marks(handlers)}) AND due_at > ? LIMIT ?",
-        (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, _AT_ONCE),
+        (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, AT_ONCE),
     ):
         _make_due(database, ids, now)
 

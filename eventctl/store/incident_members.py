@@ -34,8 +34,6 @@ OUTBOX = "outbox"
 _PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
 """The kinds whose members are places; the members of others are deliveries and events."""
 
-_CHUNK = 500
-
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
     """Return those deliveries of the notices that are members already."""
@@ -141,7 +139,7 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     cancelled.
     """
     found: dict[int, Unresolved] = {}
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         rows = tx.rows(
             f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
             f" COUNT(DISTINCT {_GIVEN_UP}), i.kind, i.count, COUNT(DISTINCT m.id)"

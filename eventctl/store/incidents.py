@@ -37,8 +37,6 @@ SET_ASIDE, OUTAGE, EMIT_FAILED = "set aside", "outage", "emit-failed"
 
 _LONGEST_ERROR = 2000
 _LONGEST_TEXT = 100_000
-_CHUNK = 500
-
 GIVEN_UP = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
 """Kinds of which a person is notified at least once, even if all was resolved before."""
 
@@ -149,7 +147,7 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
     """Return incidents by id, without traceback and output unless `whole`."""
     columns = _WHOLE if whole else COLUMNS
     found: list[Incident] = []
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         found += map(
             incident,
             tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),

@@ -29,8 +29,6 @@ MOST = 10_000
 LEASE = 180_000
 """Milliseconds for which nobody else sends the same."""
 
-_CHUNK = 500
-
 _TENFOLD = 10
 """By which factor the waiting deliveries must grow for an outage to be reported early."""
 
@@ -215,7 +213,7 @@ def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         tx.execute(
             f"UPDATE eventctl_telling SET {what} WHERE id IN ({marks(part)})", [*values, *part]
         )
@@ -274,7 +272,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
 def _give_back(
     tx: Transaction, token: str, ids: Sequence[int], what: str, values: Sequence[object]
 ) -> None:
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         tx.execute(
             f"UPDATE eventctl_telling SET lease = NULL, leased_until = NULL, {what}"
             f" WHERE id IN ({marks(part)}) AND lease = ?",

@@ -13,9 +13,6 @@ from eventctl.store.transaction import Transaction, in_transaction
 
 _COLUMNS = "delivery_id, number, outcome, ended_at, took, host, error, traceback, output"
 
-BATCH = 500
-"""How many deliveries one transaction reopens."""
-
 
 @in_transaction
 def reopen(
@@ -30,7 +27,7 @@ def reopen(
     Deliveries that are no longer in `state` are left alone, and so are, if `attempts` has the
     number of attempts by id, those that have had others since. The history of attempts stays.
     `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are due now.
-    Takes up to BATCH ids.
+    Takes up to AT_ONCE ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []

@@ -90,11 +90,7 @@ class Transaction:
     def _parts(self, rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
         """Yield rows in parts that fit into one statement."""
         most = self._database.largest_statement(self._cursor) / 2
-        if most == inf:
-            yield rows
-            return
-        length = sum(len(value) for row in rows for value in row if isinstance(value, str))
-        if 8 * length + 256 * len(rows) <= most:
+        if most == inf or _at_most(rows) <= most:
             yield rows
             return
         part: list[Sequence[Any]] = []
@@ -155,6 +151,13 @@ def in_transaction(
     return run
 
 
+@in_transaction
+def execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for each row of parameters, all in one transaction."""
+    for row in rows:
+        tx.execute(sql, row)
+
+
 def _raise_if_duplicate(error: Exception) -> None:
     """Raise Duplicate if that is what an error says, and not that a CHECK, a trigger or a foreign
     key that users have added was violated.
@@ -172,6 +175,12 @@ _BESIDE_VALUES = 2048
 """Bytes of a statement that are not its large values."""
 _ESCAPED = re.compile("[\0\n\r\x1a\"'\\\\]")
 """The characters that drivers escape with a backslash."""
+
+
+def _at_most(rows: Sequence[Sequence[Any]]) -> int:
+    """Return a size that a statement with these rows does not exceed, without encoding them."""
+    length = sum(len(value) for row in rows for value in row if isinstance(value, str))
+    return 8 * length + 256 * len(rows)
 
 
 def _size(text: str) -> int:

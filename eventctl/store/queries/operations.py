@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from peewee import fn
 
-from eventctl.store.database import Database
+from eventctl.store.database import Database, text_of
 from eventctl.store.pauses import Kind
 from eventctl.store.queries.events import Selection, next_page
 from eventctl.store.schema import DeliveryRow, EventRow, ask, columns
@@ -48,13 +48,11 @@ def lacking(
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:
     """Return how many deliveries of a handler or an event wait, and run, by their state."""
-    query = DeliveryRow.select(DeliveryRow.state, fn.COUNT(DeliveryRow.id)).where(
-        DeliveryRow.due_at.is_null(False)
+    column = "d.handler" if kind == Kind.HANDLER else "e.name"
+    rows = database.read(
+        "SELECT d.state, COUNT(*) FROM eventctl_delivery d {delivery_due}"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        f" WHERE d.due_at IS NOT NULL AND {column} = ? GROUP BY d.state",
+        (name,),
     )
-    if kind == Kind.HANDLER:
-        query = query.where(DeliveryRow.handler == name)
-    else:
-        query = query.join(EventRow, on=(EventRow.id == DeliveryRow.event_id)).where(
-            EventRow.name == name
-        )
-    return dict(ask(database, query.group_by(DeliveryRow.state)))
+    return {text_of(state): count for state, count in rows}

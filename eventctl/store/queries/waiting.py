@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from eventctl.models import State
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.pauses import Kind
 from eventctl.store.queries.events import DeliveryView, EventView
-from eventctl.store.schema import BreakerRow, PauseRow, ask, columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,21 @@ class PauseView:
 
 def breakers(database: Database) -> list[BreakerView]:
     """Return the open circuit breakers, the oldest first."""
-    query = BreakerRow.select(*columns(BreakerRow, BreakerView))
-    return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
+    rows = database.read(
+        "SELECT handler, opened_at, error FROM eventctl_breaker ORDER BY opened_at"
+    )
+    return [BreakerView(text_of(name), number_of(at), text_of(error)) for name, at, error in rows]
 
 
 def pauses(database: Database) -> list[PauseView]:
     """Return what is paused, the oldest first."""
-    query = PauseRow.select(*columns(PauseRow, PauseView))
-    rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
-    return [PauseView(*row) for row in rows]
+    rows = database.read(
+        "SELECT kind, name, paused_at, why FROM eventctl_pause ORDER BY paused_at, kind, name"
+    )
+    return [
+        PauseView(text_of(kind), text_of(name), number_of(paused_at), text_of(why))
+        for kind, name, paused_at, why in rows
+    ]
 
 
 class Pauses:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -26,8 +27,7 @@ from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
 from eventctl.store.queries.events import Selection
 from eventctl.upkeep import archive as archives
-from eventctl.upkeep import prune
-from eventctl.upkeep.prune import Pruned, prune_orphans
+from eventctl.upkeep.prune import Pruned, prune, prune_history, prune_orphans
 
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""
@@ -102,23 +102,31 @@ def command(
             _check_room(context, database, quiet)
         there = pruning.count(database, wanted)
         if dry_run:
-            pruned = Pruned(events=there.events)
-            prune_orphans(database, pruned, dry_run=True)
-            if as_json:
-                _print_json(pruned, wanted, archive, dry_run=True)
-            else:
-                _show_plan(context, database, wanted, there, pruned.orphans)
-            return EXIT_DONE
-        number = min(there.events, limit or there.events)
-        what = f"{counted(number, 'event')}{_span(there)}"
-        if not selection.confirmed(yes or number <= 1, "delete", what, ()):
-            complain("nothing was deleted")
-            return EXIT_FAILED
-        done = _prune(context.config, database, wanted, number, limit or 0, archive)
-        if vacuum:
-            database.vacuum()
+            done = Pruned(events=there.events)
+            prune_orphans(database, done, dry_run=True)
+        else:
+            number = min(there.events, limit or there.events)
+            what = f"{counted(number, 'event')}{_span(there)}"
+            if not selection.confirmed(yes or number <= 1, "delete", what, ()):
+                complain("nothing was deleted")
+                return EXIT_FAILED
+            done = _prune(context.config, database, wanted, number, limit or 0, archive)
+            if vacuum:
+                database.vacuum()
         if as_json:
-            _print_json(done, wanted, archive, dry_run=False)
+            print_json(
+                {
+                    "dryRun": dry_run,
+                    "createdBefore": iso(wanted.cutoff),
+                    "events": done.events,
+                    "changed": done.left,
+                    "sweeps": done.sweeps,
+                    "orphans": done.orphans,
+                    "archive": str(archive) if archive else None,
+                }
+            )
+        elif dry_run:
+            _show_plan(context, database, wanted, there, done.orphans)
         elif not quiet:
             complain(_summary(done, wanted, archive))
             _show_kept(context, database, wanted)
@@ -138,21 +146,15 @@ def _prune(
     limit: int,
     archive: Path | None,
 ) -> Pruned:
-    def keep(found: Sequence[Old]) -> None:
-        if archive is not None:
-            archives.write(archive, _lines(database, [old.id for old in found]))
+    def keep(folder: Path, found: Sequence[Old]) -> None:
+        archives.write(folder, _lines(database, [old.id for old in found]))
 
-    done = prune.Pruned()
+    done, write = Pruned(), partial(keep, archive) if archive else None
     try:
         with ProgressBar("pruning", number) as bar:
-            prune.prune(
-                *(database, wanted, done),
-                limit=limit,
-                archive=keep if archive else None,
-                progress=bar.advance,
-            )
-        prune.prune_history(config, database, wanted.cutoff, done)
-        prune.prune_orphans(database, done)
+            prune(database, wanted, done, limit=limit, archive=write, progress=bar.advance)
+        prune_history(config, database, wanted.cutoff, done)
+        prune_orphans(database, done)
     except KeyboardInterrupt:
         complain(_summary(done, wanted, archive))
         raise
@@ -170,31 +172,14 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
                 yield json_text(event_json(found[event_id], history))
 
 
-def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: bool) -> None:
-    print_json(
-        {
-            "dryRun": dry_run,
-            "createdBefore": iso(wanted.cutoff),
-            "events": done.events,
-            "changed": done.left,
-            "sweeps": done.sweeps,
-            "orphans": done.orphans,
-            "archive": str(archive) if archive else None,
-        }
-    )
-
-
 def _show_plan(
     context: Context, database: Database, wanted: Wanted, there: Sum, orphans: int
 ) -> None:
-    what = "processed or failed" if wanted.failed else "processed"
-    condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
-    if there.events:
-        complain(
-            f"would delete {counted(there.events, 'event')}{_span(there)}: each is {condition}"
-        )
-    else:
-        complain(f"nothing to delete: no event is {condition}")
+    status = "processed or failed" if wanted.failed else "processed"
+    condition = f"is {status} and was created before {utc(wanted.cutoff)} UTC"
+    what = f"{counted(there.events, 'event')}{_span(there)}"
+    would = f"would delete {what}: each" if there.events else "nothing to delete: no event"
+    complain(f"{would} {condition}")
     if orphans:
         complain(f"would delete {counted(orphans, 'row')} whose event or delivery is gone")
     if wanted.failed:

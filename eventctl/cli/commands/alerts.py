@@ -51,7 +51,6 @@ _LATEST = 50
 @click.pass_context
 def command(
     ctx: click.Context,
-    /,
     with_ended: bool,
     kinds: tuple[str, ...],
     handlers: tuple[str, ...],

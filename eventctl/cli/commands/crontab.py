@@ -53,7 +53,6 @@ def _mailto(value: str) -> str:
 @click.pass_obj
 def command(
     context: Context,
-    /,
     install: bool,
     remove: bool,
     dry_run: bool,

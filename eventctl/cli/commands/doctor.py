@@ -26,7 +26,7 @@ _COLOURS = {_FINE: "green", _RISKY: "yellow", _BAD: "red"}
 @click.option("-v", "--verbose", is_flag=True, help="List what is ok as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_obj
-def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> int:
+def command(context: Context, strict: bool, verbose: bool, as_json: bool) -> int:
     """Report what is wrong, and how to fix it.
 
     doctor checks everything that events pass through: events.toml, the import of each

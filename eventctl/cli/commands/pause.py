@@ -76,7 +76,6 @@ def _reason(value: str) -> str:
 @click.pass_obj
 def command(
     context: Context,
-    /,
     name: str | None,
     handler: bool,
     event: bool,

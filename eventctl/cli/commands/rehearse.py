@@ -62,7 +62,6 @@ class _KillTime(Duration):
 @click.pass_obj
 def command(
     context: Context,
-    /,
     handler: str,
     event: str,
     twice: bool,

@@ -18,7 +18,7 @@ from eventctl.store.queries import operations
 @click.argument("name", type=a_name, shell_complete=completion.paused)
 @which
 @click.pass_obj
-def command(context: Context, /, name: str, handler: bool, event: bool) -> None:
+def command(context: Context, name: str, handler: bool, event: bool) -> None:
     """Resume a paused handler or event.
 
     The next sweep runs the deliveries that waited, at its usual pace.

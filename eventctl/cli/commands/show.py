@@ -44,7 +44,7 @@ _SHOWN_LINES = 200
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole history.")
 @click.pass_obj
-def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
+def command(context: Context, event: str, incident: str, as_json: bool) -> None:
     """Show one event with its deliveries, attempts and errors.
 
     ID is the number that emit printed, or the event's key. Each failure is followed

@@ -39,7 +39,7 @@ def _limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             function = click.option(
                 f"--{name}-{level}",
                 metavar="TIME" if unit else "N",
-                type=Duration(off=None) if unit else _number,
+                type=Duration(words={_OFF: None}) if unit else _number,
                 default=_written(default, unit),
                 show_default=True,
                 help=f"{level.upper()}: {meaning}.",

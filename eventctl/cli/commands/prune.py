@@ -12,7 +12,7 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import LongTime, Whole
+from eventctl.cli.options import Duration, Whole
 from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import utc
@@ -40,7 +40,7 @@ _READ_AT_ONCE = 500
 @click.option(
     "--older-than",
     metavar="TIME",
-    type=LongTime(),
+    type=Duration(needs_unit=True),
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )

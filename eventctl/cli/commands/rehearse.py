@@ -52,7 +52,7 @@ class _KillTime(Duration):
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    type=_KillTime(0.001, **{_HALF: 0.0}),
+    type=_KillTime(0.001, words={_HALF: 0.0}),
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
 @click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")

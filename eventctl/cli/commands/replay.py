@@ -29,9 +29,10 @@ _NOT_RUN: dict[str, Any] = {"ran": None, "backfill": []}
 """What else --json prints, unless deliveries were run or added."""
 
 
-def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
+def _interval(value: str) -> float:
+    """The type of a rate, as a float of seconds from one to the next."""
     try:
-        return parse_rate(value) if value is not None else 0.0
+        return parse_rate(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -53,7 +54,7 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
     "--rate",
     "interval",
     metavar="N/s",
-    callback=_interval,
+    type=_interval,
     help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
 @click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
@@ -70,7 +71,7 @@ def command(
     dry_run: bool,
     yes: bool,
     now: bool,
-    interval: float,
+    interval: float | None,
     verbose: bool,
     as_json: bool,
     limit: int,
@@ -97,6 +98,7 @@ def command(
       eventctl replay --handler lottery --rate 10/s --yes
       eventctl replay --backfill audit --since 30d --dry-run
     """
+    interval = interval or 0.0
     if verbose and not now:
         raise UsageError("-v requires --now: without it, the sweep runs the deliveries")
     if backfill is not None:

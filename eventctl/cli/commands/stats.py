@@ -29,8 +29,8 @@ _BARS = 30
 _BARS_OF_PAGE = 60
 
 
-def _since(context: click.Context, option: click.Parameter, value: str) -> Moment | None:
-    return None if value == _ALL else moment(context, option, value)
+def _since(value: str) -> Moment | None:
+    return None if value == _ALL else moment(value)
 
 
 @click.command()
@@ -39,14 +39,14 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> Momen
     metavar="WHEN",
     default="7d",
     show_default=True,
-    callback=_since,
+    type=_since,
     help="Only events created since then: a time before now (2h, 1h30m, 7d), a date and"
     " time (2026-11-23, 2026-11-23T01:11+09:00), in UTC by default, or all.",
 )
 @click.option(
     "--until",
     metavar="WHEN",
-    callback=moment,
+    type=moment,
     help="Only events created before then, in the same format.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; durations are in seconds.")

@@ -15,11 +15,11 @@ from eventctl.cli.context import Context
 from eventctl.cli.options import Duration, Whole
 from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import utc
 from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
+from eventctl.format.time import second
 from eventctl.store import claims, pruning
 from eventctl.store.batches import parts
 from eventctl.store.database import Database
@@ -176,7 +176,7 @@ def _show_plan(
     context: Context, database: Database, wanted: Wanted, there: Sum, orphans: int
 ) -> None:
     status = "processed or failed" if wanted.failed else "processed"
-    condition = f"is {status} and was created before {utc(wanted.cutoff)} UTC"
+    condition = f"is {status} and was created before {second(wanted.cutoff)} UTC"
     what = f"{counted(there.events, 'event')}{_span(there)}"
     would = f"would delete {what}: each" if there.events else "nothing to delete: no event"
     complain(f"{would} {condition}")
@@ -202,11 +202,11 @@ def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
 def _span(there: Sum) -> str:
     if there.oldest is None or there.newest is None:
         return ""
-    return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
+    return f", created from {second(there.oldest)} to {second(there.newest)} UTC"
 
 
 def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
-    line = f"deleted {counted(done.events, 'event')} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {counted(done.events, 'event')} created before {second(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:

@@ -15,10 +15,10 @@ from eventctl.cli.output.tables import (
     left_to_do,
     plain_table,
     status_text,
-    utc,
 )
 from eventctl.config.model import Config
 from eventctl.format.text import printable
+from eventctl.format.time import second
 from eventctl.models import State
 from eventctl.store.queries.events import EventView
 
@@ -92,11 +92,10 @@ def _table(rows: list[_Row], widths: dict[str, int], *, show_header: bool) -> Ta
         if width:
             justify: Any = "right" if title == "id" else "left"
             table.add_column(title, width=width, no_wrap=True, overflow="ellipsis", justify=justify)
-    has_year = widths["when (UTC)"] == _WHEN
     for event, left in rows:
         cells = (
             Text(str(event.id)),
-            Text(utc(event.created_at, has_year)),
+            Text(second(event.created_at)[-widths["when (UTC)"] :]),  # perhaps without its year
             Text(printable(event.name)),
             _status(event),
             left,

@@ -76,6 +76,17 @@ class Whole(click.IntRange):
             self.fail(f"{value!r} is not a whole number from {least} upwards", param, ctx)
 
 
+def flag(*names: str, help: str) -> Callable[[Decorated], Decorated]:
+    """Add an option without a value."""
+    return click.option(*names, is_flag=True, help=help)
+
+
+def incident_option(help: str) -> Callable[[Decorated], Decorated]:
+    """Add --incident ID."""
+    complete = completion.incidents
+    return click.option("--incident", metavar="ID", default="", shell_complete=complete, help=help)
+
+
 def time_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
     """Add an option that takes a duration."""
     return click.option(*names, metavar="TIME", type=Duration(), **more)
@@ -161,8 +172,7 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
             "--until", metavar="WHEN", type=moment,
             help="Only events before then, in the same format.",
         ),
-        click.option(
-            "--incident", metavar="ID", default="", shell_complete=completion.incidents,
+        incident_option(
             help="Only the deliveries of this incident. ID is in each message and in eventctl"
             " alerts; its first four letters are enough.",
         ),

@@ -12,7 +12,7 @@ from eventctl.alerts import channels
 from eventctl.alerts.incident import sample
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
-from eventctl.cli.options import Whole, handler_option
+from eventctl.cli.options import Whole, flag, handler_option
 from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
@@ -29,7 +29,7 @@ _LATEST = 50
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "with_ended", is_flag=True, help="Also list ended incidents, last.")
+@flag("--all", "with_ended", help="Also list ended incidents, last.")
 @click.option(
     "--kind",
     "kinds",
@@ -47,7 +47,7 @@ _LATEST = 50
     default=_LATEST,
     help=f"At most this many ended incidents; 0: all.  [default: {_LATEST}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag("--json", "as_json", help="Print JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,

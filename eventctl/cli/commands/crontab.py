@@ -12,7 +12,7 @@ import click
 
 from eventctl import config as configuration
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import flag, time_option
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
@@ -40,9 +40,9 @@ def _mailto(value: str) -> str:
 
 
 @click.command()
-@click.option("--install", is_flag=True, help="Add the lines to this user's crontab.")
-@click.option("--remove", is_flag=True, help="Remove them from it.")
-@click.option("--dry-run", is_flag=True, help="Show what --install or --remove would change.")
+@flag("--install", help="Add the lines to this user's crontab.")
+@flag("--remove", help="Remove them from it.")
+@flag("--dry-run", help="Show what --install or --remove would change.")
 @click.option(
     "--mailto", metavar="ADDRESS", type=_mailto, help="Where cron mails what the sweep prints."
 )

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
+from eventctl.cli.options import flag
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output import formats, tables
 from eventctl.errors import EXIT_DONE, UsageError
@@ -26,8 +27,8 @@ _LONGEST_WHY = 1000
 
 def which(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options for a NAME that is both a handler's and an event's."""
-    function = click.option("--event", is_flag=True, help="NAME is an event.")(function)
-    return click.option("--handler", is_flag=True, help="NAME is a handler.")(function)
+    function = flag("--event", help="NAME is an event.")(function)
+    return flag("--handler", help="NAME is a handler.")(function)
 
 
 def kind_of(
@@ -72,7 +73,7 @@ def _reason(value: str) -> str:
 @click.option(
     "--why", metavar="TEXT", type=_reason, help="The reason, shown wherever the pause is."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the list of pauses as JSON.")
+@flag("--json", "as_json", help="Print the list of pauses as JSON.")
 @click.pass_obj
 def command(
     context: Context,

@@ -12,7 +12,7 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration, Whole
+from eventctl.cli.options import Duration, Whole, flag
 from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.config.model import Config
@@ -44,7 +44,7 @@ _READ_AT_ONCE = 500
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )
-@click.option("--failed", is_flag=True, help="Also delete failed events.")
+@flag("--failed", help="Also delete failed events.")
 @click.option(
     "--archive",
     metavar="FOLDER",
@@ -52,11 +52,11 @@ _READ_AT_ONCE = 500
     help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
 @click.option("--limit", type=Whole(1), metavar="N", help="At most N events, the oldest.")
-@click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
-@click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success; for cron.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was deleted as JSON.")
+@flag("--dry-run", help="Show how many events match; delete nothing.")
+@flag("--vacuum", help="SQLite: also return the free space to the disk.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("-q", "--quiet", help="Print nothing on success; for cron.")
+@flag("--json", "as_json", help="Print what was deleted as JSON.")
 @click.pass_obj
 def command(
     context: Context,

@@ -12,7 +12,7 @@ from eventctl.cli import completion, selection
 from eventctl.cli.commands.replay_backfill import Backfill
 from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, name
+from eventctl.cli.options import filters, flag, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
@@ -40,16 +40,16 @@ def _interval(value: str) -> float:
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
-@click.option("--include-done", is_flag=True, help="Also run deliveries that are done.")
+@flag("--include-done", help="Also run deliveries that are done.")
 @click.option(
     "--backfill",
     metavar="HANDLER",
     shell_complete=completion.handlers,
     help="Add past events to this new handler.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would run; change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("--now", is_flag=True, help="Run them now, not with the next sweep.")
+@flag("--dry-run", help="Show what would run; change nothing.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--now", help="Run them now, not with the next sweep.")
 @click.option(
     "--rate",
     "interval",
@@ -57,10 +57,8 @@ def _interval(value: str) -> float:
     type=_interval,
     help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
-@click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
-)
+@flag("-v", "--verbose", help="With --now: show results and output live.")
+@flag("--json", "as_json", help="Print each delivery, and what was done, as JSON.")
 @click.pass_obj
 def command(
     context: Context,

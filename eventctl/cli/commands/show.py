@@ -13,7 +13,7 @@ from rich.text import Text
 from eventctl.cli import completion, selection
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
-from eventctl.cli.options import name
+from eventctl.cli.options import flag, incident_option, name
 from eventctl.cli.output import formats, tables
 from eventctl.cli.output.tables import ago
 from eventctl.config.model import Config
@@ -35,14 +35,8 @@ _SHOWN_LINES = 200
 
 @click.command()
 @click.argument("event", metavar="[ID]", default="", type=name, shell_complete=completion.ids)
-@click.option(
-    "--incident",
-    metavar="ID",
-    default="",
-    help="Show this incident instead.",
-    shell_complete=completion.incidents,
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole history.")
+@incident_option(help="Show this incident instead.")
+@flag("--json", "as_json", help="Print JSON, with the whole history.")
 @click.pass_obj
 def command(context: Context, event: str, incident: str, as_json: bool) -> None:
     """Show one event with its deliveries, attempts and errors.

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import Moment, moment
+from eventctl.cli.options import Moment, flag, moment
 from eventctl.cli.output.formats import iso, json_text, pause_fields, print_row, seconds
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, UsageError
@@ -49,7 +49,7 @@ def _since(value: str) -> Moment | None:
     type=moment,
     help="Only events created before then, in the same format.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; durations are in seconds.")
+@flag("--json", "as_json", help="Print JSON; durations are in seconds.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -9,7 +9,7 @@ import click
 
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, name
+from eventctl.cli.options import filters, flag, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
@@ -23,11 +23,9 @@ from eventctl.run.replay import cancel_all
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
-@click.option("--dry-run", is_flag=True, help="Show what would be cancelled; change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
-)
+@flag("--dry-run", help="Show what would be cancelled; change nothing.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--json", "as_json", help="Print each delivery, and what was done, as JSON.")
 @click.pass_obj
 def command(
     context: Context,

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
+from eventctl.cli.options import Duration, flag
 from eventctl.cli.output.nagios import Plugin, answer, answer_json
 from eventctl.errors import EXIT_DONE, StoreUnavailable, UsageError
 from eventctl.format.files import write_whole
@@ -39,7 +39,7 @@ def _limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
             function = click.option(
                 f"--{name}-{level}",
                 metavar="TIME" if unit else "N",
-                type=Duration(off=None) if unit else _number,
+                type=Duration(words={_OFF: None}) if unit else _number,
                 default=_written(default, unit),
                 show_default=True,
                 help=f"{level.upper()}: {meaning}.",
@@ -62,7 +62,7 @@ def _written(limit: float | None, unit: str) -> str:
     " .prom, print nothing, and exit with 0.",
 )
 @_limit_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the line.")
+@flag("--json", "as_json", help="Print JSON instead of the line.")
 @click.pass_obj
 def command(
     context: Context, /, prometheus: Path | None, as_json: bool, **given: float | None

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import flag, time_option
 from eventctl.cli.output.formats import print_json, print_row
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
@@ -62,8 +62,8 @@ _POLL = 0.2
 @time_option(
     "--wait", default="0s", help="Wait this long, such as 5m, for running deliveries to end."
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
+@flag("--dry-run", help="Show what would be copied; write nothing.")
+@flag("--json", "as_json", help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,

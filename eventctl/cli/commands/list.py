@@ -12,7 +12,7 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters
+from eventctl.cli.options import filters, flag
 from eventctl.cli.output.formats import (
     CSV_HEADER,
     cloudevent,
@@ -43,8 +43,8 @@ from eventctl.store.queries.redacted import event_shown
     type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
     help="Default: a table on a terminal, text in a pipe.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("-w", "--watch", is_flag=True, help="Refresh the table every two seconds.")
+@flag("--json", "as_json", help="The same as --format json.")
+@flag("-w", "--watch", help="Refresh the table every two seconds.")
 @click.pass_obj
 def command(
     context: Context,

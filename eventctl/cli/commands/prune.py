@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import LongTime, Whole
+from eventctl.cli.options import Duration, Whole, flag
 from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import utc
 from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
+from eventctl.format.time import second
 from eventctl.store import claims, pruning
 from eventctl.store.batches import parts
 from eventctl.store.database import Database
@@ -26,8 +27,7 @@ from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
 from eventctl.store.queries.events import Selection
 from eventctl.upkeep import archive as archives
-from eventctl.upkeep import prune
-from eventctl.upkeep.prune import Pruned, prune_orphans
+from eventctl.upkeep.prune import Pruned, prune, prune_history, prune_orphans
 
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""
@@ -40,11 +40,11 @@ _READ_AT_ONCE = 500
 @click.option(
     "--older-than",
     metavar="TIME",
-    type=LongTime(),
+    type=Duration(needs_unit=True),
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )
-@click.option("--failed", is_flag=True, help="Also delete failed events.")
+@flag("--failed", help="Also delete failed events.")
 @click.option(
     "--archive",
     metavar="FOLDER",
@@ -52,11 +52,11 @@ _READ_AT_ONCE = 500
     help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
 @click.option("--limit", type=Whole(1), metavar="N", help="At most N events, the oldest.")
-@click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
-@click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success; for cron.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was deleted as JSON.")
+@flag("--dry-run", help="Show how many events match; delete nothing.")
+@flag("--vacuum", help="SQLite: also return the free space to the disk.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("-q", "--quiet", help="Print nothing on success; for cron.")
+@flag("--json", "as_json", help="Print what was deleted as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -102,23 +102,31 @@ def command(
             _check_room(context, database, quiet)
         there = pruning.count(database, wanted)
         if dry_run:
-            pruned = Pruned(events=there.events)
-            prune_orphans(database, pruned, dry_run=True)
-            if as_json:
-                _print_json(pruned, wanted, archive, dry_run=True)
-            else:
-                _show_plan(context, database, wanted, there, pruned.orphans)
-            return EXIT_DONE
-        number = min(there.events, limit or there.events)
-        what = f"{counted(number, 'event')}{_span(there)}"
-        if not selection.confirmed(yes or number <= 1, "delete", what, ()):
-            complain("nothing was deleted")
-            return EXIT_FAILED
-        done = _prune(context.config, database, wanted, number, limit or 0, archive)
-        if vacuum:
-            database.vacuum()
+            done = Pruned(events=there.events)
+            prune_orphans(database, done, dry_run=True)
+        else:
+            number = min(there.events, limit or there.events)
+            what = f"{counted(number, 'event')}{_span(there)}"
+            if not selection.confirmed(yes or number <= 1, "delete", what, ()):
+                complain("nothing was deleted")
+                return EXIT_FAILED
+            done = _prune(context.config, database, wanted, number, limit or 0, archive)
+            if vacuum:
+                database.vacuum()
         if as_json:
-            _print_json(done, wanted, archive, dry_run=False)
+            print_json(
+                {
+                    "dryRun": dry_run,
+                    "createdBefore": iso(wanted.cutoff),
+                    "events": done.events,
+                    "changed": done.left,
+                    "sweeps": done.sweeps,
+                    "orphans": done.orphans,
+                    "archive": str(archive) if archive else None,
+                }
+            )
+        elif dry_run:
+            _show_plan(context, database, wanted, there, done.orphans)
         elif not quiet:
             complain(_summary(done, wanted, archive))
             _show_kept(context, database, wanted)
@@ -138,21 +146,15 @@ def _prune(
     limit: int,
     archive: Path | None,
 ) -> Pruned:
-    def keep(found: Sequence[Old]) -> None:
-        if archive is not None:
-            archives.write(archive, _lines(database, [old.id for old in found]))
+    def keep(folder: Path, found: Sequence[Old]) -> None:
+        archives.write(folder, _lines(database, [old.id for old in found]))
 
-    done = prune.Pruned()
+    done, write = Pruned(), partial(keep, archive) if archive else None
     try:
         with ProgressBar("pruning", number) as bar:
-            prune.prune(
-                *(database, wanted, done),
-                limit=limit,
-                archive=keep if archive else None,
-                progress=bar.advance,
-            )
-        prune.prune_history(config, database, wanted.cutoff, done)
-        prune.prune_orphans(database, done)
+            prune(database, wanted, done, limit=limit, archive=write, progress=bar.advance)
+        prune_history(config, database, wanted.cutoff, done)
+        prune_orphans(database, done)
     except KeyboardInterrupt:
         complain(_summary(done, wanted, archive))
         raise
@@ -170,31 +172,14 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
                 yield json_text(event_json(found[event_id], history))
 
 
-def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: bool) -> None:
-    print_json(
-        {
-            "dryRun": dry_run,
-            "createdBefore": iso(wanted.cutoff),
-            "events": done.events,
-            "changed": done.left,
-            "sweeps": done.sweeps,
-            "orphans": done.orphans,
-            "archive": str(archive) if archive else None,
-        }
-    )
-
-
 def _show_plan(
     context: Context, database: Database, wanted: Wanted, there: Sum, orphans: int
 ) -> None:
-    what = "processed or failed" if wanted.failed else "processed"
-    condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
-    if there.events:
-        complain(
-            f"would delete {counted(there.events, 'event')}{_span(there)}: each is {condition}"
-        )
-    else:
-        complain(f"nothing to delete: no event is {condition}")
+    status = "processed or failed" if wanted.failed else "processed"
+    condition = f"is {status} and was created before {second(wanted.cutoff)} UTC"
+    what = f"{counted(there.events, 'event')}{_span(there)}"
+    would = f"would delete {what}: each" if there.events else "nothing to delete: no event"
+    complain(f"{would} {condition}")
     if orphans:
         complain(f"would delete {counted(orphans, 'row')} whose event or delivery is gone")
     if wanted.failed:
@@ -217,11 +202,11 @@ def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
 def _span(there: Sum) -> str:
     if there.oldest is None or there.newest is None:
         return ""
-    return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
+    return f", created from {second(there.oldest)} to {second(there.newest)} UTC"
 
 
 def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
-    line = f"deleted {counted(done.events, 'event')} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {counted(done.events, 'event')} created before {second(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:

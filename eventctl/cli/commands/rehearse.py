@@ -13,7 +13,7 @@ import click
 from eventctl.cli import completion, names, selection
 from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration, name
+from eventctl.cli.options import Duration, flag, name
 from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
@@ -45,24 +45,21 @@ class _KillTime(Duration):
 @click.command()
 @click.argument("handler", type=name, shell_complete=completion.handlers)
 @click.argument("event", metavar="ID", type=name, shell_complete=completion.ids)
-@click.option("--twice", is_flag=True, help="Run it twice in a row.")
+@flag("--twice", help="Run it twice in a row.")
 @click.option(
     "--kill",
     "kill",
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    type=_KillTime(0.001, **{_HALF: 0.0}),
+    type=_KillTime(0.001, words={_HALF: 0.0}),
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each run as JSON, once all have ended."
-)
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--json", "as_json", help="Print each run as JSON, once all have ended.")
 @click.pass_obj
 def command(
     context: Context,
-    /,
     handler: str,
     event: str,
     twice: bool,

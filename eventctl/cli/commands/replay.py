@@ -12,7 +12,7 @@ from eventctl.cli import completion, selection
 from eventctl.cli.commands.replay_backfill import Backfill
 from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, name
+from eventctl.cli.options import filters, flag, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
@@ -29,9 +29,10 @@ _NOT_RUN: dict[str, Any] = {"ran": None, "backfill": []}
 """What else --json prints, unless deliveries were run or added."""
 
 
-def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
+def _interval(value: str) -> float:
+    """The type of a rate, as a float of seconds from one to the next."""
     try:
-        return parse_rate(value) if value is not None else 0.0
+        return parse_rate(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -39,27 +40,25 @@ def _interval(context: click.Context, option: click.Parameter, value: str | None
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
-@click.option("--include-done", is_flag=True, help="Also run deliveries that are done.")
+@flag("--include-done", help="Also run deliveries that are done.")
 @click.option(
     "--backfill",
     metavar="HANDLER",
     shell_complete=completion.handlers,
     help="Add past events to this new handler.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would run; change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("--now", is_flag=True, help="Run them now, not with the next sweep.")
+@flag("--dry-run", help="Show what would run; change nothing.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--now", help="Run them now, not with the next sweep.")
 @click.option(
     "--rate",
     "interval",
     metavar="N/s",
-    callback=_interval,
+    type=_interval,
     help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
-@click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
-)
+@flag("-v", "--verbose", help="With --now: show results and output live.")
+@flag("--json", "as_json", help="Print each delivery, and what was done, as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -70,7 +69,7 @@ def command(
     dry_run: bool,
     yes: bool,
     now: bool,
-    interval: float,
+    interval: float | None,
     verbose: bool,
     as_json: bool,
     limit: int,
@@ -97,6 +96,7 @@ def command(
       eventctl replay --handler lottery --rate 10/s --yes
       eventctl replay --backfill audit --since 30d --dry-run
     """
+    interval = interval or 0.0
     if verbose and not now:
         raise UsageError("-v requires --now: without it, the sweep runs the deliveries")
     if backfill is not None:

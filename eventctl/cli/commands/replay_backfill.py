@@ -20,6 +20,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
+from eventctl.format.time import second
 from eventctl.run import replay
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
@@ -120,7 +121,7 @@ class Backfill:
         for name, share in self.shares.items():
             cells = [printable(name), f"{share.count:,}"]
             for end in (share.first, share.last):
-                cells += [str(end.id), tables.utc(end.created_at)]
+                cells += [str(end.id), second(end.created_at)]
             table.add_row(*map(Text, cells))
         for column in (1, 2, 4):
             table.columns[column].justify = "right"

@@ -13,14 +13,14 @@ from rich.text import Text
 from eventctl.cli import completion, selection
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
-from eventctl.cli.options import name
+from eventctl.cli.options import flag, incident_option, name
 from eventctl.cli.output import formats, tables
-from eventctl.cli.output.tables import ago, utc
+from eventctl.cli.output.tables import ago
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
 from eventctl.format.text import counted, printable
-from eventctl.format.time import span
+from eventctl.format.time import second, span
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.incidents import Incident
@@ -35,16 +35,10 @@ _SHOWN_LINES = 200
 
 @click.command()
 @click.argument("event", metavar="[ID]", default="", type=name, shell_complete=completion.ids)
-@click.option(
-    "--incident",
-    metavar="ID",
-    default="",
-    help="Show this incident instead.",
-    shell_complete=completion.incidents,
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole history.")
+@incident_option(help="Show this incident instead.")
+@flag("--json", "as_json", help="Print JSON, with the whole history.")
 @click.pass_obj
-def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
+def command(context: Context, event: str, incident: str, as_json: bool) -> None:
     """Show one event with its deliveries, attempts and errors.
 
     ID is the number that emit printed, or the event's key. Each failure is followed
@@ -114,7 +108,7 @@ class _Page:
             tables.status_text(event.status),
             f", {formats.done_of_expected(event)} done",
         )
-        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self.now)}")
+        yield _fact("when", f"{second(event.created_at)} UTC, {ago(event.created_at, self.now)}")
         yield _fact("key", printable(event.key))
         first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
@@ -148,7 +142,7 @@ class _Page:
             attempts = "attempt" if used == "1" else "attempts"
             said.append(f"{used} {attempts}" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
-            said.append(f"at {utc(delivery.done_at)} UTC")
+            said.append(f"at {second(delivery.done_at)} UTC")
             if delivery.took is not None:
                 said.append(f"took {span(delivery.took)}")
         elif delivery.paused:
@@ -157,7 +151,7 @@ class _Page:
             what = "checked again" if delivery.held else "next"
             if delivery.due_at > self.now:
                 said.append(f"{what} {ago(delivery.due_at, self.now)}")
-                said.append(f"at {utc(delivery.due_at)} UTC")
+                said.append(f"at {second(delivery.due_at)} UTC")
             else:
                 said.append("due: the next sweep runs it")
         elif delivery.state == State.RUNNING and delivery.due_at is not None:
@@ -176,7 +170,7 @@ class _Page:
             yield Text.assemble(
                 f"  {attempt.number or '':>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", tables.outcome_style(attempt.outcome)),
-                f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
+                f"  {second(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
             if attempt.error:
                 yield Text(f"      {printable(attempt.error)}", overflow="fold")

@@ -10,7 +10,7 @@ import click
 
 from eventctl.cli import names
 from eventctl.cli.context import Context
-from eventctl.cli.options import Whole, event_option, handler_option, time_option
+from eventctl.cli.options import Whole, event_option, flag, handler_option, time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -33,9 +33,9 @@ from eventctl.store.pauses import Kind
 )
 @event_option("--event", help="Only deliveries of this event.")
 @handler_option("--handler", help="Only deliveries of this handler.")
-@click.option("--dry-run", is_flag=True, help="Show what is due; run nothing.")
-@click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
+@flag("--dry-run", help="Show what is due; run nothing.")
+@flag("-v", "--verbose", help="Show each attempt, with the handler's output.")
+@flag("--json", "as_json", help="With --dry-run: print JSON.")
 @click.pass_obj
 def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) -> int:
     """Run all deliveries that are due; for cron.

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from eventctl import config as configuration
-from eventctl.cli.output.formats import iso, status_name
+from eventctl.cli.output.formats import status_name
 from eventctl.format.text import printable
 from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State, Status
@@ -114,12 +114,6 @@ def attempts_used(config: Config, name: str, delivery: DeliveryView) -> str:
 def ago(at: int, now: int) -> str:
     """Return a time relative to now, as in "3m 12s ago" or "in 2h"."""
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
-
-
-def utc(at: int, year: bool = True) -> str:
-    """Return a time as "2026-11-23 01:11:11", or without its year."""
-    text = (iso(at) or "")[:-5].replace("T", " ")
-    return text if year else text[5:]
 
 
 def wait_lines(

@@ -44,6 +44,14 @@ def subject(digest: Digest) -> str:
     return f"{many}: {', '.join(counts)}"
 
 
+def identity(incident: Incident) -> str:
+    """Return the name of a message about it, the same for a retry: what has ended meanwhile is
+    another message, even if it is not known whether the first one has arrived.
+    """
+    name = f"{incident.key}-{incident.sequence}"
+    return name if incident.is_open else f"{name}-end"
+
+
 def line(incident: Incident, width: int = _LINE_WIDTH) -> str:
     """Return an incident in a line, with its error and its first event."""
     said = shorten(f"{wording.headline(incident)}: {wording.error(incident)}", width)

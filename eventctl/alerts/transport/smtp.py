@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
@@ -82,10 +82,17 @@ class _Smtp(smtplib.SMTP):
     """A connection to one address of the server; over TLS from the start with a `context`."""
 
     def __init__(
-        self, server: _Server, address: Address, name: str, step: float, context: _Context | None
+        self,
+        server: _Server,
+        address: Address,
+        name: str,
+        step: float,
+        context: _Context | None,
+        deadline: float,
     ) -> None:
         self._address = address
         self._context = context
+        self._deadline = deadline
         # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
@@ -95,6 +102,13 @@ class _Smtp(smtplib.SMTP):
     def hang_up(self) -> None:
         if self.sock is not None:
             self.sock.shutdown(socket.SHUT_RDWR)
+
+    def send(self, s: Any) -> None:
+        # After the mail itself, many servers scan it before they answer: who does not wait for that
+        # sends it again and again.
+        if self.sock is not None and isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
+            self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+        super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
@@ -166,9 +180,9 @@ def _talk(
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The mail is accepted by now: errors after that do not matter.
+            # The mail is accepted by now: what the server says to that does not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
-                client.quit()
+                client.putcmd("quit")
             return result
         finally:
             client.close()
@@ -194,7 +208,8 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
     context = _tls(server, report) if server.tls else None
 
     def use(address: Address, seconds: float) -> _Smtp:
-        client = _Smtp(server, address, _our_name(report), min(step, seconds), context)
+        step_here = min(step, seconds)
+        client = _Smtp(server, address, _our_name(report), step_here, context, deadline)
         assert client.sock is not None
         client.sock.settimeout(step)
         return client

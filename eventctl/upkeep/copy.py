@@ -26,12 +26,10 @@ from eventctl.store.database import Database, MissingTable
 from eventctl.store.table_copy import Snapshot
 from eventctl.store.tables import OWN, TABLES, UNUSED, TableSpec
 from eventctl.store.transaction import Row
+from eventctl.upkeep.first_lines import FirstLines
 
 Progress = Callable[[int], None]
 """Called with the number of rows read since the last call."""
-
-_MAX_NAMED = 10
-"""How many places with damaged text, and rows that the target refuses, are named."""
 
 
 class Checksum:
@@ -117,12 +115,10 @@ class StoreCopy:
         self._snapshot = snapshot
         self._target = target
         self.tables = [TableResult(table.name) for table in TABLES]
-        self.damaged: list[str] = []
-        """The first places of text that is not UTF-8."""
-        self.number_damaged = 0
-        self.refused: list[str] = []
-        """The first rows that the target does not take, and why."""
-        self.number_refused = 0
+        self.damaged = FirstLines()
+        """The places of text that is not UTF-8."""
+        self.refused = FirstLines()
+        """The rows that the target does not take, and why."""
 
     def run(self, progress: Progress) -> None:
         """Copy all rows, except those that the target refuses."""
@@ -142,10 +138,10 @@ class StoreCopy:
             self._target.transaction(lambda tx: table_copy.insert_once(tx, table, rows))
 
         def refuse(row: Row, error: Exception) -> None:
-            self.number_refused += 1
-            if len(self.refused) < _MAX_NAMED:
-                said = error.args[-1] if error.args else error
-                self.refused.append(f"{table.name}, row {table.key_of(row)}: {said}")
+            said = error.args[-1] if error.args else error
+            self.refused.add(
+                f"the target does not take {table.name}, row {table.key_of(row)}: {said}"
+            )
 
         do_each(page, insert, refuse)
 
@@ -153,9 +149,10 @@ class StoreCopy:
         for row in page:
             for column, value in zip(table.columns, row, strict=True):
                 if isinstance(value, table_copy.Damaged):
-                    self.number_damaged += 1
-                    if len(self.damaged) < _MAX_NAMED:
-                        self.damaged.append(f"{table.name} {table.key_of(row)}, {column}")
+                    self.damaged.add(
+                        f"{table.name} {table.key_of(row)}, {column}: it is not UTF-8; bytes that"
+                        " are not are copied as \\xff"
+                    )
 
     def verify(self, progress: Progress) -> None:
         """Read the target back, for `tables` to say whether they are the same on both sides."""

@@ -17,7 +17,7 @@ from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
 from eventctl.store.batches import do_each, do_one, refusal
 from eventctl.store.database import Database, marks
-from eventctl.store.event_status import add_warning
+from eventctl.store.event_status import add_set_aside
 from eventctl.store.incident_members import OUTBOX
 from eventctl.store.transaction import Row, Transaction, in_transaction
 
@@ -116,7 +116,7 @@ def _set_aside(
         # The notice comes first: if this process dies in between, it is repeated rather than lost.
         folder = state.path / spool_folder.FOLDER
         what = repair.spool_file(config, target, folder, spooled.name, spooled.args, error)
-        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
+        database.transaction(lambda tx: add_set_aside(tx, "spool", what, state.name))
         spool.move_aside(spooled, target)
 
 
@@ -231,7 +231,7 @@ def _hold_row(
     if held != wrong:
         tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong, row_id))
         what = repair.outbox_row(config, row_id, name, args, error)
-        add_warning(tx, "set aside", OUTBOX, what, OUTBOX)
+        add_set_aside(tx, OUTBOX, what, OUTBOX)
 
 
 def _held(error: NotAnEvent) -> str:

@@ -65,6 +65,14 @@ class Ask(NamedTuple):
     and now is used instead."""
 
 
+class Due(NamedTuple):
+    """A handler with due deliveries, and the times of the first and the last."""
+
+    handler: str
+    first: int
+    last: int
+
+
 class Claimed(NamedTuple):
     """The result of a claim. `more` says whether others may still be due; `cutoff` is the one
     that was used, in milliseconds since 1970.
@@ -83,12 +91,27 @@ def now(database: Database) -> int:
     return database.number(f"SELECT {database.now}")
 
 
-def count_due(database: Database) -> int:
-    """Return how many deliveries are due now."""
+def count_due(database: Database, now: int) -> int:
+    """Return how many deliveries are due by `now`, in milliseconds since 1970."""
     return database.number(
         "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
-        (now(database), str(State.PENDING)),
+        (now, str(State.PENDING)),
     )
+
+
+def due_handlers(database: Database, since: int, until: int, limit: int) -> list[Due]:
+    """Return which handlers have deliveries that were due from `since` to `until`.
+
+    At most `limit` deliveries are read, the longest due first. Times are in
+    milliseconds since 1970.
+    """
+    rows = database.read(
+        "SELECT handler, MIN(due_at), MAX(due_at) FROM (SELECT handler, due_at"
+        " FROM eventctl_delivery {delivery_due} WHERE due_at >= ? AND due_at <= ? AND state = ?"
+        " AND alone = 0 ORDER BY due_at LIMIT ?) AS looked_at GROUP BY handler",
+        (since, until, str(State.PENDING), limit),
+    )
+    return [Due(*row) for row in rows]
 
 
 def claim(database: Database, ask: Ask) -> Claimed:

@@ -108,10 +108,10 @@ class MySQLDatabase(Database):
                 f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
-            self._check_tls(connection)
+            cursor = connection.cursor()
+            self._check_tls(cursor)
             if least := mysql_errors.too_old(str(connection.get_server_info())):
                 raise StoreError(f"the store ({self.describe()}) is {least}")
-            cursor = connection.cursor()
             cursor.execute(_SESSION.format(self._patience))
             if len(self._hosts) > 1:
                 self._check_writable(cursor)
@@ -158,15 +158,13 @@ class MySQLDatabase(Database):
             except OSError as error:
                 raise StoreError(f"[store] {key}: {path}: {error.strerror}") from error
 
-    def _check_tls(self, connection: Any) -> None:
+    def _check_tls(self, cursor: Any) -> None:
         # MariaDB's library treats "required" as optional.
         if self.store.ssl == "preferred":
             return
-        cursor = connection.cursor()
         cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
         if not cursor.fetchone()[1]:
             raise StoreError(f"the store ({self.describe()}) {self._no_tls}")
-        cursor.close()
 
     @property
     def _no_tls(self) -> str:

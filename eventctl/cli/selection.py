@@ -1,11 +1,11 @@
-"""What replay and cancel share: which deliveries are selected, and the confirmation."""
+"""What commands share: which events and deliveries are selected, and the confirmation."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from eventctl import config as configuration
 from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
+from eventctl.format.redact import Redaction
 from eventctl.format.text import counted, printable
 from eventctl.format.time import duration
 from eventctl.store.incidents import OUTAGE
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
     from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import Selection
+    from eventctl.store.queries.events import EventView, Selection
+    from eventctl.store.queries.waiting import Pauses
 
 MOST_SHOWN = 10
 """How many of a kind are listed one by one."""
@@ -78,6 +80,17 @@ def selected(
         several = ", ".join(map(repr, unknown[:5]))
         raise UsageError(no_event(config, several))
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
+
+
+def shown(
+    config: Config, pauses: Pauses, pages: Iterable[list[EventView]]
+) -> Iterator[list[EventView]]:
+    """Yield events as they may be shown, with deliveries marked that wait because of a pause."""
+    from eventctl.store.queries.redacted import event_shown  # lazy: few runs need it
+
+    redaction = Redaction(config.redact)
+    for page in pages:
+        yield [event_shown(redaction, pauses.mark(event)) for event in page]
 
 
 def no_event(config: Config, named: str) -> str:

@@ -32,7 +32,6 @@ from eventctl.store import claims
 from eventctl.store.database import Database
 from eventctl.store.queries import events, search, waiting
 from eventctl.store.queries.events import EventView, Selection
-from eventctl.store.queries.redacted import event_shown
 
 
 @click.command()
@@ -88,15 +87,12 @@ def command(
     with context.open() as database:
         now = claims.now(database)
         wanted = selection.selected(context.config, database, (), chosen)
-        redaction = Redaction(context.config.redact)
         # Args that are cut short are not JSON: `redact` could not hide anything in them.
-        brief = form == "table" and not redaction
+        brief = form == "table" and not Redaction(context.config.redact)
         pauses = waiting.Pauses(database)
         searched = search.newest_first(database, wanted, limit)
-        pages = (
-            [event_shown(redaction, pauses.mark(event)) for event in page]
-            for page in searched.pages(database, limit, brief=brief)
-        )
+        found = searched.pages(database, limit, brief=brief)
+        pages = selection.shown(context.config, pauses, found)
         if form == "table":
             from eventctl.cli.output import events_table, tables  # lazy: rich is for terminals
 

@@ -119,10 +119,12 @@ def behind(incident: Incident) -> dict[str, Any]:
     return {"waiting": True, "handlers": (incident.handler,)}
 
 
-def why_none(config: Config, database: Database, typed: str) -> str:
-    """Return why the incident `typed` has no such delivery, to append to a message."""
+def why_none(config: Config, database: Database, typed: str, otherwise: str = "") -> str:
+    """Return why the incident `typed` has no such delivery, or `otherwise`, to append to a
+    message.
+    """
     if not typed:
-        return ""
+        return otherwise
     incident = find_incident(config, database, typed)
     if incident.kind == OUTAGE:
         handler = printable(incident.handler)
@@ -131,7 +133,7 @@ def why_none(config: Config, database: Database, typed: str) -> str:
         return f": {handler} is back, and no delivery waits behind this incident any more"
     if not incident.has_events:
         return f": incident {incident.key} is about what has not become an event"
-    return ""
+    return otherwise
 
 
 def find_incident(config: Config, database: Database, typed: str) -> Incident:

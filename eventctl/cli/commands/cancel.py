@@ -67,9 +67,9 @@ def command(
         if not to_do:
             _list_running(running)
             if not ids and not running:
-                why = selection.why_none(context.config, database, chosen["incident"])
-                otherwise = ": no matching delivery is waiting, held or failed"
-                complain(f"nothing to cancel{why or otherwise}")
+                none = ": no matching delivery is waiting, held or failed"
+                why = selection.why_none(context.config, database, chosen["incident"], none)
+                complain(f"nothing to cancel{why}")
             if as_json:
                 print_json(plan_table.plan_json(rows))
             return EXIT_FAILED if running else EXIT_DONE

@@ -17,9 +17,8 @@ from eventctl.setup import doctor
 from eventctl.setup.doctor import Finding
 
 _FINE, _RISKY, _BAD = doctor.Level
-_LEVELS = [_BAD, _RISKY, _FINE]
-"""The worst first."""
-_COLOURS = {_FINE: "green", _RISKY: "yellow", _BAD: "red"}
+_COLOURS = {_BAD: "red", _RISKY: "yellow", _FINE: "green"}
+"""The worst level first."""
 
 
 @click.command()
@@ -49,7 +48,7 @@ def command(context: Context, strict: bool, verbose: bool, as_json: bool) -> int
     named = context.option
     config, first = doctor.read_config(named)
     found = [*first, *(doctor.examine(config) if config else doctor.without_config())]
-    found.sort(key=lambda each: _LEVELS.index(each.level))
+    found.sort(key=lambda each: [*_COLOURS].index(each.level))
     levels = Counter(finding.level for finding in found)
     exit_code = EXIT_FAILED if levels[_BAD] or (strict and levels[_RISKY]) else EXIT_DONE
     if as_json:

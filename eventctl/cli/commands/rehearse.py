@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,7 +87,7 @@ def command(
         complain("nothing was run")
         return EXIT_FAILED
 
-    say = complain if as_json else _write
+    say = complain if as_json else click.echo
     heard = line_printer(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, say)
@@ -137,11 +136,6 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
     real = "its effects are real: mails are sent, and money is moved"
     effects = undone if context.config.handlers[handler].transactional else real
     return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 @dataclass(slots=True)

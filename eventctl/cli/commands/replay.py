@@ -159,8 +159,8 @@ def _why_none(context: Context, database: Database, incident: str) -> str:
         return (
             f": what waits for {printable(found.handler)} is retried automatically once it answers"
         )
-    otherwise = ": no matching delivery has failed or is held"
-    return selection.why_none(config, database, incident) or otherwise
+    none = ": no matching delivery has failed or is held"
+    return selection.why_none(config, database, incident, none)
 
 
 def _names(rows: Sequence[PlanRow]) -> list[tuple[str, str]]:

@@ -45,7 +45,11 @@ def _print(config: Config, rows: Sequence[PlanRow]) -> None:
         return
     if not sys.stdout.isatty():
         for row in rows:
-            _print_row(row)
+            ours = row.delivery
+            print_row(
+                *(row.fate, ours.event_id, row.event, ours.handler),
+                *(ours.state, ours.reason, ours.attempts, ours.last_error),
+            )
         return
 
     out = console()
@@ -71,21 +75,6 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) ->
         for row in rows
     ]
     return {"dryRun": dry_run, "deliveries": deliveries, "changed": 0, "missed": 0, **done}
-
-
-def _print_row(row: PlanRow) -> None:
-    """Print the action, event id, event, handler, state, reason, attempts and last error."""
-    delivery = row.delivery
-    print_row(
-        row.fate,
-        delivery.event_id,
-        row.event,
-        delivery.handler,
-        delivery.state,
-        delivery.reason,
-        delivery.attempts,
-        delivery.last_error,
-    )
 
 
 def _table(config: Config, rows: Sequence[PlanRow]) -> Table:

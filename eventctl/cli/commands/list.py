@@ -29,7 +29,6 @@ from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import second
 from eventctl.store import claims
-from eventctl.store.database import Database
 from eventctl.store.queries import events, search, waiting
 from eventctl.store.queries.events import EventView, Selection
 
@@ -104,8 +103,11 @@ def command(
             shown = events_table.print_table(context.config, chain(first, pages), now)
         else:
             shown = _print(form, chain.from_iterable(pages), context.config)
-        if not shown:
-            _say_why(context, database, chosen["incident"])
+        if not shown and events.any_events(database):
+            why = selection.why_none(context.config, database, chosen["incident"])
+            complain(f"no event matches{why}")
+        elif not shown:
+            complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")
         if shown < limit and searched.since is not None:
             complain(how_far(wanted, searched.since))
 
@@ -142,11 +144,3 @@ def _print(form: str, found: Iterable[EventView], config: Config) -> int:
     if form == "json":
         write("]\n" if shown else "[]\n")
     return shown
-
-
-def _say_why(context: Context, database: Database, incident: str) -> None:
-    if events.any_events(database):
-        why = selection.why_none(context.config, database, incident)
-        complain(f"no event matches{why}")
-    else:
-        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")

@@ -29,18 +29,6 @@ _KILLS = 3
 """How often to try to kill a handler that ends before it can be killed."""
 
 
-class _KillTime(Duration):
-    """When to kill: after some time, or 0 for half-way."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        try:
-            return super().convert(value, param, ctx)
-        except UsageError as error:
-            raise UsageError(f"{error} (to kill it half-way, put --kill last)") from None
-
-
 @click.command()
 @click.argument("handler", type=name, shell_complete=completion.handlers)
 @click.argument("event", metavar="ID", type=name, shell_complete=completion.ids)
@@ -51,7 +39,7 @@ class _KillTime(Duration):
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    type=_KillTime(0.001, words={_HALF: 0.0}),
+    type=Duration(0.001, words={_HALF: 0.0}, hint=" (to kill it half-way, put --kill last)"),
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
 @flag("-y", "--yes", help="Don't ask for confirmation.")

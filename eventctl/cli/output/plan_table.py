@@ -41,21 +41,24 @@ def show_dry_run(
 
 def _print(config: Config, rows: Sequence[PlanRow]) -> None:
     """Print the plan: a table on a terminal, in a pipe a line for each delivery."""
-    if not rows:
-        return
     if not sys.stdout.isatty():
         for row in rows:
-            ours = row.delivery
+            delivery = row.delivery
             print_row(
-                *(row.fate, ours.event_id, row.event, ours.handler),
-                *(ours.state, ours.reason, ours.attempts, ours.last_error),
+                row.fate,
+                delivery.event_id,
+                row.event,
+                delivery.handler,
+                delivery.state,
+                delivery.reason,
+                delivery.attempts,
+                delivery.last_error,
             )
-        return
-
-    out = console()
-    out.print(_table(config, rows[:_MOST_ROWS]))
-    if len(rows) > _MOST_ROWS:
-        out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
+    elif rows:
+        out = console()
+        out.print(_table(config, rows[:_MOST_ROWS]))
+        if len(rows) > _MOST_ROWS:
+            out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
 def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) -> dict[str, Any]:

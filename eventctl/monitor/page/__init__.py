@@ -36,6 +36,8 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
     """Return the whole page as one HTML document."""
     measured = {each.name: each for each in judge(health)}
     heading = f"Events on {wording.name(problems.open.host)}"
+    worst = max(each.level for each in measured.values())
+    summary = wording.totals(problems.all) if problems.all.incidents else _VERDICTS[worst]
     body = (
         _verdict(measured, health),
         _tiles(measured, health),
@@ -46,7 +48,7 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
         tables.by_name(tally),
     )
     return _TEMPLATE.substitute(
-        title=data(f"{_summary(problems, measured)} · {heading}"),
+        title=data(f"{summary} · {heading}"),
         style=_STYLE.read_text("utf-8"),
         heading=data(heading),
         now=second(health.now),
@@ -55,13 +57,6 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
         body="\n".join(line for part in body for line in part),
         path=data(problems.open.path),
     )
-
-
-def _summary(problems: Problems, measured: dict[str, Measured]) -> str:
-    if problems.all.incidents:
-        return wording.totals(problems.all)
-    worst = max(each.level for each in measured.values())
-    return _VERDICTS[worst]
 
 
 def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:

@@ -20,10 +20,11 @@ from typing import Any
 
 from eventctl.errors import UsageError
 from eventctl.models import State
-from eventctl.store import migrations, schema, table_copy
+from eventctl.store import migrations, table_copy
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database, MissingTable
-from eventctl.store.table_copy import Snapshot, TableSpec
+from eventctl.store.table_copy import Snapshot
+from eventctl.store.tables import OWN, TABLES, UNUSED, TableSpec
 from eventctl.store.transaction import Row
 from eventctl.upkeep.first_lines import FirstLines
 
@@ -78,7 +79,7 @@ def check_target(source: Database, target: Database) -> None:
             f"the target ({target.describe()}) is this store itself, or was restored from a"
             " backup of it: copy to an empty database"
         )
-    for table in table_copy.TABLES:
+    for table in TABLES:
         try:
             rows = target.read(f"SELECT 1 FROM {table.name} LIMIT 1")
         except MissingTable:
@@ -99,7 +100,7 @@ def _how_to_empty(target: Database) -> str:
     file = target.store.sqlite
     if file is not None:
         return shlex.join(["rm", "-f", *(f"{file}{end}" for end in ("", "-wal", "-shm"))])
-    names = [*(model._meta.table_name for model in schema.TABLES), *schema.UNUSED]
+    names = [*(table.name for table in (*TABLES, *OWN)), *UNUSED]
     return f"DROP TABLE IF EXISTS {', '.join(names)}"
 
 
@@ -113,7 +114,7 @@ class StoreCopy:
         self._source = source
         self._snapshot = snapshot
         self._target = target
-        self.tables = [TableResult(table.name) for table in table_copy.TABLES]
+        self.tables = [TableResult(table.name) for table in TABLES]
         self.damaged = FirstLines()
         """The places of text that is not UTF-8."""
         self.refused = FirstLines()
@@ -123,7 +124,7 @@ class StoreCopy:
         """Copy all rows, except those that the target refuses."""
         migrations.prepare(self._target)
         migrations.set_identity(self._target, migrations.identity(self._source))
-        for table, result in zip(table_copy.TABLES, self.tables, strict=True):
+        for table, result in zip(TABLES, self.tables, strict=True):
             for page in self._snapshot.pages(table):
                 self._note_damaged(table, page)
                 self._insert(table, page)
@@ -157,7 +158,7 @@ class StoreCopy:
         """Read the target back, for `tables` to say whether they are the same on both sides."""
         target = Snapshot(self._target)
         try:
-            for table, result in zip(table_copy.TABLES, self.tables, strict=True):
+            for table, result in zip(TABLES, self.tables, strict=True):
                 for page in target.pages(table):
                     result.target.add(page)
                     progress(len(page))

@@ -12,20 +12,18 @@ from email.message import EmailMessage, Message
 from email.utils import make_msgid
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import html, plain, wording
+from eventctl.alerts.render import html, plain, summary, wording
 from eventctl.alerts.transport import program, smtp, without
-from eventctl.alerts.transport.smtp import Envelope
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.address import FORM, is_domain, parse_address
 from eventctl.format.text import printable
-from eventctl.store.incidents import Incident
 
 SEPARATE = True
 
 STEP = 5.0
-"""Seconds for each answer of the server."""
-TOTAL = 20.0
+"""Seconds for each answer of the server, except the one to the mail itself."""
+TOTAL = 30.0
 """Seconds for the whole delivery of a report."""
 
 # 7 bits throughout, so that no extension of a server is needed.
@@ -46,11 +44,11 @@ def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = ST
     message = _compose(digest, sender, recipients)
     # The thread's id must be the same on all hosts; the default sender is not.
     _thread(message, digest, alert.name, sender.domain if report.mail_from else "")
-    envelope = Envelope(sender.addr_spec, [each.addr_spec for each in recipients])
+    bare = [each.addr_spec for each in recipients]
     if report.sendmail is not None:
-        _pipe(report.sendmail, envelope, message, total)
+        _pipe([report.sendmail, "-i", "-f", sender.addr_spec, "--", *bare], message, total)
         return []
-    return smtp.send(report, envelope, message, total=total, step=step)
+    return smtp.send(report, sender.addr_spec, bare, message, total=total, step=step)
 
 
 def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> EmailMessage:
@@ -104,19 +102,19 @@ def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) ->
         return
     (incident,) = digest.incidents
     topic = wording.topic(incident)
-    message["Message-ID"] = _message_id(incident, incident.sequence, channel, domain)
+    message["Message-ID"] = _message_id(summary.identity(incident), channel, domain)
     if not incident.sequence:
         message.set_raw("Subject", _subject(topic))
         return
-    first = _message_id(incident, 0, channel, domain)
+    first = _message_id(f"{incident.key}-0", channel, domain)
     message["In-Reply-To"] = message["References"] = first
     begin = "Re" if incident.is_open else wording.over(incident).capitalize()
     message.set_raw("Subject", _subject(f"{begin}: {topic}"))
 
 
-def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:
+def _message_id(name: str, channel: str, domain: str) -> str:
     asked = "".join(c for c in channel if c.isascii() and c.isalnum())
-    return f"<{incident.key}.{sequence}.{asked}@{domain}>"
+    return f"<{name.replace('-', '.')}.{asked}@{domain}>"
 
 
 def _address(text: str) -> Address:
@@ -127,11 +125,10 @@ def _address(text: str) -> Address:
         raise ChannelError(f"[report] cannot mail from or to {printable(text)!r}: {FORM}") from None
 
 
-def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
+def _pipe(sendmail: Sequence[str], message: EmailMessage, timeout: float) -> None:
     """Pass the mail to a sendmail program on stdin; exit code 0 means accepted."""
-    argv = [sendmail, "-i", "-f", envelope.sender, "--", *envelope.recipients]
     try:
-        program.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
+        program.feed(sendmail, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
     except program.ProcessFailed as error:
-        line = f"the report could not be mailed by {sendmail}: {error}"
+        line = f"the report could not be mailed by {sendmail[0]}: {error}"
         raise ChannelError(without((), line)) from None

@@ -23,13 +23,14 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
+    Hangup,
     connect,
     first_address,
     reason,
     within,
 )
 from eventctl.config.model import Alert
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, MessageRefused
 from eventctl.format.text import printable
 from eventctl.format.time import duration
 
@@ -41,6 +42,7 @@ LIMIT = 65_536
 _LONGEST_RETRY_AFTER = 2
 """The longest wait, in seconds, before a busy server is asked once more."""
 _BUSY = (429, 503)
+_ABOUT_CONTENT = (400, 413, 422)
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 
@@ -104,11 +106,10 @@ def request(
     }
     path = quote(_target(url) if target is None else target, safe=_SAFE)
     deadline = time.monotonic() + seconds
-    sockets: list[socket.socket] = []
 
-    def dialogue() -> Answer:
+    def dialogue(hangups: list[Hangup]) -> Answer:
         with contextlib.closing(_connect(url, ca_file, deadline)) as connection:
-            sockets.append(connection.sock)
+            hangups.append(partial(connection.sock.shutdown, socket.SHUT_RDWR))
             connection.request(method, path, body, sent)
             with contextlib.closing(connection.getresponse()) as response:
                 return _read(response, limit)
@@ -116,10 +117,6 @@ def request(
     try:
         return within(seconds, dialogue, "http")
     except (http.client.HTTPException, OSError, ValueError) as error:
-        # After the time-out, the thread goes on, but nobody waits for it.
-        for each in sockets:
-            with contextlib.suppress(OSError):  # already closed
-                each.shutdown(socket.SHUT_RDWR)
         raise RequestFailed(_why(error, seconds)) from None
 
 
@@ -248,11 +245,14 @@ class Server:
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
             said += f", to be tried again in {duration(answer.retry_after)}"
-        return self.error(f"{said}: {answer.words}" if answer.words else said)
+        if answer.words:
+            said += f": {answer.words}"
+        kind = MessageRefused if answer.status in _ABOUT_CONTENT else ChannelError
+        return self.error(said, kind)
 
-    def error(self, said: str) -> ChannelError:
+    def error(self, said: str, kind: type[ChannelError] = ChannelError) -> ChannelError:
         """Return an error with the reason, in one line without secrets."""
-        return ChannelError(without(self._secrets(), f"{self}: {said}"))
+        return kind(without(self._secrets(), f"{self}: {said}"))
 
     def _secrets(self) -> list[str]:
         """Return the secrets that a server may repeat."""

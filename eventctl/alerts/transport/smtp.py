@@ -12,11 +12,12 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
+    Hangup,
     OutOfTime,
     connect,
     first_address,
@@ -35,14 +36,6 @@ _Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
 """The most bytes of one reply, all lines together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The envelope's sender and recipients, which may differ from the headers."""
-
-    sender: str
-    recipients: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +82,33 @@ class _Smtp(smtplib.SMTP):
     """A connection to one address of the server; over TLS from the start with a `context`."""
 
     def __init__(
-        self, server: _Server, address: Address, name: str, step: float, context: _Context | None
+        self,
+        server: _Server,
+        address: Address,
+        name: str,
+        step: float,
+        context: _Context | None,
+        deadline: float,
     ) -> None:
         self._address = address
         self._context = context
+        self._deadline = deadline
         # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return connect(self._address, timeout, self._context, host)
+
+    def hang_up(self) -> None:
+        if self.sock is not None:
+            self.sock.shutdown(socket.SHUT_RDWR)
+
+    def send(self, s: Any) -> None:
+        # After the mail itself, many servers scan it before they answer: who does not wait for that
+        # sends it again and again.
+        if self.sock is not None and isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
+            self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+        super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
@@ -127,17 +138,24 @@ def probe(report: Report, *, total: float, step: float) -> str:
 
 
 def send(
-    report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
+    report: Report,
+    sender: str,
+    recipients: Sequence[str],
+    message: EmailMessage,
+    *,
+    total: float,
+    step: float,
 ) -> list[str]:
     """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
-    server accepted the mail for at least one recipient.
+    The envelope's sender and recipients may differ from the headers. `total` and `step` (one answer
+    of the server) are in seconds. Raises ChannelError unless the server accepted the mail for at
+    least one recipient.
     """
     server = _server(report)
 
     def hand_over(client: smtplib.SMTP) -> dict[str, tuple[int, bytes]]:
-        return client.send_message(message, envelope.sender, envelope.recipients)
+        return client.send_message(message, sender, recipients)
 
     refused = _talk(server, report, hand_over, total, step)
     return [
@@ -154,18 +172,17 @@ def _talk(
     step: float,
 ) -> T:
     """Connect, log in, and return the result of `work`. Raises ChannelError."""
-    clients: list[smtplib.SMTP] = []
     deadline = time.monotonic() + total
 
-    def dialogue() -> T:
+    def dialogue(hangups: list[Hangup]) -> T:
         client = _connect(server, report, step, deadline)
-        clients.append(client)
+        hangups.append(client.hang_up)
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The mail is accepted by now: errors after that do not matter.
+            # The mail is accepted by now: what the server says to that does not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
-                client.quit()
+                client.putcmd("quit")
             return result
         finally:
             client.close()
@@ -173,8 +190,6 @@ def _talk(
     try:
         return within(total, dialogue, "smtp")
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        for client in clients:
-            _hang_up(client)
         raise _error(server, _reason(error, step)) from None
 
 
@@ -193,7 +208,8 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
     context = _tls(server, report) if server.tls else None
 
     def use(address: Address, seconds: float) -> _Smtp:
-        client = _Smtp(server, address, _our_name(report), min(step, seconds), context)
+        step_here = min(step, seconds)
+        client = _Smtp(server, address, _our_name(report), step_here, context, deadline)
         assert client.sock is not None
         client.sock.settimeout(step)
         return client
@@ -238,13 +254,6 @@ def _tls(server: _Server, report: Report) -> _Context:
         context.verify_mode = ssl.CERT_NONE
         context.set_ciphers("DEFAULT:@SECLEVEL=0")  # old ciphers are better than none
     return context
-
-
-def _hang_up(client: smtplib.SMTP) -> None:
-    """Abort a dialogue after its time limit."""
-    if client.sock is not None:
-        with contextlib.suppress(OSError):  # The server was faster.
-            client.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _reason(error: Exception, step: float) -> str:

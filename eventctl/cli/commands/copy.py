@@ -24,7 +24,8 @@ from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
 from eventctl.store.database import Database
-from eventctl.store.table_copy import TABLES, Snapshot
+from eventctl.store.table_copy import Snapshot
+from eventctl.store.tables import TABLES
 from eventctl.upkeep import copy
 from eventctl.upkeep.copy import StoreCopy, TableResult, check_target
 

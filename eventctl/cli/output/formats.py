@@ -213,7 +213,7 @@ def pretty_args(text: str, width: int) -> str:
 def _decoded(text: str) -> tuple[Any] | None:
     """Return args in a tuple; None if they are not JSON, or nested too deeply."""
     try:
-        value = numbers.read(text, strict=True)
+        value = numbers.read_strict(text)
         if text.count("[") + text.count("{") > 100:
             json.dumps(_nested(value), indent=1)
         return (value,)

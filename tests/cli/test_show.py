@@ -227,6 +227,9 @@ def test_long_args_are_laid_out(shop: Project) -> None:
     lines = shop.run("show", "2").stdout.splitlines()
     assert "  args    {" in lines
     assert '            "basket": [' in lines
+    # Each of these letters takes two columns.
+    shop.run("emit", "discarded", "--json", json.dumps({"品": "保守作業" * 9}))
+    assert "  args    {" in shop.run("show", "3").stdout.splitlines()
 
 
 @sqlite_only

@@ -13,15 +13,7 @@ import click
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, flag
-from eventctl.cli.output.formats import (
-    CSV_HEADER,
-    cloudevent,
-    csv_cells,
-    event_json,
-    json_text,
-    print_row,
-    text_cells,
-)
+from eventctl.cli.output import formats
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -124,18 +116,20 @@ def how_far(wanted: Selection, since: int) -> str:
 def _print(form: str, found: Iterable[EventView], config: Config) -> int:
     """Print events, each at once: a million of them need not fit into memory. Return how many."""
     write, rows = sys.stdout.write, csv.writer(sys.stdout, lineterminator="\n")
+
+    def write_json(value: object, end: str = "\n") -> None:
+        write(f"{formats.json_text(value)}{end}")
+
     show: dict[str, Callable[[EventView], object]] = {
-        "text": lambda event: print_row(*text_cells(event)),
-        "csv": lambda event: rows.writerow(csv_cells(event)),
-        "json": lambda event: write(json_text(event_json(event))),
-        "jsonl": lambda event: write(f"{json_text(event_json(event))}\n"),
-        "cloudevents": lambda event: write(
-            f"{json_text(cloudevent(event, config.store.source))}\n"
-        ),
+        "text": lambda event: formats.print_row(*formats.text_cells(event)),
+        "csv": lambda event: rows.writerow(formats.csv_cells(event)),
+        "json": lambda event: write_json(formats.event_json(event), end=""),
+        "jsonl": lambda event: write_json(formats.event_json(event)),
+        "cloudevents": lambda event: write_json(formats.cloudevent(event, config.store.source)),
     }
     shown = 0
     if form == "csv":
-        rows.writerow(CSV_HEADER)
+        rows.writerow(formats.CSV_HEADER)
     for event in found:
         if form == "json":
             write(",\n " if shown else "[")

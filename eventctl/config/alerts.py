@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
 from eventctl.config.urls import is_in_the_clear, parse_http
 from eventctl.config.values import TableReader, given, near
-from eventctl.config.variables import names_in
+from eventctl.config.variables import ValueMistake, names_in
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")
 _FLAGS = ("print", "syslog")
@@ -29,7 +29,7 @@ _ADDED = {"alertmanager": "/api/v2/alerts", "elasticsearch": "/_bulk"}
 
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
-SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
+_SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
@@ -105,10 +105,8 @@ def _read(table: TableReader, channel: str, folder: str, private: bool, name: st
     if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
     if secret and channel == "webhook":
-        try:
+        with table.noting("secret"):
             webhook_key(secret)
-        except ValueError as error:
-            table.mistake("secret", str(error), SECRET_FORM)
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
 
@@ -118,7 +116,7 @@ def webhook_key(secret: str) -> bytes:
     with or without the prefix "whsec_".
 
     Raises:
-        ValueError: it is not base64.
+        ValueMistake: it is not base64.
     """
     coded = secret.removeprefix("whsec_").rstrip("=")
     try:
@@ -126,7 +124,7 @@ def webhook_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not key:
-        raise ValueError('is not "whsec_" and base64')
+        raise ValueMistake('is not "whsec_" and base64', _SECRET_FORM)
     return key
 
 

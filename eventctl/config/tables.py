@@ -10,14 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from eventctl.config.handlers import read as read_handlers
-from eventctl.config.model import (
-    Alert,
-    Config,
-    EventConfig,
-    Report,
-    Secret,
-    SweepConfig,
-)
+from eventctl.config.model import Alert, Config, EventConfig, Report, Secret, SweepConfig
 from eventctl.config.store import read as read_store
 from eventctl.config.values import Mistakes, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables

@@ -43,11 +43,6 @@ class TableReader:
     getter. A value with a `${NAME}` is never shown.
     """
 
-    __slots__ = (
-        *("_from_environment", "_values"),
-        *("asked", "defers", "key", "mistakes", "variables"),
-    )
-
     def __init__(
         self,
         mistakes: Mistakes,

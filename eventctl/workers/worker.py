@@ -23,6 +23,7 @@ from contextlib import suppress
 
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
+from eventctl.format.signals import CATCHABLE
 from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, kernel, output, progress_page, protocol
 from eventctl.workers.handlers import End
@@ -89,9 +90,9 @@ def _leave(ends: Ends) -> None:
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+    for number in CATCHABLE:
         # Our own handlers, and what our caller ignored.
-        if signal.getsignal(number) is not signal.SIG_DFL:
+        if signal.getsignal(number) is not signal.SIG_DFL and number != signal.SIGXFSZ:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kernel.die_with_parent()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 import time
 from typing import Any
 
@@ -197,10 +196,12 @@ def _run(settings: Config, event: NewEvent) -> int | None:
     Returns the event's id; None if the process printed none. It may still have recorded the
     event; recording it again by its key gives the same id.
     """
-    argv = [sys.executable, "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
     try:
         import subprocess  # lazy: few calls need it
 
+        from eventctl.format import invocation
+
+        argv = [invocation.python(), "-P", "-m", "eventctl", "--config", str(settings.path), "emit"]
         done = subprocess.run(
             [*argv, f"--key={event.key}", "--json=-", "--", event.name],
             input=event.args.encode(),

@@ -118,3 +118,7 @@ class RetryLater(Exception):
 
 class ChannelError(EventctlError):
     """A channel did not accept the message; its text is one line without any secret."""
+
+
+class MessageRefused(ChannelError):
+    """What is in the message may be at fault: others may be accepted."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from eventctl.alerts import channels
 from eventctl.alerts.incident import Digest, digest
 from eventctl.config.model import Alert, Config
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, MessageRefused
 from eventctl.format.time import duration
 from eventctl.store import incident_members, incidents, notifications
 from eventctl.store.batches import do_each
@@ -153,6 +153,9 @@ class _Work:
         self.notified: set[int] = set()
         self.warnings: list[str] = []
         self.error = ""
+        self._begin = time.monotonic()
+        self._failures = 0
+        """How many messages in a row were not accepted."""
         self.fault: Exception | None = None
         """An error that is not the channel's: the store is unavailable."""
 
@@ -164,45 +167,43 @@ class _Work:
             self.fault = error
 
     def _run(self) -> None:
-        begin = time.monotonic()
-        failures = 0
         for message in self._messages():
-            if failures >= _FAILURES or time.monotonic() - begin > _START:
-                self._notifier.release(self, message, None)
-                continue
-            sent = do_each(message, self._send, self._send_plain)
-            failures = 0 if all(sent) else failures + 1
+            do_each(message, self._send, self._send_plain)
 
-    def _send(self, message: Sequence[_Due], full: int = FULL) -> bool:
-        """Send one message; return whether it was accepted. Raises ChannelFault."""
+    def _send(self, message: Sequence[_Due], full: int = FULL) -> None:
+        """Send one message, or leave it to the next sweep. Raises MessageRefused."""
+        if self._failures >= _FAILURES or time.monotonic() - self._begin > _START:
+            self._notifier.release(self, message, None)
+            return
         try:
             self.warnings += channels.send(self.channel, self._notifier.digest(message, full))
-        except channels.ChannelFault:
+        except MessageRefused:
             raise
         except ChannelError as error:
-            return self._refused(message, error)
+            self._refused(message, error)
+            return
+        self._failures = 0
         self._notifier.accepted(self, message)
         self.notified |= {
             each.id
             for sent, each in message
             if sent.due_at is not None and each.is_open and each.kind != "failed"
         }
-        return True
 
-    def _send_plain(self, one: _Due, error: Exception) -> bool:
+    def _send_plain(self, one: _Due, error: Exception) -> None:
         """Notify of an incident without its details, which cannot be shown because of `error`."""
         sent, incident = one
         what = f"what is known of it cannot be shown ({type(error).__name__}: {error})"
         plain = replace(incident, error=what, names=(), event_ids=())
         try:
-            return self._send([(sent, plain)], full=0)
+            self._send([(sent, plain)], full=0)
         except ChannelError as fault:  # the channel is at fault, not the message
-            return self._refused([one], fault)
+            self._refused([one], fault)
 
-    def _refused(self, message: Sequence[_Due], error: ChannelError) -> bool:
+    def _refused(self, message: Sequence[_Due], error: ChannelError) -> None:
+        self._failures += 1
         self.error = str(error)
         self._notifier.release(self, message, self.error)
-        return False
 
     def _messages(self) -> Iterator[list[_Due]]:
         try:

@@ -62,7 +62,8 @@ def _refuse_exposed(path: str, status: os.stat_result) -> None:
 
 def _parsed(path: str, content: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
-    for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
+    content = content.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    for number, raw in enumerate(content.split(b"\n"), 1):
         try:
             line = raw.decode().strip()
         except UnicodeDecodeError:

@@ -19,6 +19,23 @@ def argv() -> list[str]:
     return [sys.executable, "-P", "-m", "eventctl"]
 
 
+def python() -> str:
+    """Return the path of the Python that runs this.
+
+    In a server that has Python built in, such as uWSGI, sys.executable is the server, and in a
+    frozen application it is the application: started again, it would emit again. Raises
+    FileNotFoundError if there is no other.
+    """
+    if os.path.basename(sys.executable or "").startswith("py") and not hasattr(sys, "frozen"):
+        return sys.executable
+    version = "{}.{}".format(*sys.version_info)
+    for prefix in (sys.prefix, sys.base_prefix):
+        found = f"{prefix}/bin/python{version}"
+        if os.access(found, os.X_OK):
+            return found
+    raise FileNotFoundError(f"Python {version} is not in {sys.prefix}")
+
+
 def typed() -> str:
     """Return what a person types in this shell: the name alone if PATH finds this program."""
     import shutil  # lazy: it loads bz2 and lzma, and a quiet sweep asks for nothing

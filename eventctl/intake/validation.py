@@ -89,7 +89,7 @@ def check_size(config: Config, name: str, size: int) -> None:
 def _depth(text: str) -> int:
     """Return how deep JSON text is nested."""
     depth = deepest = 0
-    without_strings = re.sub(r'"(?:[^"\\]+|\\.)*"', "", text)
+    without_strings = re.sub(r'"(?:[^"\\]++|\\.)*+"', "", text)
     for bracket in re.findall(r"[\[\]{}]", without_strings):
         depth += 1 if bracket in "[{" else -1
         deepest = max(deepest, depth)

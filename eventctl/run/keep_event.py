@@ -7,7 +7,6 @@ notified.
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -69,11 +68,13 @@ def _notify(state: StateFolder | None, path: str | None, event: NewEvent, error:
     with suppress(Exception):
         import subprocess  # lazy: an emit need not load it
 
+        from eventctl.format import invocation
+
         if not _is_due(state, path):
             return
         subprocess.Popen(
             [
-                *(sys.executable, "-P", "-m", "eventctl.alerts.emit_failed"),
+                *(invocation.python(), "-P", "-m", "eventctl.alerts.emit_failed"),
                 *(path, event.name, event.key, error, "spooled" if state else ""),
             ],
             stdin=subprocess.DEVNULL,

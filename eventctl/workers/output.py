@@ -110,11 +110,9 @@ class Stage:
 
     def flush(self) -> None:
         """Flush the handler's output from Python's buffers."""
-        for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (ValueError, OSError, AttributeError):
-                continue  # the handler has closed or replaced it
+        for name in ("stdout", "stderr"):
+            with suppress(BaseException):  # the handler has closed, replaced or deleted it
+                getattr(sys, name).flush()
 
 
 def _writer(fd: int) -> TextIO:

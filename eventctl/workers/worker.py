@@ -170,10 +170,13 @@ class _Worker:
         """Run the requests, one after another, until the pipe ends."""
         for delivery in protocol.requests(self._read):
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
-            if now > delivery.start_by or self._page.halted:
-                self._page.end(progress_page.BACK)
-            elif not self._run(delivery, now):
-                break
+            if now <= delivery.start_by and not self._page.halted:
+                if not self._run(delivery, now):
+                    break
+                continue
+            self._page.end(progress_page.BACK)
+            if now > delivery.start_by:
+                break  # a handler may have changed this process's clock
 
     def _read(self) -> bytes:
         self._timer.stop()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import needs
+from tests.support import look, needs
+from tests.support.databases import sqlite_only
 from tests.support.noting import HANDLERS, TOML
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -92,6 +93,66 @@ def children(pid: int) -> list[str]:
 def answers(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+ODD_APPLICATION = """
+import os
+import eventctl
+
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/without":
+        os.rename("events.db", "away")
+        os.mkdir("events.db")
+        found = eventctl.emit("purchased", "kept")
+    else:
+        found = eventctl.emit("purchased", "run", run=True)
+    start_response("200 OK", [])
+    return [repr(found).encode()]
+"""
+
+
+@sqlite_only
+def test_what_needs_a_process_of_its_own_in_a_server_that_has_python_built_in(
+    project: Project,
+) -> None:
+    """There, sys.executable is the server."""
+    port = needs.free_port()
+    channel = look.script(project.folder / "notify", "#!/bin/sh\ncat > notified\n")
+    project.write(TOML + f'\n[[alerts]]\ncommand = ["{channel}"]\n', HANDLERS)
+    (project.folder / "app.py").write_text(ODD_APPLICATION)
+    project.run("list")
+    place = ("--http-socket", f"127.0.0.1:{port}", "--wsgi-file", "app.py", "--need-app")
+    server = subprocess.Popen(
+        [needs.uwsgi(), "--virtualenv", sys.prefix, "--master", *place],
+        cwd=project.folder, env=project.environment({"PYTHONPATH": str(project.folder)}),
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        wait_until(lambda: answers(port) or server.poll() is not None, 60, "the server to answer")
+        url = f"http://127.0.0.1:{port}"
+        with urllib.request.urlopen(f"{url}/run", timeout=30) as answer:
+            assert answer.read() == b"1"
+        assert project.value("SELECT status FROM eventctl_event") == 2
+        with urllib.request.urlopen(f"{url}/without", timeout=30) as answer:
+            assert answer.read() == b"None"
+        notified = project.folder / "notified"
+        wait_until(lambda: notified.exists() and notified.stat().st_size, 30, "the notification")
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+@sqlite_only
+def test_a_frozen_application_is_not_started_again(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    again = look.script(project.folder / "app", "#!/bin/sh\ntouch started-again\n")
+    project.python(
+        f"import sys; sys.frozen, sys.executable = True, {str(again)!r}\n"
+        "sys.prefix = sys.base_prefix = '/nowhere'\n"
+        "import eventctl\n"
+        "assert eventctl.emit('purchased', 'x', run=True) == 1"
+    )
+    assert not (project.folder / "started-again").exists()
 
 
 def request(port: int, word: str) -> tuple[int, str, int]:

@@ -511,6 +511,42 @@ def test_a_reply_without_an_end_is_not_read(scripted: Any, greeted: bool) -> Non
     assert time.monotonic() - begin < 10
 
 
+def converse(connection: socket.socket) -> None:
+    """Accept one mail up to its last line, as a server does, without the answer to that."""
+    connection.settimeout(20)
+    connection.sendall(b"220 hello\r\n")
+    lines = connection.makefile("rb")
+    for answer in (b"250 hi\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n"):
+        lines.readline()
+        connection.sendall(answer)
+    assert b".\r\n" in iter(lines.readline, b"")
+
+
+def test_a_server_that_scans_a_mail_before_it_answers_is_waited_for(scripted: Any) -> None:
+    """It delivers the mail: sent again by each sweep, it would be a flood."""
+
+    def act(connection: socket.socket) -> None:
+        converse(connection)
+        time.sleep(1)
+        connection.sendall(b"250 it has no virus\r\n")
+
+    assert send(report(scripted(act), mail_to=(OPS,)), digest(notice()), step=0.3, total=20) == []
+
+
+def test_a_server_that_does_not_say_goodbye_has_accepted_the_mail(scripted: Any) -> None:
+    done = threading.Event()
+
+    def act(connection: socket.socket) -> None:
+        converse(connection)
+        connection.sendall(b"250 ok\r\n")
+        done.wait(30)
+
+    try:
+        assert send(report(scripted(act), mail_to=(OPS,)), digest(notice()), total=5, step=20) == []
+    finally:
+        done.set()
+
+
 def test_a_connection_cut_in_the_middle_of_the_mail_is_an_error(scripted: Any) -> None:
     def act(connection: socket.socket) -> None:
         connection.sendall(b"220 hello\r\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from tests.support import look
 from tests.support.channels import (
@@ -10,11 +12,13 @@ from tests.support.channels import (
     Post,
     fail,
     many_failed,
+    mend,
     pass_time,
     write,
 )
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
+from tests.support.receiver import Receiver
 from tests.support.wait import wait_until
 
 
@@ -150,6 +154,53 @@ def test_one_message_that_is_refused_does_not_keep_others_back(
     done = project.run("sweep", check=1)
     assert "not this one" in done.stderr
     assert [subject.split()[1] for subject in picky.subjects()] == ["audit"]
+
+
+@sqlite_only
+def test_one_incident_that_is_refused_does_not_keep_back_the_others_of_its_call(
+    project: Project, post: Post
+) -> None:
+    """Its own text is what is refused, so a person is notified of it without."""
+    taken: list[bytes] = []
+
+    def answer(handler: Any) -> None:
+        body = receiver.requests[-1].body
+        handler.send_response(400 if b"away" in body else 200)
+        handler.end_headers()
+        if b"away" not in body:
+            taken.append(body)
+
+    receiver = Receiver(answer)
+    try:
+        write(project, post, f'\n[[alerts]]\nalertmanager = "{receiver.url()}"\n')
+        fail(project)
+        fail(project, event="refunded")
+        fail(project, event="refunded")
+        assert project.run("sweep", check=1).stderr == ""
+        first, second = (json.loads(body) for body in taken)
+        assert [each["labels"]["handler"] for each in [*first, *second]] == ["audit", "lottery"]
+        assert "cannot be shown" in first[0]["annotations"]["description"]
+    finally:
+        receiver.close()
+
+
+@sqlite_only
+def test_the_end_of_what_was_sent_without_an_answer_is_another_message(
+    project: Project, post: Post
+) -> None:
+    """The receiver may have got the first one, and would take the second one for a retry."""
+    receiver = Receiver("hang", (200, b""))
+    try:
+        write(project, post, f'\n[[alerts]]\nwebhook = "{receiver.url()}"\n')
+        fail(project)
+        project.run("sweep", check=1)
+        mend(project)
+        project.run("replay", "1")
+        project.run("sweep", check=None)
+        begun, ended = (request.headers["webhook-id"] for request in receiver.requests)
+        assert ended == f"{begun}-end"
+    finally:
+        receiver.close()
 
 
 @sqlite_only

@@ -182,3 +182,21 @@ def test_a_program_that_hangs_is_killed_with_its_children(
 
 def test_a_program_that_reads_nothing_is_no_error() -> None:
     assert command.send(alert("command", ("/bin/true",)), many(40, error="e" * 5000)) == []
+
+
+def test_a_program_that_prints_without_end_does_not_fill_the_disk(
+    program: Callable[[str], Alert], tmp_path: Path
+) -> None:
+    """What it prints goes to a file in TMPDIR, where the store may be, too."""
+    endless = program(
+        "largest = 0\n"
+        "while largest < 2**34:\n"
+        "    try: os.write(1, b'\\n' * 2**20)\n"
+        "    except OSError: break\n"
+        "    size = os.fstat(1).st_size\n"
+        "    if size < largest: (folder / 'emptied').touch(); sys.exit('enough')\n"
+        "    largest = size\n"
+        "    time.sleep(0.001)\n"
+    )
+    assert refusal(command.send, endless, seconds=10).endswith("exit code 1: enough")
+    assert (tmp_path / "emptied").exists()

@@ -49,6 +49,7 @@ def secrets(folder: Path, text: str | bytes, mode: int = 0o600, name: str = "eve
         ("NAME='/a", "'/a"),
         ("NAME=\t'/a' ", "/a"),
         ("\r\nNAME=/a\r\n\r\n", "/a"),
+        ("NAME=/a\rOTHER=1\r", "/a"),
         ("NAME=$(id)`id`${HOME}", "$(id)`id`${HOME}"),
     ],
 )

@@ -47,6 +47,11 @@ def neighbour(*args):
     assert int(Path("/proc/self/statm").read_text().split()[1]) * 4096 < 128 << 20
 
 
+class Stubborn:
+    def flush(self):
+        raise SystemExit("no")
+
+
 def exit_later():
     time.sleep(0.5)
     os._exit(1)
@@ -77,6 +82,9 @@ MESSES = [
     "os.setpgid(0, os.getpgid(os.getppid()))",
     "subprocess.Popen(['sleep', '0.1'])",
     "os.closerange(3, 1024)",
+    "delattr(sys, 'stdout'), delattr(sys, 'stderr')",
+    "setattr(sys, 'stdout', Stubborn())",
+    "setattr(time, 'clock_gettime', lambda _: 1e12)",
 ]
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, MessageRefused
 
 if TYPE_CHECKING:
     from eventctl.alerts.incident import Digest
@@ -26,8 +26,8 @@ EACH_SWEEP = ("alertmanager",)
 resolved that is no longer sent."""
 
 
-class ChannelFault(ChannelError):
-    """eventctl itself failed to send a message, not the other end: the message may be at fault."""
+class ChannelFault(MessageRefused):
+    """eventctl itself failed to send a message, not the other end."""
 
 
 class Channel(Protocol):

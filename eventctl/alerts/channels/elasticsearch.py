@@ -15,6 +15,7 @@ from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
+from eventctl.errors import MessageRefused
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import iso
 from eventctl.store.incidents import Incident
@@ -49,7 +50,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
         seconds=seconds,
     )
     if refusal := _refusal(answer.body, len(digest.incidents)):
-        raise server.error(refusal)
+        raise server.error(refusal, MessageRefused)
     return []
 
 
@@ -90,7 +91,7 @@ def document(digest: Digest, incident: Incident) -> dict[str, Any]:
 def _bulk(digest: Digest) -> bytes:
     lines = []
     for incident in digest.incidents:
-        name = f"{incident.key}-{incident.sequence}"
+        name = summary.identity(incident)
         lines += [{"create": {"_id": name}}, document(digest, incident)]
     return b"".join(json.dumps(line).encode("ascii") + b"\n" for line in lines)
 
@@ -105,7 +106,7 @@ def _event(incident: Incident) -> dict[str, Any]:
         "outcome": "success" if action == "resolved" else "failure",
         "severity": _SEVERITIES[summary.severity(incident)],
         "start": iso(incident.opened_at),
-        "id": f"{incident.key}-{incident.sequence}",
+        "id": summary.identity(incident),
     }
     if not incident.is_open:
         took = incident.took

@@ -12,19 +12,18 @@ from email.message import EmailMessage, Message
 from email.utils import make_msgid
 
 from eventctl.alerts.incident import Digest
-from eventctl.alerts.render import html, plain, wording
+from eventctl.alerts.render import html, plain, summary, wording
 from eventctl.alerts.transport import program, smtp, without
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.address import FORM, is_domain, parse_address
 from eventctl.format.text import printable
-from eventctl.store.incidents import Incident
 
 SEPARATE = True
 
 STEP = 5.0
-"""Seconds for each answer of the server."""
-TOTAL = 20.0
+"""Seconds for each answer of the server, except the one to the mail itself."""
+TOTAL = 30.0
 """Seconds for the whole delivery of a report."""
 
 # 7 bits throughout, so that no extension of a server is needed.
@@ -103,19 +102,19 @@ def _thread(message: EmailMessage, digest: Digest, channel: str, domain: str) ->
         return
     (incident,) = digest.incidents
     topic = wording.topic(incident)
-    message["Message-ID"] = _message_id(incident, incident.sequence, channel, domain)
+    message["Message-ID"] = _message_id(summary.identity(incident), channel, domain)
     if not incident.sequence:
         message.set_raw("Subject", _subject(topic))
         return
-    first = _message_id(incident, 0, channel, domain)
+    first = _message_id(f"{incident.key}-0", channel, domain)
     message["In-Reply-To"] = message["References"] = first
     begin = "Re" if incident.is_open else wording.over(incident).capitalize()
     message.set_raw("Subject", _subject(f"{begin}: {topic}"))
 
 
-def _message_id(incident: Incident, sequence: int, channel: str, domain: str) -> str:
+def _message_id(name: str, channel: str, domain: str) -> str:
     asked = "".join(c for c in channel if c.isascii() and c.isalnum())
-    return f"<{incident.key}.{sequence}.{asked}@{domain}>"
+    return f"<{name.replace('-', '.')}.{asked}@{domain}>"
 
 
 def _address(text: str) -> Address:

@@ -42,7 +42,7 @@ def message(digest: Digest) -> dict[str, Any]:
 
 def identity(digest: Digest) -> str:
     """Return the id of the message: the same for a retry, different for each other message."""
-    names = [f"{incident.key}-{incident.sequence}" for incident in digest.incidents]
+    names = [summary.identity(incident) for incident in digest.incidents]
     if len(names) == 1:
         return f"msg_{names[0]}"
     return f"msg_{hashlib.sha256(' '.join(names).encode()).hexdigest()[:32]}"

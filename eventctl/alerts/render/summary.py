@@ -43,6 +43,14 @@ def subject(digest: Digest) -> str:
     return f"{many}: {', '.join(counts)}"
 
 
+def identity(incident: Incident) -> str:
+    """Return the name of a message about it, the same for a retry: what has ended meanwhile is
+    another message, even if it is not known whether the first one has arrived.
+    """
+    name = f"{incident.key}-{incident.sequence}"
+    return name if incident.is_open else f"{name}-end"
+
+
 def lines(digest: Digest, most: int, width: int) -> list[str]:
     """Return a line for each incident, up to `most` of them, and how many others there are."""
     shown = [_line(incident, width) for incident in digest.incidents[:most]]

@@ -23,7 +23,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from eventctl.alerts.transport import network, without
 from eventctl.config.model import Alert, UrlError
 from eventctl.config.urls import parse_http
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, MessageRefused
 from eventctl.format.text import printable
 from eventctl.format.time import duration
 
@@ -35,6 +35,7 @@ LIMIT = 65_536
 _LONGEST_RETRY_AFTER = 2
 """The longest wait, in seconds, before a busy server is asked once more."""
 _BUSY = (429, 503)
+_ABOUT_CONTENT = (400, 413, 422)
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 
@@ -240,11 +241,14 @@ class Server:
         said = f"it answered {answer.status} {answer.phrase}".rstrip()
         if answer.status in _BUSY and answer.retry_after is not None:
             said += f", to be tried again in {duration(answer.retry_after)}"
-        return self.error(f"{said}: {answer.words}" if answer.words else said)
+        if answer.words:
+            said += f": {answer.words}"
+        kind = MessageRefused if answer.status in _ABOUT_CONTENT else ChannelError
+        return self.error(said, kind)
 
-    def error(self, said: str) -> ChannelError:
+    def error(self, said: str, kind: type[ChannelError] = ChannelError) -> ChannelError:
         """Return an error with the reason, in one line without secrets."""
-        return ChannelError(without(self._secrets(), f"{self}: {said}"))
+        return kind(without(self._secrets(), f"{self}: {said}"))
 
     def _secrets(self) -> list[str]:
         """Return the secrets that a server may repeat."""

@@ -12,7 +12,7 @@ from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from eventctl.alerts.transport import network, without
 from eventctl.config.model import Report
@@ -71,8 +71,11 @@ class _Lines:
 class _Smtp(smtplib.SMTP):
     """SMTP over a socket that is connected to the server."""
 
-    def __init__(self, connected: socket.socket, server: _Server, name: str, step: float) -> None:
+    def __init__(
+        self, connected: socket.socket, server: _Server, name: str, step: float, deadline: float
+    ) -> None:
         self._connected = connected
+        self._deadline = deadline
         # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
@@ -82,6 +85,13 @@ class _Smtp(smtplib.SMTP):
     def hang_up(self) -> None:
         if self.sock is not None:
             self.sock.shutdown(socket.SHUT_RDWR)
+
+    def send(self, s: Any) -> None:
+        # After the mail itself, many servers scan it before they answer: who does not wait for that
+        # sends it again and again.
+        if self.sock is not None and isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
+            self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+        super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
         if self.sock is not None:
@@ -153,9 +163,9 @@ def _talk(
         try:
             _authenticate(client, server, report)
             result = work(client)
-            # The mail is accepted by now: errors after that do not matter.
+            # The mail is accepted by now: what the server says to that does not matter.
             with contextlib.suppress(smtplib.SMTPException, OSError):
-                client.quit()
+                client.putcmd("quit")
             return result
         finally:
             client.close()
@@ -183,7 +193,7 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
     def use(address: network.Address, seconds: float) -> _Smtp:
         patience = min(step, seconds)
         connected = network.connect(address, patience, context, server.host)
-        client = _Smtp(connected, server, _our_name(report), patience)
+        client = _Smtp(connected, server, _our_name(report), patience, deadline)
         connected.settimeout(step)
         return client
 

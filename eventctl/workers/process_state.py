@@ -164,10 +164,6 @@ def _memory() -> int:
 
 
 def _read(path: str) -> bytes:
-    with suppress(OSError):  # no /proc here
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            return os.read(fd, 8192)
-        finally:
-            os.close(fd)
-    return b""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        return file.read(8192)
+    return b""  # no /proc here

@@ -27,7 +27,6 @@ from eventctl.format.signals import CATCHABLE
 from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, kernel, output, progress_page, protocol
 from eventctl.workers.handlers import End
-from eventctl.workers.kill_timer import KillTimer
 from eventctl.workers.output import Stage
 from eventctl.workers.pipes import Ends, watch
 from eventctl.workers.process_state import ProcessState, has_children
@@ -60,7 +59,7 @@ def live(
     succeed.
     """
     status, pid = 1, os.getpid()
-    timer = KillTimer()
+    timer = kernel.KillTimer()
     end = ProgramEnd()
     try:
         _settle_in(config, ends, lock)
@@ -151,7 +150,7 @@ class _Worker:
         started: Callable[[str, int], None],
         chatty: bool,
         state: ProcessState,
-        timer: KillTimer,
+        timer: kernel.KillTimer,
     ) -> None:
         self._config = config
         self._ends = ends

@@ -17,6 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from eventctl.setup.doctor.database import judge
+from tests.promises.test_clocks import clock
 from tests.support import fire, needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
@@ -36,10 +37,12 @@ def swept(project: Project, store: str = "") -> None:
 
 
 @sqlite_only
-def test_for_how_long_a_sweep_has_been_running(project: Project) -> None:
+@pytest.mark.parametrize("ahead", [0, -365 * 24 * 3600])
+def test_for_how_long_a_sweep_has_been_running(project: Project, ahead: int) -> None:
+    """Whatever its clock showed: the same time decides when others report it."""
     fire.write(project, {"held": '"handlers:hold"'})
     fire.defer(project, "held")
-    sweep = project.start("sweep")
+    sweep = project.start("sweep", env=clock(ahead) if ahead else None)
     fire.wait_for_held(project, 1)
     lines = doctor(project)
     fire.go(project)

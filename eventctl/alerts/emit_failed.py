@@ -21,7 +21,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from eventctl.alerts import channels, unrecorded
-from eventctl.alerts.incident import Digest, digest
+from eventctl.alerts.incident import digest
 from eventctl.alerts.unrecorded import Unrecorded
 from eventctl.config import Needs, load
 from eventctl.config.model import Alert, Config
@@ -66,8 +66,18 @@ def _joined(known: Unrecorded | None, found: Unrecorded, waiting: int) -> Unreco
 def _send_all(config: Config, found: Unrecorded, note: Callable[[], None]) -> None:
     """Send to each channel, and call `note` whenever one has accepted."""
     lock = threading.Lock()
+
+    def send(channel: Alert) -> None:
+        times = found.accepted.get(channel.name, 0)
+        message = digest(config, replace(found.incident(), sequence=times))
+        with suppress(ChannelError):  # nobody reads its stderr
+            channels.send(channel, message)
+            with lock, suppress(OSError):
+                found.accepted[channel.name] = times + 1
+                note()
+
     threads = [
-        threading.Thread(target=_send, args=(channel, config, found, note, lock), daemon=True)
+        threading.Thread(target=send, args=(channel,), daemon=True)
         for channel in config.channels
         if channel.wants(EMIT_FAILED) and channel.channel != "print"
     ]
@@ -75,22 +85,6 @@ def _send_all(config: Config, found: Unrecorded, note: Callable[[], None]) -> No
         thread.start()
     for thread in threads:
         thread.join(_WAIT)
-
-
-def _send(
-    channel: Alert,
-    config: Config,
-    found: Unrecorded,
-    note: Callable[[], None],
-    lock: threading.Lock,
-) -> None:
-    times = found.accepted.get(channel.name, 0)
-    message: Digest = digest(config, replace(found.incident(), sequence=times))
-    with suppress(ChannelError):  # nobody reads its stderr
-        channels.send(channel, message)
-        with lock, suppress(OSError):
-            found.accepted[channel.name] = times + 1
-            note()
 
 
 def main() -> None:

@@ -110,20 +110,19 @@ class Notifier:
             self.outcome.accepted.add(name)
             self.outcome.failures.pop(name, None)
 
-    def digest(self, due: Sequence[_Due]) -> Digest:
-        """Return a message about these incidents, the first ones in full."""
+    def digest(self, due: Sequence[_Due], full: int = FULL) -> Digest:
+        """Return a message about these incidents, the first ones with traceback and output."""
         read = self._database.transaction
-        first = [each.id for _, each in due[:FULL]]
-        whole = read(lambda tx: incidents.by_ids(tx, first, whole=True))
-        texts = {each.id: each for each in whole}
+        first = [each.id for _, each in due[:full]]
+        texts = {each.id: each for each in read(lambda tx: incidents.by_ids(tx, first, whole=True))}
         over = [each.id for _, each in due if not each.is_open]
         ended = read(lambda tx: incident_members.outcomes(tx, over))
         # Changes since the lease are for the next message.
         shown = (
             replace(
                 incident_members.still_tried(self._database, incident),
-                traceback=texts[incident.id].traceback if incident.id in texts else "",
-                output=texts[incident.id].output if incident.id in texts else "",
+                traceback=texts.get(incident.id, incident).traceback,
+                output=texts.get(incident.id, incident).output,
                 sequence=sent.times,
                 **ended.get(incident.id, _NOTHING)._asdict(),
             )
@@ -171,13 +170,13 @@ class _Work:
         for message in self._messages():
             do_each(message, self._send, self._send_plain)
 
-    def _send(self, message: Sequence[_Due]) -> None:
+    def _send(self, message: Sequence[_Due], full: int = FULL) -> None:
         """Send one message, or leave it to the next sweep. Raises MessageRefused."""
         if self._failures >= _FAILURES or time.monotonic() - self._begin > _START:
             self._notifier.release(self, message, None)
             return
         try:
-            self.warnings += channels.send(self.channel, self._notifier.digest(message))
+            self.warnings += channels.send(self.channel, self._notifier.digest(message, full))
         except MessageRefused:
             raise
         except ChannelError as error:
@@ -195,9 +194,9 @@ class _Work:
         """Notify of an incident without its details, which cannot be shown because of `error`."""
         sent, incident = one
         what = f"what is known of it cannot be shown ({type(error).__name__}: {error})"
-        plain = replace(incident, error=what, traceback="", output="", names=(), event_ids=())
+        plain = replace(incident, error=what, names=(), event_ids=())
         try:
-            self._send([(sent, plain)])
+            self._send([(sent, plain)], full=0)
         except ChannelError as fault:  # the channel is at fault, not the message
             self._refused([one], fault)
 

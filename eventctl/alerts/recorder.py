@@ -19,7 +19,6 @@ from eventctl.models import Notice
 from eventctl.state.folder import StateFolder
 from eventctl.store import breakers, incident_members, incidents, notices, notifications
 from eventctl.store.batches import do_each, parts, refusal
-from eventctl.store.breakers import Outage
 from eventctl.store.database import Database
 from eventctl.store.incident_members import Place
 from eventctl.store.incidents import EMIT_FAILED, GIVEN_UP, OUTAGE, SET_ASIDE, Incident
@@ -238,21 +237,18 @@ def _note_outages(tx: Transaction, config: Config) -> None:
         print_ = fingerprint(OUTAGE, outage.handler)
         known = incidents.find_open(tx, print_)
         if known is None:
-            known = incidents.insert(tx, _outage(outage, print_, now))
+            new = Incident(
+                kind=OUTAGE,
+                handler=outage.handler,
+                fingerprint=print_,
+                error=outage.error,
+                count=outage.waiting,
+                opened_at=outage.since,
+                last_at=now,
+            )
+            known = incidents.insert(tx, new)
             incident_members.join_place(tx, known.id, incident_members.BREAKER)
         count = max(known.count, outage.waiting)
         grown = replace(known, error=outage.error, count=count, last_at=now)
         incidents.update(tx, grown)
         notifications.schedule(tx, grown, config.channels)
-
-
-def _outage(outage: Outage, print_: str, now: int) -> Incident:
-    return Incident(
-        kind=OUTAGE,
-        handler=outage.handler,
-        fingerprint=print_,
-        error=outage.error,
-        count=outage.waiting,
-        opened_at=outage.since,
-        last_at=now,
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -14,9 +14,6 @@ from eventctl.errors import UsageError
 from eventctl.format.text import did_you_mean
 from eventctl.models import Status
 
-if TYPE_CHECKING:
-    from eventctl.store.queries.events import Selection
-
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 Moment = Callable[[int], int]
@@ -26,16 +23,22 @@ Moment = Callable[[int], int]
 class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
     """A duration such as 1h30m, as a float of seconds.
 
-    `words` are accepted too, each with its value; `minimum` is in seconds.
+    `words` are accepted too, each with its value; `minimum` is in seconds. With `needs_unit`, a
+    number alone is refused: it would be seconds, and most people mean days.
     """
 
     name = "duration"
 
-    _needs_unit = False
-
-    def __init__(self, minimum: float = 0, **words: float | None) -> None:
+    def __init__(
+        self,
+        minimum: float = 0,
+        *,
+        needs_unit: bool = False,
+        words: Mapping[str, float | None] | None = None,
+    ) -> None:
         self._minimum = minimum
-        self._words = words
+        self._needs_unit = needs_unit
+        self._words = words or {}
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -55,19 +58,10 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         return seconds
 
 
-class LongTime(Duration):
-    """A duration with its unit: a number alone would be seconds, and most people mean days."""
-
-    _needs_unit = True
-
-
 def _without_unit(text: str) -> str:
     """Return what is wrong with a number that has no unit, and is not 0."""
     is_bare = text.isdecimal() and int(text)
     return f"{text} has no unit; write {text}d, {text}h or {text}s" if is_bare else ""
-
-
-DURATION = Duration()
 
 
 class Whole(click.IntRange):
@@ -82,33 +76,37 @@ class Whole(click.IntRange):
             self.fail(f"{value!r} is not a whole number from {least} upwards", param, ctx)
 
 
+def flag(*names: str, help: str) -> Callable[[Decorated], Decorated]:
+    """Add an option without a value."""
+    return click.option(*names, is_flag=True, help=help)
+
+
+def incident_option(help: str) -> Callable[[Decorated], Decorated]:
+    """Add --incident ID."""
+    complete = completion.incidents
+    return click.option("--incident", metavar="ID", default="", shell_complete=complete, help=help)
+
+
 def time_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
     """Add an option that takes a duration."""
-    return click.option(*names, metavar="TIME", type=DURATION, **more)
+    return click.option(*names, metavar="TIME", type=Duration(), **more)
 
 
 _STATUSES = [status.name.lower() for status in Status]
 
 
-def _statuses(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[Status, ...]:
-    """Parse statuses by name or number."""
-    by_word = {word: s for s in Status for word in (s.name.lower(), str(int(s)))}
-    for value in values:
-        if value.lower() not in by_word:
-            known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
-            meant = did_you_mean(value, _STATUSES)
-            raise click.BadParameter(
-                f"{value!r} is not a status: {meant or f'the statuses are {known}'}"
-            )
-    return tuple(by_word[value.lower()] for value in values)
+def _status(value: str) -> int:
+    """The type of a status: its name or number."""
+    for status in Status:
+        if value.lower() in (status.name.lower(), str(int(status))):
+            return int(status)
+    known = ", ".join(f"{status.name.lower()} ({int(status)})" for status in Status)
+    meant = did_you_mean(value, _STATUSES)
+    raise click.BadParameter(f"{value!r} is not a status: {meant or f'the statuses are {known}'}")
 
 
-def moment(context: click.Context, option: click.Parameter, value: str | None) -> Moment | None:
-    """Parse a duration before now, or a date and time."""
-    if value is None:
-        return None
+def moment(value: str) -> Moment:
+    """The type of a duration before now, or a date and time."""
     at = _date(value)
     if at is not None:
         return lambda now: at
@@ -124,8 +122,8 @@ def moment(context: click.Context, option: click.Parameter, value: str | None) -
     return lambda now: now - back
 
 
-def name(context: click.Context, option: click.Parameter, value: str) -> str:
-    """Check that a name, id or key is text that the store can search for."""
+def name(value: str) -> str:
+    """The type of a name, id or key: text that the store can search for."""
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -133,55 +131,52 @@ def name(context: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
-def names(
-    context: click.Context, option: click.Parameter, values: tuple[str, ...]
-) -> tuple[str, ...]:
-    """The same for several of them."""
-    return tuple(name(context, option, value) for value in values)
+def event_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
+    """Add an option that takes the name of an event."""
+    complete = completion.events
+    return click.option(*names, metavar="NAME", type=name, shell_complete=complete, **more)
+
+
+def handler_option(*names: str, **more: Any) -> Callable[[Decorated], Decorated]:
+    """Add an option that takes the name of a handler."""
+    complete = completion.handlers
+    return click.option(*names, metavar="NAME", type=name, shell_complete=complete, **more)
 
 
 def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
-    """Add the options that `selection` takes, `--incident` and `--limit`."""
+    """Add the options that select events (see `selection.selected`), and `--limit`."""
     options = (
         click.option(
             "--status",
             "statuses",
             metavar="STATUS",
             multiple=True,
-            callback=_statuses,
+            type=_status,
             shell_complete=lambda c, p, typed: [
                 CompletionItem(word) for word in _STATUSES if word.startswith(typed.lower())
             ],
             help="Only events with this status: emitted, timeout, processed, failed, or 0 to"
             " 3. May be repeated, like --event and --handler.",
         ),
-        click.option(
-            "--event", "events", metavar="NAME", multiple=True, callback=names,
-            shell_complete=completion.events,
-            help="Only events with this name.",
-        ),
-        click.option(
-            "--handler", "handlers", metavar="NAME", multiple=True, callback=names,
-            shell_complete=completion.handlers,
+        event_option("--event", "events", multiple=True, help="Only events with this name."),
+        handler_option(
+            "--handler", "handlers", multiple=True,
             help="Only events with a delivery to this handler.",
         ),
         click.option(
-            "--since", metavar="WHEN", callback=moment,
+            "--since", metavar="WHEN", type=moment,
             help="Only events since then: a time before now (2h, 1h30m, 7d), or a date and"
             " time (2026-11-23, 2026-11-23T01:11+09:00), in UTC by default.",
         ),
         click.option(
-            "--until", metavar="WHEN", callback=moment,
+            "--until", metavar="WHEN", type=moment,
             help="Only events before then, in the same format.",
         ),
-        click.option(
-            "--incident", metavar="ID", default="", shell_complete=completion.incidents,
+        incident_option(
             help="Only the deliveries of this incident. ID is in each message and in eventctl"
             " alerts; its first four letters are enough.",
         ),
-        click.option(
-            "--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help,
-        ),
+        click.option("--limit", type=Whole(min=0), metavar="N", default=limit, help=limit_help),
     )  # fmt: skip
 
     def decorate(function: Decorated) -> Decorated:
@@ -190,29 +185,6 @@ def filters(*, limit: int, limit_help: str) -> Callable[[Decorated], Decorated]:
         return function
 
     return decorate
-
-
-def selection(
-    now: int,
-    *,
-    statuses: tuple[Status, ...],
-    events: tuple[str, ...],
-    handlers: tuple[str, ...],
-    since: Moment | None,
-    until: Moment | None,
-) -> Selection:
-    """Return the selection of the options. `now` is the database's time, in milliseconds since
-    1970.
-    """
-    from eventctl.store.queries.events import Selection  # lazy: a sweep does not need peewee
-
-    return Selection(
-        statuses=tuple(int(status) for status in statuses),
-        events=events,
-        handlers=handlers,
-        since=since and since(now),
-        until=until and until(now),
-    )
 
 
 def _date(text: str) -> int | None:

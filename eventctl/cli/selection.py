@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
+from eventctl.format.time import duration
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.pauses import Kind
 
@@ -54,16 +55,21 @@ def selected(
     config: Config, database: Database, ids: Sequence[str], chosen: dict[str, Any]
 ) -> Selection:
     """Return the selected events. Raises UsageError if an id, key or name does not exist."""
-    from eventctl.cli.options import selection  # lazy: few runs need it
-    from eventctl.store import claims
+    from eventctl.store import claims  # lazy: few runs need it
     from eventctl.store.queries import events
 
-    typed, chosen = chosen["incident"], {k: v for k, v in chosen.items() if k != "incident"}
-    wanted = selection(claims.now(database), **chosen)
+    now, since, until = claims.now(database), chosen["since"], chosen["until"]
+    wanted = events.Selection(
+        statuses=chosen["statuses"],
+        events=chosen["events"],
+        handlers=chosen["handlers"],
+        since=since and since(now),
+        until=until and until(now),
+    )
     names.require(config, Kind.EVENT, wanted.events, database)
     names.require(config, Kind.HANDLER, wanted.handlers, database, wanted.since)
-    if typed:
-        return _of_incident(wanted, find_incident(config, database, typed))
+    if chosen["incident"]:
+        return _of_incident(wanted, find_incident(config, database, chosen["incident"]))
     if not ids:
         return wanted
     known = events.ids_of(database, ids)
@@ -144,10 +150,26 @@ def moved_on(missed: int) -> str:
     return f" ({counted(missed, 'delivery')} had changed in the meantime)" if missed else ""
 
 
+def will_run(number: int, interval: float) -> str:
+    """Return a text that says when sweeps run deliveries, one each `interval` seconds."""
+    if interval and number > 1:
+        last = duration((number - 1) * interval)
+        return f"; sweeps run them as each is due, the last one in {last}"
+    return f"; the next sweep runs {'it' if number == 1 else 'them'}" if number else ""
+
+
 def left_alone(rows: Sequence[PlanRow]) -> str:
     """Return a text that says how many are left alone, and why."""
     left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
     return "".join(f"; {count:,} {fate}" for fate, count in left.items())
+
+
+def list_first(lines: Sequence[str]) -> None:
+    """List the first lines, and count the others."""
+    for line in lines[:MOST_SHOWN]:
+        complain(line)
+    if len(lines) > MOST_SHOWN:
+        complain(f"and {len(lines) - MOST_SHOWN:,} more")
 
 
 def list_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
@@ -157,36 +179,28 @@ def list_idle(ids: Sequence[int], rows: Sequence[PlanRow], what: str) -> None:
     for row in rows:
         if row.delivery.event_id in idle:
             idle[row.delivery.event_id].append(f"{printable(row.delivery.handler)} {row.fate}")
-    for event_id, why in list(idle.items())[:MOST_SHOWN]:
-        complain(f"event {event_id}: nothing to {what} ({'; '.join(why) or 'no deliveries'})")
-    if len(idle) > MOST_SHOWN:
-        complain(f"and {len(idle) - MOST_SHOWN:,} more events with nothing to {what}")
+    list_first(
+        [
+            f"event {event_id}: nothing to {what} ({'; '.join(why) or 'no deliveries'})"
+            for event_id, why in idle.items()
+        ]
+    )
 
 
-def list_rows(rows: Sequence[PlanRow], what: str) -> None:
-    """List the first deliveries that were left alone, and count the others."""
-    for row in rows[:MOST_SHOWN]:
-        delivery = row.delivery
-        name = f"{printable(delivery.handler)} of {printable(row.event)} {delivery.event_id}"
-        complain(f"{name}: {row.fate}")
-    if len(rows) > MOST_SHOWN:
-        complain(f"and {len(rows) - MOST_SHOWN:,} more that {what}")
-
-
-def list_paused(database: Database, rows: Sequence[tuple[str, str]]) -> None:
-    """List the pauses that affect these deliveries, given as event and handler names."""
+def paused(database: Database, names: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each pause that affects deliveries, given as event and handler names."""
     from eventctl.store.queries import waiting  # lazy: few runs need it
 
     pauses = waiting.Pauses(database)
-    for pause in {p: None for row in sorted(set(rows)) for p in pauses.of(*row)}:
-        complain(f"{printable(pause.name)} is paused: its deliveries wait until it is resumed")
+    found = {pause: None for each in sorted(set(names)) for pause in pauses.of(*each)}
+    return [
+        f"{printable(pause.name)} is paused: its deliveries wait until it is resumed"
+        for pause in found
+    ]
 
 
 def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
-    """Ask for confirmation for more than one delivery, and return the answer.
-
-    Raises UsageError if there is nobody to ask.
-    """
+    """Ask for confirmation for more than one delivery, and return the answer."""
     counts = Counter((row.delivery.handler, row.event) for row in rows)
     lines = [
         f"{count:,} × {printable(handler)} of {printable(event)}"
@@ -195,15 +209,21 @@ def agreed(rows: Sequence[PlanRow], yes: bool, verb: str) -> bool:
     return confirmed(yes or len(rows) == 1, verb, both(rows), lines)
 
 
-def confirmed(yes: bool, verb: str, what: str, lines: Sequence[str]) -> bool:
-    """Show `lines`, ask whether to go on, and return the answer."""
+def confirmed(
+    yes: bool,
+    verb: str,
+    what: str,
+    lines: Sequence[str],
+    fix: str = "check with --dry-run, then use --yes",
+) -> bool:
+    """Show `lines`, ask whether to go on, and return the answer.
+
+    Raises UsageError, with the `fix`, if there is nobody to ask.
+    """
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would {verb} {what}, and stdin is not a terminal: check with --dry-run,"
-            " then use --yes"
-        )
+        raise UsageError(f"this would {verb} {what}, and stdin is not a terminal: {fix}")
     for line in lines:
         complain(line)
     return click.confirm(f"{verb[0].upper()}{verb[1:]} {what}?", err=True)

@@ -174,24 +174,24 @@ def _url(table: TableReader, channel: str, private: bool) -> str:
     url = table.text(channel)
     if url is None:
         return ""
-    try:
-        if channel == "apprise":
-            if "://" not in url:
-                raise UrlError("is not a URL that Apprise knows", "write it as json://host/path")
-            is_secret = True
-        else:
-            parts = parse_http(url)
-            added = _ADDED.get(channel, "")
-            if added and parts.path.rstrip("/").endswith(added):
-                raise UrlError(f"ends with {added}, which eventctl adds", "leave that out")
-            is_secret = channel == "slack" or bool(parts.username or parts.password)
-            if is_secret and is_in_the_clear(parts):
-                raise UrlError("would send its secret in the clear", "use an https:// URL")
-    except UrlError as error:
-        table.mistake(channel, error.wrong, error.fix)
-        return ""
-    if is_secret and not private and not names_in(str(table.raw(channel))):
-        fix = f'write "${{{channel.upper()}_URL}}" instead, or chmod 600 this file'
-        wrong = "may hold a secret, and others can read this file"
-        table.mistake(channel, wrong, fix)
+    with table.noting(channel):
+        if _is_secret(url, channel) and not private and not names_in(str(table.raw(channel))):
+            fix = f'write "${{{channel.upper()}_URL}}" instead, or chmod 600 this file'
+            raise UrlError("may hold a secret, and others can read this file", fix)
     return Secret(url)
+
+
+def _is_secret(url: str, channel: str) -> bool:
+    """Return whether a URL may hold a secret. Raises UrlError if the channel cannot use it."""
+    if channel == "apprise":
+        if "://" not in url:
+            raise UrlError("is not a URL that Apprise knows", "write it as json://host/path")
+        return True
+    parts = parse_http(url)
+    added = _ADDED.get(channel, "")
+    if added and parts.path.rstrip("/").endswith(added):
+        raise UrlError(f"ends with {added}, which eventctl adds", "leave that out")
+    is_secret = channel == "slack" or bool(parts.username or parts.password)
+    if is_secret and is_in_the_clear(parts):
+        raise UrlError("would send its secret in the clear", "use an https:// URL")
+    return is_secret

@@ -18,7 +18,6 @@ import stat
 
 from eventctl.config import permissions
 from eventctl.config.variables import EnvFileError
-from eventctl.errors import ConfigError
 from eventctl.format.owners import user_name
 
 _ESCAPED = re.compile(r'\\(["\\$`])')
@@ -57,11 +56,8 @@ def _refuse_exposed(path: str, status: os.stat_result) -> None:
     if status.st_mode & 0o007:
         wrong = f"{path} holds secrets, and others can read or write it"
         raise EnvFileError(wrong, f"chmod o-rwx {path}")
-    try:
-        permissions.check(path, status)
-    except ConfigError as error:
-        wrong, _, fix = error.mistakes[0].partition("; ")
-        raise EnvFileError(wrong, fix) from None
+    for wrong, fix in permissions.dangers_for_root(path, status):
+        raise EnvFileError(f"{path}: {wrong}", fix)
 
 
 def _parsed(path: str, content: bytes) -> dict[str, str]:

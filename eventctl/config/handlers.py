@@ -21,35 +21,16 @@ class _Handlers:
     """The handlers read so far; `own` has, by handler, the retry settings of its own."""
 
     def __init__(self, defaults: TableReader) -> None:
-        self.timeout = defaults.duration("timeout")
+        self.timeout = given(timeout=defaults.duration("timeout"))
         self.retry = _read_retry(defaults)
         self.made: dict[str, Handler] = {}
         self.own: dict[str, dict[str, Any]] = {}
         defaults.finish()
 
-    def add(
-        self,
-        name: str,
-        call: str | None,
-        command: tuple[str, ...] | None = None,
-        timeout: float | None = None,
-        retry: dict[str, Any] | None = None,
-        transactional: bool = False,
-        form: str | None = None,
-        log: bool = False,
-    ) -> None:
+    def add(self, name: str, *, retry: dict[str, Any] | None = None, **said: Any) -> None:
         """Make a handler, with the defaults for all that it does not set."""
         self.own[name] = {**self.retry, **(retry or {})}
-        policy = Retry(**self.own[name])
-        self.made[name] = Handler(
-            name,
-            call,
-            command,
-            retry=policy,
-            transactional=transactional,
-            log=log,
-            **given(timeout=timeout or self.timeout, format=form),
-        )
+        self.made[name] = Handler(name, retry=Retry(**self.own[name]), **{**self.timeout, **said})
 
 
 def read(root: TableReader, folder: str) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
@@ -84,23 +65,24 @@ def _read_retry(table: TableReader) -> dict[str, Any]:
 def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: str) -> None:
     value = table.raw(name)
     if isinstance(value, str):
-        handlers.add(name, _call(table, name))
+        handlers.add(name, call=_call(table, name))
         return
     if not isinstance(value, dict):
         table.mistake(name, "is neither an entry point nor a table", _HANDLER_FORM)
-        handlers.add(name, None)
+        handlers.add(name)
         return
     own = table.table(name)
-    call = _call(own, "call")
-    command = _command(own, folder)
-    timeout = own.duration("timeout")
-    retry = _read_retry(own)
-    transactional = own.flag("transactional")
-    form = own.choice("format", ("eventctl", "cloudevents"))
-    log = bool(own.flag("log"))
-    handlers.add(name, call, command, timeout, retry, bool(transactional), form, log)
-    known = ("call", "command", "timeout", "retry", "transactional", "format", "log")
-    if _is_dotted(table, name, own, known):
+    said = given(
+        call=_call(own, "call"),
+        command=_command(own, folder),
+        timeout=own.duration("timeout"),
+        retry=_read_retry(own),
+        transactional=own.flag("transactional"),
+        format=own.choice("format", ("eventctl", "cloudevents")),
+        log=own.flag("log"),
+    )
+    handlers.add(name, **said)
+    if _is_dotted(table, name, own):
         return
     unknown = own.unknown()
     own.finish()
@@ -109,10 +91,10 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: st
     elif "call" not in own and "command" not in own and not unknown:
         fix = 'add call = "module:callable", or command = ["/usr/bin/draw"]'
         table.mistake(name, "has neither call nor command", fix)
-    elif transactional and "command" in own:
+    elif said.get("transactional") and "command" in own:
         fix = "remove it; only a call can share the store's transaction"
         own.mistake("transactional", "is for a call, and this is a command", fix)
-    if form == "cloudevents" and "call" in own:
+    if said.get("format") == "cloudevents" and "call" in own:
         fix = "remove it; only a command is given the event as JSON"
         own.mistake("format", "is for a command, and this is a call", fix)
 
@@ -148,22 +130,19 @@ def _is_entry_point(text: str) -> bool:
 
 
 def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConfig:
-    own: TableReader | None = None
+    is_table = isinstance(table.raw(name), dict)
+    where, key = (table.table(name), "handlers") if is_table else (table, name)
+    texts = where.texts(key, _HANDLERS_FORM)
     is_named = True
     deadline: float | None = None
     retry: dict[str, Any] = {}
-    if isinstance(table.raw(name), dict):
-        own = table.table(name)
-        texts = own.texts("handlers", _HANDLERS_FORM)
-        deadline = own.duration("deadline")
-        retry = _read_retry(own)
-        if _is_dotted(table, name, own, ("handlers", "deadline", "retry")):
+    if is_table:
+        deadline = where.duration("deadline")
+        retry = _read_retry(where)
+        if _is_dotted(table, name, where):
             return EventConfig(name, (), {}, deadline)
-        is_named = "handlers" in own or bool(own.unknown())
-        own.finish()
-    else:
-        texts = table.texts(name, _HANDLERS_FORM)
-    where, key = (table, name) if own is None else (own, "handlers")
+        is_named = "handlers" in where or bool(where.unknown())
+        where.finish()
     if texts == [] or not is_named:
         fix = f"{_HANDLERS_FORM}, or remove the event"
         table.mistake(name, "has no handlers", fix)
@@ -192,7 +171,7 @@ def _find_handler(table: TableReader, key: str, text: str, handlers: _Handlers) 
     elif not _is_entry_point(text) or len(text) > LONGEST_NAME:
         table.mistake(key, f"{shown} is not an entry point", _CALL_FORM)
     else:
-        handlers.add(text, text)
+        handlers.add(text, call=text)
         return True
     return False
 
@@ -224,14 +203,16 @@ def _unfit(name: str) -> tuple[str, str] | None:
     return None
 
 
-def _is_dotted(table: TableReader, name: str, own: TableReader, known: tuple[str, ...]) -> bool:
-    """Note that `user.signed_up = …` was written where "user.signed_up" was meant."""
+def _is_dotted(table: TableReader, name: str, own: TableReader) -> bool:
+    """Note that `user.signed_up = …` was written where "user.signed_up" was meant, after all known
+    keys of `own` were read.
+    """
     inner = next(iter(own), None)
-    if inner is None or any(key in known for key in own) or near(inner, known):
+    if inner is None or own.unknown() != list(own) or near(inner, own.asked):
         return False
     values = table.raw(name)
     # No handler is a list: it belongs to an unknown key of this one, such as cmd.
-    if "command" in known and isinstance(values, dict) and isinstance(values[inner], list):
+    if "command" in own.asked and isinstance(values, dict) and isinstance(values[inner], list):
         return False
     fix = f"put it in quotes: {quoted(f'{name}.{inner}')} = …"
     table.mistake(name, "is a dotted name without quotes, which TOML reads as a table", fix)

@@ -118,7 +118,8 @@ class Store(NamedTuple):
     """How long one write may wait for other writers before the store counts as unavailable. The
     results of a sweep's handlers wait longer, as long as their leases last. (duration; `"30s"`)"""
     max_args: int = 1_000_000
-    """The largest args that an event may have, as JSON text. (size; `"1MB"`)"""
+    """The largest args that an event may have, as JSON text. Whatever their size, they may be
+    nested 500 levels deep. (size; `"1MB"`)"""
     ssl: str = "preferred"
     """MySQL only: use TLS if the server offers it (mysqlclient with MariaDB's library does not: set
     `"verify"`); refuse a server without it (PyMySQL is used for this, unless mysqlclient has

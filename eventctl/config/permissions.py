@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from eventctl.config.values import Mistakes
 from eventctl.errors import ConfigError
@@ -20,8 +20,8 @@ def check(path: str, status: os.stat_result) -> None:
     Raises:
         ConfigError: with a line for each way in which they may.
     """
-    if os.geteuid() == _ROOT and (lines := _lines(path, status)):
-        raise ConfigError(lines)
+    if dangers := dangers_for_root(path, status):
+        raise ConfigError(_lines(path, dangers))
 
 
 def concerns(path: str | os.PathLike[str]) -> list[str]:
@@ -29,7 +29,13 @@ def concerns(path: str | os.PathLike[str]) -> list[str]:
 
     For root, `load` refuses such a file; anybody else is warned.
     """
-    return _lines(os.fspath(path), os.stat(path))
+    path = os.fspath(path)
+    return _lines(path, _ways(path, os.stat(path)))
+
+
+def dangers_for_root(path: str, status: os.stat_result) -> list[tuple[str, str]]:
+    """Return what is wrong with the permissions of a file, and how to fix it, if this is root."""
+    return list(_ways(path, status)) if os.geteuid() == _ROOT else []
 
 
 def writers(status: os.stat_result) -> str:
@@ -45,9 +51,9 @@ def writers(status: os.stat_result) -> str:
     return ""
 
 
-def _lines(path: str, status: os.stat_result) -> list[str]:
+def _lines(path: str, ways: Iterable[tuple[str, str]]) -> list[str]:
     mistakes = Mistakes(path)
-    for wrong, fix in _ways(path, status):
+    for wrong, fix in ways:
         mistakes.add("", wrong, fix)
     return mistakes.lines
 

@@ -15,6 +15,12 @@ _REFERENCE = frozenset(
 )
 """The characters of a URI reference (RFC 3986)."""
 
+_EXPOSED = (
+    "has a password in it, and others can read this file",
+    "write ${DB_PASSWORD} instead, or name an option file with read_default_file, or"
+    " chmod 600 this file",
+)
+
 
 def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | None]:
     """Return the table [store] of the file at `path`, and the path of its state folder, which is
@@ -79,7 +85,7 @@ def _is_mysql(table: TableReader) -> bool:
     return str(table.raw("url")).startswith("mysql:")
 
 
-def parse_sqlite(url: str) -> str:
+def _sqlite(url: str) -> str:
     """Return the file's path in `sqlite:///PATH`, taken literally.
 
     Raises:
@@ -97,7 +103,7 @@ def parse_sqlite(url: str) -> str:
     return path
 
 
-def check_slashes(path: str, folder: str) -> None:
+def _check_slashes(path: str, folder: str) -> None:
     """Refuse a relative path that was meant to be absolute: its folder exists only below /."""
     parent = os.path.dirname(path)
     if parent.startswith(("/", "~")) or not parent or os.path.isdir(os.path.join(folder, parent)):
@@ -107,7 +113,7 @@ def check_slashes(path: str, folder: str) -> None:
         raise UrlError(wrong, f"write sqlite:////{path}, with four slashes, if it is below /")
 
 
-def unsupported(url: str) -> UrlError:
+def _unsupported(url: str) -> UrlError:
     """Return what is wrong with a URL of another database, or of none."""
     scheme, there, _ = url.partition("://")
     if there and scheme.replace("+", "").isalnum():
@@ -121,34 +127,35 @@ def _database(table: TableReader, folder: str, private: bool) -> tuple[str | Non
     raw = table.raw("url")
     if raw is None:
         return os.path.join(folder, "events.db"), None
-    in_mysql = isinstance(raw, str) and raw.startswith("mysql:")
-    url = table.text("url", _encoded if in_mysql else str)
+    url = table.text("url", _encoded if _is_mysql(table) else str)
     if url is None:
         return None, None
-    try:
-        if url.startswith("sqlite:"):
-            path = parse_sqlite(url)
-            check_slashes(path, folder)
-            return table.located("url", path, folder), None
-        if url.startswith("mysql://"):
-            return None, _mysql(url, str(raw), private)
-        raise unsupported(url)
-    except UrlError as error:
-        table.mistake("url", error.wrong, error.fix)
-        return None, None
+    with table.noting("url"):
+        sqlite, mysql = parse(url, str(raw), folder, None if private else _EXPOSED)
+        return None if sqlite is None else table.located("url", sqlite, folder), mysql
+    return None, None
 
 
-def _mysql(url: str, raw: str, private: bool) -> MySQLUrl:
+def parse(
+    url: str, raw: str, folder: str, exposed: tuple[str, str] | None
+) -> tuple[str | None, MySQLUrl | None]:
+    """Return the SQLite file or the parts of the MySQL URL that `raw` is with its variables
+    replaced: `url`.
+
+    `exposed` says what is wrong with a password in `raw`, if others can read it. Raises UrlError.
+    """
+    if url.startswith("sqlite:"):
+        path = _sqlite(url)
+        _check_slashes(path, folder)
+        return path, None
+    if not url.startswith("mysql://"):
+        raise _unsupported(url)
     from eventctl.config import urls  # lazy: a store in a SQLite file needs none of it
 
-    if not private and urls.password_of(literal(raw)):
-        raise UrlError(
-            "has a password in it, and others can read this file",
-            "write ${DB_PASSWORD} instead, or name an option file with "
-            "read_default_file, or chmod 600 this file",
-        )
+    if exposed and urls.password_of(literal(raw)):
+        raise UrlError(*exposed)
     urls.refuse_empty_password(raw)
-    return urls.parse_mysql(url)
+    return None, urls.parse_mysql(url)
 
 
 def _encoded(text: str) -> str:

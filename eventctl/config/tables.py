@@ -17,7 +17,6 @@ from eventctl.config.model import (
     Report,
     Secret,
     SweepConfig,
-    UrlError,
 )
 from eventctl.config.store import read as read_store
 from eventctl.config.values import Mistakes, TableReader, given, near
@@ -123,11 +122,8 @@ def _ping(table: TableReader) -> Secret | None:
         return None
     from eventctl.config import urls  # lazy: not every file has a URL
 
-    try:
+    with table.noting("ping"):
         urls.parse_http(url, urls.PING_FORM)
-    except UrlError as error:
-        table.mistake("ping", error.wrong, error.fix)
-        return None
     return Secret(url)
 
 
@@ -219,13 +215,10 @@ def _check_helo(table: TableReader, helo: str) -> None:
 def _check_smtp(table: TableReader, smtp: str) -> None:
     from eventctl.config import urls  # lazy: few files need it
 
-    try:
+    with table.noting("smtp"):
         user = urls.parse_smtp(smtp)[1]
-    except UrlError as error:
-        table.mistake("smtp", error.wrong, error.fix)
-        return
-    if user and "smtp_password" not in table:
-        fix = 'add smtp_password = "${SMTP_PASSWORD}", or remove the user'
-        table.mistake("smtp", "names a user, but smtp_password is not set", fix)
-    if not user and "smtp_password" in table:
-        table.mistake("smtp_password", "requires a user in smtp", urls.SMTP_FORM)
+        if user and "smtp_password" not in table:
+            fix = 'add smtp_password = "${SMTP_PASSWORD}", or remove the user'
+            table.mistake("smtp", "names a user, but smtp_password is not set", fix)
+        if not user and "smtp_password" in table:
+            table.mistake("smtp_password", "requires a user in smtp", urls.SMTP_FORM)

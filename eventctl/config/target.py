@@ -6,10 +6,16 @@ import os
 
 from eventctl.config import urls
 from eventctl.config.model import Store, UrlError
-from eventctl.config.store import check_slashes, parse_sqlite, unsupported
-from eventctl.config.variables import ValueMistake, Variables, expand, literal
+from eventctl.config.store import parse
+from eventctl.config.variables import ValueMistake, Variables, expand
 from eventctl.errors import UsageError
 from eventctl.format.text import whole_path
+
+_EXPOSED = (
+    "has a password in it, which every user of this host can see",
+    "write '${DB_PASSWORD}' instead, in single quotes, or name an option file with"
+    " --read-default-file",
+)
 
 
 def read_target(
@@ -29,35 +35,24 @@ def read_target(
     """
 
     def value_of(name: str) -> str:
-        return _value(variables, name)
+        value = variables.get(name)
+        if value is None:
+            raise UrlError(
+                f"names the environment variable {name}, which is not set",
+                f"write {name}=… into {variables.file}, a file of mode 600",
+            )
+        return urls.encoded(value) if url.startswith("mysql:") else value
 
     try:
-        sqlite, mysql = None, None
-        if url.startswith("mysql:") and urls.password_of(literal(url)):
-            raise UrlError(
-                "has a password in it, which every user of this host can see",
-                "write '${DB_PASSWORD}' instead, in single quotes, or name an option file"
-                " with --read-default-file",
-            )
-        if url.startswith("mysql://"):
-            urls.refuse_empty_password(url)
-            mysql = urls.parse_mysql(expand(url, lambda name: urls.encoded(value_of(name))))
-        elif url.startswith("sqlite:"):
-            path = os.path.expanduser(parse_sqlite(expand(url, value_of)))
-            check_slashes(path, folder)
-            sqlite = whole_path(path, folder)
-        else:
-            raise unsupported(url)
+        sqlite, mysql = parse(expand(url, value_of), url, folder, _EXPOSED)
     except ValueMistake as error:
         raise UsageError(f"--to {error.wrong}; {error.fix}") from None
-    except ValueError as error:
-        raise UsageError(f'--to: {error}; write ${{NAME}}, or $${{ for a literal "${{"') from None
     if mysql is None and (read_default_file or ssl or ssl_ca):
         raise UsageError("--read-default-file, --ssl and --ssl-ca require a mysql:// target")
     if ssl_ca and ssl != "verify":
         raise UsageError("--ssl-ca requires --ssl verify")
     return Store(
-        sqlite,
+        sqlite and whole_path(os.path.expanduser(sqlite), folder),
         mysql,
         like.state,
         like.group,
@@ -66,13 +61,3 @@ def read_target(
         ssl=ssl or "preferred",
         ssl_ca=ssl_ca,
     )
-
-
-def _value(variables: Variables, name: str) -> str:
-    value = variables.get(name)
-    if value is None:
-        raise UrlError(
-            f"names the environment variable {name}, which is not set",
-            f"write {name}=… into {variables.file}, a file of mode 600",
-        )
-    return value

@@ -109,11 +109,8 @@ def _within_floats(number: float) -> float | None:
 def _number(text: str) -> float | None:
     """Return a decimal number; float() alone would also accept "1_0", "nan" and "1e9"."""
     whole, dot, part = text.partition(".")
-    if not (whole.isascii() and whole.isdigit()):
-        return None
-    if dot and not (part.isascii() and part.isdigit()):
-        return None
-    return float(text)
+    are_digits = text.isascii() and whole.isdigit() and (part.isdigit() or not dot)
+    return float(text) if are_digits else None
 
 
 def _shown(text: str | float) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from eventctl.config.model import Secret
 from eventctl.config.units import DURATION_EXAMPLES, SIZE_EXAMPLES, parse_duration, parse_size
-from eventctl.config.variables import ENV_FILE, EnvFileError, Variables, expand, literal
+from eventctl.config.variables import ENV_FILE, ValueMistake, Variables, expand, literal
 from eventctl.format.text import whole_path
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
+
+_KINDS = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
 class Mistakes:
@@ -41,8 +44,8 @@ class TableReader:
     """
 
     __slots__ = (
-        *("_asked", "_from_environment", "_values"),
-        *("defers", "key", "mistakes", "variables"),
+        *("_from_environment", "_values"),
+        *("asked", "defers", "key", "mistakes", "variables"),
     )
 
     def __init__(
@@ -60,7 +63,8 @@ class TableReader:
         self.defers = defers
         """Whether variables in secrets are left to the process that uses the secret."""
         self._values = values
-        self._asked: list[str] = []
+        self.asked: list[str] = []
+        """The keys that were read, which are the known ones."""
         self._from_environment: set[str] = set()
 
     def __iter__(self) -> Iterator[str]:
@@ -71,7 +75,7 @@ class TableReader:
 
     def raw(self, name: str) -> object:
         """Return a value as it was written; None if there is none."""
-        self._asked.append(name)
+        self.asked.append(name)
         return self._values.get(name)
 
     def _typed(self, name: str, types: Any, fix: str) -> Any:
@@ -174,21 +178,20 @@ class TableReader:
 
     def whole(self, name: str, least: int, most: int) -> int | None:
         """Return a whole number within its bounds."""
-        wanted = f"a whole number from {least} to {most}"
-        value: int | None = self._bounded(name, int, wanted, least, most)
+        value: int | None = self._bounded(name, int, "a whole number", least, most)
         return value
 
     def number(self, name: str, least: int, most: int) -> float | None:
         """Return a number within its bounds."""
-        wanted = f"a number from {least} to {most}"
-        value = self._bounded(name, int | float, wanted, least, most)
+        value = self._bounded(name, int | float, "a number", least, most)
         return None if value is None else float(value)
 
     def _bounded(self, name: str, types: Any, wanted: str, least: int, most: int) -> Any:
-        value = self._typed(name, types, f"write {wanted}")
+        fix = f"write {wanted} from {least} to {most}"
+        value = self._typed(name, types, fix)
         if value is None or least <= value <= most:
             return value
-        self.mistake(name, "is out of bounds", f"write {wanted}")
+        self.mistake(name, "is out of bounds", fix)
         return None
 
     def duration(self, name: str, zero: bool = False) -> float | None:
@@ -227,18 +230,26 @@ class TableReader:
 
     def unknown(self) -> list[str]:
         """Return the keys that no getter has read."""
-        return [name for name in self._values if name not in self._asked]
+        return [name for name in self._values if name not in self.asked]
 
     def finish(self) -> None:
         """Note each unknown key, with the most similar known one."""
         for name in self.unknown():
-            *others, last = sorted(set(self._asked))
+            *others, last = sorted(set(self.asked))
             known = f"known are {', '.join(others)} and {last}"
-            self.mistake(name, "is an unknown key", near(name, self._asked) or known)
+            self.mistake(name, "is an unknown key", near(name, self.asked) or known)
 
     def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""
         self.mistakes.add(self.key_of(name), wrong, fix)
+
+    @contextmanager
+    def noting(self, name: str) -> Iterator[None]:
+        """Note a ValueMistake that ends the block as one in this value."""
+        try:
+            yield
+        except ValueMistake as error:
+            self.mistake(name, error.wrong, error.fix)
 
     def key_of(self, name: str) -> str:
         """Return the dotted key of one of this table's values, as in TOML."""
@@ -286,14 +297,11 @@ class TableReader:
         try:
             expanded = expand(text, value_of)
             expanded.encode()
-        except EnvFileError as error:
+        except ValueMistake as error:
             self.mistake(name, error.wrong, error.fix)
             return None
         except UnicodeEncodeError:
             self.mistake(name, "its variable is not UTF-8", "fix it in the environment")
-            return None
-        except ValueError as error:
-            self.mistake(name, str(error), 'write ${NAME}, or $${ for a literal "${"')
             return None
         for variable in unset:
             wrong = f"the environment variable {variable} is not set"
@@ -309,18 +317,9 @@ def given(**values: Any) -> dict[str, Any]:
 
 def kind(value: object) -> str:
     """Return the name of a TOML value's type, or "true" or "false"; never another value."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case str():
-            return "a string"
-        case int() | float():
-            return "a number"
-        case list():
-            return "a list"
-        case dict():
-            return "a table"
-    return "a date or time"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return _KINDS.get(type(value), "a date or time")
 
 
 def near(word: str, words: Iterable[str]) -> str:

@@ -74,7 +74,7 @@ def expand(text: str, value_of: Callable[[str], str]) -> str:
     """Return `text` with each `${NAME}` replaced, and each `$${` turned into `${`.
 
     Raises:
-        ValueError: a `${` without a variable's name and a closing brace.
+        ValueMistake: a `${` without a variable's name and a closing brace.
     """
     done = ""
     while True:
@@ -86,7 +86,8 @@ def expand(text: str, value_of: Callable[[str], str]) -> str:
             continue
         variable, closing, text = text.partition("}")
         if not (closing and variable.isascii() and variable.isidentifier()):
-            raise ValueError('a "${" is not followed by a variable\'s name and "}"')
+            wrong = 'has a "${" that is not followed by a variable\'s name and "}"'
+            raise ValueMistake(wrong, 'write ${NAME}, or $${ for a literal "${"')
         done += before + value_of(variable)
 
 

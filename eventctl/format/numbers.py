@@ -21,30 +21,21 @@ _MARKED = re.compile(f'"{_MARK}([^"]*)"')
 _INFINITY = float("inf")
 
 
-def read(
-    text: str,
-    object_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None,
-    *,
-    strict: bool = False,
-) -> Any:
-    """Return the value of JSON text, for `write`. Raises ValueError, or RecursionError.
-
-    `strict` refuses NaN and Infinity, which Python accepts, and numbers too large for a float.
+def read(text: str, object_pairs: Callable[[list[tuple[str, Any]]], Any]) -> Any:
+    """Return the value of JSON text, for `write`; `object_pairs` makes each object. Raises
+    ValueError, or RecursionError.
     """
-    if object_pairs is None and strict:
-        return _STRICT.decode(text)
-    return _decoder(strict, object_pairs).decode(text)
-
-
-def _decoder(
-    strict: bool, object_pairs: Callable[[list[tuple[str, Any]]], Any] | None = None
-) -> json.JSONDecoder:
-    return json.JSONDecoder(
-        parse_float=_finite if strict else _number,
-        parse_int=_integer,
-        parse_constant=_refuse if strict else None,
-        object_pairs_hook=object_pairs,
+    decoder = json.JSONDecoder(
+        parse_float=_number, parse_int=_integer, object_pairs_hook=object_pairs
     )
+    return decoder.decode(text)
+
+
+def read_strict(text: str) -> Any:
+    """Do the same, but refuse NaN and Infinity, which Python accepts, and numbers too large for a
+    float.
+    """
+    return _STRICT.decode(text)
 
 
 def write(value: Any, indent: int | None = None) -> str:
@@ -80,5 +71,5 @@ def _refuse(name: str) -> NoReturn:
 
 
 # Made once: an archive has millions of texts.
-_STRICT = _decoder(strict=True)
+_STRICT = json.JSONDecoder(parse_float=_finite, parse_int=_integer, parse_constant=_refuse)
 _COMPACT = json.JSONEncoder(ensure_ascii=False)

@@ -122,6 +122,11 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {things}"
 
 
+def are(number: int, thing: str) -> str:
+    """Return a subject with its verb, as in "1 event is" and "2,000 deliveries are"."""
+    return f"{counted(number, thing)} {'is' if number == 1 else 'are'}"
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """Return the most similar of some words, None if none is similar."""
     from difflib import get_close_matches  # lazy: only a mistake needs it

@@ -15,11 +15,11 @@ from eventctl.intake.validation import NotAnEvent, accept, as_text, check, check
 from eventctl.models import NewEvent
 from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
-from eventctl.store.batches import do_each, refusal
+from eventctl.store.batches import do_each, do_one, refusal
 from eventctl.store.database import Database, marks
 from eventctl.store.event_status import add_warning
 from eventctl.store.incident_members import OUTBOX
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row, Transaction, in_transaction
 
 _AN_HOUR = 3600.0
 
@@ -86,16 +86,15 @@ def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
         raise spooled.problem
     event = accept(config, spooled.name, spooled.args, spooled.key)
     due_in = int(spooled.delay * 1000)
-
-    def record(_: Sequence[Spooled]) -> bool:
-        return database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in))
-
-    (new,) = do_each([spooled], record, _refuse)
+    new = do_one(
+        lambda: database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in)),
+        _refuse,
+    )
     spool.remove(spooled)
     return new
 
 
-def _refuse(_: object, error: Exception) -> NoReturn:
+def _refuse(error: Exception) -> NoReturn:
     raise _refused(error) from error
 
 
@@ -136,7 +135,7 @@ def import_outbox(config: Config, database: Database) -> int:
             new += sum(
                 do_each(
                     batch,
-                    lambda waiting: _import_rows(config, database, waiting),
+                    lambda waiting: _import_rows(database, config, waiting),
                     lambda waiting, error: _hold(config, database, waiting, _refused(error)),
                 )
             )
@@ -178,13 +177,10 @@ def _batches(
     yield batch
 
 
-def _import_rows(config: Config, database: Database, waiting: Sequence[_Waiting]) -> int:
-    ids = [each.id for each in waiting]
-    return database.transaction(lambda tx: _import_ids(tx, config, ids))
-
-
-def _import_ids(tx: Transaction, config: Config, ids: Sequence[int]) -> int:
+@in_transaction
+def _import_rows(tx: Transaction, config: Config, waiting: Sequence[_Waiting]) -> int:
     """Import these rows, except those that another sweep is importing; return how many are new."""
+    ids = [each.id for each in waiting]
     rows = tx.rows(
         "SELECT id, `key`, name, args, created_at, held FROM eventctl_outbox"
         f" WHERE id IN ({marks(ids)}) ORDER BY id{tx.lock}",

@@ -125,36 +125,36 @@ def spool_file(
 
 def held_delivery(config: Config, entry: Entry) -> str:
     """Return the text about a delivery that is held."""
-    name, of_event = entry.name, f" WHERE id = {entry.event_id};"
-    handler = entry.handler if isinstance(entry.handler, str) else None
-    shown = {"event": f"{entry.event_id} {_shown(name)}", **_entry(config, name, entry.args)}
-    del shown["name"]
+    shown = {"event": str(entry.event_id)}
+    if entry.name is not None:
+        about = _entry(config, entry.name, entry.args)
+        shown = {"event": f"{entry.event_id} {about['name']}", "args": about["args"]}
+    return _text(entry.error, shown, _fixes_of_delivery(config, entry))
+
+
+def _fixes_of_delivery(config: Config, entry: Entry) -> list[Step]:
     drop = f"DELETE FROM eventctl_delivery WHERE id = {entry.id};"
-    if name is None:
+    update = "UPDATE eventctl_event SET {} = {} " + f"WHERE id = {entry.event_id};"
+    if entry.name is None:
         what = "The event is lost; to drop what is left of it, in the database:"
-        drop = f"DELETE FROM eventctl_delivery WHERE event_id = {entry.event_id};"
-        return _text(entry.error, {"event": str(entry.event_id)}, [(what, drop)])
-    if handler is None:
-        return _text(entry.error, shown, [("To drop it, in the database:", drop)])
+        return [(what, f"DELETE FROM eventctl_delivery WHERE event_id = {entry.event_id};")]
+    if not isinstance(entry.handler, str):
+        return [("To drop it, in the database:", drop)]
     if entry.reason == Reason.UNKNOWN_HANDLER:
-        path = printable(str(config.path))
-        what = f'Add the handler "{shorten(printable(handler), 60)}" back to [handlers] of {path},'
-        line = f'{toml_key(handler)} = "MODULE:CALLABLE"'
-        return _text(entry.error, shown, [(f"{what} as it was:", line)])
-    for column, value in (("name", "'unknown'"), ("`key`", f"'fixed-{entry.event_id}'")):
-        if not isinstance({"name": name, "`key`": entry.key}[column], str):
-            what = f"To fix its {column.strip('`')}, in the database:"
-            fix = (what, f"UPDATE eventctl_event SET {column} = {value}{of_event}")
-            return _text(entry.error, shown, [fix])
+        what = f'Add the handler "{shorten(printable(entry.handler), 60)}" back to [handlers] of'
+        line = f'{toml_key(entry.handler)} = "MODULE:CALLABLE"'
+        return [(f"{what} {printable(str(config.path))}, as it was:", line)]
+    if not isinstance(entry.name, str):
+        return [("To fix its name, in the database:", update.format("name", "'unknown'"))]
+    if not isinstance(entry.key, str):
+        key = f"'fixed-{entry.event_id}'"
+        return [("To fix its key, in the database:", update.format("`key`", key))]
     if entry.odd:
-        return _text(
-            entry.error, shown, [_number(entry, *column.split(".")) for column in entry.odd]
-        )
+        return [_number(entry, *column.split(".")) for column in entry.odd]
     if _is_decodable(entry.args):
-        return _text(entry.error, shown, [("To drop it, in the database:", drop)])
-    what = "No retry can help. To fix it, in the database, with the right args"
-    fix = (f"{what} instead of []:", f"UPDATE eventctl_event SET args = '[]'{of_event}")
-    return _text(entry.error, shown, [fix])
+        return [("To drop it, in the database:", drop)]
+    what = "No retry can help. To fix it, in the database, with the right args instead of []:"
+    return [(what, update.format("args", "'[]'"))]
 
 
 def _number(entry: Entry, table: str, column: str) -> Step:

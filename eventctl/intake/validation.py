@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 
 from eventctl.config.model import Config
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 LONGEST_KEY = 191
+
+DEEPEST = 500
+"""How deep args may be nested. Python reads nearly 1,000 levels, less the frames of the program
+that reads: a worker has more of them than an emitter.
+"""
 
 _INFINITY = float("inf")
 _BOM = "\ufeff"
@@ -45,8 +51,8 @@ def accept(
     """Return an event that may be recorded, with a new key, by `make_key`, if it has none.
 
     `args` is the JSON text of a list or an object. Raises NotAnEvent if the name is not in
-    events.toml, the args are too large, or the key cannot be stored; ConfigError if mistakes leave
-    unknown which events exist.
+    events.toml, the args are too large or nested too deeply, or the key cannot be stored;
+    ConfigError if mistakes leave unknown which events exist.
     """
     if not isinstance(name, str) or not (key is None or isinstance(key, str)):
         raise UsageError("the name of an event and its key are strings")
@@ -57,6 +63,10 @@ def accept(
             raise ConfigError(list(config.mistakes), config.store.state, config.store.group)
         raise NotAnEvent("name", _unknown(config, name))
     check_size(config, name, len(args if args.isascii() else args.encode("utf-8", "surrogatepass")))
+    # The number of brackets is found quickly, and seldom larger.
+    if args.count("[") + args.count("{") > DEEPEST and _depth(args) > DEEPEST:
+        fix = "pass a reference to the data, or fewer levels"
+        raise NotAnEvent("args", f"the args are nested more than {DEEPEST} levels deep: {fix}")
     if key is not None:
         _check_key(key)
     deadline = None if known.deadline is None else int(known.deadline * 1000)
@@ -74,6 +84,16 @@ def check_size(config: Config, name: str, size: int) -> None:
             f" {config.store.max_args:,}: pass a reference to the data, or raise max_args",
             size,
         )
+
+
+def _depth(text: str) -> int:
+    """Return how deep JSON text is nested."""
+    depth = deepest = 0
+    without_strings = re.sub(r'"(?:[^"\\]++|\\.)*+"', "", text)
+    for bracket in re.findall(r"[\[\]{}]", without_strings):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def unchecked(name: str, args: str, key: str | None = None) -> NewEvent:

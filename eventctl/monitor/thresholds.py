@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -12,7 +12,6 @@ from eventctl.format.text import counted, printable, shorten
 from eventctl.format.time import span
 from eventctl.monitor.health import Health, Waiting
 from eventctl.store.incidents import OUTAGE
-from eventctl.store.queries.waiting import PauseView
 
 
 class Severity(IntEnum):
@@ -51,7 +50,7 @@ class Measure(NamedTuple):
     meaning: str
 
 
-MEASURES: Mapping[str, Measure] = {
+MEASURES = {
     "outages": Measure("", 0, 0, "more handlers than this are down"),
     "sweep": Measure("s", 300, 900, "the last sweep ended longer ago than this"),
     "due": Measure("s", 600, 3600, "a delivery has been due for longer than this"),
@@ -91,18 +90,28 @@ class Measured:
 
 def judge(health: Health, limits: Mapping[str, Limits] = LIMITS) -> list[Measured]:
     """Return the findings, in the order of LIMITS."""
-    backlog, spool = health.backlog, health.spool
-    age = health.sweep_age
+    age, outages, spool = health.sweep_age, health.incidents.get(OUTAGE, 0), health.spool
+    open_ = listed([each.handler for each in health.breakers])
+    down = f"down: {open_ or 'a handler'}" if outages else "no handler is down"
+    sweep = "no sweep has ever ended: is it in a crontab?"
+    if age is not None:
+        sweep = f"last sweep {span(age)} ago"
+    due = "nothing waits"
+    if health.oldest_due:
+        due = f"the oldest due delivery has waited for {span(health.oldest_due)}"
+        due += f" (circuit breaker open: {open_})" if open_ else ""
+    names = [each.name for each in health.paused]
+    paused = f"paused: {listed(names)}" if names else "nothing is paused"
     return [
-        _found("outages", health.incidents.get(OUTAGE, 0), limits, _outages(health)),
-        _found("sweep", None if age is None else age / 1000, limits, _sweep(age)),
-        _found("due", health.oldest_due / 1000, limits, _due(health)),
-        _found("backlog", backlog.count, limits, f"backlog {backlog.count:,}"),
+        _found("outages", outages, limits, down),
+        _found("sweep", None if age is None else age / 1000, limits, sweep),
+        _found("due", health.oldest_due / 1000, limits, due),
+        _found("backlog", health.backlog.count, limits, f"backlog {health.backlog.count:,}"),
         _found("failed", sum(health.failed.values()), limits, _failed(health.failed)),
         _found("held", health.held, limits, f"{health.held:,} held, for a person to fix"),
         _found("spool", None if spool.problem else spool.oldest / 1000, limits, _spool(spool)),
         _found("unaccepted", health.longest_unaccepted / 1000, limits, _unaccepted(health)),
-        _found("paused", len(health.paused), limits, _paused(health.paused)),
+        _found("paused", len(health.paused), limits, paused),
         _found("clock", abs(health.clock) / 1000, limits, _clock(health.clock)),
         _found("keep", health.overdue / 1000, limits, _keep(health.overdue)),
     ]
@@ -113,34 +122,13 @@ def _found(name: str, value: float | None, limits: Mapping[str, Limits], text: s
     return Measured(name, value, MEASURES[name].unit, limits[name], level, text)
 
 
-def _outages(health: Health) -> str:
-    if not health.incidents.get(OUTAGE):
-        return "no handler is down"
-    return f"down: {listed([each.handler for each in health.breakers]) or 'a handler'}"
-
-
-def _sweep(age: int | None) -> str:
-    if age is None:
-        return "no sweep has ever ended: is it in a crontab?"
-    return f"last sweep {span(age)} ago"
-
-
-def _due(health: Health) -> str:
-    if not health.oldest_due:
-        return "nothing waits"
-    waited = f"the oldest due delivery has waited for {span(health.oldest_due)}"
-    if not health.breakers:
-        return waited
-    return f"{waited} (circuit breaker open: {listed([each.handler for each in health.breakers])})"
-
-
 def _failed(failed: Mapping[str, int]) -> str:
     count = sum(failed.values())
     if not count:
         return "nothing has failed"
     most = sorted(failed.items(), key=lambda each: (-each[1], each[0]))
     named = ", ".join(f"{shorten(printable(name), 40)} {number:,}" for name, number in most[:3])
-    more = f" and {len(most) - 3:,} handlers more" if len(most) > 3 else ""
+    more = f" and {counted(len(most) - 3, 'more handler')}" if len(most) > 3 else ""
     if count == 1:
         return f"1 delivery has failed and needs a person ({named})"
     return f"{count:,} deliveries failed and need a person ({named}{more})"
@@ -156,14 +144,8 @@ def _unaccepted(health: Health) -> str:
     if first.error:
         text += f" ({shorten(printable(first.error), 200)})"
     if others:
-        text += f", nor have {len(others):,} channels more" if others[1:] else ", nor has another"
+        text += f", nor have {len(others):,} others" if others[1:] else ", nor has another"
     return text
-
-
-def _paused(paused: Sequence[PauseView]) -> str:
-    if not paused:
-        return "nothing is paused"
-    return f"paused: {listed([each.name for each in paused])}"
 
 
 def _spool(spool: Waiting) -> str:

@@ -196,7 +196,7 @@ class Dispatch:
 
     def release(self, handler: str) -> None:
         """Give back this handler's deliveries that have not been started."""
-        self._release(self.pool.withdraw_handler(handler))
+        self._release(self.pool.withdraw(handler))
 
     def _release(self, deliveries: list[Delivery]) -> None:
         for delivery in deliveries:

@@ -12,8 +12,6 @@ from eventctl.store.database import Database
 from eventctl.store.queries import events
 from eventctl.store.queries.events import DeliveryView, Selection
 
-_BATCH = 500
-
 
 class Fate(StrEnum):
     """What is done with a delivery, or why it is left alone."""
@@ -24,7 +22,7 @@ class Fate(StrEnum):
     OVER = "already done"
     CANCELLED = "already cancelled"
     RUNNING = "running, left alone"
-    WAITING = "waits for the sweep"
+    WAITING = "waiting for the sweep"
     OTHER = "not asked for"
 
 
@@ -82,7 +80,7 @@ def _plan(
 ) -> list[PlanRow]:
     chunks = [selection]
     if selection.ids:
-        chunks = [Selection(ids=tuple(part)) for part in parts(selection.ids, _BATCH)]
+        chunks = [Selection(ids=tuple(part)) for part in parts(selection.ids)]
     found = [
         event
         for chunk in chunks

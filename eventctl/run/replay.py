@@ -16,12 +16,13 @@ from eventctl.run.plan import PlanRow
 from eventctl.run.rate_limit import Pace, spread
 from eventctl.state.claimer import Claimer, leases, start_by
 from eventctl.state.folder import StateFolder
-from eventctl.store import backfill, cancel, claims
+from eventctl.store import backfill, claims
 from eventctl.store.batches import parts
+from eventctl.store.cancel import cancel
 from eventctl.store.claims import Ask
 from eventctl.store.database import Database
 from eventctl.store.pauses import Watch
-from eventctl.store.reopen import BATCH, reopen
+from eventctl.store.reopen import reopen
 from eventctl.workers.output import OnLine
 from eventctl.workers.pool import Pool
 
@@ -58,11 +59,9 @@ def reopen_all(
     they are due one after another.
     """
     planned = [row.delivery for row in rows if row.acts]
-    base = claims.now(database)
+    due_at = _turns(database, interval, [delivery.id for delivery in planned])
     reopened: list[int] = []
-    for start in range(0, len(planned), BATCH):
-        batch = planned[start : start + BATCH]
-        due_at = _turns(base, interval, start, [delivery.id for delivery in batch])
+    for batch in parts(planned):
         attempts = {delivery.id: delivery.attempts for delivery in batch}
         for state in sorted({delivery.state for delivery in batch}):
             ids = [delivery.id for delivery in batch if delivery.state == state]
@@ -78,10 +77,10 @@ def cancel_all(database: Database, rows: Sequence[PlanRow], progress: Progress) 
     """
     planned = [row.delivery for row in rows if row.acts]
     cancelled: set[int] = set()
-    for batch in parts(planned, cancel.BATCH):
+    for batch in parts(planned):
         for state in sorted({delivery.state for delivery in batch}):
             ids = [delivery.id for delivery in batch if delivery.state == state]
-            cancelled.update(cancel.cancel(database, ids, State(state)))
+            cancelled.update(cancel(database, ids, State(state)))
         progress(len(batch))
     return cancelled
 
@@ -98,20 +97,20 @@ def backfill_all(
     An event that has a delivery to it by now is left alone. With an `interval`, in seconds, they
     are due one after another.
     """
-    base = claims.now(database)
+    due_at = _turns(database, interval, event_ids)
     added: list[int] = []
-    for start in range(0, len(event_ids), backfill.BATCH):
-        batch = list(event_ids[start : start + backfill.BATCH])
-        due_at = _turns(base, interval, start, batch)
+    for batch in parts(event_ids):
         added += backfill.add(database, batch, handler, due_at)
         progress(len(batch))
     return added
 
 
-def _turns(base: int, interval: float, start: int, ids: Sequence[int]) -> dict[int, int] | None:
+def _turns(database: Database, interval: float, ids: Sequence[int]) -> dict[int, int] | None:
+    """Return when each of these is due, one after another; None if all are due at once."""
     if not interval:
         return None
-    return {each: spread(base, interval, start + n) for n, each in enumerate(ids)}
+    base = claims.now(database)
+    return {each: spread(base, interval, index) for index, each in enumerate(ids)}
 
 
 def run_now(
@@ -167,7 +166,7 @@ class _Run:
         self._interruption = interruption
         self._on_result = on_result
         self._leases = leases(config)
-        self._chunks = list(map(list, parts(delivery_ids, BATCH)))
+        self._chunks = list(map(list, parts(delivery_ids)))
         self.breakers = Breakers(database, config.sweep.breaker)
         self._pauses = Watch(database)
         self._cutoff = claims.now(database)

@@ -5,19 +5,19 @@ the lease has ended.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from eventctl.config import retry_policy
 from eventctl.config.model import Config
-from eventctl.models import Verdict
+from eventctl.models import State
 from eventctl.state.claimer import Claimer, DeadClaimers
 from eventctl.state.folder import StateFolder
 from eventctl.store import claims, rescue
+from eventctl.store.batches import AT_ONCE, do_each
 from eventctl.store.database import Database, number_of
+from eventctl.store.held import hold_odd
 from eventctl.store.rescue import Lost, Running
-
-_AT_ONCE = 500
 
 
 def take_back_claims(
@@ -54,27 +54,32 @@ def _take_back(
     expired_by: int | None,
     token_prefix: str | None,
 ) -> tuple[int, list[str]]:
+    notifies_failed = any(channel.wants("failed") for channel in config.channels)
+    host = os.uname().nodename
+    refused: list[str] = []
+
     def look(running: Running) -> Lost | None:
         claim = running.claim if isinstance(running.claim, str) else ""  # "" is no claimer's
         if not dead.is_lost(claim, expired=expired_by is not None):
             return None
+        running.check()
+        started = dead.started(claim, running.id)
         claimed_at = number_of(running.due_at) - leases.get(running.handler, 0)
         seen_at = max(claimed_at, dead.seen_at(claim) or 0)
-        return Lost(running, dead.started(claim, running.id), seen_at)
-
-    notifies_failed = any(channel.wants("failed") for channel in config.channels)
-
-    def judge(running: Running, started: bool) -> Verdict:
         policy = config.retry_of(running.name, running.handler)
         verdict = retry_policy.judge_lost(running.attempts, started, policy)
-        return verdict._replace(notify=notifies_failed and started)
+        return Lost(running, started, seen_at, verdict._replace(notify=notifies_failed and started))
 
-    host = os.uname().nodename
+    def take(some: Sequence[Running]) -> int:
+        lost = [each for each in map(look, some) if each is not None]
+        return rescue.rescue(database, lost, host) if lost else 0
+
+    def hold(running: Running, error: Exception) -> int:
+        refused.extend(hold_odd(database, running.id, error, State.RUNNING)[1])
+        return 0
+
     total = after = 0
-    refused: list[str] = []
-    while found := rescue.running(database, after, expired_by, token_prefix, _AT_ONCE):
+    while found := rescue.running(database, after, expired_by, token_prefix, AT_ONCE):
         after = found[-1].id
-        count, lines = rescue.rescue_lost(database, found, look, judge, host)
-        total += count
-        refused += lines
+        total += sum(do_each(found, take, hold))
     return total, refused

@@ -14,7 +14,7 @@ from eventctl.state.folder import StateFolder, read_all, try_lock
 class SweepLock:
     """The lock that one sweep at a time has on a host. It dies with its process.
 
-    The file has the time since when it is held, for others, by the monotonic clock, which nobody sets.
+    The file has the time since when it is held, by the monotonic clock, which nobody sets.
     """
 
     def __init__(self, state: StateFolder, path: str) -> None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from eventctl.models import State
-from eventctl.store.database import Database, TryAgain, marks
+from eventctl.store.database import TryAgain, marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Duplicate, Transaction
-
-BATCH = 500
-"""How many events one transaction adds to the handler."""
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 
+@in_transaction
 def add(
-    database: Database,
+    tx: Transaction,
     event_ids: Sequence[int],
     handler: str,
     due_at: Mapping[int, int] | None = None,
@@ -22,51 +20,35 @@ def add(
     """Add a pending delivery to `handler` to each event that has none; return the new ids.
 
     `due_at` says, by event id, when each is due, in milliseconds since 1970; without it they are
-    due now. The recorded list of expected handlers does not change. Takes up to BATCH events.
+    due now. The recorded list of expected handlers does not change. Takes up to AT_ONCE events.
     """
     if not event_ids:
         return []
-    return database.transaction(lambda tx: _add(tx, event_ids, handler, due_at))
-
-
-def _add(
-    tx: Transaction, event_ids: Sequence[int], handler: str, due_at: Mapping[int, int] | None
-) -> list[int]:
     # A second backfill of the same events waits here, and then sees the added deliveries.
     lock_events(tx, event_ids)
-    rows = tx.rows(
+    lacking = tx.values(
         f"SELECT e.id FROM eventctl_event e WHERE e.id IN ({marks(event_ids)}) AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_delivery d WHERE d.event_id = e.id AND d.handler = ?)"
         " ORDER BY e.id",
         [*event_ids, handler],
     )
-    lacking = [row[0] for row in rows]
     if not lacking:
         return []
-    moment = tx.now()
+    moment, pending = tx.now(), str(State.PENDING)
     try:
         tx.insert_many(
             "INSERT INTO eventctl_delivery (event_id, handler, state, due_at, claim)"
             " VALUES (?, ?, ?, ?, ?)",
             [
-                (
-                    event_id,
-                    handler,
-                    str(State.PENDING),
-                    due_at[event_id] if due_at else moment,
-                    None,
-                )
+                (event_id, handler, pending, due_at[event_id] if due_at else moment, None)
                 for event_id in lacking
             ],
         )
     except Duplicate as error:
         raise TryAgain("another process adds deliveries to the same events") from error
     settle(tx, lacking, troubled=False)
-    return [
-        row[0]
-        for row in tx.rows(
-            f"SELECT id FROM eventctl_delivery WHERE event_id IN ({marks(lacking)})"
-            " AND handler = ? ORDER BY id",
-            [*lacking, handler],
-        )
-    ]
+    return tx.values(
+        f"SELECT id FROM eventctl_delivery WHERE event_id IN ({marks(lacking)})"
+        " AND handler = ? ORDER BY id",
+        [*lacking, handler],
+    )

@@ -25,10 +25,26 @@ def refusal(error: Exception) -> str:
     return f"{type(error).__name__}: {shorten(printable(said), 200)}"
 
 
-def parts(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+AT_ONCE = 500
+"""The most ids in one statement, and the most deliveries that one transaction changes."""
+
+
+def parts(items: Sequence[Item], size: int = AT_ONCE) -> Iterator[Sequence[Item]]:
     """Yield all items, `size` at a time."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def do_one(work: Callable[[], R], refused: Callable[[Exception], R]) -> R:
+    """Do one piece of work, and return its result; if it fails by itself, that of `refused`, which
+    gets the error. Raises errors that concern the store as a whole.
+    """
+    try:
+        return work()
+    except _OF_ALL:
+        raise
+    except Exception as error:  # noqa: BLE001 - no error of an item may stop the others
+        return refused(error)
 
 
 def do_each(

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from eventctl.models import State
 from eventctl.store.database import Database, marks, number_of, text_of
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 
 class Outage(NamedTuple):
@@ -22,32 +22,26 @@ class Outage(NamedTuple):
 
 def open_breakers(database: Database) -> list[str]:
     """Return the handlers whose breaker is open."""
-    rows = database.read("SELECT handler FROM eventctl_breaker")
-    return [text_of(handler) for (handler,) in rows]
+    return [text_of(each) for each in database.values("SELECT handler FROM eventctl_breaker")]
 
 
-def open_breaker(database: Database, handler: str, error: str) -> None:
+@in_transaction
+def open_breaker(tx: Transaction, handler: str, error: str) -> None:
     """Open a handler's breaker, or note that its probe has failed again."""
-
-    def work(tx: Transaction) -> None:
-        moment = tx.now()
-        row = tx.row("SELECT opened_at FROM eventctl_breaker WHERE handler = ?", (handler,))
-        since = min(number_of(row[0], moment), moment) if row else moment
-        tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
-        tx.execute(
-            "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
-            " VALUES (?, ?, 0, ?)",
-            (handler, since, tx.fit(error)),
-        )
-
-    database.transaction(work)
-
-
-def close_breaker(database: Database, handler: str) -> None:
-    """Close a handler's breaker: it works again."""
-    database.transaction(
-        lambda tx: tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
+    moment = tx.now()
+    row = tx.row("SELECT opened_at FROM eventctl_breaker WHERE handler = ?", (handler,))
+    since = min(number_of(row[0], moment), moment) if row else moment
+    tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
+    tx.execute(
+        "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error) VALUES (?, ?, 0, ?)",
+        (handler, since, tx.fit(error)),
     )
+
+
+@in_transaction
+def close_breaker(tx: Transaction, handler: str) -> None:
+    """Close a handler's breaker: it works again."""
+    tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
 
 
 def outages(tx: Transaction, opened_by: int) -> list[Outage]:

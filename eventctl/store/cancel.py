@@ -6,27 +6,21 @@ from collections.abc import Sequence
 
 from eventctl.models import Reason, State
 from eventctl.store.cascade import delete_notices
-from eventctl.store.database import Database, marks
+from eventctl.store.database import marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Transaction
-
-BATCH = 500
-"""How many deliveries one transaction cancels."""
+from eventctl.store.transaction import Transaction, in_transaction
 
 
-def cancel(database: Database, delivery_ids: Sequence[int], state: State) -> list[int]:
+@in_transaction
+def cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
     """Make deliveries failed, with the reason cancelled; return their ids.
 
     Deliveries that are no longer in `state`, pending or failed, are left alone. Nobody is notified,
     not even of earlier failures that were not reported yet. The history of attempts stays as it is.
-    Takes up to BATCH ids.
+    Takes up to AT_ONCE ids.
     """
     if not delivery_ids or state not in (State.PENDING, State.FAILED):
         return []
-    return database.transaction(lambda tx: _cancel(tx, delivery_ids, state))
-
-
-def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[int]:
     rows = tx.rows(
         "SELECT id, event_id FROM eventctl_delivery"
         f" WHERE id IN ({marks(delivery_ids)}) AND state = ? AND (reason IS NULL OR reason <> ?)",
@@ -43,14 +37,11 @@ def _cancel(tx: Transaction, delivery_ids: Sequence[int], state: State) -> list[
         f" alone = 0 WHERE id IN ({marks(ids)}) AND state = ?",
         [str(State.FAILED), str(Reason.CANCELLED), *ids, str(state)],
     )
-    cancelled = [
-        row[0]
-        for row in tx.rows(
-            f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
-            " AND state = ? AND reason = ? ORDER BY id",
-            [*ids, str(State.FAILED), str(Reason.CANCELLED)],
-        )
-    ]
+    cancelled = tx.values(
+        f"SELECT id FROM eventctl_delivery WHERE id IN ({marks(ids)})"
+        " AND state = ? AND reason = ? ORDER BY id",
+        [*ids, str(State.FAILED), str(Reason.CANCELLED)],
+    )
     if cancelled:
         delete_notices(tx, cancelled)
     settle(tx, sorted({event_of[each] for each in cancelled}), troubled=True)

@@ -8,14 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from eventctl.store.batches import parts
 from eventctl.store.database import marks
 from eventctl.store.transaction import Transaction
 
 EVENT = "eventctl_event"
 DELIVERY = "eventctl_delivery"
-
-AT_ONCE = 500
-"""The most ids in one statement."""
 
 
 class Belonging(NamedTuple):
@@ -57,21 +55,11 @@ def delete_notices(tx: Transaction, delivery_ids: Sequence[int]) -> None:
 
 def _ids(tx: Transaction, belonging: Belonging, owners: Sequence[int]) -> list[int]:
     table, column, _, by = belonging
-    return [
-        row[0]
-        for part in parts(owners)
-        for row in tx.rows(
-            f"SELECT id FROM {table} {{{by}}} WHERE {column} IN ({marks(part)})", part
-        )
-    ]
+    sql = f"SELECT id FROM {table} {{{by}}} WHERE {column} IN "
+    return [each for part in parts(owners) for each in tx.values(f"{sql}({marks(part)})", part)]
 
 
 def delete(tx: Transaction, table: str, ids: Sequence[int]) -> None:
     """Delete rows by their ids, so that MySQL locks only these."""
     for part in parts(ids):
         tx.execute(f"DELETE FROM {table} WHERE id IN ({marks(part)})", part)
-
-
-def parts(ids: Sequence[int]) -> list[Sequence[int]]:
-    """Return ids in parts of AT_ONCE."""
-    return [ids[start : start + AT_ONCE] for start in range(0, len(ids), AT_ONCE)]

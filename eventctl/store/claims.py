@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 
 from eventctl.models import Delivery, NamedTuple, State
 from eventctl.store import held
-from eventctl.store.batches import do_each
+from eventctl.store.batches import do_each, do_one
 from eventctl.store.database import Database, marks
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row, Transaction, in_transaction
 
 _LARGEST = 8_000_000
 """Roughly how many characters of args one claim reads."""
@@ -80,48 +80,37 @@ class Claimed(NamedTuple):
 
 def now(database: Database) -> int:
     """Return the database's own time, in milliseconds since 1970, UTC."""
-    ((now,),) = database.read(f"SELECT {database.now}")
-    return int(now)
+    return database.number(f"SELECT {database.now}")
 
 
 def count_due(database: Database) -> int:
     """Return how many deliveries are due now."""
-    row = database.transaction(
-        lambda tx: tx.row(
-            "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
-            (tx.now(), str(State.PENDING)),
-        )
+    return database.number(
+        "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
+        (now(database), str(State.PENDING)),
     )
-    return int(row[0]) if row else 0
 
 
 def claim(database: Database, ask: Ask) -> Claimed:
     """Claim due deliveries, the longest due first, and hold those that cannot be run."""
-
-    def claim_all(_: Sequence[Ask]) -> Claimed:
-        return database.transaction(lambda tx: _claim(tx, ask))
-
-    (claimed,) = do_each([ask], claim_all, lambda _, error: _claim_one_by_one(database, ask))
-    return claimed
+    return do_one(lambda: _claim(database, ask), lambda _: _claim_one_by_one(database, ask))
 
 
 def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
     """Claim after a claim has failed: find the delivery that makes it fail, and hold or skip it."""
 
     def claim_some(ids: Sequence[int]) -> Claimed:
-        some = ask._replace(ids=tuple(ids), limit=len(ids))
-        return database.transaction(lambda tx: _claim(tx, some))
+        return _claim(database, ask._replace(ids=tuple(ids), limit=len(ids)))
 
     def hold_one(delivery_id: int, error: Exception) -> Claimed:
         held_now, refused = held.hold_odd(database, delivery_id, error, State.PENDING)
         return Claimed([], held_now, False, ask.cutoff, refused)
 
     where, values = _conditions(ask)
-    rows = database.read(
+    ids = database.values(
         f"SELECT d.id FROM {_tables(ask)} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
         [*values, ask.limit + _PASSED_OVER],
     )
-    ids = [row[0] for row in rows]
     parts: list[Claimed] = []
     while ids and (left := ask.limit - sum(len(part.deliveries) for part in parts)) > 0:
         parts += do_each(ids[:left], claim_some, hold_one)
@@ -135,6 +124,7 @@ def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
     )
 
 
+@in_transaction
 def _claim(tx: Transaction, ask: Ask) -> Claimed:
     moment = tx.now()
     ask = ask._replace(cutoff=min(ask.cutoff, moment + ask.ahead))
@@ -147,30 +137,27 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     number_held = 0
     for row in rows:
         if problem := held.problem(row, ask.leases):
-            number_held += held.hold(tx, (row[0], row[1], row[6]), *problem, moment)
+            number_held += held.hold(tx, (row[0], row[1], row[10]), *problem, moment)
         else:
             known.append(row)
     by_lease: dict[int, list[int]] = {}
     for row in known:
-        by_lease.setdefault(ask.leases[row[2]], []).append(row[0])
+        by_lease.setdefault(ask.leases[row[6]], []).append(row[0])
     for lease, group in by_lease.items():
         tx.execute(
             "UPDATE eventctl_delivery SET state = ?, claim = ?, due_at = ?"
             f" WHERE id IN ({marks(group)})",
-            [
-                str(State.RUNNING),
-                ask.token,
-                moment + lease,
-                *group,
-            ],
+            [str(State.RUNNING), ask.token, moment + lease, *group],
         )
     return Claimed([_delivery(row, ask) for row in known], number_held, more, ask.cutoff)
 
 
 _COLUMNS = (
-    "d.id, d.event_id, d.handler, d.attempts, d.waited, d.due_at, d.reason,"
-    " e.`key`, e.name, e.args, e.created_at"
+    "d.id, d.event_id, e.`key`, e.name, e.args, e.created_at, d.handler, d.attempts, d.waited,"
+    " d.due_at, d.reason"
 )
+"""In the order of the fields of a Delivery; the reason comes last."""
+
 _EVENT = "LEFT JOIN eventctl_event e ON e.id = d.event_id"
 _BY_ID = f"eventctl_delivery d {_EVENT}"
 _BY_DUE_TIME = f"eventctl_delivery d {{delivery_due}} {_EVENT}"
@@ -190,7 +177,7 @@ def _due(tx: Transaction, ask: Ask) -> list[Row]:
     rows: list[Row] = []
     total = 0
     for row in cursor:
-        total += len(row[9] or "")
+        total += len(row[4] or "")
         if total > _LARGEST and rows:
             break
         rows.append(row)
@@ -213,7 +200,7 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
     )
     if not candidates:
         return [], False
-    locked = tx.rows(
+    locked = tx.values(
         # Otherwise the server may walk, and lock, its index of due times.
         "SELECT id FROM eventctl_delivery FORCE INDEX (PRIMARY)"
         f" WHERE id IN ({marks(candidates)}) AND state = ? AND due_at <= ?"
@@ -222,7 +209,7 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
     )
     mine: list[int] = []
     total = 0
-    for (delivery_id,) in locked:
+    for delivery_id in locked:
         total += candidates[delivery_id] or 0
         if total > _LARGEST and mine:
             break
@@ -266,19 +253,6 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
 
 
 def _delivery(row: Row, ask: Ask) -> Delivery:
-    delivery_id, event_id, handler, attempts, waited, due_at, _, key, name, args, created_at = row
-    return Delivery(
-        delivery_id,
-        event_id,
-        key,
-        name,
-        args,
-        created_at,
-        handler,
-        attempts + 1,
-        waited,
-        due_at,
-        ask.token,
-        ask.start_by,
-        ask.probe,
-    )
+    *first, attempts, waited, due_at, _ = row
+    claim = (ask.token, ask.start_by, ask.probe)
+    return Delivery._make((*first, attempts + 1, waited, due_at, *claim))

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 from eventctl.models import State
 from eventctl.store import claims
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row, Transaction, execute_each, in_transaction
 
 SLACK = 60_000
 """Milliseconds by which the hosts' clocks may differ."""
@@ -59,16 +58,16 @@ def lead(database: Database, now: int) -> int:
     The result is in milliseconds, 0 if nothing is dated after now. `now` is in milliseconds since
     1970.
     """
-    rows = database.read(
+    dates = database.values(
         "SELECT created_at FROM eventctl_event {event_created}"
         " WHERE created_at > ? AND created_at <= ? ORDER BY created_at DESC LIMIT 1",
         (now + SLACK, LARGEST_NUMBER),
     )
-    rows += database.read(
+    dates += database.values(
         "SELECT ended_at FROM eventctl_sweep"
         " WHERE id > (SELECT COALESCE(MAX(id), 0) FROM eventctl_sweep) - 20"
     )
-    latest = max((number_of(row[0]) for row in rows), default=0)
+    latest = max(map(number_of, dates), default=0)
     return latest - now if latest > now + SLACK else 0
 
 
@@ -85,39 +84,44 @@ def correct_deliveries(
     longest wait for the next attempt at a delivery; all are in milliseconds.
     """
 
-    def correct(page: Sequence[Row]) -> int:
-        wrong = [
-            (right, far.id, far.state, far.due_at)
-            for far in map(_far, page)
-            if (right := _right(far, now, ahead, leases, longest_wait)) is not None
-        ]
-        _write(database, "eventctl_delivery SET due_at = ? WHERE id = ? AND state = ?", wrong)
-        return len(wrong)
+    def change(row: Row) -> tuple[object, ...] | None:
+        far = _far(row)
+        right = _right(far, now, ahead, leases, longest_wait)
+        return None if right is None else (right, far.id, far.state, far.due_at)
 
-    _look(
+    _correct_each(
         database,
         "SELECT d.id, d.due_at, e.created_at, d.state, e.name, d.handler, d.attempts, d.waited,"
         " d.last_error IS NOT NULL, e.expected FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at > ? AND d.due_at <= ? AND (d.due_at < ? OR d.id < ?)"
         " ORDER BY d.due_at DESC, d.id DESC LIMIT ?",
+        "UPDATE eventctl_delivery SET due_at = ? WHERE id = ? AND state = ? AND due_at = ?",
+        change,
         now,
         ahead,
-        correct,
     )
 
 
-def _look(
-    database: Database, sql: str, now: int, ahead: int, correct: Callable[[Sequence[Row]], int]
+def _correct_each(
+    database: Database,
+    read: str,
+    update: str,
+    change: Callable[[Row], tuple[object, ...] | None],
+    now: int,
+    ahead: int,
 ) -> None:
-    """Call `correct` with one page of rows after another; it returns how many of them were wrong.
+    """Read one page of rows after another, and update those that are wrong.
 
-    `sql` returns rows that begin with id and due time, the last due time first.
+    `read` returns rows that begin with id and due time, the last due time first; `change` returns
+    the values of the update of a row, or None if the row is right.
     """
     due_at, row_id = LARGEST_NUMBER, 0
     while True:
-        page = database.read(sql, (now + SLACK, due_at, due_at, row_id, _PAGE))
-        wrong = correct(page)
+        page = database.read(read, (now + SLACK, due_at, due_at, row_id, _PAGE))
+        wrong = [values for row in page if (values := change(row))]
+        if wrong:
+            execute_each(database, update, wrong)
         if len(page) < _PAGE or not (wrong or ahead):
             return
         row_id, due_at = page[-1][:2]
@@ -178,31 +182,22 @@ def correct_notices(database: Database, now: int, ahead: int) -> None:
     written, or shortly after.
     """
 
-    def correct(page: Sequence[Row]) -> int:
-        wrong = []
-        for notice_id, due_at, created_at, kind in page:
-            right = _after_emit(due_at, number_of(created_at), now) if kind == "late" else now
-            if right is not None:
-                wrong.append((right, right, notice_id, due_at))
-        _write(database, "eventctl_notice SET due_at = ?, created_at = ? WHERE id = ?", wrong)
-        return len(wrong)
+    def change(row: Row) -> tuple[object, ...] | None:
+        notice_id, due_at, created_at, kind = row
+        right = _after_emit(due_at, number_of(created_at), now) if kind == "late" else now
+        return None if right is None else (right, right, notice_id, due_at)
 
-    _look(
+    _correct_each(
         database,
         "SELECT n.id, n.due_at, e.created_at, n.kind FROM eventctl_notice n {notice_due}"
         " LEFT JOIN eventctl_event e ON e.id = n.event_id"
         " WHERE n.due_at > ? AND n.due_at <= ? AND (n.due_at < ? OR n.id < ?)"
         " ORDER BY n.due_at DESC, n.id DESC LIMIT ?",
+        "UPDATE eventctl_notice SET due_at = ?, created_at = ? WHERE id = ? AND due_at = ?",
+        change,
         now,
         ahead,
-        correct,
     )
-
-
-def _write(database: Database, what: str, rows: Sequence[tuple[object, ...]]) -> None:
-    if rows:
-        statement = f"UPDATE {what} AND due_at = ?"
-        database.transaction(lambda tx: [tx.execute(statement, row) for row in rows])
 
 
 def is_behind(database: Database, now: int, ahead: int) -> bool:
@@ -211,16 +206,16 @@ def is_behind(database: Database, now: int, ahead: int) -> bool:
     What was written by a clock that was ahead is dated long after now, and was written in a short
     time. If the clock is behind, the past goes on after now, or is long.
     """
-    later = database.read(
+    later = database.values(
         "SELECT created_at FROM eventctl_event {event_created} WHERE created_at > ?"
         " ORDER BY created_at LIMIT 1",
         (now + SLACK,),
     )
-    later += database.read(
+    later += database.values(
         "SELECT ended_at FROM eventctl_sweep WHERE ended_at > ? ORDER BY ended_at LIMIT 1",
         (now + SLACK,),
     )
-    first = min((number_of(row[0], LARGEST_NUMBER) for row in later), default=now)
+    first = min((number_of(each, LARGEST_NUMBER) for each in later), default=now)
     gap = first - now
     return now < _FIRST or ahead - gap > min(gap, _WEEK)
 
@@ -238,20 +233,17 @@ def correct_records(database: Database, now: int) -> None:
     `lead` reads these dates, so call this last.
     """
     _correct_events(database, now + SLACK, LARGEST_NUMBER, now)
-    database.transaction(
-        lambda tx: tx.execute(
-            "UPDATE eventctl_sweep SET started_at = ?, ended_at = ? WHERE ended_at > ?",
-            (now, now, now + SLACK),
-        )
-    )
+    update = "UPDATE eventctl_sweep SET started_at = ?, ended_at = ? WHERE ended_at > ?"
+    execute_each(database, update, [(now, now, now + SLACK)])
 
 
 def _correct_events(database: Database, after: int, until: int, now: int) -> None:
     sql = "SELECT id FROM eventctl_event {event_created} WHERE created_at > ? AND created_at <= ?"
-    while rows := database.read(f"{sql} LIMIT {_PAGE}", (after, until)):
-        database.transaction(partial(_redate, ids=[row[0] for row in rows], now=now))
+    while ids := database.values(f"{sql} LIMIT {_PAGE}", (after, until)):
+        _redate(database, ids, now)
 
 
+@in_transaction
 def _redate(tx: Transaction, ids: Sequence[int], now: int) -> None:
     tx.execute(f"UPDATE eventctl_event SET created_at = ? WHERE id IN ({marks(ids)})", [now, *ids])
     # Otherwise its latency would be the time by which the clock was wrong.

@@ -80,8 +80,8 @@ def _with_index(sql: str, by_index: str) -> str:
 
 
 def marks(values: Collection[Any]) -> str:
-    """Return the placeholders for an IN list of these values."""
-    return ",".join("?" * len(values))
+    """Return the placeholders for an IN list of these values; without any, it has no members."""
+    return ",".join("?" * len(values)) or "NULL"
 
 
 class Database(ABC):
@@ -201,6 +201,14 @@ class Database(ABC):
                 cursor.close()
 
         return self._persist(run)
+
+    def values(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one query by `read`; return the first column of all of its rows."""
+        return [row[0] for row in self.read(sql, parameters)]
+
+    def number(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """Run one query by `read`, for a single number; return it, or 0 for NULL."""
+        return int(self.values(sql, parameters)[0] or 0)
 
     def room(self) -> tuple[int, int] | None:
         """Return the size of the store's file and its free space, in bytes; None for a server."""

@@ -22,12 +22,10 @@ def due_handlers(database: Database, since: int, until: int, limit: int) -> list
     At most `limit` deliveries are read, the longest due first. Times are in
     milliseconds since 1970.
     """
-    rows = database.transaction(
-        lambda tx: tx.rows(
-            "SELECT handler, MIN(due_at), MAX(due_at) FROM (SELECT handler, due_at"
-            " FROM eventctl_delivery {delivery_due} WHERE due_at >= ? AND due_at <= ? AND state = ?"
-            " AND alone = 0 ORDER BY due_at LIMIT ?) AS looked_at GROUP BY handler",
-            (since, until, str(State.PENDING), limit),
-        )
+    rows = database.read(
+        "SELECT handler, MIN(due_at), MAX(due_at) FROM (SELECT handler, due_at"
+        " FROM eventctl_delivery {delivery_due} WHERE due_at >= ? AND due_at <= ? AND state = ?"
+        " AND alone = 0 ORDER BY due_at LIMIT ?) AS looked_at GROUP BY handler",
+        (since, until, str(State.PENDING), limit),
     )
     return [Due(*row) for row in rows]

@@ -11,7 +11,7 @@ from functools import cache
 from eventctl.errors import TooLarge
 from eventctl.models import Delivery, NewEvent, Recorded, State, Status
 from eventctl.store.database import Database, TryAgain, marks
-from eventctl.store.transaction import Duplicate, Transaction
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 _EVENT = (
     "INSERT INTO eventctl_event (`key`, name, args, expected, status, created_at)"
@@ -56,55 +56,51 @@ def new_keys() -> Iterator[str]:
             yield f"{digits[:8]}-{digits[8:]}-7{number:03x}-8{rest[:3]}-{rest[3:]}"
 
 
-def record(database: Database, event: NewEvent, delay: float = 0.0) -> Recorded:
+@in_transaction
+def record(tx: Transaction, event: NewEvent, delay: float = 0.0) -> Recorded:
     """Record one event for the sweep to run, `delay` seconds from now.
 
     If the event's key exists already, nothing is recorded, and the existing id is returned.
     """
-    return database.transaction(
-        lambda tx: insert(tx, event, tx.now(), due_in=int(delay * 1000), claim=None)
-    )
+    return insert(tx, event, tx.now(), due_in=int(delay * 1000), claim=None)
 
 
+@in_transaction
 def record_claimed(
-    database: Database, event: NewEvent, claim: str, leases: Mapping[str, int], start_by: float
+    tx: Transaction, event: NewEvent, claim: str, leases: Mapping[str, int], start_by: float
 ) -> tuple[Recorded, list[Delivery]]:
     """Record one event whose deliveries are claimed at once, by `claim`.
 
     `leases` has the duration of a claim by handler, in milliseconds. Returns no deliveries if the
     event's key existed already, and none that are paused: these are left to the sweep.
     """
-
-    def work(tx: Transaction) -> tuple[Recorded, list[Delivery]]:
-        now = tx.now()
-        recorded = insert(tx, event, now, due_in=leases, claim=claim)
-        _leave_paused(tx, event, recorded.id, claim, now)
-        # By claim, not by `new`: a commit whose answer was lost is still ours.
-        rows = tx.rows(
-            "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
-            " JOIN eventctl_event e ON e.id = d.event_id"
-            " WHERE d.event_id = ? AND d.claim = ? ORDER BY d.id",
-            (recorded.id, claim),
+    now = tx.now()
+    recorded = insert(tx, event, now, due_in=leases, claim=claim)
+    _leave_paused(tx, event, recorded.id, claim, now)
+    # By claim, not by `new`: a commit whose answer was lost is still ours.
+    rows = tx.rows(
+        "SELECT d.id, d.handler, e.created_at FROM eventctl_delivery d"
+        " JOIN eventctl_event e ON e.id = d.event_id"
+        " WHERE d.event_id = ? AND d.claim = ? ORDER BY d.id",
+        (recorded.id, claim),
+    )
+    return recorded, [
+        Delivery(
+            id=delivery_id,
+            event_id=recorded.id,
+            key=event.key,
+            name=event.name,
+            args=event.args,
+            created_at=created_at,
+            handler=handler,
+            attempt=1,
+            waited=0,
+            due_at=created_at,
+            claim=claim,
+            start_by=start_by,
         )
-        return recorded, [
-            Delivery(
-                id=delivery_id,
-                event_id=recorded.id,
-                key=event.key,
-                name=event.name,
-                args=event.args,
-                created_at=created_at,
-                handler=handler,
-                attempt=1,
-                waited=0,
-                due_at=created_at,
-                claim=claim,
-                start_by=start_by,
-            )
-            for delivery_id, handler, created_at in rows
-        ]
-
-    return database.transaction(work)
+        for delivery_id, handler, created_at in rows
+    ]
 
 
 def _leave_paused(tx: Transaction, event: NewEvent, event_id: int, claim: str, now: int) -> None:
@@ -150,19 +146,11 @@ def insert(
         if found is None:
             raise
         return Recorded(id=found[0], key=event.key, new=False)
-    state = State.RUNNING if claim else State.PENDING
+    state = str(State.RUNNING if claim else State.PENDING)
+    waits = dict.fromkeys(event.expected, due_in) if isinstance(due_in, int) else due_in
     tx.insert_many(
         _DELIVERY,
-        [
-            (
-                event_id,
-                handler,
-                str(state),
-                created_at + (due_in if isinstance(due_in, int) else due_in[handler]),
-                claim,
-            )
-            for handler in event.expected
-        ],
+        [(event_id, each, state, created_at + waits[each], claim) for each in event.expected],
     )
     if event.deadline is not None:
         _insert_deadlines(tx, [(event_id, event)], created_at)
@@ -186,31 +174,12 @@ def _insert_deadlines(
     tx.insert_many(_DEADLINE, rows)
 
 
-def record_many(database: Database, events: Sequence[NewEvent], delay: float = 0.0) -> list[int]:
+@in_transaction
+def record_many(tx: Transaction, events: Sequence[NewEvent], delay: float = 0.0) -> list[int]:
     """Record up to BULK events in one transaction; return their ids, in the same order.
 
     The first of two events with one key is recorded, as with `record`.
     """
-    return database.transaction(lambda tx: _insert_many(tx, events, int(delay * 1000)))
-
-
-def check_fit(database: Database, events: Sequence[NewEvent]) -> None:
-    """Raise TooLarge, with the index of the event, if one is too large for the server."""
-    large = [(index, event) for index, event in enumerate(events) if len(event.args) > _LARGE]
-
-    def work(tx: Transaction) -> None:
-        for index, event in large:
-            try:
-                tx.check_fits(f"an event {event.name}", (event.args, event.key, event.name))
-            except TooLarge as error:
-                error.index = index
-                raise
-
-    if large:
-        database.transaction(work)
-
-
-def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> list[int]:
     now = tx.now()
     ids = _ids_of_keys(tx, [event for event in events if not event.has_new_key])
     fresh: dict[str, NewEvent] = {}
@@ -229,7 +198,7 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
         # Another process has recorded one of the keys since we looked.
         raise TryAgain("another process records events of the same keys") from error
     ids |= _ids_of_inserted(tx, ordered)
-    due = now + due_in
+    due = now + int(delay * 1000)
     pending = str(State.PENDING)
     tx.insert_many(
         _DELIVERY,
@@ -238,6 +207,23 @@ def _insert_many(tx: Transaction, events: Sequence[NewEvent], due_in: int) -> li
     if late := [(ids[e.key], e) for e in ordered if e.deadline is not None]:
         _insert_deadlines(tx, late, now)
     return [ids[event.key] for event in events]
+
+
+def check_fit(database: Database, events: Sequence[NewEvent]) -> None:
+    """Raise TooLarge, with the index of the event, if one is too large for the server."""
+    large = [(index, event) for index, event in enumerate(events) if len(event.args) > _LARGE]
+    if large:
+        _check_fit(database, large)
+
+
+@in_transaction
+def _check_fit(tx: Transaction, large: Sequence[tuple[int, NewEvent]]) -> None:
+    for index, event in large:
+        try:
+            tx.check_fits(f"an event {event.name}", (event.args, event.key, event.name))
+        except TooLarge as error:
+            error.index = index
+            raise
 
 
 def _ids_of_inserted(tx: Transaction, events: Sequence[NewEvent]) -> dict[str, int]:

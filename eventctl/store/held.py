@@ -9,18 +9,16 @@ sweep that knows the handler releases it at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Collection, Mapping
 
 from eventctl.config.retry_policy import HOLD
 from eventctl.format.text import shorten
 from eventctl.models import Reason, State
-from eventctl.store.batches import do_each, refusal
+from eventctl.store.batches import AT_ONCE, do_one, refusal
 from eventctl.store.database import LARGEST_NUMBER, Database, marks, number_of, text_of
 from eventctl.store.event_status import add_notice, lock_events, settle
-from eventctl.store.transaction import Row, Transaction
+from eventctl.store.transaction import Row, Transaction, execute_each, in_transaction
 
-_AT_ONCE = 500
 _LOOKED_AT = 200
 _DUE = (State.PENDING, State.RUNNING)
 
@@ -39,7 +37,7 @@ def odd_number(columns: Mapping[str, object]) -> str:
 
 def problem(row: Row, leases: Mapping[str, int]) -> tuple[Reason, str] | None:
     """Return why the delivery in a row of `claims` cannot be run; None if it can be."""
-    _, _, handler, attempts, waited, _, _, key, name, args, created_at = row
+    _, _, key, name, args, created_at, handler, attempts, waited, _, _ = row
     if name is None:
         return Reason.DAMAGED_ARGS, "its event's row is gone"
     if not (type(handler) is type(key) is type(name) is type(args) is str):
@@ -96,14 +94,10 @@ def hold_odd(
         moment = tx.now()
         return sum(hold(tx, row, Reason.DAMAGED_ARGS, _said(error), moment, state) for row in rows)
 
-    def hold_it(_: object) -> tuple[int, tuple[str, ...]]:
-        return database.transaction(work), ()
-
-    def refuse(_: object, again: Exception) -> tuple[int, tuple[str, ...]]:
+    def refuse(again: Exception) -> tuple[int, tuple[str, ...]]:
         return 0, (f"delivery {delivery_id} can be neither run nor held: {_said(again)}",)
 
-    (result,) = do_each([delivery_id], hold_it, refuse)
-    return result
+    return do_one(lambda: (database.transaction(work), ()), refuse)
 
 
 def _said(error: Exception) -> str:
@@ -119,10 +113,10 @@ def free_odd(database: Database, now: int) -> None:
     """
     for table in ("delivery", "notice"):
         sql = f"SELECT id FROM eventctl_{table} {{{table}_due}} WHERE due_at > ? LIMIT ?"
-        while rows := database.read(sql, (LARGEST_NUMBER, _AT_ONCE)):
+        while ids := database.values(sql, (LARGEST_NUMBER, AT_ONCE)):
             make_due = f"UPDATE eventctl_{table} SET due_at = ? WHERE id = ? AND due_at > ?"
-            found = [(now, row[0], LARGEST_NUMBER) for row in rows]
-            database.transaction(partial(_execute_each, sql=make_due, rows=found))
+            found = [(now, each, LARGEST_NUMBER) for each in ids]
+            execute_each(database, make_due, found)
     rows = database.read(
         "SELECT id, state, alone FROM eventctl_delivery {delivery_due} WHERE due_at <= ?"
         " ORDER BY due_at LIMIT ?",
@@ -130,14 +124,10 @@ def free_odd(database: Database, now: int) -> None:
     )
     for delivery_id, state, alone in rows:
         if state not in _DUE or alone not in (0, 1):
-            database.transaction(partial(_free, delivery_id=delivery_id, state=text_of(state)))
+            _free(database, delivery_id, text_of(state))
 
 
-def _execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[int]]) -> None:
-    for row in rows:
-        tx.execute(sql, row)
-
-
+@in_transaction
 def _free(tx: Transaction, delivery_id: int, state: str) -> None:
     """Make a due delivery visible to claims; if it is finished, make it no longer due."""
     is_over = state in (State.DONE, State.FAILED)
@@ -160,17 +150,15 @@ def release(database: Database, handlers: Collection[str], now: int) -> None:
     """Make the deliveries due that are held because one of these handlers was unknown. `now` is
     in milliseconds since 1970.
     """
-    while True:
-        rows = database.read(
-            "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
-            f" AND handler IN ({marks(handlers) or 'NULL'}) AND due_at > ? LIMIT ?",
-            (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, _AT_ONCE),
-        )
-        if not rows:
-            return
-        database.transaction(partial(_make_due, ids=[row[0] for row in rows], now=now))
+    while ids := database.values(
+        "SELECT id FROM eventctl_delivery {delivery_reason} WHERE reason = ? AND state = ?"
+        f" AND handler IN ({marks(handlers)}) AND due_at > ? LIMIT ?",
+        (str(Reason.UNKNOWN_HANDLER), str(State.PENDING), *handlers, now, AT_ONCE),
+    ):
+        _make_due(database, ids, now)
 
 
+@in_transaction
 def _make_due(tx: Transaction, ids: list[int], now: int) -> None:
     tx.execute(
         f"UPDATE eventctl_delivery SET due_at = ? WHERE id IN ({marks(ids)}) AND state = ?"

@@ -34,18 +34,16 @@ OUTBOX = "outbox"
 _PLACES = (OUTAGE, SET_ASIDE, EMIT_FAILED)
 """The kinds whose members are places; the members of others are deliveries and events."""
 
-_CHUNK = 500
-
 
 def members(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> set[int]:
     """Return those deliveries of the notices that are members already."""
     ids = [notice.delivery_id for notice in notices if notice.delivery_id is not None]
-    found = tx.rows(
+    found = tx.values(
         "SELECT delivery_id FROM eventctl_member"
-        f" WHERE delivery_id IN ({marks(ids) or 'NULL'}) AND incident_id = ?",
+        f" WHERE delivery_id IN ({marks(ids)}) AND incident_id = ?",
         [*ids, incident_id],
     )
-    return {row[0] for row in found}
+    return set(found)
 
 
 def join(tx: Transaction, incident_id: int, notices: Sequence[Notice]) -> None:
@@ -87,12 +85,11 @@ def to_check(tx: Transaction) -> list[int]:
     """Return the open incidents whose `waits_for` is resolved. The cost depends on the number of
     open incidents.
     """
-    rows = tx.rows(
+    return tx.values(
         "SELECT i.id FROM eventctl_incident i {incident_open}"
         f" LEFT JOIN eventctl_member m ON m.id = i.waits_for{_MEMBER}"
         f" WHERE i.open_as > '' AND {_OVER}"
     )
-    return [row[0] for row in rows]
 
 
 def end(tx: Transaction, incident_id: int) -> Incident | None:
@@ -142,7 +139,7 @@ def outcomes(tx: Transaction, ids: Sequence[int]) -> dict[int, Unresolved]:
     cancelled.
     """
     found: dict[int, Unresolved] = {}
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         rows = tx.rows(
             f"SELECT i.id, COUNT(DISTINCT CASE WHEN d.reason = '{Reason.CANCELLED}' THEN d.id END),"
             f" COUNT(DISTINCT {_GIVEN_UP}), i.kind, i.count, COUNT(DISTINCT m.id)"
@@ -163,15 +160,14 @@ def still_tried(database: Database, found: Incident) -> Incident:
     """
     if found.kind != "failed" or not found.is_open:
         return found
-    rows = database.read(
+    ids = database.values(
         "SELECT DISTINCT d.event_id FROM eventctl_member m"
         " JOIN eventctl_delivery d ON d.id = m.delivery_id"
         f" WHERE m.incident_id = ? AND d.state IN ('{State.PENDING}', '{State.RUNNING}')"
         " ORDER BY d.event_id",
         (found.id,),
     )
-    ids = tuple(row[0] for row in rows)
-    return replace(found, count=len(ids), event_ids=ids[:IDS])
+    return replace(found, count=len(ids), event_ids=tuple(ids[:IDS]))
 
 
 class Place(NamedTuple):

@@ -21,8 +21,8 @@ from eventctl.config.model import KINDS
 from eventctl.models import Reason
 from eventctl.store.batches import parts
 from eventctl.store.clocks import SLACK
-from eventctl.store.database import Database, TryAgain, marks, number_of, text_of
-from eventctl.store.transaction import Duplicate, Row, Transaction
+from eventctl.store.database import TryAgain, marks, number_of, text_of
+from eventctl.store.transaction import Duplicate, Row, Transaction, in_transaction
 
 T = TypeVar("T")
 
@@ -37,8 +37,6 @@ SET_ASIDE, OUTAGE, EMIT_FAILED = "set aside", "outage", "emit-failed"
 
 _LONGEST_ERROR = 2000
 _LONGEST_TEXT = 100_000
-_CHUNK = 500
-
 GIVEN_UP = (str(Reason.EXHAUSTED), str(Reason.DISCARDED))
 """Kinds of which a person is notified at least once, even if all was resolved before."""
 
@@ -64,7 +62,7 @@ class Notification(NamedTuple):
 
     @classmethod
     def of(cls, row: Row) -> Notification:
-        """Return the notification that is in a row of these columns, as `incident` does."""
+        """Return the notification in a row of `notifications.COLUMNS`, as `incident` does."""
         notification_id, incident_id, channel, state, sent_at, count, times, due_at, error = row
         return cls(
             id=notification_id,
@@ -149,7 +147,7 @@ def by_ids(tx: Transaction, ids: Sequence[int], *, whole: bool) -> list[Incident
     """Return incidents by id, without traceback and output unless `whole`."""
     columns = _WHOLE if whole else COLUMNS
     found: list[Incident] = []
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         found += map(
             incident,
             tx.rows(f"SELECT {columns} FROM eventctl_incident WHERE id IN ({marks(part)})", part),
@@ -278,53 +276,49 @@ def _names(found: Incident) -> str:
     return json.dumps(found.names[:IDS], ensure_ascii=False)
 
 
-def silence(database: Database, incident_id: int, milliseconds: int | None) -> bool:
+@in_transaction
+def silence(tx: Transaction, incident_id: int, milliseconds: int | None) -> bool:
     """Mute an open incident for a while; 0 unmutes it, None mutes it until it ends.
 
     Returns False if it is no longer open.
     """
-
-    def work(tx: Transaction) -> bool:
-        until: int | None = FOR_EVER
-        if milliseconds is not None:
-            until = tx.now() + milliseconds if milliseconds else None
-        cursor = tx.execute(
-            f"UPDATE eventctl_incident SET silent_until = ?, silent_since = {tx.clock}"
-            " WHERE id = ? AND open_as > ''",
-            (until, incident_id),
-        )
-        return bool(cursor.rowcount)
-
-    return database.transaction(work)
+    until: int | None = FOR_EVER
+    if milliseconds is not None:
+        until = tx.now() + milliseconds if milliseconds else None
+    cursor = tx.execute(
+        f"UPDATE eventctl_incident SET silent_until = ?, silent_since = {tx.clock}"
+        " WHERE id = ? AND open_as > ''",
+        (until, incident_id),
+    )
+    return bool(cursor.rowcount)
 
 
-def correct_silences(database: Database, now: int) -> None:
+@in_transaction
+def correct_silences(tx: Transaction, now: int) -> None:
     """Let incidents that were muted while the clock was ahead be muted for as long as was asked.
 
     `now` is in milliseconds since 1970.
     """
-    database.transaction(
-        lambda tx: tx.execute(
-            "UPDATE eventctl_incident {incident_open} SET silent_until = CASE"
-            " WHEN silent_until < ? THEN silent_until - silent_since + ? ELSE silent_until END,"
-            " silent_since = ? WHERE open_as > '' AND silent_since > ?",
-            (FOR_EVER, now, now, now + SLACK),
-        )
+    tx.execute(
+        "UPDATE eventctl_incident {incident_open} SET silent_until = CASE"
+        " WHEN silent_until < ? THEN silent_until - silent_since + ? ELSE silent_until END,"
+        " silent_since = ? WHERE open_as > '' AND silent_since > ?",
+        (FOR_EVER, now, now, now + SLACK),
     )
 
 
-def correct_times(database: Database, now: int) -> None:
+@in_transaction
+def correct_times(tx: Transaction, now: int) -> None:
     """Correct the times of incidents after the clock was ahead.
 
     `now` is in milliseconds since 1970.
     """
-
-    def work(tx: Transaction) -> None:
-        for column, among in (("opened_at", "open_as"), ("last_at", "open_as"), ("ended_at", "")):
-            where = f"{among} > '' AND " if among else ""
-            tx.execute(
-                f"UPDATE eventctl_incident SET {column} = ? WHERE {where}{column} > ?",
-                (now, now + SLACK),
-            )
-
-    database.transaction(work)
+    for column, where in (
+        ("opened_at", "open_as > '' AND "),
+        ("last_at", "open_as > '' AND "),
+        ("ended_at", ""),
+    ):
+        tx.execute(
+            f"UPDATE eventctl_incident SET {column} = ? WHERE {where}{column} > ?",
+            (now, now + SLACK),
+        )

@@ -11,7 +11,7 @@ import os
 
 from eventctl.errors import StoreError
 from eventctl.store.database import Database, MissingTable, TryAgain
-from eventctl.store.transaction import Duplicate, Transaction
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 _WORDS = {
     "sqlite": {
@@ -68,25 +68,22 @@ def prepare(database: Database) -> None:
 def version(database: Database) -> int:
     """Return the store's schema version; 0 if there are no tables."""
     try:
-        ((number,),) = database.read("SELECT MAX(version) FROM eventctl_schema")
+        return database.number("SELECT MAX(version) FROM eventctl_schema")
     except MissingTable:
         return 0
-    return int(number or 0)
 
 
 def identity(database: Database) -> str:
     """Return the random id of this store, created with its tables."""
-    rows = database.read("SELECT identity FROM eventctl_store")
-    return str(rows[0][0]) if rows else ""
+    return next(iter(database.values("SELECT identity FROM eventctl_store")), "")
 
 
-def set_identity(database: Database, identity: str) -> None:
+@in_transaction
+def set_identity(tx: Transaction, identity: str) -> None:
     """Give a store the identity of the one it was copied from, so that it keeps the state
     folders.
     """
-    database.transaction(
-        lambda tx: tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
-    )
+    tx.execute("UPDATE eventctl_store SET identity = ?", (identity,))
 
 
 def _apply(database: Database, tx: Transaction) -> None:

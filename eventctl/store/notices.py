@@ -25,13 +25,12 @@ def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notic
     """
     among = f" AND id IN ({marks(ids)})" if ids else ""
     index = "" if ids else "{notice_due}"
-    rows = tx.rows(
+    locked = tx.values(
         # What is due later may be a notice for each event: it must be neither read nor locked.
         f"SELECT id FROM eventctl_notice {index}"
         f" WHERE due_at <= ?{among} ORDER BY due_at, id LIMIT ?{tx.lock}",
         (tx.now(), *ids, BATCH),
     )
-    locked = [row[0] for row in rows]
     if not locked:
         return [], []
     found = tx.rows(

@@ -29,14 +29,13 @@ MOST = 10_000
 LEASE = 180_000
 """Milliseconds for which nobody else sends the same."""
 
-_CHUNK = 500
-
 _TENFOLD = 10
 """By which factor the waiting deliveries must grow for an outage to be reported early."""
 
 
-_COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, error"
-_OF_NOTIFICATION = ", ".join(f"t.{column}" for column in _COLUMNS.split(", "))
+COLUMNS = "id, incident_id, channel, told, told_at, told_count, times, due_at, error"
+"""The columns of a Notification."""
+_OF_NOTIFICATION = ", ".join(f"t.{column}" for column in COLUMNS.split(", "))
 
 
 def next_due(incident: Incident, sent: Notification, channel: Alert, now: int) -> int | None:
@@ -72,7 +71,7 @@ def schedule(
     `at_once` is for a failed replay, whose result a person waits for.
     """
     now = tx.now()
-    rows = tx.rows(f"SELECT {_COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (incident.id,))
+    rows = tx.rows(f"SELECT {COLUMNS} FROM eventctl_telling WHERE incident_id = ?", (incident.id,))
     known = {each.channel: each for each in (Notification.of(row) for row in rows)}
     for channel in channels:
         sent = known.get(channel.name)
@@ -124,7 +123,7 @@ def _unknown(channels: Sequence[Alert]) -> tuple[str, list[str]]:
         parts.append(
             f"SELECT i.id, {number} FROM eventctl_incident i {{incident_open}}"
             " LEFT JOIN eventctl_telling t ON t.incident_id = i.id AND t.channel = ?"
-            f" WHERE i.open_as > '' AND i.kind IN ({marks(kinds) or 'NULL'}) AND t.id IS NULL"
+            f" WHERE i.open_as > '' AND i.kind IN ({marks(kinds)}) AND t.id IS NULL"
         )
         values += [channel.name, *kinds]
     return " UNION ALL ".join(parts), values
@@ -214,7 +213,7 @@ def _is_wanted(channel: Alert, sent: Notification, incident: Incident) -> bool:
 
 
 def _set(tx: Transaction, what: str, values: Sequence[object], ids: Sequence[int]) -> None:
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         tx.execute(
             f"UPDATE eventctl_telling SET {what} WHERE id IN ({marks(part)})", [*values, *part]
         )
@@ -273,7 +272,7 @@ def release(tx: Transaction, token: str, ids: Sequence[int], error: str | None) 
 def _give_back(
     tx: Transaction, token: str, ids: Sequence[int], what: str, values: Sequence[object]
 ) -> None:
-    for part in parts(ids, _CHUNK):
+    for part in parts(ids):
         tx.execute(
             f"UPDATE eventctl_telling SET lease = NULL, leased_until = NULL, {what}"
             f" WHERE id IN ({marks(part)}) AND lease = ?",

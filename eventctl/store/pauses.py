@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from eventctl.models import NamedTuple
 from eventctl.store.database import Database, TryAgain
-from eventctl.store.transaction import Duplicate, Transaction
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 _AGAIN = 1.0
 """Seconds after which a running process checks again."""
@@ -48,50 +48,40 @@ class Watch:
 
 def paused(database: Database) -> Paused:
     """Return what is paused now."""
-    rows = database.transaction(
-        lambda tx: tx.rows("SELECT kind, name FROM eventctl_pause ORDER BY kind, name")
-    )
+    rows = database.read("SELECT kind, name FROM eventctl_pause ORDER BY kind, name")
     return Paused(
         handlers=tuple(name for kind, name in rows if kind == Kind.HANDLER),
         events=tuple(name for kind, name in rows if kind == Kind.EVENT),
     )
 
 
-def pause(database: Database, kind: Kind, name: str, why: str | None) -> bool:
+@in_transaction
+def pause(tx: Transaction, kind: Kind, name: str, why: str | None) -> bool:
     """Pause a handler or an event; return whether it was not paused before.
 
     An existing pause keeps its time; `why`, if given, replaces its reason.
     """
-
-    def work(tx: Transaction) -> bool:
-        row = tx.row(
-            "SELECT why FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name)
-        )
-        if row is None:
-            try:
-                tx.execute(
-                    "INSERT INTO eventctl_pause (kind, name, paused_at, why) VALUES (?, ?, ?, ?)",
-                    (str(kind), name, tx.now(), tx.fit(why or "")),
-                )
-            except Duplicate as error:
-                raise TryAgain("another process pauses the same") from error
-        elif why is not None:
+    row = tx.row("SELECT why FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name))
+    if row is None:
+        try:
             tx.execute(
-                "UPDATE eventctl_pause SET why = ? WHERE kind = ? AND name = ?",
-                (tx.fit(why), str(kind), name),
+                "INSERT INTO eventctl_pause (kind, name, paused_at, why) VALUES (?, ?, ?, ?)",
+                (str(kind), name, tx.now(), tx.fit(why or "")),
             )
-        return row is None
-
-    return database.transaction(work)
-
-
-def resume(database: Database, kind: Kind, name: str) -> bool:
-    """Resume it, from the next sweep on; return whether it was paused."""
-    cursor = database.transaction(
-        lambda tx: (
-            tx.execute(
-                "DELETE FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name)
-            ).rowcount
+        except Duplicate as error:
+            raise TryAgain("another process pauses the same") from error
+    elif why is not None:
+        tx.execute(
+            "UPDATE eventctl_pause SET why = ? WHERE kind = ? AND name = ?",
+            (tx.fit(why), str(kind), name),
         )
+    return row is None
+
+
+@in_transaction
+def resume(tx: Transaction, kind: Kind, name: str) -> bool:
+    """Resume it, from the next sweep on; return whether it was paused."""
+    deleted = tx.execute(
+        "DELETE FROM eventctl_pause WHERE kind = ? AND name = ?", (str(kind), name)
     )
-    return bool(cursor)
+    return bool(deleted.rowcount)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from eventctl.models import State, Status
 from eventctl.store.cascade import DELIVERY, Belonging, delete, of_events
 from eventctl.store.database import Database, marks, number_of
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 _SWEEPS = 100
 _LOOKED_AT = 1000
@@ -117,16 +117,15 @@ def count(database: Database, wanted: Wanted) -> Sum:
 
 def count_failed(database: Database, wanted: Wanted) -> int:
     """Return how many failed events are that old, whether they can be pruned or not."""
-    ((events,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_event WHERE created_at < ? AND status = ?",
         (wanted.cutoff, int(Status.FAILED)),
     )
-    return int(events)
 
 
 def count_unreported(database: Database, wanted: Wanted) -> int:
     """Return how many failed events are that old, and are kept until somebody is notified."""
-    ((events,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_event e WHERE created_at < ? AND status = ?"
         " AND (EXISTS (SELECT 1 FROM eventctl_notice n"
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id = e.id)"
@@ -135,7 +134,6 @@ def count_unreported(database: Database, wanted: Wanted) -> int:
         f"  WHERE m.event_id = e.id AND {_keeps(wanted)}))",
         (wanted.cutoff, int(Status.FAILED)),
     )
-    return int(events)
 
 
 def _keeps(wanted: Wanted) -> str:
@@ -157,16 +155,15 @@ def removable(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[
     return [old for old in found if old.status in wanted.statuses and old.id not in left]
 
 
-def remove(database: Database, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+@in_transaction
+def remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
     """Delete events with all their rows in one transaction; return their ids.
 
     Events that have changed since they were found, that another process has locked, or that are not
     finished are left alone.
     """
-    return database.transaction(lambda tx: _remove(tx, wanted, found)) if found else []
-
-
-def _remove(tx: Transaction, wanted: Wanted, found: Sequence[Old]) -> list[int]:
+    if not found:
+        return []
     before = {old.id: (old.status, old.revision) for old in found}
     ids = sorted(before)
     locked = tx.rows(
@@ -224,7 +221,7 @@ def remove_sweeps(database: Database, cutoff: int) -> int:
     )
     ids = [row[0] for row in oldest if number_of(row[1]) < cutoff]
     if ids:
-        database.transaction(lambda tx: delete(tx, "eventctl_sweep", ids))
+        remove_rows(database, "eventctl_sweep", ids)
     return len(ids)
 
 
@@ -232,35 +229,30 @@ def old_incidents(database: Database, cutoff: int, channels: Sequence[str]) -> l
     """Return the ids of some of the incidents that ended before the cutoff, without those of
     which one of these channels must still be notified.
     """
-    rows = database.read(
+    return database.values(
         "SELECT id FROM eventctl_incident i WHERE ended_at < ? AND NOT EXISTS"
         " (SELECT 1 FROM eventctl_telling t WHERE t.incident_id = i.id"
-        f"  AND t.channel IN ({marks(channels) or 'NULL'}) AND t.due_at IS NOT NULL)"
+        f"  AND t.channel IN ({marks(channels)}) AND t.due_at IS NOT NULL)"
         " ORDER BY ended_at LIMIT ?",
         (cutoff, *channels, _SWEEPS),
     )
-    return [row[0] for row in rows]
 
 
-def remove_incidents(database: Database, ids: Sequence[int]) -> int:
+@in_transaction
+def remove_incidents(tx: Transaction, ids: Sequence[int]) -> int:
     """Delete incidents with all their rows, in one transaction; return how many."""
-    database.transaction(lambda tx: _remove_incidents(tx, ids))
-    return len(ids)
-
-
-def _remove_incidents(tx: Transaction, ids: Sequence[int]) -> None:
     # One may have been reopened in the meantime, which wrote its row.
-    over = tx.rows(
+    ended = tx.values(
         f"SELECT id FROM eventctl_incident WHERE id IN ({marks(ids)}) AND ended_at IS NOT NULL"
         + tx.lock,
         ids,
     )
-    ended = [row[0] for row in over]
     for table in ("eventctl_member", "eventctl_telling"):
         for incident in ended:
-            rows = tx.rows(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
-            delete(tx, table, [row[0] for row in rows])
+            ids = tx.values(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
+            delete(tx, table, ids)
     delete(tx, "eventctl_incident", ended)
+    return len(ids)
 
 
 def ids_of(database: Database, table: str) -> range:
@@ -275,15 +267,14 @@ def orphans(database: Database, kind: Belonging, first: int, last: int) -> list[
     """
     table, column, owner, _ = kind
     not_running = " AND c.state <> 'running'" if table == DELIVERY else ""
-    rows = database.read(
+    return database.values(
         f"SELECT c.id FROM {table} c LEFT JOIN {owner} o ON o.id = c.{column}"
         f" WHERE c.id BETWEEN ? AND ? AND c.{column} IS NOT NULL AND o.id IS NULL{not_running}",
         (first, last),
     )
-    return [row[0] for row in rows]
 
 
-def remove_rows(database: Database, table: str, ids: Sequence[int]) -> None:
+@in_transaction
+def remove_rows(tx: Transaction, table: str, ids: Sequence[int]) -> None:
     """Delete rows by their ids, in one transaction."""
-    if ids:
-        database.transaction(lambda tx: delete(tx, table, ids))
+    delete(tx, table, ids)

@@ -7,18 +7,16 @@ from collections.abc import Mapping, Sequence
 
 from eventctl.models import Outcome, State
 from eventctl.store.cascade import delete_notices
-from eventctl.store.database import Database, marks
+from eventctl.store.database import marks
 from eventctl.store.event_status import lock_events, settle
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 _COLUMNS = "delivery_id, number, outcome, ended_at, took, host, error, traceback, output"
 
-BATCH = 500
-"""How many deliveries one transaction reopens."""
 
-
+@in_transaction
 def reopen(
-    database: Database,
+    tx: Transaction,
     delivery_ids: Sequence[int],
     state: State,
     attempts: Mapping[int, int] | None = None,
@@ -29,29 +27,15 @@ def reopen(
     Deliveries that are no longer in `state` are left alone, and so are, if `attempts` has the
     number of attempts by id, those that have had others since. The history of attempts stays.
     `due_at` has, by id, when each is due, in milliseconds since 1970; without it they are due now.
-    Takes up to BATCH ids.
+    Takes up to AT_ONCE ids.
     """
     if not delivery_ids or state == State.RUNNING:
         return []
-    return database.transaction(lambda tx: _reopen(tx, delivery_ids, state, attempts, due_at))
-
-
-def _reopen(
-    tx: Transaction,
-    delivery_ids: Sequence[int],
-    state: State,
-    attempts: Mapping[int, int] | None,
-    due_at: Mapping[int, int] | None,
-) -> list[int]:
     among = f"id IN ({marks(delivery_ids)}) AND state = ?"
     wanted = [*delivery_ids, str(state)]
-    event_ids = [
-        row[0]
-        for row in tx.rows(
-            f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} ORDER BY event_id",
-            wanted,
-        )
-    ]
+    event_ids = tx.values(
+        f"SELECT DISTINCT event_id FROM eventctl_delivery WHERE {among} ORDER BY event_id", wanted
+    )
     lock_events(tx, event_ids)
     rows = tx.rows(f"SELECT id, attempts FROM eventctl_delivery WHERE {among} ORDER BY id", wanted)
     ids = [row[0] for row in rows if attempts is None or attempts[row[0]] == row[1]]

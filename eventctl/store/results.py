@@ -95,13 +95,10 @@ def _finish_rough(
     delivery = result.delivery
     if result.outcome == Outcome.NOT_STARTED:
         return _give_back(tx, delivery)
-    before = tx.row(
-        "SELECT reason FROM eventctl_delivery WHERE id = ? AND claim = ?",
-        (delivery.id, delivery.claim),
+    # A held delivery is checked each minute, but reported once.
+    is_newly_held = verdict.reason in HELD and [verdict.reason] != tx.values(
+        "SELECT reason FROM eventctl_delivery WHERE id = ?", (delivery.id,)
     )
-    if before is None:
-        return False
-    over = verdict.state != State.PENDING
     cursor = tx.execute(
         "UPDATE eventctl_delivery SET state = ?, reason = ?, due_at = ?, claim = NULL, alone = 0,"
         " attempts = attempts + ?, waited = waited + ?, took = ?, done_at = ?,"
@@ -110,7 +107,7 @@ def _finish_rough(
         (
             str(verdict.state),
             verdict.reason and str(verdict.reason),
-            None if over else moment + verdict.delay,
+            moment + verdict.delay if verdict.state == State.PENDING else None,
             verdict.charge,
             verdict.waited,
             result.took,
@@ -149,8 +146,7 @@ def _finish_rough(
         kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
         cause = fingerprint(result.error, result.traceback)
         add_notice(tx, kind, delivery.id, moment, cause)
-    elif verdict.reason in HELD and before[0] != verdict.reason:
-        # A held delivery is checked each minute, but reported once.
+    elif is_newly_held:
         add_notice(tx, "held", delivery.id, moment)
     return True
 

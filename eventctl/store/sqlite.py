@@ -168,6 +168,8 @@ class SqliteDatabase(Database):
 
             # They are next to the file itself, not next to a link to it.
             file = os.path.realpath(str(self.store.sqlite))
+            if os.path.isdir(file):
+                return "is a folder: name a file in [store] url"
             if closed := closed_to_us(Path(f"{file}{end}") for end in BESIDE):
                 return (
                     f"cannot be opened: {closed}; as root, chown {user_name(os.geteuid())} {file}*;"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 
 from eventctl.store.database import Database, number_of
-from eventctl.store.transaction import Transaction
+from eventctl.store.transaction import Transaction, in_transaction
 
 _LAST = 10
 _WEEK = 7 * 86_400_000
@@ -20,24 +20,21 @@ def trusted_now(database: Database, now: int) -> int:
     """Return `now`, or if the clock went forward by more than a week within the last few sweeps,
     the time at which it did: it may be wrong. Times are in milliseconds since 1970.
     """
-    last = database.read(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
-    times = sorted([now, *(number_of(row[0], now) for row in last)])
+    last = database.values(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
+    times = sorted([now, *(number_of(each, now) for each in last)])
     jumps = (before for before, after in pairwise(times) if after - before > _WEEK)
     return min(now, next(jumps, now))
 
 
-def record_sweep(database: Database, host: str, started_at: int, counts: Mapping[str, int]) -> None:
+@in_transaction
+def record_sweep(tx: Transaction, host: str, started_at: int, counts: Mapping[str, int]) -> None:
     """Record that a sweep ended now, with its counts by the names of COUNTS.
 
     `started_at` is in milliseconds since 1970, by the database's clock.
     """
-
-    def work(tx: Transaction) -> None:
-        row_id = tx.insert(
-            f"INSERT INTO eventctl_sweep (host, started_at, ended_at, {', '.join(COUNTS)})"
-            f" VALUES (?, ?, ?{', ?' * len(COUNTS)})",
-            (host[:255], started_at, tx.now(), *(counts.get(name, 0) for name in COUNTS)),
-        )
-        tx.execute("DELETE FROM eventctl_sweep WHERE id <= ?", (row_id - _KEPT,))
-
-    database.transaction(work)
+    row_id = tx.insert(
+        f"INSERT INTO eventctl_sweep (host, started_at, ended_at, {', '.join(COUNTS)})"
+        f" VALUES (?, ?, ?{', ?' * len(COUNTS)})",
+        (host[:255], started_at, tx.now(), *(counts.get(name, 0) for name in COUNTS)),
+    )
+    tx.execute("DELETE FROM eventctl_sweep WHERE id <= ?", (row_id - _KEPT,))

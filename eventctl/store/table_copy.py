@@ -3,53 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-import peewee
+from typing import Any
 
 from eventctl.errors import StoreUnavailable
-from eventctl.store import schema
 from eventctl.store.database import Database, marks, text_of
+from eventctl.store.tables import TableSpec
 from eventctl.store.transaction import Row, Transaction
 
 _FIRST_PAGE, _LARGEST_PAGE = 100, 1000
 """Rows."""
 _PAGE_SIZE = 4_000_000
 """The most characters of a page, estimated from the page before."""
-
-
-class TableSpec(NamedTuple):
-    """One table. If `numbered`, its key is one column, an id; otherwise the table is small."""
-
-    name: str
-    columns: tuple[str, ...]
-    keys: tuple[str, ...]
-    numbered: bool
-
-    def key_of(self, row: Row) -> Any:
-        """Return a row's key: a value, or a tuple of them if it has several columns."""
-        values = self.key_values(row)
-        return values[0] if len(values) == 1 else values
-
-    def key_values(self, row: Row) -> tuple[Any, ...]:
-        return tuple(row[self.columns.index(column)] for column in self.keys)
-
-    @property
-    def listed(self) -> str:
-        return ", ".join(f"`{column}`" for column in self.columns)
-
-
-def _spec(model: Any) -> TableSpec:
-    keys = tuple(field.column_name for field in model._meta.get_primary_keys())
-    columns = tuple(field.column_name for field in model._meta.sorted_fields)
-    numbered = isinstance(model._meta.primary_key, peewee.BigAutoField)
-    return TableSpec(model._meta.table_name, columns, keys, numbered)
-
-
-_OWN = (schema.SchemaRow, schema.StoreRow)
-
-TABLES = tuple(_spec(model) for model in schema.TABLES if model not in _OWN)
-"""All tables of a store, except the record of its own migrations."""
 
 
 class Snapshot:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
 from math import inf
 
 from eventctl.errors import TooLarge
@@ -11,9 +12,12 @@ from eventctl.format.text import fit
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Concatenate, ParamSpec, TypeVar
 
     from eventctl.store.database import Database
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 Row = tuple["Any", ...]
 
@@ -59,6 +63,10 @@ class Transaction:
         """Run one query; return all of its rows."""
         return list(self.execute(sql, parameters).fetchall())
 
+    def values(self, sql: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """Run one query; return the first column of all of its rows."""
+        return [row[0] for row in self.execute(sql, parameters).fetchall()]
+
     def row(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """Run one query; return its first row, or None."""
         found = self.rows(sql, parameters)
@@ -82,11 +90,7 @@ class Transaction:
     def _parts(self, rows: list[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
         """Yield rows in parts that fit into one statement."""
         most = self._database.largest_statement(self._cursor) / 2
-        if most == inf:
-            yield rows
-            return
-        length = sum(len(value) for row in rows for value in row if isinstance(value, str))
-        if 8 * length + 256 * len(rows) <= most:
+        if most == inf or _at_most(rows) <= most:
             yield rows
             return
         part: list[Sequence[Any]] = []
@@ -132,6 +136,28 @@ class Transaction:
         return int(self.rows(f"SELECT {self._database.now}")[0][0])
 
 
+def in_transaction(
+    work: Callable[Concatenate[Transaction, P], T],
+) -> Callable[Concatenate[Database, P], T]:
+    """Make a function run in a transaction of its own: it is called with a database instead.
+
+    `Database.transaction` says what that requires of the function, and what it raises.
+    """
+
+    @wraps(work)
+    def run(database: Database, /, *args: P.args, **named: P.kwargs) -> T:
+        return database.transaction(lambda tx: work(tx, *args, **named))
+
+    return run
+
+
+@in_transaction
+def execute_each(tx: Transaction, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run one statement for each row of parameters, all in one transaction."""
+    for row in rows:
+        tx.execute(sql, row)
+
+
 def _raise_if_duplicate(error: Exception) -> None:
     """Raise Duplicate if that is what an error says, and not that a CHECK, a trigger or a foreign
     key that users have added was violated.
@@ -149,6 +175,12 @@ _BESIDE_VALUES = 2048
 """Bytes of a statement that are not its large values."""
 _ESCAPED = re.compile("[\0\n\r\x1a\"'\\\\]")
 """The characters that drivers escape with a backslash."""
+
+
+def _at_most(rows: Sequence[Sequence[Any]]) -> int:
+    """Return a size that a statement with these rows does not exceed, without encoding them."""
+    length = sum(len(value) for row in rows for value in row if isinstance(value, str))
+    return 8 * length + 256 * len(rows)
 
 
 def _size(text: str) -> int:

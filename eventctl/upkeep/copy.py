@@ -20,17 +20,16 @@ from typing import Any
 
 from eventctl.errors import UsageError
 from eventctl.models import State
-from eventctl.store import migrations, schema, table_copy
+from eventctl.store import migrations, table_copy
 from eventctl.store.batches import do_each
 from eventctl.store.database import Database, MissingTable
-from eventctl.store.table_copy import Snapshot, TableSpec
+from eventctl.store.table_copy import Snapshot
+from eventctl.store.tables import OWN, TABLES, UNUSED, TableSpec
 from eventctl.store.transaction import Row
+from eventctl.upkeep.first_lines import FirstLines
 
 Progress = Callable[[int], None]
 """Called with the number of rows read since the last call."""
-
-_MAX_NAMED = 10
-"""How many places with damaged text, and rows that the target refuses, are named."""
 
 
 class Checksum:
@@ -80,7 +79,7 @@ def check_target(source: Database, target: Database) -> None:
             f"the target ({target.describe()}) is this store itself, or was restored from a"
             " backup of it: copy to an empty database"
         )
-    for table in table_copy.TABLES:
+    for table in TABLES:
         try:
             rows = target.read(f"SELECT 1 FROM {table.name} LIMIT 1")
         except MissingTable:
@@ -101,7 +100,7 @@ def _how_to_empty(target: Database) -> str:
     file = target.store.sqlite
     if file is not None:
         return shlex.join(["rm", "-f", *(f"{file}{end}" for end in ("", "-wal", "-shm"))])
-    names = [*(model._meta.table_name for model in schema.TABLES), *schema.UNUSED]
+    names = [*(table.name for table in (*TABLES, *OWN)), *UNUSED]
     return f"DROP TABLE IF EXISTS {', '.join(names)}"
 
 
@@ -115,19 +114,17 @@ class StoreCopy:
         self._source = source
         self._snapshot = snapshot
         self._target = target
-        self.tables = [TableResult(table.name) for table in table_copy.TABLES]
-        self.damaged: list[str] = []
-        """The first places of text that is not UTF-8."""
-        self.number_damaged = 0
-        self.refused: list[str] = []
-        """The first rows that the target does not take, and why."""
-        self.number_refused = 0
+        self.tables = [TableResult(table.name) for table in TABLES]
+        self.damaged = FirstLines()
+        """The places of text that is not UTF-8."""
+        self.refused = FirstLines()
+        """The rows that the target does not take, and why."""
 
     def run(self, progress: Progress) -> None:
         """Copy all rows, except those that the target refuses."""
         migrations.prepare(self._target)
         migrations.set_identity(self._target, migrations.identity(self._source))
-        for table, result in zip(table_copy.TABLES, self.tables, strict=True):
+        for table, result in zip(TABLES, self.tables, strict=True):
             for page in self._snapshot.pages(table):
                 self._note_damaged(table, page)
                 self._insert(table, page)
@@ -141,10 +138,10 @@ class StoreCopy:
             self._target.transaction(lambda tx: table_copy.insert_once(tx, table, rows))
 
         def refuse(row: Row, error: Exception) -> None:
-            self.number_refused += 1
-            if len(self.refused) < _MAX_NAMED:
-                said = error.args[-1] if error.args else error
-                self.refused.append(f"{table.name}, row {table.key_of(row)}: {said}")
+            said = error.args[-1] if error.args else error
+            self.refused.add(
+                f"the target does not take {table.name}, row {table.key_of(row)}: {said}"
+            )
 
         do_each(page, insert, refuse)
 
@@ -152,15 +149,16 @@ class StoreCopy:
         for row in page:
             for column, value in zip(table.columns, row, strict=True):
                 if isinstance(value, table_copy.Damaged):
-                    self.number_damaged += 1
-                    if len(self.damaged) < _MAX_NAMED:
-                        self.damaged.append(f"{table.name} {table.key_of(row)}, {column}")
+                    self.damaged.add(
+                        f"{table.name} {table.key_of(row)}, {column}: it is not UTF-8; bytes that"
+                        " are not are copied as \\xff"
+                    )
 
     def verify(self, progress: Progress) -> None:
         """Read the target back, for `tables` to say whether they are the same on both sides."""
         target = Snapshot(self._target)
         try:
-            for table, result in zip(table_copy.TABLES, self.tables, strict=True):
+            for table, result in zip(TABLES, self.tables, strict=True):
                 for page in target.pages(table):
                     result.target.add(page)
                     progress(len(page))

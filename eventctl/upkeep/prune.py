@@ -21,6 +21,7 @@ from eventctl.store.batches import do_each, refusal
 from eventctl.store.cascade import BELONGINGS
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Position, Wanted
+from eventctl.upkeep.first_lines import FirstLines
 
 BATCH = 2000
 """The most events that one transaction deletes."""
@@ -38,9 +39,6 @@ _LOOKED_AT_IN_A_SWEEP = 5000
 """The most events that one sweep reads but does not delete,"""
 _SECONDS_IN_A_SWEEP = 1.0
 """and the seconds that it deletes for even if its time is over."""
-
-_NAMED = 10
-"""How many of those are named that cannot be deleted."""
 
 _AN_HOUR = 3600.0
 
@@ -61,16 +59,12 @@ class Pruned:
     left: int = 0
     sweeps: int = 0
     orphans: int = 0
-    refused: int = 0
-    """How many events and incidents the store refuses to delete."""
-    refusals: list[str] = field(default_factory=list)
-    """A line about each of the first of these: which it is, and why."""
+    refused: FirstLines = field(default_factory=FirstLines)
+    """The events and incidents that the store refuses to delete, and why."""
 
     def refuse(self, what: str, error: Exception) -> int:
         """Note that something cannot be deleted; return the number of deleted rows, which is 0."""
-        self.refused += 1
-        if len(self.refusals) < _NAMED:
-            self.refusals.append(f"{what} cannot be deleted ({refusal(error)})")
+        self.refused.add(f"{what} cannot be deleted ({refusal(error)})")
         return 0
 
 
@@ -137,7 +131,7 @@ def _delete(
     database: Database, wanted: Wanted, batch: Sequence[Old], pruned: Pruned, throttle: Throttle
 ) -> float:
     """Delete one batch; return how long to pause, in seconds."""
-    begin, refused = time.monotonic(), pruned.refused
+    begin, refused = time.monotonic(), pruned.refused.count
     gone = sum(
         do_each(
             batch,
@@ -146,7 +140,7 @@ def _delete(
         )
     )
     pruned.events += gone
-    pruned.left += len(batch) - gone - (pruned.refused - refused)
+    pruned.left += len(batch) - gone - (pruned.refused.count - refused)
     return throttle.note(time.monotonic() - begin)
 
 
@@ -214,13 +208,9 @@ def keep_to_limit(
         walk.write(state)
     pruning.remove_sweeps(database, wanted.cutoff)
     _delete_incidents(config, database, wanted.cutoff, pruned)
-    if pruned.refusals and state.once_in("kept", _AN_HOUR):
-        complain(f"[store] keep: {pruned.refusals[0]}{_more(pruned)}")
+    if pruned.refused.count and state.once_in("kept", _AN_HOUR):
+        complain(f"[store] keep: {pruned.refused}")
     return pruned.events
-
-
-def _more(pruned: Pruned) -> str:
-    return f", and {pruned.refused - 1:,} more" if pruned.refused > 1 else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,6 @@ from errno import ENOENT, ENOEXEC
 from eventctl.models import Delivery
 from eventctl.state.folder import write_all
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from typing import Any
-
 _SIGNALS = sorted(valid_signals() - {SIGKILL, SIGSTOP})
 
 
@@ -34,7 +30,7 @@ def start(
     The event is a CloudEvent if `source` is given.
     """
     created_at = _iso(delivery.created_at)
-    event: dict[str, Any]
+    event: dict[str, object]
     if source is not None:
         from eventctl.intake import cloudevents  # lazy: few handlers need it
 
@@ -94,7 +90,7 @@ def _explained(error: OSError, program: str) -> OSError:
     return OSError(error.errno, f"it {wrong[0]}", program) if wrong else error
 
 
-def _as_json(fields: dict[str, Any], raw: str, text: str) -> str:
+def _as_json(fields: dict[str, object], raw: str, text: str) -> str:
     """Return fields as JSON on one line in ASCII; the one named `raw` is `text`, which is JSON.
 
     That is kept unchanged: a number that is parsed and written again may lose digits.

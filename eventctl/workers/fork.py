@@ -8,23 +8,14 @@ from eventctl.config.model import Config
 from eventctl.state.claimer import Claimer
 from eventctl.workers.pipes import Ends
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from typing import NoReturn
-
 
 def fork(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> int:
-    """Start a worker, and return its pid. `chatty` also sends the output of handlers that
-    succeed.
+    """Start a worker, and return its pid; the child serves until the request pipe ends, and never
+    returns. `chatty` also sends the output of handlers that succeed.
     """
     pid = os.fork()
-    if pid == 0:
-        become_worker(config, ends, claimer, chatty)
-    return pid
-
-
-def become_worker(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> NoReturn:
-    """Serve until the request pipe ends; never returns."""
+    if pid:
+        return pid
     status = 1
     try:
         # lazy: the worker of an emit loads this while its parent records the event

@@ -13,7 +13,7 @@ from types import AsyncGeneratorType, GeneratorType
 from eventctl.config.model import Config, Handler
 from eventctl.errors import Discard, RetryLater
 from eventctl.format.redact import Hidden
-from eventctl.format.signals import signal_name
+from eventctl.format.signals import how
 from eventctl.models import Delivery, NamedTuple, Outcome
 
 TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
@@ -93,11 +93,10 @@ def current() -> Current:
     )
 
 
-_imported: set[str] = set()
+_imported: dict[str, Callable[..., Any]] = {}
 """The callables that this worker has imported."""
 
 
-@cache
 def load(call: str) -> Callable[..., Any]:
     """Import and return the callable that "package.module:name.of.it" names."""
     module, _, path = call.partition(":")
@@ -112,15 +111,16 @@ def load(call: str) -> Callable[..., Any]:
 def run(
     handler: Handler,
     delivery: Delivery,
-    connection: Any = None,
-    source: str = "/eventctl",
-    on_import: Callable[[], None] | None = None,
-    await_command: Callable[[int, float], int] | None = None,
+    connection: Any,
+    source: str,
+    on_import: Callable[[], None],
+    await_command: Callable[[int, float], int],
 ) -> End:
     """Run a handler for one delivery, and return how it ended. Never raises.
 
-    `source` is that of the CloudEvent for a command that asks for one.
-    `on_import` is called when a callable has been imported, before its first run.
+    `connection` is for a transactional handler, else None. `source` is that of the CloudEvent for a
+    command that asks for one. `on_import` is called when a callable has been imported, before its
+    first run.
     `await_command` is given a command's process and its timeout in seconds, and returns its
     status as waitpid does.
     """
@@ -136,10 +136,8 @@ def run(
 
             cloud = source if handler.format == "cloudevents" else None
             pid = start(handler.command, _environment(), delivery, cloud)
-            status = await_command(pid, handler.timeout) if await_command else os.waitpid(pid, 0)[1]
-            code = os.waitstatus_to_exitcode(status)
-            how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with {code}"
-            return _end_of_code(code, "command") or End(Outcome.FAILED, f"the command {how}")
+            code = os.waitstatus_to_exitcode(await_command(pid, handler.timeout))
+            return _end_of_code(code, "command") or End(Outcome.FAILED, f"the command {how(code)}")
         assert handler.call is not None
         return _run_call(handler.call, delivery, args, connection, on_import)
     except Discard as verdict:
@@ -155,15 +153,15 @@ def _run_call(
     delivery: Delivery,
     args: list[Any] | dict[str, Any],
     connection: Any,
-    on_import: Callable[[], None] | None,
+    on_import: Callable[[], None],
 ) -> End:
     global _delivered
     _delivered = delivery, connection
     try:
-        function = load(call)
-        if on_import and call not in _imported:
-            _imported.add(call)
+        if call not in _imported:
+            _imported[call] = load(call)
             on_import()
+        function = _imported[call]
         try:
             result = function(*args) if isinstance(args, list) else function(**args)
             if hasattr(type(result), "__await__"):  # a proxy may have every attribute

@@ -7,10 +7,7 @@ import os
 from contextlib import ExitStack, suppress
 
 from eventctl.models import NamedTuple
-
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from eventctl.workers.progress_page import ProgressPage
+from eventctl.workers.progress_page import ProgressPage
 
 _PIPE = 131_072
 """The wanted size of the request pipe in bytes."""

@@ -6,6 +6,7 @@ import select
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 
 from eventctl.config.model import Config
 from eventctl.errors import WorkerError
@@ -13,13 +14,9 @@ from eventctl.format.signals import how
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
 from eventctl.workers import kernel, processes
+from eventctl.workers.output import OnLine
 from eventctl.workers.processes import Pids
 from eventctl.workers.worker_handle import WorkerHandle
-
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from eventctl.workers.output import OnLine
-
 
 _GLANCE = 0.02
 """Seconds between two checks of what dead workers have left."""
@@ -39,11 +36,8 @@ class Pool:
         chatty: bool = False,
         on_line: OnLine | None = None,
     ) -> None:
-        self._on_line = on_line
-        self._config = config
-        self._claimer = claimer
         self.jobs = jobs
-        self._chatty = chatty
+        self._new_worker = partial(WorkerHandle, config, claimer, chatty, self._orphans, on_line)
         self._queue: deque[Delivery] = deque()
         self._workers: list[WorkerHandle] = []
         self._ending: list[WorkerHandle] = []
@@ -97,10 +91,10 @@ class Pool:
         """Whether a handler is running, as far as its worker has reported."""
         return any(w.running for w in self._workers)
 
-    def withdraw(self) -> list[Delivery]:
-        """Take back everything that was not sent to a worker yet."""
-        withdrawn = list(self._queue)
-        self._queue.clear()
+    def withdraw(self, handler: str | None = None) -> list[Delivery]:
+        """Take back what was not sent to a worker yet: one handler's deliveries, or all."""
+        withdrawn = [each for each in self._queue if handler in (None, each.handler)]
+        self._queue = deque(each for each in self._queue if handler not in (None, each.handler))
         return withdrawn
 
     def dismiss(self) -> None:
@@ -112,12 +106,6 @@ class Pool:
         """Have workers give back what they were sent ahead, and end after the running delivery."""
         for each in self._workers:
             each.halt()
-
-    def withdraw_handler(self, handler: str) -> list[Delivery]:
-        """Take back one handler's deliveries that were not sent to a worker yet."""
-        withdrawn = [delivery for delivery in self._queue if delivery.handler == handler]
-        self._queue = deque(d for d in self._queue if d.handler != handler)
-        return withdrawn
 
     def withdraw_late(self, boottime: float) -> list[Delivery]:
         """Take back deliveries that were not sent to a worker yet and may no longer start."""
@@ -172,7 +160,8 @@ class Pool:
         for each in list(self._workers):
             each.verdict = (Outcome.LOST, why)
             each.kill()
-            self._hear_out(each)
+            each.await_death()
+            self._hear(each)
         for each in self._ending:
             each.kill()
         self._wind_up_all()
@@ -220,11 +209,7 @@ class Pool:
             self._others = processes.children()
             kernel.adopt_orphans()
         try:
-            self._workers.append(
-                WorkerHandle(
-                    self._config, self._claimer, self._chatty, self._orphans, self._on_line
-                )
-            )
+            self._workers.append(self._new_worker())
         except OSError as error:
             if not self._workers:
                 raise WorkerError(
@@ -246,10 +231,6 @@ class Pool:
             self._wind_up()
         elif each.has_answered:
             self._born_dead = 0
-
-    def _hear_out(self, each: WorkerHandle) -> None:
-        each.await_death()
-        self._hear(each)
 
     def _part_with(self, each: WorkerHandle) -> None:
         self._workers.remove(each)

@@ -14,10 +14,6 @@ import sys
 import weakref
 from collections.abc import Callable
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from typing import Any
-
 
 class ProgramEnd:
     """The end of this process, as in Python, for everything since the fork."""
@@ -53,7 +49,7 @@ class ProgramEnd:
             sys.modules["logging"].shutdown(new)
 
 
-def _log_handlers() -> list[Any]:
+def _log_handlers() -> list[object]:
     logging = sys.modules.get("logging")
     return list(logging._handlerList) if logging else []
 
@@ -62,7 +58,7 @@ def _write_files() -> None:
     """Flush open files, the outer ones first, since they write to the inner ones."""
     # By type(): asking a proxy for its class could have side effects. There are few types, and to
     # ask an abstract class takes long.
-    found: list[Any] = gc.get_objects()
+    found = gc.get_objects()
     kinds = {kind for kind in set(map(type, found)) if issubclass(kind, io.IOBase)}
     found = [each for each in found if type(each) in kinds]
     files = sorted(filter(_may_hold_data, found), key=_depth)
@@ -76,14 +72,14 @@ def _write_files() -> None:
 _INNERMOST = 2
 
 
-def _may_hold_data(file: Any) -> bool:
+def _may_hold_data(file: io.IOBase) -> bool:
     try:
         return not isinstance(file, io.RawIOBase) and not file.closed and bool(file.writable())
     except ValueError:
         return False  # its buffer was detached
 
 
-def _depth(file: Any) -> int:
+def _depth(file: io.IOBase) -> int:
     if isinstance(file, io.TextIOBase):
         return 0
     return _INNERMOST if isinstance(file, io.BufferedWriter | io.BufferedRandom) else 1

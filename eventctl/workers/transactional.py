@@ -17,8 +17,7 @@ from eventctl.store.connect import database
 from eventctl.store.database import Database
 from eventctl.store.results import finish_in
 from eventctl.store.transaction import Transaction
-from eventctl.workers import handlers
-from eventctl.workers.handlers import End
+from eventctl.workers.handlers import End, words
 
 
 class Exact:
@@ -27,11 +26,12 @@ class Exact:
     def __init__(
         self,
         config: Config,
-        on_import: Callable[[], None],
+        run: Callable[[Handler, Delivery, object], End],
         output_of: Callable[[Delivery], str],
     ) -> None:
+        """`run` runs a handler with a connection; `output_of` returns what it has written."""
         self._config = config
-        self._on_import = on_import
+        self._run = run
         self._output_of = output_of
         self._database: Database | None = None
 
@@ -40,49 +40,47 @@ class Exact:
         if self._database is None:
             self._database = database(self._config.store)
         opened = self._database
-        self._driver = opened.driver
-        ended: list[End] = []
+        self._driver, self._has_run = opened.driver, False
         try:
-            opened.once(lambda tx: self._work(tx, handler, delivery, ended))
-        except _RolledBack:
-            return ended[0], False
-        except opened.driver.Error as error:
+            return opened.once(lambda tx: self._work(tx, handler, delivery)), True
+        except _RolledBack as undone:
+            return undone.end, False
+        except self._driver.Error as error:
             opened.close()
-            if not ended:
+            if not self._has_run:
                 # The store was locked for too long: the handler has not run.
                 return End(Outcome.NOT_STARTED), False
             # Whether the commit succeeded shows in the claim: it is finished once.
-            return End(Outcome.FAILED, f"its transaction failed: {handlers.words(error)}"), False
-        return ended[0], True
+            return End(Outcome.FAILED, f"its transaction failed: {words(error)}"), False
 
-    def _work(
-        self, tx: Transaction, handler: Handler, delivery: Delivery, ended: list[End]
-    ) -> None:
+    def _work(self, tx: Transaction, handler: Handler, delivery: Delivery) -> End:
         tx.execute("SAVEPOINT eventctl")
         begin = time.monotonic()
-        end = handlers.run(handler, delivery, connection=tx.connection, on_import=self._on_import)
-        ended.append(end)
+        end = self._run(handler, delivery, tx.connection)
+        self._has_run = True
         if end.outcome != Outcome.SUCCEEDED:
-            raise _RolledBack
+            raise _RolledBack(end)
         try:
             # The savepoint exists as long as the transaction that we began.
             tx.execute("RELEASE SAVEPOINT eventctl")
         except self._driver.Error:
-            ended[0] = End(
-                Outcome.FAILED,
+            wrong = (
                 "a transactional handler must not commit or roll back by itself:"
-                " current().connection is committed when it returns",
+                " current().connection is committed when it returns"
             )
-            raise _RolledBack from None
+            raise _RolledBack(End(Outcome.FAILED, wrong)) from None
         if delivery.id == REHEARSED:
-            raise _RolledBack
+            raise _RolledBack(end)
         took = int((time.monotonic() - begin) * 1000)
         said = self._output_of(delivery) if handler.log else ""
         result = Result(delivery, Outcome.SUCCEEDED, took, output=said)
         if finish_in(tx, [(result, Verdict(State.DONE))], os.uname().nodename):
-            ended[0] = End(Outcome.LOST, "its claim was taken over while it ran")
-            raise _RolledBack
+            raise _RolledBack(End(Outcome.LOST, "its claim was taken over while it ran"))
+        return end
 
 
 class _RolledBack(Exception):
-    """The transaction must be rolled back."""
+    """The transaction must be rolled back; `end` is how the handler ended."""
+
+    def __init__(self, end: End) -> None:
+        self.end = end

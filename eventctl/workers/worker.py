@@ -24,11 +24,11 @@ from contextlib import suppress
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
 from eventctl.models import Delivery, Outcome
-from eventctl.workers import answers, handlers, kernel, output, progress_page, requests
+from eventctl.workers import handlers, kernel, output, progress_page, protocol
 from eventctl.workers.handlers import End
 from eventctl.workers.kill_timer import KillTimer
 from eventctl.workers.output import Stage
-from eventctl.workers.pipes import Ends
+from eventctl.workers.pipes import Ends, watch
 from eventctl.workers.process_state import ProcessState, has_children
 from eventctl.workers.processes import Family
 from eventctl.workers.program_end import ProgramEnd
@@ -122,19 +122,15 @@ def _close_all_but(kept: set[int]) -> None:
 
 def _prefer_for_oom_killer() -> None:
     # If memory runs out, the handler must die, not the sweep that reports it.
-    try:
-        with open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
-            file.write("500")
-    except OSError:
-        return  # no /proc here: nothing to ask for
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="utf-8") as file:
+        file.write("500")  # without /proc, there is nothing to ask for
 
 
 def _ends_within(pid: int, seconds: float) -> bool:
     """Return whether a child ends in time, or that is unknown."""
-    try:
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return True  # no pidfd on this host: only the parent enforces the timeout
+    fd = watch(pid)
+    if fd < 0:
+        return True  # only the parent enforces the timeout
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
@@ -162,7 +158,6 @@ class _Worker:
         self._started = started
         self._chatty = chatty
         self._state = state
-        self._source = config.store.source
         self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
@@ -172,7 +167,7 @@ class _Worker:
 
     def serve(self) -> None:
         """Run the requests, one after another, until the pipe ends."""
-        for delivery in requests.read(self._read):
+        for delivery in protocol.requests(self._read):
             now = time.clock_gettime(time.CLOCK_BOOTTIME)
             if now <= delivery.start_by and not self._page.halted:
                 if not self._run(delivery, now):
@@ -205,7 +200,7 @@ class _Worker:
         if handler.transactional:
             end, written = self._run_exactly(handler, delivery)
         else:
-            end, written = self._run_plain(handler, delivery), False
+            end, written = self._run_handler(handler, delivery), False
         now = time.monotonic()
         took = int((now - begin) * 1000)
         if os.getpid() != self._pid:
@@ -229,20 +224,15 @@ class _Worker:
             return not has_children()  # all else in this process is out of a command's reach
         return self._state.restore(now, took)
 
-    def _run_plain(self, handler: Handler, delivery: Delivery) -> End:
-        return handlers.run(
-            handler,
-            delivery,
-            source=self._source,
-            on_import=self._state.accept_import,
-            await_command=self._await_command,
-        )
+    def _run_handler(self, handler: Handler, delivery: Delivery, connection: object = None) -> End:
+        source, on_import = self._config.store.source, self._state.accept_import
+        return handlers.run(handler, delivery, connection, source, on_import, self._await_command)
 
     def _run_exactly(self, handler: Handler, delivery: Delivery) -> tuple[End, bool]:
         from eventctl.workers.transactional import Exact  # lazy: few handlers are transactional
 
         if self._exact is None:
-            self._exact = Exact(self._config, self._state.accept_import, self._tail)
+            self._exact = Exact(self._config, self._run_handler, self._tail)
         return self._exact.run(handler, delivery)
 
     def _await_command(self, pid: int, timeout: float) -> int:
@@ -271,5 +261,5 @@ class _Worker:
             return
         end = end.shown(self._redaction.hide(delivery.name, delivery.args))
         said = [str(end.outcome), took, end.error, end.traceback, tail, end.delay, written]
-        self._say(answers.write(delivery.id, said))
+        self._say(protocol.answer(delivery, said))
         self._page.end(progress_page.SAID)

@@ -13,14 +13,10 @@ from eventctl.config.model import Config
 from eventctl.format.signals import how
 from eventctl.models import Delivery, Outcome, Result
 from eventctl.state.claimer import Claimer
-from eventctl.workers import output, pipes, progress_page, requests
+from eventctl.workers import output, pipes, progress_page, protocol
 from eventctl.workers.fork import fork
 from eventctl.workers.processes import Family, Pids
 from eventctl.workers.progress_page import ProgressPage
-
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from eventctl.workers.output import OnLine
 
 _GLANCE = 0.05
 """Seconds between two checks of a handler's output, which bounds what it can write."""
@@ -49,7 +45,7 @@ class WorkerHandle:
         claimer: Claimer,
         chatty: bool,
         orphans: Callable[[], Pids],
-        on_line: OnLine | None = None,
+        on_line: output.OnLine | None = None,
     ) -> None:
         self._config = config
         self._page = ProgressPage()
@@ -103,7 +99,7 @@ class WorkerHandle:
         if self._follower:
             most = min(most, 1 - len(self.sent))  # the next one would overwrite an unread end
         while most > 0 and queue and len(self.sent) < self._most_sent(queue[0]):
-            request = requests.write(queue[0])
+            request = protocol.request(queue[0])
             # What is sent ahead must fit into the pipe, since a busy worker does not read it.
             if self.sent and self._bytes + len(request) > self._room:
                 return
@@ -219,12 +215,10 @@ class WorkerHandle:
                 results.append(self._understood(delivery))
 
     def _understood(self, delivery: Delivery) -> Result:
-        from eventctl.workers import answers  # lazy: most deliveries succeed without output
-
         while delivery.id not in self._said and self.listen():
             continue  # it was written before the page, so it can be read
         try:
-            result = Result(delivery, *answers.read(self._said.pop(delivery.id, b"")))
+            result = protocol.result(delivery, self._said.pop(delivery.id, b""))
         except ValueError:
             # The handler has written to the pipe: other answers cannot be trusted.
             self.halt()
@@ -323,17 +317,13 @@ class WorkerHandle:
     def tail(self) -> str:
         return self._last_output.strip()
 
-    @property
-    def parent_ends(self) -> tuple[int, ...]:
-        return (self._requests, self.answers, self._life, self._output, self.death)
-
     def _close_fds(self) -> None:
         running = self.running
         if running is not None and self._follower:
             self._follower.end(running)
         if running is not None or not self.has_answered:
             self._last_output = self._read_output(running)
-        for fd in self.parent_ends:
+        for fd in (self._requests, self.answers, self._life, self._output, self.death):
             if fd >= 0:
                 os.close(fd)
 

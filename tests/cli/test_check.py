@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from eventctl.monitor.thresholds import MEASURES
 from tests.support import servers
 from tests.support.databases import server_only, sqlite_only
 from tests.support.look import make_due
@@ -173,6 +174,29 @@ def test_limits_are_options(well: Project) -> None:
 
 
 @sqlite_only
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_warning_above_its_critical_limit_is_refused(well: Project, name: str) -> None:
+    low, high = ("90s", "1h30m") if MEASURES[name].unit else ("7", "8")
+    args = (f"--{name}-warning", high, f"--{name}-critical", low)
+    level, words, _ = check(well, *args)
+    shown = ("1h 30m", "1m 30s") if MEASURES[name].unit else ("8", "7")
+    assert (level, words) == (
+        "UNKNOWN",
+        f"--{name}-warning {shown[0]} is above --{name}-critical {shown[1]}, so nothing would be a"
+        " WARNING: lower it, or set it to off",
+    )
+
+
+@sqlite_only
+def test_a_default_critical_limit_counts_and_a_default_warning_gives_way(well: Project) -> None:
+    done = well.run("check", "--due-critical", "1m")
+    assert " due=0s;60;60;0 " in done.stdout
+    level, words, _ = check(well, "--backlog-warning", "20000")
+    assert level == "UNKNOWN"
+    assert words.startswith("--backlog-warning 20000 is above --backlog-critical 10000, so")
+
+
+@sqlite_only
 def test_what_cannot_be_known_is_unknown(well: Project) -> None:
     for args in (
         ("--sweep-warning", "soon"),
@@ -287,7 +311,9 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_pat
     level, words, _ = check(well, "--prometheus", str(missing))
     assert (level, "cannot be written (No such file" in words) == ("UNKNOWN", True)
     # A device would be replaced by a file.
-    level, words, _ = check(well, "--prometheus", "/dev/null")
+    device = tmp_path / "null.prom"
+    device.symlink_to("/dev/null")
+    level, words, _ = check(well, "--prometheus", str(device))
     assert (level, "is not a regular file" in words) == ("UNKNOWN", True)
     old = tmp_path / "eventctl.prom"
     old.write_text("# HELP eventctl_old")
@@ -296,3 +322,14 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_pat
     well.run("check", "--prometheus", str(link))
     assert link.is_symlink()
     assert "eventctl_store_up" in old.read_text()
+
+
+@sqlite_only
+@pytest.mark.parametrize("name", ["eventctl", "eventctl.prom.tmp", "eventctl.PROM"])
+def test_a_file_that_node_exporter_would_not_read(well: Project, tmp_path: Path, name: str) -> None:
+    level, words, _ = check(well, "--prometheus", str(tmp_path / name))
+    assert (level, words) == (
+        "UNKNOWN",
+        f"--prometheus {tmp_path / name}: the name must end in .prom, or node_exporter ignores it",
+    )
+    assert not (tmp_path / name).exists()

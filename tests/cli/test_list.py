@@ -9,6 +9,7 @@ import re
 import subprocess
 
 import pytest
+from rich.cells import cell_len
 
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
@@ -250,6 +251,16 @@ def test_why_something_waits_is_said_once_and_of_what_is_listed_only(shop: Proje
     assert shop.run("list").stderr == ""
     shop.execute("UPDATE eventctl_delivery SET state = 'done'")
     assert shop.run("list", "--format", "table").stderr == ""
+
+
+@sqlite_only
+def test_a_reason_in_wide_letters_is_cut_by_its_width(shop: Project) -> None:
+    shop.run("pause", "lottery", "--why", "保守作業のため、月曜日まで停止します。" * 9)
+    shop.execute("INSERT INTO eventctl_breaker VALUES ('lottery', 1, 1, ?)", "障害" * 99)
+    listed = shop.run("list", "--format", "table", env={"COLUMNS": "200"}).stderr
+    for said in (listed, shop.run("show", "1").stdout):
+        reasons = re.findall(r"\(([障保].*…)\)", said)
+        assert [cell_len(each) for each in reasons] == [60, 60]
 
 
 @sqlite_only

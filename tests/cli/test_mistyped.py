@@ -168,6 +168,15 @@ def test_no_event_matches_only_where_the_names_exist(project: Project) -> None:
     assert project.run("list", "--event", "purchased").stdout.startswith("1\t")
 
 
+@sqlite_only
+def test_a_name_that_is_not_utf_8(project: Project) -> None:
+    project.write(TOML, HANDLERS)
+    for line in ("list --event", "sweep --handler", "show", "replay 1", "pause", "rehearse"):
+        done = project.run(*line.split(), "\udcff", check=2)
+        assert done.stderr.startswith("eventctl: invalid value for '"), line
+        assert "': it is not UTF-8 text (see eventctl " in done.stderr, line
+
+
 def test_no_command_shows_the_help(project: Project) -> None:
     assert "Emit and sweep:" in project.run(check=2).stderr
 

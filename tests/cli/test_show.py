@@ -189,7 +189,7 @@ def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:
     shop.execute("UPDATE eventctl_delivery SET due_at = 1 WHERE due_at IS NOT NULL")
     shop.run("sweep", check=None)
     shown = shop.run("show", "1").stdout
-    assert "lottery  held, unknown handler, 1 attempts" in shown
+    assert "lottery  held, unknown handler, 1 attempt\n" in shown
     assert "Add the handler 'lottery' to [handlers]" in shown
     assert "replay" not in shown
 

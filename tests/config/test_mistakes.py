@@ -161,7 +161,7 @@ MYSQL = "write mysql://user@host:3306/database"
         ),
         (
             "[store]\ngroup = '${NO SUCH}'",
-            'store.group: a "${" is not followed by a variable\'s name and "}"; '
+            'store.group: has a "${" that is not followed by a variable\'s name and "}"; '
             'write ${NAME}, or $${ for a literal "${"',
         ),
         (

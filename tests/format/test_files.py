@@ -24,7 +24,9 @@ def test_neither_the_store_nor_any_other_file_is_written_over(
     project.run("sweep")
     for name in ("events.db", "events.toml", "handlers.py"):
         before = (project.folder / name).read_bytes()
-        done = project.run(*command, str(project.folder / name), check=None)
+        link = project.folder / f"{name}.prom"
+        link.symlink_to(name)
+        done = project.run(*command, str(link), check=None)
         assert done.returncode != 0
         said = done.stdout + done.stderr
         assert f"{project.folder / name} is not a regular file, and is not replaced" in said
@@ -32,10 +34,10 @@ def test_neither_the_store_nor_any_other_file_is_written_over(
         assert (project.folder / name).read_bytes() == before
     for content in ("", None):
         if content is not None:
-            (project.folder / "out").write_text(content)
+            (project.folder / "out.prom").write_text(content)
         for _ in range(2):
-            project.run(*command, "out")
-        (project.folder / "out").unlink()
+            project.run(*command, "out.prom")
+        (project.folder / "out.prom").unlink()
     assert "purchased" in project.run("list").stdout
 
 
@@ -46,8 +48,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
 ) -> None:
     project.write(TOML, HANDLERS)
     project.run("emit", "-q", "purchased", "A")
-    project.run(*command, "out")
-    before = (project.folder / "out").read_text()
+    project.run(*command, "out.prom")
+    before = (project.folder / "out.prom").read_text()
     full_disk = (
         "strace",
         "-qq",
@@ -57,7 +59,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(
         "-e",
         "inject=fsync:error=ENOSPC:when=1+",
     )
-    done = project.run(*command, "out", wrapper=full_disk, check=None)
-    assert "out cannot be written (No space left" in done.stdout + done.stderr
-    assert (project.folder / "out").read_text() == before
-    assert list(project.folder.glob(".out*")) == []
+    done = project.run(*command, "out.prom", wrapper=full_disk, check=None)
+    assert "out.prom cannot be written (No space left" in done.stdout + done.stderr
+    assert (project.folder / "out.prom").read_text() == before
+    assert list(project.folder.glob(".out.prom*")) == []

@@ -207,6 +207,25 @@ def test_damaged_files_are_set_aside_and_named_once(project: Project, spool: Pat
     assert len(spooled(project, "damaged")) == len(DAMAGED)
 
 
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("list", "it is not an object with name, args, key and delay"),
+        ("nameless", "its name is missing, or is not a string"),
+        ("args", "its args are neither a list nor an object"),
+        ("key", "its key is not a string"),
+        ("more", "unknown field 'priority': there are name, args, key and delay"),
+    ],
+)
+@sqlite_only
+def test_what_is_wrong_with_a_file_is_named(
+    project: Project, spool: Path, name: str, wrong: str
+) -> None:
+    drop(spool, "a.json", DAMAGED[name])
+    sent = project.run("sweep", check=1).stdout
+    assert unwrapped(f"a.json: it is not an event: {wrong}") in unwrapped(sent)
+
+
 def test_a_file_whose_name_is_not_utf8_blocks_nothing(project: Project, spool: Path) -> None:
     drop(spool, "\udcff.json", b"damaged", at=1_700_000_000)
     drop(spool, "good.json", event("A"))

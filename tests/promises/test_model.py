@@ -254,17 +254,12 @@ class Protocol(World):
     def rescue(self, data: st.DataObject) -> None:
         """Take what was found lost; meanwhile its claimer may have ended, and others begun."""
         host = data.draw(st.sampled_from([host for host in self.lost if self.lost[host]]))
-        lost = [
+        lost = []
+        for r in self.lost.pop(host):
             # Of another host's claimer there is no journal: it may have started it.
-            Lost(r, not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks, 0)
-            for r in self.lost.pop(host)
-        ]
-        count = rescue.rescue(
-            self.stores[host],
-            lost,
-            lambda running, started: retry_policy.judge_lost(running.attempts, started, POLICY),
-            host,
-        )
+            started = not r.claim.startswith(f"{host}.") or (r.claim, r.id) in self.model.marks
+            lost.append(Lost(r, started, 0, retry_policy.judge_lost(r.attempts, started, POLICY)))
+        count = rescue.rescue(self.stores[host], lost, host)
         assert count == sum([self._rescued(each.running, each.started) for each in lost])
 
     def _rescued(self, running: Running, started: bool) -> bool:

@@ -199,11 +199,11 @@ def test_what_ends_too_soon_to_be_killed_is_said_to(shop: Project) -> None:
 @sqlite_only
 def test_it_asks_and_says_that_it_is_for_real(shop: Project) -> None:
     done = shop.run("rehearse", "good", "1", "--twice", check=2)
-    assert "this would run good for purchased 1 2 times, for real" in done.stderr
+    assert "this would run good 2 times for purchased 1, for real, and stdin is not" in done.stderr
     code, shown = on_terminal(shop, "rehearse", "bad", "1", "--kill", typed="n\n")
     assert code == 1
     assert "its effects are real" in shown
-    assert "Run bad for purchased 1 3 times?" in shown
+    assert "Run bad 3 times for purchased 1, for real?" in shown
     code, shown = on_terminal(shop, "rehearse", "book", "2", typed="y\n")
     assert code == 0
     assert "what it writes to the store is rolled back" in shown

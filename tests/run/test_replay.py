@@ -229,7 +229,7 @@ def test_what_waits_or_runs_is_left_alone(shop: Project) -> None:
     done = shop.run("replay", "1", "2", "--include-done", "--dry-run")
     fates = {line.split("\t")[3]: line.split("\t")[0] for line in done.stdout.splitlines()[1::2]}
     assert fates == {"lottery": "running, left alone"}
-    assert "1 waits for the sweep; 1 running, left alone" in done.stderr
+    assert "1 waiting for the sweep; 1 running, left alone" in done.stderr
 
 
 def test_what_was_held_runs_once_its_handler_is_back(shop: Project) -> None:
@@ -242,6 +242,13 @@ def test_what_was_held_runs_once_its_handler_is_back(shop: Project) -> None:
     done = shop.run("replay", "1", "--dry-run")
     assert done.stdout.splitlines()[1].startswith("run\t1\tpurchased\tlottery\tpending\tunknown")
     assert "lottery is not in" in done.stderr
+    done = shop.run("replay", "1")
+    assert done.stderr.splitlines() == [
+        f"eventctl: lottery is not in {shop.config}: its 1 delivery would be held again",
+        "eventctl: re-opened 1 delivery",
+    ]
+    shop.run("sweep", check=None)
+    assert shop.value(held) == "unknown handler"
     shop.write(TOML)
     (shop.folder / "up").touch()
     shop.run("replay", "1", "--now")

@@ -16,7 +16,8 @@ from eventctl.store.pauses import Kind
 from eventctl.store.queries import events as queries
 from eventctl.store.queries import search, unfinished
 from eventctl.store.queries.events import Selection
-from eventctl.store.schema import TABLES, UNUSED
+from eventctl.store.schema import Table
+from eventctl.store.tables import OWN, TABLES, UNUSED
 from tests.support.databases import server_only, sqlite_only
 from tests.support.project import Project
 
@@ -60,12 +61,17 @@ def columns(project: Project, table: str) -> dict[str, bool]:
 
 
 def test_the_models_are_the_tables(project: Project, database: Database) -> None:
-    for model in TABLES:
+    for model in Table.__subclasses__():
         fields = {field.column_name: field.null for field in model._meta.sorted_fields}
         assert fields == columns(project, model._meta.table_name), model
 
 
-def test_no_table_is_without_a_model(project: Project, database: Database) -> None:
+def test_the_columns_of_all_tables_are_known(project: Project, database: Database) -> None:
+    for table in (*TABLES, *OWN):
+        assert list(table.columns) == list(columns(project, table.name))
+
+
+def test_no_table_is_unknown(project: Project, database: Database) -> None:
     if project.server:
         rows = project.rows(
             "SELECT table_name FROM information_schema.tables WHERE table_schema = ?",
@@ -74,7 +80,7 @@ def test_no_table_is_without_a_model(project: Project, database: Database) -> No
     else:
         rows = project.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")
     tables = {name for (name,) in rows if name.startswith("eventctl_")}
-    assert tables == {model._meta.table_name for model in TABLES} | set(UNUSED)
+    assert tables == {table.name for table in (*TABLES, *OWN)} | set(UNUSED)
 
 
 def test_pages_give_each_event_once_whatever_their_times(

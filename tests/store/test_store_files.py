@@ -70,3 +70,15 @@ def test_doctor_names_older_files_that_others_can_read(project: Project) -> None
     line = only(doctor(project), "store", "others can read events.db, events.db-wal, events.db-shm")
     assert line.level == "warning"
     assert (line.fix or "").startswith(f"chmod 600 {project.folder}/events.db ")
+
+
+def test_a_folder_where_the_file_should_be(project: Project) -> None:
+    project.write(TOML, store='state = "state"')
+    store = project.folder / "events.db"
+    store.mkdir()
+    said = f"eventctl: the store ({store}) is a folder: name a file in [store] url"
+    assert project.run("list", check=74).stderr == f"{said}\n"
+    assert project.run("emit", "bought").stderr.startswith(f"{said}; the event is kept in ")
+    store.rmdir()
+    project.run("sweep")
+    assert project.value("SELECT status FROM eventctl_event") == 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventctl.store.table_copy import TABLES
+from eventctl.store.tables import TABLES
 from tests.support import past
 from tests.support.project import Finished, Project
 from tests.support.server import PASSWORD

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from eventctl.store.table_copy import TABLES
+from eventctl.store.tables import TABLES
 from tests.support import past
 from tests.support.copies import clear, content, copy, live, target, url
 from tests.support.databases import sqlite_only

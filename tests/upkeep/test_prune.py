@@ -7,7 +7,7 @@ import os
 import subprocess
 
 from eventctl.store.cascade import BELONGINGS
-from eventctl.store.schema import TABLES
+from eventctl.store.tables import TABLES
 from tests.support import past
 from tests.support.databases import server_only, sqlite_only
 from tests.support.load import Emits
@@ -164,9 +164,9 @@ def test_what_cannot_be_an_archive_is_refused_and_nothing_deleted(project: Proje
 
 def test_every_table_that_names_an_event_or_delivery_is_among_its_belongings() -> None:
     named = {
-        (model._meta.table_name, field.column_name)
-        for model in TABLES
-        for field in model._meta.sorted_fields
-        if field.column_name in ("event_id", "delivery_id")
+        (table.name, column)
+        for table in TABLES
+        for column in table.columns
+        if column in ("event_id", "delivery_id")
     }
     assert {(kind.table, kind.column) for kind in BELONGINGS} == named

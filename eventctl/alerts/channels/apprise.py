@@ -29,7 +29,7 @@ SEPARATE = True
 SECONDS = 10.0
 """Seconds to load Apprise and have its service accept the message."""
 
-_MOST_INCIDENTS = 20
+_SUMMARY_LINES, _LINE = 20, 200
 _TYPES = {
     **{"critical": "failure", "warning": "warning", "info": "info"},
     **{"resolved": "success", "ended": "info"},
@@ -70,9 +70,7 @@ def text(digest: Digest) -> str:
         facts = [f"{label}: {value}" for label, value in wording.facts(incidents[0])]
         lines = [wording.error(incidents[0]), "", *facts]
     else:
-        lines = [f"- {summary.line(incident)}" for incident in incidents[:_MOST_INCIDENTS]]
-        left = len(incidents) - _MOST_INCIDENTS
-        lines += [f"- and {left:,} others"] * (left > 0)
+        lines = [f"- {line}" for line in summary.lines(digest, _SUMMARY_LINES, _LINE)]
     for what, command in summary.commands(digest):
         lines += ["", what, *([command] if command else [])]
     return "\n".join(lines)

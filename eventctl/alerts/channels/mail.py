@@ -14,7 +14,6 @@ from email.utils import make_msgid
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import html, plain, summary, wording
 from eventctl.alerts.transport import program, smtp, without
-from eventctl.alerts.transport.smtp import Envelope
 from eventctl.config.model import Alert
 from eventctl.errors import ChannelError
 from eventctl.format.address import FORM, is_domain, parse_address
@@ -45,11 +44,11 @@ def send(alert: Alert, digest: Digest, *, total: float = TOTAL, step: float = ST
     message = _compose(digest, sender, recipients)
     # The thread's id must be the same on all hosts; the default sender is not.
     _thread(message, digest, alert.name, sender.domain if report.mail_from else "")
-    envelope = Envelope(sender.addr_spec, [each.addr_spec for each in recipients])
+    bare = [each.addr_spec for each in recipients]
     if report.sendmail is not None:
-        _pipe(report.sendmail, envelope, message, total)
+        _pipe([report.sendmail, "-i", "-f", sender.addr_spec, "--", *bare], message, total)
         return []
-    return smtp.send(report, envelope, message, total=total, step=step)
+    return smtp.send(report, sender.addr_spec, bare, message, total=total, step=step)
 
 
 def _compose(digest: Digest, sender: Address, recipients: Sequence[Address]) -> EmailMessage:
@@ -126,11 +125,10 @@ def _address(text: str) -> Address:
         raise ChannelError(f"[report] cannot mail from or to {printable(text)!r}: {FORM}") from None
 
 
-def _pipe(sendmail: str, envelope: Envelope, message: EmailMessage, timeout: float) -> None:
+def _pipe(sendmail: Sequence[str], message: EmailMessage, timeout: float) -> None:
     """Pass the mail to a sendmail program on stdin; exit code 0 means accepted."""
-    argv = [sendmail, "-i", "-f", envelope.sender, "--", *envelope.recipients]
     try:
-        program.feed(argv, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
+        program.feed(sendmail, message.as_bytes(policy=_POLICY.clone(linesep="\n")), timeout)
     except program.ProcessFailed as error:
-        line = f"the report could not be mailed by {sendmail}: {error}"
+        line = f"the report could not be mailed by {sendmail[0]}: {error}"
         raise ChannelError(without((), line)) from None

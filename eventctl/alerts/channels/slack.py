@@ -74,10 +74,8 @@ def _one(digest: Digest, incident: Incident) -> Iterator[Block]:
 
 
 def _summary(digest: Digest) -> Iterator[Block]:
-    shown = [summary.line(incident, _LINE) for incident in digest.incidents[:_SUMMARY_LINES]]
-    if left := len(digest.incidents) - len(shown):
-        shown.append(f"and {left:,} others")
-    items = [_text("rich_text_section", line) for line in shown]
+    lines = summary.lines(digest, _SUMMARY_LINES, _LINE)
+    items = [_text("rich_text_section", line) for line in lines]
     yield _rich({"type": "rich_text_list", "style": "bullet", "elements": items})
     yield _commands(digest)
 

@@ -11,17 +11,12 @@ from eventctl.alerts.render import excerpts, summary, wording
 from eventctl.store.incidents import Incident
 
 _COLOURS = {
-    "outage": "#b3261e",
-    "exhausted": "#b3261e",
-    "discarded": "#8a5a00",
-    "held": "#1f5fa8",
-    "set aside": "#1f5fa8",
-    "late": "#8a5a00",
-    "failed": "#8a5a00",
-    "emit-failed": "#b3261e",
-    "test": "#1f5fa8",
+    "critical": "#b3261e",
+    "warning": "#8a5a00",
+    "info": "#1f5fa8",
+    "resolved": "#1e6b34",
+    "ended": "#5a5a5a",
 }
-_OVER = {"resolved": "#1e6b34", "ended": "#5a5a5a"}
 _SANS = "font-family:-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif"
 _MONO = "font-family:ui-monospace,Menlo,Consolas,'DejaVu Sans Mono',monospace"
 _WRAP = "overflow-wrap:anywhere;word-break:break-word"
@@ -71,7 +66,7 @@ def _top(digest: Digest) -> Iterator[str]:
 
 
 def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
-    colour = _COLOURS[incident.kind] if incident.is_open else _OVER[wording.over(incident)]
+    colour = _COLOURS[_severity(incident)]
     edge = f"margin:20px 0 0;padding:2px 0 2px 14px;border-left:4px solid {colour}"
     yield f'<div style="{edge}">'
     yield f'<h2 style="{_NAME}">{_data(wording.headline(incident))}</h2>'
@@ -83,6 +78,12 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     yield from _quoted("First traceback:", excerpts.traceback(incident))
     yield from _quoted(excerpts.output_title(incident), excerpts.output(incident))
     yield "</div>"
+
+
+def _severity(incident: Incident) -> str:
+    if not incident.is_open:
+        return wording.over(incident)
+    return "info" if incident.kind in wording.WITH_FIX else summary.severity(incident)
 
 
 def _command(title: str, command: str) -> Iterator[str]:

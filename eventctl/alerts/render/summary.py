@@ -15,7 +15,6 @@ _SEVERITIES = {
     "test": "info",
 }
 _GRAVEST = ("critical", "warning", "info", "ended", "resolved")
-_LINE_WIDTH = 200
 
 SILENCE = "To mute it until it ends:"
 
@@ -52,7 +51,14 @@ def identity(incident: Incident) -> str:
     return name if incident.is_open else f"{name}-end"
 
 
-def line(incident: Incident, width: int = _LINE_WIDTH) -> str:
+def lines(digest: Digest, most: int, width: int) -> list[str]:
+    """Return a line for each incident, up to `most` of them, and how many others there are."""
+    shown = [_line(incident, width) for incident in digest.incidents[:most]]
+    left = len(digest.incidents) - len(shown)
+    return [*shown, f"and {left:,} others"] if left else shown
+
+
+def _line(incident: Incident, width: int) -> str:
     """Return an incident in a line, with its error and its first event."""
     said = shorten(f"{wording.headline(incident)}: {wording.error(incident)}", width)
     return f"{said} (event {incident.event_ids[0]})" if incident.has_events else said

@@ -23,6 +23,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
+    Hangup,
     connect,
     first_address,
     reason,
@@ -105,11 +106,10 @@ def request(
     }
     path = quote(_target(url) if target is None else target, safe=_SAFE)
     deadline = time.monotonic() + seconds
-    sockets: list[socket.socket] = []
 
-    def dialogue() -> Answer:
+    def dialogue(hangups: list[Hangup]) -> Answer:
         with contextlib.closing(_connect(url, ca_file, deadline)) as connection:
-            sockets.append(connection.sock)
+            hangups.append(partial(connection.sock.shutdown, socket.SHUT_RDWR))
             connection.request(method, path, body, sent)
             with contextlib.closing(connection.getresponse()) as response:
                 return _read(response, limit)
@@ -117,10 +117,6 @@ def request(
     try:
         return within(seconds, dialogue, "http")
     except (http.client.HTTPException, OSError, ValueError) as error:
-        # After the time-out, the thread goes on, but nobody waits for it.
-        for each in sockets:
-            with contextlib.suppress(OSError):  # already closed
-                each.shutdown(socket.SHUT_RDWR)
         raise RequestFailed(_why(error, seconds)) from None
 
 

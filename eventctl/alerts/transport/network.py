@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from eventctl.format.time import duration
@@ -21,17 +22,23 @@ class OutOfTime(TimeoutError):
     """The whole dialogue took too long; its text says how long."""
 
 
-def within(seconds: float, work: Callable[[], T], name: str) -> T:
+Hangup = Callable[[], None]
+"""Ends a connection, so that a thread that waits for it goes on."""
+
+
+def within(seconds: float, work: Callable[[list[Hangup]], T], name: str) -> T:
     """Return the result of `work`; raise OutOfTime after `seconds`, whatever it is doing.
 
-    Socket time-outs are not enough: name resolution has none, and a server that sends a byte now
-    and then restarts each one. `name` is its thread's.
+    `work` adds to its list how to end the connections that it opens: after `seconds` nobody waits
+    for it. Socket time-outs are not enough: name resolution has none, and a server that sends a
+    byte now and then restarts each one. `name` is its thread's.
     """
     future: Future[T] = Future()
+    hangups: list[Hangup] = []
 
     def run() -> None:
         try:
-            future.set_result(work())
+            future.set_result(work(hangups))
         except BaseException as error:  # noqa: BLE001 - raised again by future.result
             future.set_exception(error)
 
@@ -41,6 +48,9 @@ def within(seconds: float, work: Callable[[], T], name: str) -> T:
     except TimeoutError:
         if future.done():
             raise
+        for hang_up in hangups:
+            with suppress(OSError):  # already closed
+                hang_up()
         raise OutOfTime(f"it was not done after {duration(seconds)}") from None
 
 

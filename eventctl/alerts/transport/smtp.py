@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 from eventctl.alerts.transport import without
 from eventctl.alerts.transport.network import (
     Address,
+    Hangup,
     OutOfTime,
     connect,
     first_address,
@@ -35,14 +36,6 @@ _Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
 """The most bytes of one reply, all lines together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """The envelope's sender and recipients, which may differ from the headers."""
-
-    sender: str
-    recipients: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +99,10 @@ class _Smtp(smtplib.SMTP):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         return connect(self._address, timeout, self._context, host)
 
+    def hang_up(self) -> None:
+        if self.sock is not None:
+            self.sock.shutdown(socket.SHUT_RDWR)
+
     def send(self, s: Any) -> None:
         # After the mail itself, many servers scan it before they answer: who does not wait for that
         # sends it again and again.
@@ -141,17 +138,24 @@ def probe(report: Report, *, total: float, step: float) -> str:
 
 
 def send(
-    report: Report, envelope: Envelope, message: EmailMessage, *, total: float, step: float
+    report: Report,
+    sender: str,
+    recipients: Sequence[str],
+    message: EmailMessage,
+    *,
+    total: float,
+    step: float,
 ) -> list[str]:
     """Send a mail to the server; return a warning for each recipient that it refused.
 
-    `total` and `step` (one answer of the server) are in seconds. Raises ChannelError unless the
-    server accepted the mail for at least one recipient.
+    The envelope's sender and recipients may differ from the headers. `total` and `step` (one answer
+    of the server) are in seconds. Raises ChannelError unless the server accepted the mail for at
+    least one recipient.
     """
     server = _server(report)
 
     def hand_over(client: smtplib.SMTP) -> dict[str, tuple[int, bytes]]:
-        return client.send_message(message, envelope.sender, envelope.recipients)
+        return client.send_message(message, sender, recipients)
 
     refused = _talk(server, report, hand_over, total, step)
     return [
@@ -168,12 +172,11 @@ def _talk(
     step: float,
 ) -> T:
     """Connect, log in, and return the result of `work`. Raises ChannelError."""
-    clients: list[smtplib.SMTP] = []
     deadline = time.monotonic() + total
 
-    def dialogue() -> T:
+    def dialogue(hangups: list[Hangup]) -> T:
         client = _connect(server, report, step, deadline)
-        clients.append(client)
+        hangups.append(client.hang_up)
         try:
             _authenticate(client, server, report)
             result = work(client)
@@ -187,8 +190,6 @@ def _talk(
     try:
         return within(total, dialogue, "smtp")
     except (smtplib.SMTPException, OSError, ValueError) as error:
-        for client in clients:
-            _hang_up(client)
         raise _error(server, _reason(error, step)) from None
 
 
@@ -253,13 +254,6 @@ def _tls(server: _Server, report: Report) -> _Context:
         context.verify_mode = ssl.CERT_NONE
         context.set_ciphers("DEFAULT:@SECLEVEL=0")  # old ciphers are better than none
     return context
-
-
-def _hang_up(client: smtplib.SMTP) -> None:
-    """Abort a dialogue after its time limit."""
-    if client.sock is not None:
-        with contextlib.suppress(OSError):  # The server was faster.
-            client.sock.shutdown(socket.SHUT_RDWR)
 
 
 def _reason(error: Exception, step: float) -> str:

@@ -7,7 +7,7 @@ import click
 from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import LongTime
+from eventctl.cli.options import Duration, flag
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -25,10 +25,10 @@ from eventctl.store.incidents import Incident
     "--for",
     "time",
     metavar="TIME",
-    type=LongTime(minimum=0.001),
+    type=Duration(0.001, needs_unit=True),
     help="Only for this long, such as 2h. Default: until the incident ends.",
 )
-@click.option("--undo", is_flag=True, help="Undo the acknowledgement: notify again.")
+@flag("--undo", help="Undo the acknowledgement: notify again.")
 @click.pass_obj
 def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bool) -> None:
     """Acknowledge incidents, and mute them until they end.

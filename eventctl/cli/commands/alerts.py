@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from eventctl.alerts import channels
 from eventctl.alerts.incident import sample
-from eventctl.cli import completion
 from eventctl.cli import names as known
 from eventctl.cli.context import Context
-from eventctl.cli.options import Whole, names
+from eventctl.cli.options import Whole, flag, handler_option
 from eventctl.cli.output.formats import iso, print_json, print_row
 from eventctl.config.model import KINDS, Alert
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, ChannelError, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
-from eventctl.format.time import span
+from eventctl.format.time import duration
 from eventctl.store import claims
 from eventctl.store.incidents import FOR_EVER, Incident
 from eventctl.store.pauses import Kind
@@ -31,7 +29,7 @@ _LATEST = 50
 
 
 @click.group(invoke_without_command=True)
-@click.option("--all", "with_ended", is_flag=True, help="Also list ended incidents, last.")
+@flag("--all", "with_ended", help="Also list ended incidents, last.")
 @click.option(
     "--kind",
     "kinds",
@@ -41,15 +39,7 @@ _LATEST = 50
     help="Only this kind: outage, exhausted, discarded, failed, held, 'set aside', late or"
     " emit-failed. May be repeated, like --handler.",
 )
-@click.option(
-    "--handler",
-    "handlers",
-    metavar="NAME",
-    shell_complete=completion.handlers,
-    multiple=True,
-    callback=names,
-    help="Only incidents of this handler.",
-)
+@handler_option("--handler", "handlers", multiple=True, help="Only incidents of this handler.")
 @click.option(
     "--limit",
     type=Whole(min=0),
@@ -57,11 +47,10 @@ _LATEST = 50
     default=_LATEST,
     help=f"At most this many ended incidents; 0: all.  [default: {_LATEST}]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag("--json", "as_json", help="Print JSON.")
 @click.pass_context
 def command(
     ctx: click.Context,
-    /,
     with_ended: bool,
     kinds: tuple[str, ...],
     handlers: tuple[str, ...],
@@ -90,11 +79,10 @@ def command(
     with context.open() as database:
         known.require(context.config, Kind.HANDLER, handlers, database)
         now = claims.now(database)
-        found = incidents.incidents(database, kinds=kinds, handlers=handlers)
+        chosen: dict[str, Any] = {"kinds": kinds, "handlers": handlers}
+        found = incidents.incidents(database, **chosen)
         if with_ended:
-            found += incidents.incidents(
-                database, kinds=kinds, handlers=handlers, ended=True, limit=limit
-            )
+            found += incidents.incidents(database, **chosen, ended=True, limit=limit)
     if as_json:
         print_json([incident_json(each) for each in found])
     elif not found:
@@ -111,6 +99,7 @@ def command(
 
 def incident_json(incident: Incident) -> dict[str, Any]:
     """Return an incident for `--json`."""
+    is_for_ever = incident.silent_until is not None and incident.silent_until >= FOR_EVER
     return {
         "id": incident.key,
         "state": "open" if incident.is_open else "ended",
@@ -125,7 +114,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "since": iso(incident.opened_at),
         "last": iso(incident.last_at),
         "ended": iso(incident.ended_at),
-        "silentUntil": _silent_until(incident),
+        "silentUntil": "end" if is_for_ever else iso(incident.silent_until),
         "notified": [
             {
                 "channel": sent.channel,
@@ -137,12 +126,6 @@ def incident_json(incident: Incident) -> dict[str, Any]:
             for sent in incident.notifications
         ],
     }
-
-
-def _silent_until(incident: Incident) -> str | None:
-    if incident.silent_until is not None and incident.silent_until >= FOR_EVER:
-        return "end"
-    return iso(incident.silent_until)
 
 
 def _print_row(incident: Incident) -> None:
@@ -175,32 +158,26 @@ def test(context: Context, wanted: tuple[str, ...]) -> int:
       eventctl alerts test
       eventctl alerts test report slack
     """
-    channels = _chosen(context.config.channels, wanted)
-    if not channels:
-        raise UsageError("no channel: events.toml has no [[alerts]], and [report] print is false")
-    refused = [channel for channel in channels if not _try(context, channel)]
-    return EXIT_FAILED if refused else EXIT_DONE
-
-
-def _chosen(channels: Sequence[Alert], wanted: Sequence[str]) -> list[Alert]:
-    by_name = {channel.name: channel for channel in channels}
+    by_name = {channel.name: channel for channel in context.config.channels}
     for name in wanted:
         if name not in by_name:
             there = ", ".join(by_name) or "none"
             raise UsageError(f"no channel {name!r} in events.toml; there are: {there}")
-    return [by_name[name] for name in dict.fromkeys(wanted)] if wanted else list(channels)
+    if not by_name:
+        raise UsageError("no channel: events.toml has no [[alerts]], and [report] print is false")
+    accepted = [_try(context, by_name[name]) for name in dict.fromkeys(wanted or by_name)]
+    return EXIT_DONE if all(accepted) else EXIT_FAILED
 
 
 def _try(context: Context, channel: Alert) -> bool:
     """Send a test message through one channel, print the result, return whether it was accepted."""
-    begin = time.monotonic()
+    name, begin = printable(channel.name), time.monotonic()
     try:
         warnings = channels.send(channel, sample(context.config))
     except ChannelError as error:
-        sys.stdout.write(f"{printable(channel.name)}: not accepted: {printable(str(error))}\n")
+        sys.stdout.write(f"{name}: not accepted: {printable(str(error))}\n")
         return False
     for warning in warnings:
         complain(warning)
-    took = span((time.monotonic() - begin) * 1000)
-    sys.stdout.write(f"{printable(channel.name)}: accepted, in {took}\n")
+    sys.stdout.write(f"{name}: accepted, in {duration(time.monotonic() - begin)}\n")
     return True

@@ -9,25 +9,23 @@ import click
 
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, names
+from eventctl.cli.options import filters, flag, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED
 from eventctl.format.messages import complain
-from eventctl.format.text import counted
+from eventctl.format.text import counted, printable
 from eventctl.run.plan import Fate, PlanRow, to_cancel
-from eventctl.store.database import Database
+from eventctl.run.replay import cancel_all
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
-@click.option("--dry-run", is_flag=True, help="Show what would be cancelled; change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
-)
+@flag("--dry-run", help="Show what would be cancelled; change nothing.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--json", "as_json", help="Print each delivery, and what was done, as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -78,7 +76,8 @@ def command(
         if not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")
             return EXIT_FAILED
-        cancelled = _cancel(database, rows)
+        with ProgressBar("cancelling", len(to_do)) as bar:
+            cancelled = cancel_all(database, rows, bar.advance)
         missed = len(to_do) - len(cancelled)
         complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
         _list_running(running)
@@ -88,13 +87,12 @@ def command(
 
 
 def _list_running(running: Sequence[PlanRow]) -> None:
-    selection.list_rows(running, "are running, and were not cancelled")
+    selection.list_first(
+        [
+            f"{printable(row.delivery.handler)} of {printable(row.event)}"
+            f" {row.delivery.event_id}: {row.fate}"
+            for row in running
+        ]
+    )
     if running:
         complain("to cancel running deliveries, run this again after they have ended")
-
-
-def _cancel(database: Database, rows: Sequence[PlanRow]) -> set[int]:
-    from eventctl.run import replay  # lazy: few runs need it
-
-    with ProgressBar("cancelling", sum(row.acts for row in rows)) as bar:
-        return replay.cancel_all(database, rows, bar.advance)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
+from eventctl.cli.options import Duration, flag
 from eventctl.cli.output.nagios import Plugin, answer, answer_json
 from eventctl.errors import EXIT_DONE, StoreUnavailable, UsageError
 from eventctl.format.files import write_whole
+from eventctl.format.time import duration
 from eventctl.monitor import health, thresholds
 from eventctl.monitor.prometheus import metrics
 from eventctl.monitor.thresholds import MEASURES, Limits, Measured, Severity
@@ -21,51 +23,34 @@ from eventctl.store import connect
 _OFF = "off"
 
 
-class _Number(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
-    """A whole number, or `off`."""
-
-    name = "number"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int | None:
-        if value == _OFF:
-            return None
-        if value.isascii() and value.isdigit() and len(value) < 16:
-            return int(value)
-        self.fail(f"{value!r} is not a whole number; write a number, or off", param, ctx)
+def _number(value: str) -> int | None:
+    """The type of a whole number, or `off`."""
+    if value == _OFF:
+        return None
+    if value.isascii() and value.isdigit() and len(value) < 16:
+        return int(value)
+    raise click.BadParameter(f"{value!r} is not a whole number; write a number, or off")
 
 
-_TYPES = {"TIME": Duration(off=None), "N": _Number()}
-
-
-def _limits(function: Callable[..., Any]) -> Callable[..., Any]:
+def _limit_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add --NAME-warning and --NAME-critical for each of MEASURES."""
-    for option in reversed(list(_options())):
-        function = option(function)
+    for name, (unit, warning, critical, meaning) in reversed(MEASURES.items()):
+        for level, default in (("critical", critical), ("warning", warning)):
+            function = click.option(
+                f"--{name}-{level}",
+                metavar="TIME" if unit else "N",
+                type=Duration(words={_OFF: None}) if unit else _number,
+                default=_written(default, unit),
+                show_default=True,
+                help=f"{level.upper()}: {meaning}.",
+            )(function)
     return function
 
 
-def _options() -> Iterator[Callable[..., Any]]:
-    for name, (unit, warning, critical, meaning) in MEASURES.items():
-        metavar = "TIME" if unit else "N"
-        for level, default in (("warning", warning), ("critical", critical)):
-            yield click.option(
-                f"--{name}-{level}",
-                metavar=metavar,
-                type=_TYPES[metavar],
-                default=_written(default, metavar),
-                show_default=True,
-                help=f"{level.upper()}: {meaning}.",
-            )
-
-
-def _written(limit: float | None, metavar: str) -> str:
+def _written(limit: float | None, unit: str) -> str:
     if limit is None:
         return _OFF
-    if metavar == "N":
-        return str(limit)
-    return f"{limit / 3600:g}h" if limit % 3600 == 0 else f"{limit / 60:g}m"
+    return duration(limit) if unit else str(limit)
 
 
 @click.command(cls=Plugin)
@@ -73,11 +58,11 @@ def _written(limit: float | None, metavar: str) -> str:
     "--prometheus",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
-    help="Write metrics for node_exporter's textfile collector to FILE (….prom), print nothing,"
-    " and exit with 0.",
+    help="Write metrics for node_exporter's textfile collector to FILE, whose name must end in"
+    " .prom, print nothing, and exit with 0.",
 )
-@_limits
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of the line.")
+@_limit_options
+@flag("--json", "as_json", help="Print JSON instead of the line.")
 @click.pass_obj
 def command(
     context: Context, /, prometheus: Path | None, as_json: bool, **given: float | None
@@ -98,11 +83,14 @@ def command(
     if prometheus is not None:
         if as_json:
             raise UsageError("--prometheus writes a file: --json cannot be used with it")
+        if not prometheus.name.endswith(".prom"):
+            raise UsageError(
+                f"--prometheus {prometheus}: the name must end in .prom, or node_exporter"
+                " ignores it"
+            )
         return _write_metrics(context, prometheus)
 
-    limits = {
-        name: Limits(given[f"{name}_warning"], given[f"{name}_critical"]) for name in MEASURES
-    }
+    limits = {name: _limits(name, given) for name in MEASURES}
     with context.open() as database:
         found = thresholds.judge(health.measure(context.config, database), limits)
     level = max(each.level for each in found)
@@ -110,6 +98,21 @@ def command(
     if as_json:
         return answer_json(level, words, [_measure(each) for each in found])
     return answer(level, words, [_perfdata(each) for each in found])
+
+
+def _limits(name: str, given: Mapping[str, float | None]) -> Limits:
+    """Return the limits of a measure. Raises UsageError if its WARNING would never be reported."""
+    warning, critical = given[f"{name}_warning"], given[f"{name}_critical"]
+    if warning is None or critical is None or warning <= critical:
+        return Limits(warning, critical)
+    source = click.get_current_context().get_parameter_source(f"{name}_warning")
+    if source == ParameterSource.DEFAULT:
+        return Limits(critical, critical)
+    high, low = (_written(limit, MEASURES[name].unit) for limit in (warning, critical))
+    raise UsageError(
+        f"--{name}-warning {high} is above --{name}-critical {low}, so nothing would be a WARNING:"
+        " lower it, or set it to off"
+    )
 
 
 def _measure(finding: Measured) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import flag, time_option
 from eventctl.cli.output.formats import print_json, print_row
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.cli.output.tables import console, plain_table
@@ -19,12 +19,13 @@ from eventctl.config.model import Config
 from eventctl.config.target import read_target
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
-from eventctl.format.text import counted
+from eventctl.format.text import are, counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
 from eventctl.store.database import Database
-from eventctl.store.table_copy import TABLES, Snapshot
+from eventctl.store.table_copy import Snapshot
+from eventctl.store.tables import TABLES
 from eventctl.upkeep import copy
 from eventctl.upkeep.copy import StoreCopy, check_target
 
@@ -61,8 +62,8 @@ _POLL = 0.2
 @time_option(
     "--wait", default="0s", help="Wait this long, such as 5m, for running deliveries to end."
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be copied; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print how both sides compare as JSON.")
+@flag("--dry-run", help="Show what would be copied; write nothing.")
+@flag("--json", "as_json", help="Print how both sides compare as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -105,14 +106,12 @@ def command(
         total = sum(counts.values())
         if dry_run:
             if as_json:
-                tables = [_table_json(name, rows) for name, rows in counts.items()]
-                _print_json(target, tables, dry_run=True)
+                _print_json(target, [_table_json(*each) for each in counts.items()], dry_run=True)
                 return EXIT_DONE
             for name, rows in counts.items():
                 complain(f"{name}: {counted(rows, 'row')}")
-            complain(
-                f"would copy {counted(total, 'row')} to {target.describe()}; nothing was written"
-            )
+            what = f"{counted(total, 'row')} to {target.describe()}"
+            complain(f"would copy {what}; nothing was written")
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
         with ProgressBar("copying", total) as bar:
@@ -154,10 +153,10 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     """Return a snapshot in which no delivery is running."""
     while count := copy.running(snapshot):
         if time.monotonic() > until:
-            what = "1 delivery is" if count == 1 else f"{count:,} deliveries are"
             raise UsageError(
-                f"{what} running, on this host or another: use --wait 5m to wait; nothing is copied"
-                " until they have ended; a sweep recovers what a dead process left"
+                f"{are(count, 'delivery')} running, on this host or another: use --wait 5m to wait;"
+                " nothing is copied until they have ended; a sweep recovers what a dead process"
+                " left"
             )
         snapshot.database.close()
         time.sleep(_POLL)
@@ -184,15 +183,11 @@ def _print_json(
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
     """Report whether both sides are the same, and what to do next; return the exit code."""
-    for place in copy.damaged:
-        complain(f"{place}: it is not UTF-8; bytes that are not are copied as \\xff")
-    if copy.number_damaged > len(copy.damaged):
-        complain(f"and {copy.number_damaged - len(copy.damaged):,} more of these")
-    for row in copy.refused:
-        complain(f"the target does not take {row}")
-    if copy.number_refused:
+    if copy.damaged.count:
+        complain(str(copy.damaged))
+    if copy.refused.count:
         complain(
-            f"could not copy {counted(copy.number_refused, 'row')} of this store:"
+            f"{copy.refused}\ncould not copy {counted(copy.refused.count, 'row')} of this store:"
             " fix or delete each here, empty the target, and copy again"
         )
         return EXIT_FAILED
@@ -206,7 +201,7 @@ def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:
     if differ:
         return EXIT_FAILED
     rows = sum(table.source.rows for table in copy.tables)
-    complain(f"copied {counted(rows, 'row')}, and verified them")
+    complain(f"copied and verified {counted(rows, 'row')}")
     if has_changed:
         complain(
             "this store has changed since the copy began, and the target lacks that: pause cron,"

@@ -12,7 +12,7 @@ import click
 
 from eventctl import config as configuration
 from eventctl.cli.context import Context
-from eventctl.cli.options import time_option
+from eventctl.cli.options import flag, time_option
 from eventctl.config.model import Config
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
@@ -22,11 +22,30 @@ from eventctl.format.text import printable
 from eventctl.setup import crontab
 
 
+def _mailto(value: str) -> str:
+    """The type of addresses that cron takes: bare ones only, separated by commas."""
+    if not value.strip():
+        raise click.BadParameter("with an empty address, cron discards every report")
+    for address in map(str.strip, value.split(",")):
+        try:
+            is_bare = not parse_address(address)[0]
+        except ValueError:
+            is_bare = False
+        if not is_bare:
+            raise click.BadParameter(
+                f"{address!r} is not a mail address that cron takes; write"
+                ' "ops@example.com", several with commas'
+            )
+    return value
+
+
 @click.command()
-@click.option("--install", is_flag=True, help="Add the lines to this user's crontab.")
-@click.option("--remove", is_flag=True, help="Remove them from it.")
-@click.option("--dry-run", is_flag=True, help="Show what --install or --remove would change.")
-@click.option("--mailto", metavar="ADDRESS", help="Where cron mails what the sweep prints.")
+@flag("--install", help="Add the lines to this user's crontab.")
+@flag("--remove", help="Remove them from it.")
+@flag("--dry-run", help="Show what --install or --remove would change.")
+@click.option(
+    "--mailto", metavar="ADDRESS", type=_mailto, help="Where cron mails what the sweep prints."
+)
 @time_option("--every", default="1m", show_default=True, help="How often to sweep.")
 @time_option(
     "--for", "repeat_for", help="Let each sweep repeat every second for this long, such as 55s."
@@ -34,7 +53,6 @@ from eventctl.setup import crontab
 @click.pass_obj
 def command(
     context: Context,
-    /,
     install: bool,
     remove: bool,
     dry_run: bool,
@@ -71,7 +89,6 @@ def command(
     path = invocation.tidy(config.path)
     block = crontab.Block(path)
     lines = _lines(config, path, every, repeat_for)
-    _check_mailto(mailto)
     user = _user()
     old = crontab.read() if install else _read_if_possible()
     new = block.installed(old, lines, mailto, user)
@@ -153,23 +170,6 @@ def _environment(config: Config) -> list[str]:
     found = [path for program in programs if (path := crontab.only_here(program))]
     folders = dict.fromkeys(os.path.dirname(os.path.abspath(path)) for path in found)
     return ["/usr/bin/env", f"PATH={':'.join([*folders, crontab.PATH])}"] if folders else []
-
-
-def _check_mailto(mailto: str | None) -> None:
-    if mailto is None:
-        return
-    if not mailto.strip():
-        raise UsageError("--mailto: with an empty address, cron discards every report")
-    for address in mailto.split(","):
-        try:
-            has_name = bool(parse_address(address.strip())[0])
-        except ValueError:
-            has_name = True
-        if has_name:  # cron accepts bare addresses only
-            raise UsageError(
-                f"--mailto: {address.strip()!r} is not a mail address that cron takes; write"
-                ' "ops@example.com", several with commas'
-            )
 
 
 def _warn_of_variables(config: Config, there: bytes) -> None:

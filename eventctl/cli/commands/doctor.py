@@ -9,6 +9,7 @@ from collections import Counter
 import click
 
 from eventctl.cli.context import Context
+from eventctl.cli.options import flag
 from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_CONFIG, EXIT_DONE, EXIT_FAILED
 from eventctl.format.text import counted, printable
@@ -22,11 +23,11 @@ _COLOURS = {_FINE: "green", _RISKY: "yellow", _BAD: "red"}
 
 
 @click.command()
-@click.option("--strict", is_flag=True, help="Exit with 1 for a warning as well.")
-@click.option("-v", "--verbose", is_flag=True, help="List what is ok as well.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@flag("--strict", help="Exit with 1 for a warning as well.")
+@flag("-v", "--verbose", help="List what is ok as well.")
+@flag("--json", "as_json", help="Print JSON.")
 @click.pass_obj
-def command(context: Context, /, strict: bool, verbose: bool, as_json: bool) -> int:
+def command(context: Context, strict: bool, verbose: bool, as_json: bool) -> int:
     """Report what is wrong, and how to fix it.
 
     doctor checks everything that events pass through: events.toml, the import of each

@@ -9,6 +9,7 @@ import click
 from eventctl.cli import completion
 from eventctl.cli.context import Context
 from eventctl.cli.fast_emit import emit, seconds
+from eventctl.cli.options import flag
 from eventctl.errors import UsageError
 
 
@@ -21,10 +22,8 @@ from eventctl.errors import UsageError
 @click.option(
     "--key", help="Idempotency key: a repeat with the same key prints the same id and runs nothing."
 )
-@click.option("--defer", is_flag=True, help="Record only: the next sweep runs the handlers.")
-@click.option(
-    "--detach", is_flag=True, help="Record and return; run the handlers in the background."
-)
+@flag("--defer", help="Record only: the next sweep runs the handlers.")
+@flag("--detach", help="Record and return; run the handlers in the background.")
 @click.option(
     "--delay", metavar="TIME", help="Record only; run the handlers after this time, such as 10m."
 )
@@ -35,8 +34,8 @@ from eventctl.errors import UsageError
     help='Record many events from JSON Lines such as {"name": "purchased", "args": [1]}, or'
     " CloudEvents; - reads stdin.",
 )
-@click.option("--strict", is_flag=True, help="Exit with 1 if a handler failed.")
-@click.option("-q", "--quiet", is_flag=True, help="Do not print the id or the handlers' results.")
+@flag("--strict", help="Exit with 1 if a handler failed.")
+@flag("-q", "--quiet", help="Do not print the id or the handlers' results.")
 @click.pass_obj
 def command(
     context: Context,

@@ -13,6 +13,7 @@ import click
 
 from eventctl import config as configuration
 from eventctl.cli.context import Context
+from eventctl.cli.options import flag
 from eventctl.errors import ConfigError, UsageError
 from eventctl.format import invocation
 from eventctl.format.messages import complain
@@ -32,7 +33,7 @@ _QUESTIONS = {
 
 @click.command()
 @click.argument("folder", default=".", metavar="[FOLDER]", type=click.Path(file_okay=False))
-@click.option("-y", "--yes", is_flag=True, help="Don't ask; use defaults for missing options.")
+@flag("-y", "--yes", help="Don't ask; use defaults for missing options.")
 @click.option("--store", metavar="URL", help=f"The store.  [default: {_USUAL.store}]")
 @click.option("--event", metavar="NAME", help=f"An event.  [default: {_USUAL.event}]")
 @click.option("--handler", metavar="NAME", help=f"Its handler.  [default: {_USUAL.handler}]")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from itertools import chain, islice
 from typing import Any
 
@@ -12,14 +12,15 @@ import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters
+from eventctl.cli.options import filters, flag
 from eventctl.cli.output.formats import (
     CSV_HEADER,
     cloudevent,
-    csv_row,
+    csv_cells,
     event_json,
     json_text,
-    text_line,
+    print_row,
+    text_cells,
 )
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
@@ -42,8 +43,8 @@ from eventctl.store.queries.redacted import event_shown
     type=click.Choice(["table", "json", "jsonl", "csv", "text", "cloudevents"]),
     help="Default: a table on a terminal, text in a pipe.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-@click.option("-w", "--watch", is_flag=True, help="Refresh the table every two seconds.")
+@flag("--json", "as_json", help="The same as --format json.")
+@flag("-w", "--watch", help="Refresh the table every two seconds.")
 @click.pass_obj
 def command(
     context: Context,
@@ -97,14 +98,16 @@ def command(
             for page in searched.pages(database, limit, brief=brief)
         )
         if form == "table":
-            from eventctl.cli.output import events_table  # lazy: rich is for terminals
+            from eventctl.cli.output import events_table, tables  # lazy: rich is for terminals
 
             first = list(islice(pages, 1))
+            listed = chain.from_iterable(first)
             breakers = waiting.breakers(database)
-            events_table.print_waits(context.config, first, breakers, pauses, now)
+            if waits := tables.wait_lines(context.config, listed, breakers, pauses, now):
+                tables.console(sys.stderr).print(*waits, sep="\n", end="\n\n")
             shown = events_table.print_table(context.config, chain(first, pages), now)
         else:
-            shown = _print(form, (each for page in pages for each in page), context.config)
+            shown = _print(form, chain.from_iterable(pages), context.config)
         if not shown:
             _say_why(context, database, chosen["incident"])
         if shown < limit and searched.since is not None:
@@ -120,43 +123,28 @@ def how_far(wanted: Selection, since: int) -> str:
     )
 
 
-def _print(form: str, found: Iterator[EventView], config: Config) -> int:
+def _print(form: str, found: Iterable[EventView], config: Config) -> int:
     """Print events, each at once: a million of them need not fit into memory. Return how many."""
-    if form == "json":
-        return _print_json(found)
+    write, rows = sys.stdout.write, csv.writer(sys.stdout, lineterminator="\n")
+    show: dict[str, Callable[[EventView], object]] = {
+        "text": lambda event: print_row(*text_cells(event)),
+        "csv": lambda event: rows.writerow(csv_cells(event)),
+        "json": lambda event: write(json_text(event_json(event))),
+        "jsonl": lambda event: write(f"{json_text(event_json(event))}\n"),
+        "cloudevents": lambda event: write(
+            f"{json_text(cloudevent(event, config.store.source))}\n"
+        ),
+    }
+    shown = 0
     if form == "csv":
-        return _print_csv(found)
-    if form == "cloudevents":
-        return _write(json_text(cloudevent(event, config.store.source)) for event in found)
-    line = text_line if form == "text" else lambda event: json_text(event_json(event))
-    return _write(map(line, found))
-
-
-def _print_json(found: Iterator[EventView]) -> int:
-    shown = 0
+        rows.writerow(CSV_HEADER)
     for event in found:
-        sys.stdout.write(",\n " if shown else "[")
-        sys.stdout.write(json_text(event_json(event)))
+        if form == "json":
+            write(",\n " if shown else "[")
+        show[form](event)
         shown += 1
-    sys.stdout.write("]\n" if shown else "[]\n")
-    return shown
-
-
-def _print_csv(found: Iterator[EventView]) -> int:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    shown = 0
-    for event in found:
-        writer.writerow(csv_row(event))
-        shown += 1
-    return shown
-
-
-def _write(lines: Iterable[str]) -> int:
-    shown = 0
-    for line in lines:
-        sys.stdout.write(f"{line}\n")
-        shown += 1
+    if form == "json":
+        write("]\n" if shown else "[]\n")
     return shown
 
 

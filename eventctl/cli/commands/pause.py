@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 
 import click
 from rich.text import Text
 
 from eventctl.cli import completion, names
 from eventctl.cli.context import Context
+from eventctl.cli.options import flag
 from eventctl.cli.options import name as a_name
 from eventctl.cli.output import formats, tables
 from eventctl.errors import EXIT_DONE, UsageError
@@ -25,8 +27,8 @@ _LONGEST_WHY = 1000
 
 def which(function: click.decorators.FC) -> click.decorators.FC:
     """Add the options for a NAME that is both a handler's and an event's."""
-    function = click.option("--event", is_flag=True, help="NAME is an event.")(function)
-    return click.option("--handler", is_flag=True, help="NAME is a handler.")(function)
+    function = flag("--event", help="NAME is an event.")(function)
+    return flag("--handler", help="NAME is a handler.")(function)
 
 
 def kind_of(
@@ -56,20 +58,25 @@ def kind_of(
     return found[0]
 
 
+def _reason(value: str) -> str:
+    """The type of a reason."""
+    if len(value) > _LONGEST_WHY:
+        raise click.BadParameter(
+            f"it may have at most {_LONGEST_WHY:,} characters, not {len(value):,}"
+        )
+    return a_name(value)
+
+
 @click.command()
-@click.argument(
-    "name",
-    required=False,
-    callback=lambda c, p, v: v and a_name(c, p, v),
-    shell_complete=completion.pausable,
-)
+@click.argument("name", required=False, type=a_name, shell_complete=completion.pausable)
 @which
-@click.option("--why", metavar="TEXT", help="The reason, shown wherever the pause is.")
-@click.option("--json", "as_json", is_flag=True, help="Print the list of pauses as JSON.")
+@click.option(
+    "--why", metavar="TEXT", type=_reason, help="The reason, shown wherever the pause is."
+)
+@flag("--json", "as_json", help="Print the list of pauses as JSON.")
 @click.pass_obj
 def command(
     context: Context,
-    /,
     name: str | None,
     handler: bool,
     event: bool,
@@ -97,7 +104,6 @@ def command(
             return _list(database, as_json)
     if as_json:
         raise UsageError("--json lists what is paused: it cannot be used with NAME")
-    _check(why)
     with context.open() as database:
         kind = kind_of(context, database, name, handler, event, paused=False)
         new = pauses.pause(database, kind, name, why)
@@ -108,27 +114,18 @@ def command(
             f"the {kind} {shown} is already paused" + ("; the reason was changed" if why else "")
         )
         return EXIT_DONE
-    waiting, running = left.get("pending", 0), left.get("running", 0)
-    said = f"the {kind} {shown} is paused: {waiting:,} of its deliveries {waits(waiting)}"
-    if running:
+    said = f"the {kind} {shown} is paused: {waits(left)}"
+    if running := left.get("running"):
         said += f"; {running:,} already running will finish"
     complain(said)
     complain(f"to resume it: {context.command(f'resume {shlex.quote(shown)}')}")
     return EXIT_DONE
 
 
-def waits(number: int) -> str:
-    """Return the verb for so many deliveries."""
-    return "waits" if number == 1 else "wait"
-
-
-def _check(why: str | None) -> None:
-    try:
-        (why or "").encode()
-    except UnicodeEncodeError:
-        raise UsageError("--why is not UTF-8 text") from None
-    if why is not None and len(why) > _LONGEST_WHY:
-        raise UsageError(f"--why may have at most {_LONGEST_WHY:,} characters, not {len(why):,}")
+def waits(left: Mapping[str, int]) -> str:
+    """Return a text that says how many deliveries wait, of those that are left, by state."""
+    number = left.get("pending", 0)
+    return f"{number:,} of its deliveries {'waits' if number == 1 else 'wait'}"
 
 
 def _list(database: Database, as_json: bool) -> int:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 import click
 
 from eventctl.cli import selection
 from eventctl.cli.context import Context
-from eventctl.cli.options import LongTime, Whole
-from eventctl.cli.output.formats import event_json, iso, json_text, print_json
+from eventctl.cli.options import Duration, Whole, flag
+from eventctl.cli.output.formats import by_delivery, event_json, iso, json_text, print_json
 from eventctl.cli.output.progress import ProgressBar
-from eventctl.cli.output.tables import utc
 from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
+from eventctl.format.time import second
 from eventctl.store import claims, pruning
 from eventctl.store.batches import parts
 from eventctl.store.database import Database
@@ -27,8 +27,7 @@ from eventctl.store.pruning import Old, Sum, Wanted
 from eventctl.store.queries import events
 from eventctl.store.queries.events import Selection
 from eventctl.upkeep import archive as archives
-from eventctl.upkeep import prune
-from eventctl.upkeep.prune import Pruned, prune_orphans
+from eventctl.upkeep.prune import Pruned, prune, prune_history, prune_orphans
 
 _WORTH_A_WORD = 10_000_000
 """Free bytes in a store's file that are worth a message."""
@@ -41,11 +40,11 @@ _READ_AT_ONCE = 500
 @click.option(
     "--older-than",
     metavar="TIME",
-    type=LongTime(),
+    type=Duration(needs_unit=True),
     required=True,
     help="Delete events created longer ago than this, such as 90d.",
 )
-@click.option("--failed", is_flag=True, help="Also delete failed events.")
+@flag("--failed", help="Also delete failed events.")
 @click.option(
     "--archive",
     metavar="FOLDER",
@@ -53,11 +52,11 @@ _READ_AT_ONCE = 500
     help="First write them to a new file in this folder, as gzipped JSON Lines.",
 )
 @click.option("--limit", type=Whole(1), metavar="N", help="At most N events, the oldest.")
-@click.option("--dry-run", is_flag=True, help="Show how many events match; delete nothing.")
-@click.option("--vacuum", is_flag=True, help="SQLite: also return the free space to the disk.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing on success; for cron.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was deleted as JSON.")
+@flag("--dry-run", help="Show how many events match; delete nothing.")
+@flag("--vacuum", help="SQLite: also return the free space to the disk.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("-q", "--quiet", help="Print nothing on success; for cron.")
+@flag("--json", "as_json", help="Print what was deleted as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -103,33 +102,40 @@ def command(
             _check_room(context, database, quiet)
         there = pruning.count(database, wanted)
         if dry_run:
-            pruned = Pruned(events=there.events)
-            prune_orphans(database, pruned, dry_run=True)
-            if as_json:
-                _print_json(pruned, wanted, archive, dry_run=True)
-            else:
-                _show_plan(context, database, wanted, there, pruned.orphans)
-            return EXIT_DONE
-        number = min(there.events, limit or there.events)
-        what = f"{counted(number, 'event')}{_span(there)}"
-        if not selection.confirmed(yes or number <= 1, "delete", what, ()):
-            complain("nothing was deleted")
-            return EXIT_FAILED
-        done = _prune(context.config, database, wanted, number, limit or 0, archive)
-        if vacuum:
-            database.vacuum()
+            done = Pruned(events=there.events)
+            prune_orphans(database, done, dry_run=True)
+        else:
+            number = min(there.events, limit or there.events)
+            what = f"{counted(number, 'event')}{_span(there)}"
+            if not selection.confirmed(yes or number <= 1, "delete", what, ()):
+                complain("nothing was deleted")
+                return EXIT_FAILED
+            done = _prune(context.config, database, wanted, number, limit or 0, archive)
+            if vacuum:
+                database.vacuum()
         if as_json:
-            _print_json(done, wanted, archive, dry_run=False)
+            print_json(
+                {
+                    "dryRun": dry_run,
+                    "createdBefore": iso(wanted.cutoff),
+                    "events": done.events,
+                    "changed": done.left,
+                    "sweeps": done.sweeps,
+                    "orphans": done.orphans,
+                    "archive": str(archive) if archive else None,
+                }
+            )
+        elif dry_run:
+            _show_plan(context, database, wanted, there, done.orphans)
         elif not quiet:
             complain(_summary(done, wanted, archive))
             _show_kept(context, database, wanted)
             if done.events and not vacuum:
                 _show_room(database)
-    for refusal in done.refusals:
-        complain(refusal)
-    if done.refused > len(done.refusals):
-        complain(f"and {done.refused - len(done.refusals):,} more of these")
-    return EXIT_FAILED if done.refused else EXIT_DONE
+    if done.refused.count:
+        complain(str(done.refused))
+        return EXIT_FAILED
+    return EXIT_DONE
 
 
 def _prune(
@@ -140,21 +146,15 @@ def _prune(
     limit: int,
     archive: Path | None,
 ) -> Pruned:
-    def keep(found: Sequence[Old]) -> None:
-        if archive is not None:
-            archives.write(archive, _lines(database, [old.id for old in found]))
+    def keep(folder: Path, found: Sequence[Old]) -> None:
+        archives.write(folder, _lines(database, [old.id for old in found]))
 
-    done = prune.Pruned()
+    done, write = Pruned(), partial(keep, archive) if archive else None
     try:
         with ProgressBar("pruning", number) as bar:
-            prune.prune(
-                *(database, wanted, done),
-                limit=limit,
-                archive=keep if archive else None,
-                progress=bar.advance,
-            )
-        prune.prune_history(config, database, wanted.cutoff, done)
-        prune.prune_orphans(database, done)
+            prune(database, wanted, done, limit=limit, archive=write, progress=bar.advance)
+        prune_history(config, database, wanted.cutoff, done)
+        prune_orphans(database, done)
     except KeyboardInterrupt:
         complain(_summary(done, wanted, archive))
         raise
@@ -166,43 +166,22 @@ def _lines(database: Database, ids: Sequence[int]) -> Iterator[str]:
         pages = events.pages(database, Selection(ids=tuple(part)), len(part))
         found = {event.id: event for page in pages for event in page}
         deliveries = [each for event in found.values() for each in event.deliveries]
-        history: dict[int, list[events.AttemptView]] = {each.id: [] for each in deliveries}
-        for attempt in events.attempts(database, deliveries):
-            history[attempt.delivery_id].append(attempt)
+        history = by_delivery(events.attempts(database, deliveries))
         for event_id in part:
             if event_id in found:  # otherwise another prune was faster
-                event = found[event_id]
-                own = chain.from_iterable(history[each.id] for each in event.deliveries)
-                yield json_text(event_json(event, list(own)))
-
-
-def _print_json(done: Pruned, wanted: Wanted, archive: Path | None, *, dry_run: bool) -> None:
-    print_json(
-        {
-            "dryRun": dry_run,
-            "createdBefore": iso(wanted.cutoff),
-            "events": done.events,
-            "changed": done.left,
-            "sweeps": done.sweeps,
-            "orphans": done.orphans,
-            "archive": str(archive) if archive else None,
-        }
-    )
+                yield json_text(event_json(found[event_id], history))
 
 
 def _show_plan(
     context: Context, database: Database, wanted: Wanted, there: Sum, orphans: int
 ) -> None:
-    what = "processed or failed" if wanted.failed else "processed"
-    condition = f"{what} and was created before {utc(wanted.cutoff)} UTC"
-    if there.events:
-        complain(
-            f"would delete {counted(there.events, 'event')}{_span(there)}: each is {condition}"
-        )
-    else:
-        complain(f"nothing to delete: no event is {condition}")
+    status = "processed or failed" if wanted.failed else "processed"
+    condition = f"is {status} and was created before {second(wanted.cutoff)} UTC"
+    what = f"{counted(there.events, 'event')}{_span(there)}"
+    would = f"would delete {what}: each" if there.events else "nothing to delete: no event"
+    complain(f"{would} {condition}")
     if orphans:
-        complain(f"would delete {orphans:,} rows whose event or delivery is gone")
+        complain(f"would delete {counted(orphans, 'row')} whose event or delivery is gone")
     if wanted.failed:
         _show_kept(context, database, wanted)
     elif kept := pruning.count_failed(database, wanted):
@@ -223,20 +202,19 @@ def _show_kept(context: Context, database: Database, wanted: Wanted) -> None:
 def _span(there: Sum) -> str:
     if there.oldest is None or there.newest is None:
         return ""
-    return f", created from {utc(there.oldest)} to {utc(there.newest)} UTC"
+    return f", created from {second(there.oldest)} to {second(there.newest)} UTC"
 
 
 def _summary(done: Pruned, wanted: Wanted, archive: Path | None) -> str:
-    line = f"deleted {counted(done.events, 'event')} created before {utc(wanted.cutoff)} UTC"
+    line = f"deleted {counted(done.events, 'event')} created before {second(wanted.cutoff)} UTC"
     if archive is not None and done.events:
         line += f"; {'it is' if done.events == 1 else 'they are'} in {archive}"
     if done.left:
-        left = counted(done.left, "event")
-        line += f"; {left} changed in the meantime, and stayed"
+        line += f"; {counted(done.left, 'event')} changed in the meantime, and stayed"
     if done.sweeps:
-        line += f"; {done.sweeps:,} old sweep{'s' * (done.sweeps != 1)}"
+        line += f"; {counted(done.sweeps, 'old sweep')}"
     if done.orphans:
-        line += f"; {done.orphans:,} row{'s' * (done.orphans != 1)} without an event"
+        line += f"; {counted(done.orphans, 'row')} without an event"
     return line
 
 

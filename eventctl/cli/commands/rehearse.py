@@ -13,14 +13,13 @@ import click
 from eventctl.cli import completion, names, selection
 from eventctl.cli.commands.replay_now import line_printer
 from eventctl.cli.context import Context
-from eventctl.cli.options import Duration
-from eventctl.cli.options import name as a_name
+from eventctl.cli.options import Duration, flag, name
 from eventctl.cli.output.formats import print_json
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import printable
 from eventctl.format.time import duration, span
-from eventctl.models import Outcome, Result, State
+from eventctl.models import Outcome, State
 from eventctl.run.rehearse import Rehearsal
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events, waiting
@@ -44,26 +43,23 @@ class _KillTime(Duration):
 
 
 @click.command()
-@click.argument("handler", callback=a_name, shell_complete=completion.handlers)
-@click.argument("event", metavar="ID", callback=a_name, shell_complete=completion.ids)
-@click.option("--twice", is_flag=True, help="Run it twice in a row.")
+@click.argument("handler", type=name, shell_complete=completion.handlers)
+@click.argument("event", metavar="ID", type=name, shell_complete=completion.ids)
+@flag("--twice", help="Run it twice in a row.")
 @click.option(
     "--kill",
     "kill",
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    type=_KillTime(0.001, **{_HALF: 0.0}),
+    type=_KillTime(0.001, words={_HALF: 0.0}),
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each run as JSON, once all have ended."
-)
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--json", "as_json", help="Print each run as JSON, once all have ended.")
 @click.pass_obj
 def command(
     context: Context,
-    /,
     handler: str,
     event: str,
     twice: bool,
@@ -99,7 +95,9 @@ def command(
         play.run(twice, kill)
         if as_json:
             print_json({"handler": handler, "eventId": found.id, "runs": play.runs})
-        return 128 + rehearsal.signal if rehearsal.signal else play.exit_code
+        if rehearsal.signal:
+            return 128 + rehearsal.signal
+        return EXIT_FAILED if play.failed else EXIT_DONE
 
 
 def _unknown(context: Context, handler: str, event: str) -> str:
@@ -133,18 +131,12 @@ def _find(context: Context, handler: str, event: str) -> EventView:
 
 
 def _agreed(context: Context, handler: str, event: EventView, times: int, yes: bool) -> bool:
-    what = f"{printable(handler)} for {printable(event.name)} {event.id}"
     often = "once" if times == 1 else f"{times} times"
-    if yes:
-        return True
-    if not sys.stdin.isatty():
-        raise UsageError(
-            f"this would run {what} {often}, for real, and stdin is not a terminal: use --yes"
-        )
+    what = f"{printable(handler)} {often} for {printable(event.name)} {event.id}, for real"
     undone = "it is transactional: what it writes to the store is rolled back"
     real = "its effects are real: mails are sent, and money is moved"
-    complain(undone if context.config.handlers[handler].transactional else real)
-    return click.confirm(f"Run {what} {often}?", err=True)
+    effects = undone if context.config.handlers[handler].transactional else real
+    return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
 
 
 def _write(text: str) -> None:
@@ -161,47 +153,31 @@ class _Play:
     handler: str
     say: Callable[[str], None]
     runs: list[dict[str, Any]] = field(default_factory=list)
-    number: int = 0
     failed: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        return EXIT_FAILED if self.failed else EXIT_DONE
 
     def run(self, twice: bool, kill: float | None) -> None:
         """Run it once, and then as the options say: again, or killed and then to its end."""
-        took = self._to_the_end()
+        took = self._run() or 0.0
         if twice and not self._over:
-            self._to_the_end()
+            self._run()
         if kill is None or self._over:
             return
         if self._killed(kill or took / 2, tries=1 if kill else _KILLS):
-            self._to_the_end()
+            self._run()
 
     @property
     def _over(self) -> bool:
         # Do not repeat a failed run, since its effects are real.
         return bool(self.failed or self.rehearsal.signal)
 
-    def _to_the_end(self) -> float:
-        """Run it, and return how long that took, in seconds."""
-        self._begin("")
-        result, _ = self.rehearsal.run()
-        self._show(result)
-        return result.took / 1000
-
     def _killed(self, after: float, tries: int) -> bool:
         for _ in range(tries):
-            self._begin(f", to be killed after {duration(after)}")
-            result, killed = self.rehearsal.run(kill_after=after)
-            if killed:
-                self._note("killed", after)
-                self.say(f"run {self.number}: killed after {duration(after)}")
+            took = self._run(after)
+            if took is None:
                 return True
-            self._show(result)
             if self._over:
                 return False
-            after = result.took / 2000
+            after = took / 2
         complain(
             f"{printable(self.handler)} ended before it could be killed: give a time, as in"
             " --kill 5ms"
@@ -209,19 +185,23 @@ class _Play:
         self.failed = True
         return False
 
-    def _begin(self, how: str) -> None:
-        self.number += 1
+    def _run(self, kill_after: float | None = None) -> float | None:
+        """Run it, and return how long that took, in seconds; None if it was killed."""
+        number = len(self.runs) + 1
         what = f"{printable(self.handler)} of {printable(self.event.name)} {self.event.id}"
-        self.say(f"run {self.number}: {what}{how}")
-
-    def _note(self, outcome: str, took: float, error: str = "") -> None:
-        run = {"number": self.number, "outcome": outcome, "took": took, "error": error or None}
-        self.runs.append(run)
-
-    def _show(self, result: Result) -> None:
-        self._note(result.outcome, result.took / 1000, result.error)
+        how = "" if kill_after is None else f", to be killed after {duration(kill_after)}"
+        self.say(f"run {number}: {what}{how}")
+        result, killed = self.rehearsal.run(kill_after)
+        took = result.took / 1000
+        run = {"number": number, "outcome": result.outcome, "took": took}
+        if kill_after is not None and killed:
+            self.runs.append({**run, "outcome": "killed", "took": kill_after, "error": None})
+            self.say(f"run {number}: killed after {duration(kill_after)}")
+            return None
+        self.runs.append({**run, "error": result.error or None})
         error = f": {printable(result.error)}" if result.error else ""
-        self.say(f"run {self.number}: {result.outcome} in {span(result.took)}{error}")
+        self.say(f"run {number}: {result.outcome} in {span(result.took)}{error}")
         for line in result.traceback.splitlines():
             self.say(f"  {printable(line)}")
         self.failed |= result.outcome != Outcome.SUCCEEDED
+        return took

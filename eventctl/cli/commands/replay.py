@@ -9,17 +9,19 @@ from typing import Any
 import click
 
 from eventctl.cli import completion, selection
+from eventctl.cli.commands.replay_backfill import Backfill
+from eventctl.cli.commands.replay_now import run_now
 from eventctl.cli.context import Context
-from eventctl.cli.options import filters, names
+from eventctl.cli.options import filters, flag, name
 from eventctl.cli.output import plan_table
 from eventctl.cli.output.formats import print_json
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
-from eventctl.format.time import span
 from eventctl.run.plan import Fate, PlanRow, to_replay
 from eventctl.run.rate_limit import parse_rate
+from eventctl.run.replay import reopen_all
 from eventctl.store.database import Database
 from eventctl.store.queries import waiting
 
@@ -27,37 +29,36 @@ _NOT_RUN: dict[str, Any] = {"ran": None, "backfill": []}
 """What else --json prints, unless deliveries were run or added."""
 
 
-def _interval(context: click.Context, option: click.Parameter, value: str | None) -> float:
+def _interval(value: str) -> float:
+    """The type of a rate, as a float of seconds from one to the next."""
     try:
-        return parse_rate(value) if value is not None else 0.0
+        return parse_rate(value)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
 
 @click.command()
-@click.argument("ids", metavar="[ID]...", nargs=-1, callback=names, shell_complete=completion.ids)
+@click.argument("ids", metavar="[ID]...", nargs=-1, type=name, shell_complete=completion.ids)
 @filters(limit=0, limit_help="At most this many events, the newest.  [default: 0, which is all]")
-@click.option("--include-done", is_flag=True, help="Also run deliveries that are done.")
+@flag("--include-done", help="Also run deliveries that are done.")
 @click.option(
     "--backfill",
     metavar="HANDLER",
     shell_complete=completion.handlers,
     help="Add past events to this new handler.",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would run; change nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Don't ask for confirmation.")
-@click.option("--now", is_flag=True, help="Run them now, not with the next sweep.")
+@flag("--dry-run", help="Show what would run; change nothing.")
+@flag("-y", "--yes", help="Don't ask for confirmation.")
+@flag("--now", help="Run them now, not with the next sweep.")
 @click.option(
     "--rate",
     "interval",
     metavar="N/s",
-    callback=_interval,
+    type=_interval,
     help="Run at most N per second, minute (N/m) or hour (N/h).",
 )
-@click.option("-v", "--verbose", is_flag=True, help="With --now: show results and output live.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print each delivery, and what was done, as JSON."
-)
+@flag("-v", "--verbose", help="With --now: show results and output live.")
+@flag("--json", "as_json", help="Print each delivery, and what was done, as JSON.")
 @click.pass_obj
 def command(
     context: Context,
@@ -68,7 +69,7 @@ def command(
     dry_run: bool,
     yes: bool,
     now: bool,
-    interval: float,
+    interval: float | None,
     verbose: bool,
     as_json: bool,
     limit: int,
@@ -95,6 +96,7 @@ def command(
       eventctl replay --handler lottery --rate 10/s --yes
       eventctl replay --backfill audit --since 30d --dry-run
     """
+    interval = interval or 0.0
     if verbose and not now:
         raise UsageError("-v requires --now: without it, the sweep runs the deliveries")
     if backfill is not None:
@@ -103,8 +105,6 @@ def command(
                 "--backfill names its handler, and adds what is missing:"
                 " --handler and --include-done cannot be used with it"
             )
-        from eventctl.cli.commands.replay_backfill import Backfill  # lazy: few runs need it
-
         with context.open() as database:
             filling = Backfill(context, database, backfill)
             filling.find(ids, limit, chosen)
@@ -117,7 +117,8 @@ def command(
         to_run = [row for row in rows if row.acts]
         if dry_run and (rows or as_json or not chosen["incident"]):
             plan_table.show_dry_run(context.config, rows, "run", as_json, **_NOT_RUN)
-            _warn(context, database, to_run)
+            for line in _obstacles(context, database, to_run):
+                complain(line)
             return EXIT_DONE
         if not to_run:
             if not ids:
@@ -125,21 +126,24 @@ def command(
             if as_json:
                 print_json(plan_table.plan_json(rows, **_NOT_RUN))
             return EXIT_DONE
-        _warn(context, database, to_run)
+        for line in (obstacles := _obstacles(context, database, to_run)):
+            complain(line)
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
-        reopened = _reopen(database, rows, interval)
+        with ProgressBar("re-opening", len(to_run)) as bar:
+            reopened = reopen_all(database, rows, bar.advance, interval)
         missed = len(to_run) - len(reopened)
         exit_code, ran = EXIT_DONE, None
         if now:
-            from eventctl.cli.commands.replay_now import run_now  # lazy: few runs need it
-
             exit_code, ran = run_now(
                 context, database, reopened, interval=interval, verbose=verbose
             )
         else:
-            _report(len(reopened), missed, interval)
+            complain(
+                f"re-opened {counted(len(reopened), 'delivery')}{selection.moved_on(missed)}"
+                f"{'' if obstacles else selection.will_run(len(reopened), interval)}"
+            )
         if as_json:
             changed = len(reopened)
             done = plan_table.plan_json(rows, changed=changed, missed=missed, ran=ran, backfill=[])
@@ -160,7 +164,8 @@ def _selected(
     selection.list_idle(wanted.ids, rows, "re-open")
     if wanted.ids:
         waiting = [row for row in rows if row.fate == Fate.WAITING]
-        selection.list_paused(database, [(row.event, row.delivery.handler) for row in waiting])
+        for line in selection.paused(database, _names(waiting)):
+            complain(line)
     return rows
 
 
@@ -174,35 +179,24 @@ def _why_none(context: Context, database: Database, incident: str) -> str:
     return selection.why_none(config, database, incident) or otherwise
 
 
-def _warn(context: Context, database: Database, to_run: Sequence[PlanRow]) -> None:
-    """Warn of deliveries that will not run: their handler is gone, failing or paused."""
+def _names(rows: Sequence[PlanRow]) -> list[tuple[str, str]]:
+    return [(row.event, row.delivery.handler) for row in rows]
+
+
+def _obstacles(context: Context, database: Database, to_run: Sequence[PlanRow]) -> list[str]:
+    """Return why the next sweep will not run some deliveries: their handler is gone, failing or
+    paused.
+    """
     counts = Counter(row.delivery.handler for row in to_run)
-    for handler in sorted(set(counts) - set(context.config.handlers)):
-        complain(
-            f"{printable(handler)} is not in {context.config.path}: its"
-            f" {counted(counts[handler], 'delivery')} would be held again"
-        )
-    selection.list_paused(database, [(row.event, row.delivery.handler) for row in to_run])
-    for breaker in waiting.breakers(database):
-        if breaker.handler in counts:
-            complain(
-                f"{printable(breaker.handler)} keeps failing ({printable(breaker.error)}): one is"
-                " tried, and the others wait until that succeeds"
-            )
-
-
-def _reopen(database: Database, rows: Sequence[PlanRow], interval: float) -> list[int]:
-    from eventctl.run import replay  # lazy: few runs need it
-
-    total = sum(row.acts for row in rows)
-    with ProgressBar("re-opening", total) as bar:
-        return replay.reopen_all(database, rows, bar.advance, interval)
-
-
-def _report(reopened: int, missed: int, interval: float) -> None:
-    what = f"re-opened {counted(reopened, 'delivery')}{selection.moved_on(missed)}"
-    if interval and reopened > 1:
-        last = span(int((reopened - 1) * interval * 1000))
-        complain(f"{what}; sweeps run them as each is due, the last one in {last}")
-    else:
-        complain(f"{what}; the next sweep runs {'it' if reopened == 1 else 'them'}")
+    gone = [
+        f"{printable(handler)} is not in {context.config.path}: its"
+        f" {counted(counts[handler], 'delivery')} would be held again"
+        for handler in sorted(set(counts) - set(context.config.handlers))
+    ]
+    failing = [
+        f"{printable(breaker.handler)} keeps failing ({printable(breaker.error)}): one is tried,"
+        " and the others wait until that succeeds"
+        for breaker in waiting.breakers(database)
+        if breaker.handler in counts
+    ]
+    return gone + selection.paused(database, _names(to_run)) + failing

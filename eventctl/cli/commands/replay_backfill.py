@@ -20,7 +20,7 @@ from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted, printable
-from eventctl.format.time import span
+from eventctl.format.time import second
 from eventctl.run import replay
 from eventctl.store.database import Database
 from eventctl.store.pauses import Kind
@@ -93,7 +93,7 @@ class Backfill:
                 print_row("add", name, self.handler, share.count, *where)
         sys.stdout.flush()
         complain(f"would add {self._what}")
-        self._warn()
+        self._list_paused()
         return EXIT_DONE
 
     def _print_json(
@@ -121,14 +121,18 @@ class Backfill:
         for name, share in self.shares.items():
             cells = [printable(name), f"{share.count:,}"]
             for end in (share.first, share.last):
-                cells += [str(end.id), tables.utc(end.created_at)]
+                cells += [str(end.id), second(end.created_at)]
             table.add_row(*map(Text, cells))
         for column in (1, 2, 4):
             table.columns[column].justify = "right"
         tables.console().print(table)
 
-    def _warn(self) -> None:
-        selection.list_paused(self.database, [(name, self.handler) for name in self.shares])
+    def _list_paused(self) -> bool:
+        """List what is paused; return whether anything is."""
+        lines = selection.paused(self.database, [(name, self.handler) for name in self.shares])
+        for line in lines:
+            complain(line)
+        return bool(lines)
 
     def run(self, yes: bool, now: bool, interval: float, verbose: bool, as_json: bool) -> int:
         """Add them after confirmation; with `now`, run them at once. Returns the exit code."""
@@ -138,26 +142,24 @@ class Backfill:
                 self._print_json(dry_run=False)
             return EXIT_DONE
         lines = [f"{share.count:,} of {printable(name)}" for name, share in self.shares.items()]
-        self._warn()
+        waits = self._list_paused()
         if not selection.confirmed(yes or len(self.ids) == 1, "add", self._what, lines):
             complain("nothing was changed")
             return EXIT_FAILED
-        added = self._add(interval)
+        with ProgressBar("adding", len(self.ids)) as bar:
+            added = replay.backfill_all(
+                self.database, self.ids, self.handler, bar.advance, interval
+            )
         missed = len(self.ids) - len(added)
         meanwhile = f" ({missed:,} already existed by then)" if missed else ""
-        complain(f"added {counted(len(added), 'delivery')} to {printable(self.handler)}{meanwhile}")
+        next_ = "" if now or waits else selection.will_run(len(added), interval)
+        what = f"{counted(len(added), 'delivery')} to {printable(self.handler)}"
+        complain(f"added {what}{meanwhile}{next_}")
         exit_code, ran = EXIT_DONE, None
         if now:
             exit_code, ran = run_now(
                 self.context, self.database, added, interval=interval, verbose=verbose
             )
-        elif interval and len(added) > 1:
-            last = span(int((len(self.ids) - 1) * interval * 1000))
-            complain(f"sweeps run them as each is due, the last one in {last}")
         if as_json:
             self._print_json(dry_run=False, ran=ran, added=len(added))
         return exit_code
-
-    def _add(self, interval: float) -> list[int]:
-        with ProgressBar("adding", len(self.ids)) as bar:
-            return replay.backfill_all(self.database, self.ids, self.handler, bar.advance, interval)

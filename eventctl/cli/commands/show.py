@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import click
 from rich.text import Text
@@ -12,14 +13,14 @@ from rich.text import Text
 from eventctl.cli import completion, selection
 from eventctl.cli.commands import show_incident
 from eventctl.cli.context import Context
-from eventctl.cli.options import name
+from eventctl.cli.options import flag, incident_option, name
 from eventctl.cli.output import formats, tables
-from eventctl.cli.output.tables import ago, utc
+from eventctl.cli.output.tables import ago
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.redact import Redaction
-from eventctl.format.text import printable
-from eventctl.format.time import span
+from eventctl.format.text import counted, printable
+from eventctl.format.time import second, span
 from eventctl.models import Outcome, Reason, State
 from eventctl.store import claims
 from eventctl.store.incidents import Incident
@@ -33,17 +34,11 @@ _SHOWN_LINES = 200
 
 
 @click.command()
-@click.argument("event", metavar="[ID]", default="", callback=name, shell_complete=completion.ids)
-@click.option(
-    "--incident",
-    metavar="ID",
-    default="",
-    help="Show this incident instead.",
-    shell_complete=completion.incidents,
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the whole history.")
+@click.argument("event", metavar="[ID]", default="", type=name, shell_complete=completion.ids)
+@incident_option(help="Show this incident instead.")
+@flag("--json", "as_json", help="Print JSON, with the whole history.")
 @click.pass_obj
-def command(context: Context, /, event: str, incident: str, as_json: bool) -> None:
+def command(context: Context, event: str, incident: str, as_json: bool) -> None:
     """Show one event with its deliveries, attempts and errors.
 
     ID is the number that emit printed, or the event's key. Each failure is followed
@@ -69,33 +64,21 @@ def command(context: Context, /, event: str, incident: str, as_json: bool) -> No
         found = events.find(database, event)
         if found is None:
             raise UsageError(selection.no_event(context.config, repr(event)))
-        history = events.attempts(database, found.deliveries)
-        redaction = Redaction(context.config.redact)
-        history = attempts_shown(redaction, found, history)
-        pauses = waiting.Pauses(database)
+        redaction, pauses = Redaction(context.config.redact), waiting.Pauses(database)
+        attempts = events.attempts(database, found.deliveries)
+        history = formats.by_delivery(attempts_shown(redaction, found, attempts))
         found = event_shown(redaction, pauses.mark(found))
         now = claims.now(database)
-        parts = incidents.of_deliveries(database, [each.id for each in found.deliveries])
-        breakers = {breaker.handler: breaker for breaker in waiting.breakers(database)}
+        open_incidents = incidents.of_deliveries(database, [each.id for each in found.deliveries])
+        waits = tables.wait_lines(context.config, [found], waiting.breakers(database), pauses, now)
     if as_json:
         formats.print_json(formats.event_json(found, history))
         return
 
     out = tables.console()
-    page = _Page(context.config, found, history, now)
-    for line in page.lines(out.width):
-        out.print(line, soft_wrap=True)
-    waits = {
-        p: None for d in found.deliveries if d.paused for p in pauses.of(found.name, d.handler)
-    }
-    for pause in waits:
-        out.print(tables.pause_line(context.config, pause, now), soft_wrap=True)
-    for delivery in found.deliveries:
-        if delivery.state == State.PENDING and delivery.handler in breakers:
-            out.print(tables.breaker_line(breakers[delivery.handler], now), soft_wrap=True)
-    for part in parts:
-        out.print(_part_of(part, now), soft_wrap=True)
-    for line in _to_do(context, found):
+    page = _Page(context.config, found, history, now).lines(out.width)
+    incident_lines = (_part_of(each, now) for each in open_incidents)
+    for line in chain(page, waits, incident_lines, _to_do(context, found)):
         out.print(line, soft_wrap=True)
 
 
@@ -105,7 +88,7 @@ class _Page:
 
     config: Config
     event: EventView
-    history: Sequence[AttemptView]
+    history: Mapping[int, Sequence[AttemptView]]
     now: int
 
     def lines(self, width: int) -> Iterator[Text]:
@@ -125,7 +108,7 @@ class _Page:
             tables.status_text(event.status),
             f", {formats.done_of_expected(event)} done",
         )
-        yield _fact("when", f"{utc(event.created_at)} UTC, {ago(event.created_at, self.now)}")
+        yield _fact("when", f"{second(event.created_at)} UTC, {ago(event.created_at, self.now)}")
         yield _fact("key", printable(event.key))
         first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
@@ -142,7 +125,7 @@ class _Page:
             tables.state_text(delivery),
             self._standing(delivery),
         )
-        history = [each for each in self.history if each.delivery_id == delivery.id]
+        history = self.history.get(delivery.id, ())
         shown = history and history[-1].error == delivery.last_error
         if delivery.state != State.DONE and delivery.last_error and not shown:
             yield Text(f"  {printable(delivery.last_error)}", "red")
@@ -155,10 +138,11 @@ class _Page:
     def _standing(self, delivery: DeliveryView) -> str:
         said = []
         if delivery.attempts or delivery.state == State.FAILED:
-            allowed = tables.attempts_used(self.config, self.event.name, delivery)
-            said.append(f"{allowed} attempts" if delivery.attempts else "not attempted")
+            used = tables.attempts_used(self.config, self.event.name, delivery)
+            attempts = "attempt" if used == "1" else "attempts"
+            said.append(f"{used} {attempts}" if delivery.attempts else "not attempted")
         if delivery.state == State.DONE and delivery.done_at is not None:
-            said.append(f"at {utc(delivery.done_at)} UTC")
+            said.append(f"at {second(delivery.done_at)} UTC")
             if delivery.took is not None:
                 said.append(f"took {span(delivery.took)}")
         elif delivery.paused:
@@ -167,7 +151,7 @@ class _Page:
             what = "checked again" if delivery.held else "next"
             if delivery.due_at > self.now:
                 said.append(f"{what} {ago(delivery.due_at, self.now)}")
-                said.append(f"at {utc(delivery.due_at)} UTC")
+                said.append(f"at {second(delivery.due_at)} UTC")
             else:
                 said.append("due: the next sweep runs it")
         elif delivery.state == State.RUNNING and delivery.due_at is not None:
@@ -177,7 +161,7 @@ class _Page:
     def _attempts(self, history: Sequence[AttemptView]) -> Iterator[Text]:
         left_out = len(history) - _SHOWN_ATTEMPTS
         if left_out > 0:
-            yield Text(f"  … {left_out:,} earlier attempts: --json has them", "dim")
+            yield Text(f"  … {counted(left_out, 'earlier attempt')}: see --json", "dim")
             history = history[left_out:]
         width = max((len(attempt.outcome) for attempt in history), default=0)
         took = [span(attempt.took) if attempt.took is not None else "–" for attempt in history]
@@ -186,7 +170,7 @@ class _Page:
             yield Text.assemble(
                 f"  {attempt.number or '':>2}  ",
                 (f"{printable(attempt.outcome):<{width}}", tables.outcome_style(attempt.outcome)),
-                f"  {utc(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
+                f"  {second(attempt.ended_at)}  {time:>{widest}}  {printable(attempt.host)}",
             )
             if attempt.error:
                 yield Text(f"      {printable(attempt.error)}", overflow="fold")
@@ -202,8 +186,8 @@ def _quoted(title: str, text: str) -> Iterator[Text]:
     if not any(lines):
         return
     yield Text(f"  last {title}", "dim")
-    if len(lines) > _SHOWN_LINES:
-        yield Text(f"  | … {len(lines) - _SHOWN_LINES:,} lines before: --json has them", "dim")
+    if (left_out := len(lines) - _SHOWN_LINES) > 0:
+        yield Text(f"  | … {counted(left_out, 'earlier line')}: see --json", "dim")
     for line in lines[-_SHOWN_LINES:]:
         yield Text.assemble(("  | ", "dim"), line)
 
@@ -227,43 +211,37 @@ def _missing(event: EventView) -> list[str]:
 
 
 def _to_do(context: Context, event: EventView) -> Iterator[Text]:
-    """Yield what to do about failures, and the command for it."""
-    failed = [d for d in event.deliveries if d.state == State.FAILED]
-    held = [d for d in event.deliveries if d.held]
-    if failed:
-        one = failed[0].handler if len(failed) == 1 else None
+    """Yield what to do about failures, each with the command for it, if any."""
+    for advice, command in _steps(context.config, event):
+        yield Text()
+        yield Text(advice)
+        if command:
+            yield Text(f"  {context.command(command)}", "bold")
+
+
+def _steps(config: Config, event: EventView) -> Iterator[tuple[str, str]]:
+    replay = f"replay {event.id}"
+    if failed := [each for each in event.deliveries if each.state == State.FAILED]:
+        one = failed[0].handler if len(failed) == 1 else ""
         option = f" --handler {shlex.quote(one)}" if one and printable(one) == one else ""
         them = "it" if len(failed) == 1 else "them"
-        yield Text()
-        if all(delivery.reason == Reason.CANCELLED for delivery in failed):
-            yield Text(f"To have the next sweep run {them} after all:")
-        else:
-            yield Text(f"Once the cause is fixed, let the next sweep run {them} again:")
-        yield Text(f"  {context.command(f'replay {event.id}{option}')}", "bold")
-    for delivery in event.deliveries:
-        if delivery.state == State.PENDING and delivery.due_at is None:
-            yield Text()
-            yield Text(
-                f"{printable(delivery.handler)} has no due time, so no sweep finds it. To run it:"
-            )
-            yield Text(f"  {context.command(f'replay {event.id}')}", "bold")
-    known = context.config.events.get(event.name)
+        advice = f"Once the cause is fixed, let the next sweep run {them} again:"
+        if all(each.reason == Reason.CANCELLED for each in failed):
+            advice = f"To have the next sweep run {them} after all:"
+        yield advice, f"{replay}{option}"
+    for each in event.deliveries:
+        if each.state == State.PENDING and each.due_at is None:
+            handler = printable(each.handler)
+            yield f"{handler} has no due time, so no sweep finds it. To run it:", replay
     for handler in _missing(event):
-        if known is not None and handler in known.handlers:
-            add = f"replay {event.id} --backfill {shlex.quote(handler)}"
-            yield Text()
-            yield Text(f"There is no delivery to {printable(handler)}. To add it:")
-            yield Text(f"  {context.command(add)}", "bold")
-    for delivery in held:
-        yield Text()
-        if delivery.reason == Reason.UNKNOWN_HANDLER:
-            yield Text(
-                f"Add the handler {printable(delivery.handler)!r} to [handlers] of"
-                f" {printable(context.config.path)}: the next sweep then runs it."
-            )
-        else:
-            yield Text(
-                "The args are not JSON, so no retry can help: emit the event again with the"
-                " right args."
-            )
-            return
+        if event.name in config.events and handler in config.events[event.name].handlers:
+            add = f"{replay} --backfill {shlex.quote(handler)}"
+            yield f"There is no delivery to {printable(handler)}. To add it:", add
+    held = [each for each in event.deliveries if each.held]
+    for each in held:
+        if each.reason == Reason.UNKNOWN_HANDLER:
+            where = f"[handlers] of {printable(config.path)}"
+            handler = printable(each.handler)
+            yield f"Add the handler {handler!r} to {where}: the next sweep then runs it.", ""
+    if any(each.reason != Reason.UNKNOWN_HANDLER for each in held):
+        yield "The args are not JSON: emit the event again with the right args.", ""

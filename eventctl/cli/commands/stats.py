@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eventctl.cli.context import Context
-from eventctl.cli.options import Moment, moment
+from eventctl.cli.options import Moment, flag, moment
 from eventctl.cli.output.formats import iso, json_text, pause_fields, print_row, seconds
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import EXIT_DONE, UsageError
@@ -29,8 +29,8 @@ _BARS = 30
 _BARS_OF_PAGE = 60
 
 
-def _since(context: click.Context, option: click.Parameter, value: str) -> Moment | None:
-    return None if value == _ALL else moment(context, option, value)
+def _since(value: str) -> Moment | None:
+    return None if value == _ALL else moment(value)
 
 
 @click.command()
@@ -39,17 +39,17 @@ def _since(context: click.Context, option: click.Parameter, value: str) -> Momen
     metavar="WHEN",
     default="7d",
     show_default=True,
-    callback=_since,
+    type=_since,
     help="Only events created since then: a time before now (2h, 1h30m, 7d), a date and"
     " time (2026-11-23, 2026-11-23T01:11+09:00), in UTC by default, or all.",
 )
 @click.option(
     "--until",
     metavar="WHEN",
-    callback=moment,
+    type=moment,
     help="Only events created before then, in the same format.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON; durations are in seconds.")
+@flag("--json", "as_json", help="Print JSON; durations are in seconds.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -87,9 +87,12 @@ def command(
         most = _BARS_OF_PAGE if html else _BARS
         tally = _tally(database, _window(database, seen.now, since, until, most))
         if html:
-            _write_page(context, html, database, seen, tally)
-    if html:
-        return EXIT_DONE
+            from eventctl.monitor import page  # lazy: only for --html
+            from eventctl.monitor.page.data import find_problems
+
+            problems = find_problems(context.config, database, tally.window, seen.now)
+            write_whole(html, page.page(problems, seen, tally))
+            return EXIT_DONE
     if as_json:
         sys.stdout.write(f"{json_text(_json(tally, seen))}\n")
     elif sys.stdout.isatty():
@@ -98,8 +101,10 @@ def command(
         stats_table.show(context.config, tally, seen)
     else:
         _print_text(tally, seen)
-    if not tally.events:
-        _say_why(context, since)
+    if not tally.events and since is None:
+        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")
+    elif not tally.events:
+        complain("no event was created in this time; --since all includes every event")
     return EXIT_DONE
 
 
@@ -180,20 +185,3 @@ def _plain(seconds: float | None) -> str | None:
 
 def _waited(seen: Health) -> float | None:
     return None if seen.backlog.oldest_due is None else seen.oldest_due / 1000
-
-
-def _write_page(
-    context: Context, path: Path, database: Database, seen: Health, tally: Tally
-) -> None:
-    from eventctl.monitor import page  # lazy: only for --html
-    from eventctl.monitor.page.data import find_problems
-
-    problems = find_problems(context.config, database, tally.window, seen.now)
-    write_whole(path, page.page(problems, seen, tally))
-
-
-def _say_why(context: Context, since: Moment | None) -> None:
-    if since is None:
-        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")
-    else:
-        complain("no event was created in this time; --since all includes every event")

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from eventctl.cli import completion, names
+from eventctl.cli import names
 from eventctl.cli.context import Context
-from eventctl.cli.options import Whole, time_option
+from eventctl.cli.options import Whole, event_option, flag, handler_option, time_option
 from eventctl.cli.output.progress import ProgressBar
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -31,21 +31,11 @@ from eventctl.store.pauses import Kind
 @time_option(
     "--for", "repeat_for", help="Repeat the sweep every second for this long, such as 55s."
 )
-@click.option(
-    "--event",
-    metavar="NAME",
-    shell_complete=completion.events,
-    help="Only deliveries of this event.",
-)
-@click.option(
-    "--handler",
-    metavar="NAME",
-    shell_complete=completion.handlers,
-    help="Only deliveries of this handler.",
-)
-@click.option("--dry-run", is_flag=True, help="Show what is due; run nothing.")
-@click.option("-v", "--verbose", is_flag=True, help="Show each attempt, with the handler's output.")
-@click.option("--json", "as_json", is_flag=True, help="With --dry-run: print JSON.")
+@event_option("--event", help="Only deliveries of this event.")
+@handler_option("--handler", help="Only deliveries of this handler.")
+@flag("--dry-run", help="Show what is due; run nothing.")
+@flag("-v", "--verbose", help="Show each attempt, with the handler's output.")
+@flag("--json", "as_json", help="With --dry-run: print JSON.")
 @click.pass_obj
 def command(context: Context, /, dry_run: bool, as_json: bool, **chosen: Any) -> int:
     """Run all deliveries that are due; for cron.

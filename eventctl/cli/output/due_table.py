@@ -24,6 +24,10 @@ def show_due(
         now = claims.now(database)
         due = events.due(database, now, event, handler, (limit or SHOWN) + 1)
         pauses = waiting.Pauses(database)
+    shown = [
+        (name, delivery, bool(pauses.of(name, delivery.handler)))
+        for name, delivery in due[: limit or SHOWN]
+    ]
     if as_json:
         print_json(
             [
@@ -33,26 +37,20 @@ def show_due(
                     "handler": delivery.handler,
                     "attempt": delivery.attempts + 1,
                     "dueAt": iso(delivery.due_at),
-                    "paused": bool(pauses.of(name, delivery.handler)),
+                    "paused": paused,
                 }
-                for name, delivery in due[: limit or SHOWN]
+                for name, delivery, paused in shown
             ]
         )
-        return EXIT_DONE
-    table = tables.plain_table("event", "name", "handler", "attempt", "due")
-    for name, delivery in due[: limit or SHOWN]:
-        table.add_row(
-            str(delivery.event_id),
-            Text(printable(name)),
-            Text(printable(delivery.handler)),
-            str(delivery.attempts + 1),
-            tables.ago(delivery.due_at or now, now)
-            + (", paused" if pauses.of(name, delivery.handler) else ""),
-        )
-    if not due:
+    elif not due:
         complain("nothing is due")
-        return EXIT_DONE
-    tables.console().print(table)
-    if len(due) > SHOWN and limit is None:
-        complain(f"and more: these are the first {SHOWN}")
+    else:
+        table = tables.plain_table("event", "name", "handler", "attempt", "due")
+        for name, delivery, paused in shown:
+            when = tables.ago(delivery.due_at or now, now) + ", paused" * paused
+            cells = (delivery.event_id, name, delivery.handler, delivery.attempts + 1, when)
+            table.add_row(*(Text(printable(str(cell))) for cell in cells))
+        tables.console().print(table)
+        if len(due) > SHOWN and limit is None:
+            complain(f"and more: these are the first {SHOWN}")
     return EXIT_DONE

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 from rich.cells import cell_len
 from rich.table import Table
@@ -11,19 +11,16 @@ from rich.text import Text
 
 from eventctl.cli.output.formats import done_of_expected
 from eventctl.cli.output.tables import (
-    breaker_line,
     console,
     left_to_do,
-    pause_line,
     plain_table,
     status_text,
-    utc,
 )
 from eventctl.config.model import Config
 from eventctl.format.text import printable
+from eventctl.format.time import second
 from eventctl.models import State
 from eventctl.store.queries.events import EventView
-from eventctl.store.queries.waiting import BreakerView, Pauses
 
 _NARROW = 100
 """The terminal width below which the year is omitted."""
@@ -33,87 +30,79 @@ _LEAST_ARGS = 12
 
 _LEAST_NAME, _WIDEST_NAME = 8, 24
 
+_WHEN = len("2026-11-23 01:11:11")
+
+_Row = tuple[EventView, Text]
+"""An event, and what is left to do."""
+
 
 def print_table(config: Config, pages: Iterable[list[EventView]], now: int) -> int:
     """Print a table for each page, all with the columns of the first; return how many events."""
     out = console()
-    layout: _Layout | None = None
+    widths: dict[str, int] = {}
     shown = 0
     for page in pages:
-        rows = [(event, _left(config, event, now)) for event in page]
-        first = layout is None
-        layout = layout or _Layout(rows, out.width)
-        out.print(layout.table(rows, show_header=first))
+        rows = _rows(config, page, now)
+        first = not widths
+        widths = widths or _widths(rows, out.width)
+        out.print(_table(rows, widths, show_header=first))
         shown += len(page)
     return shown
 
 
 def one_page(config: Config, page: list[EventView], now: int, width: int) -> Table:
     """Return a page of events as a table for a terminal of `width` columns."""
-    rows = [(event, _left(config, event, now)) for event in page]
-    return _Layout(rows, width).table(rows, show_header=True)
+    rows = _rows(config, page, now)
+    return _table(rows, _widths(rows, width), show_header=True)
 
 
-class _Layout:
-    """The widths of the columns, from the first page and the terminal."""
+def _rows(config: Config, page: list[EventView], now: int) -> list[_Row]:
+    return [(event, _left(config, event, now)) for event in page]
 
-    def __init__(self, rows: list[tuple[EventView, Text]], width: int) -> None:
-        self.year = width >= _NARROW
-        self.id = max(2, *(len(str(event.id)) for event, _ in rows))
-        self.when = 19 if self.year else 14
-        names = max(cell_len(event.name) for event, _ in rows)
-        self.name = min(_WIDEST_NAME, max(5, names))
-        self.status = max(len(_status(event)) for event, _ in rows)
-        # Never cut the id, because other commands take it.
-        fixed = self.id + self.when + self.status + 3 * 2
-        rest = width - fixed - self.name - 2
-        if rest < _LEAST_ARGS:
-            self.name = max(_LEAST_NAME, self.name - (_LEAST_ARGS - rest))
-            rest = width - fixed - self.name - 2
-        widest = max(left.cell_len for _, left in rows)
-        self.left = min(rest, max(widest, len("left to do"))) if widest else 0
-        self.args = rest - (self.left + 2 if self.left else 0)
-        if self.args < _LEAST_ARGS:
-            self.left, self.args = rest, 0
-        if rest < _LEAST_ARGS:
-            self.left = 0
-            if fixed + _LEAST_NAME > width:
-                self.when, fixed = 0, fixed - self.when - 2
-            self.name = max(1, min(_WIDEST_NAME, width - fixed))
 
-    def table(self, rows: list[tuple[EventView, Text]], *, show_header: bool) -> Table:
-        """Return one page as a table."""
-        table = plain_table(show_header=show_header)
-        columns = {
-            "id": self.id,
-            "when (UTC)": self.when,
-            "event": self.name,
-            "status": self.status,
-            "left to do": self.left,
-            "args": self.args,
-        }
-        for title, width in columns.items():
-            if width:
-                table.add_column(
-                    title,
-                    width=width,
-                    no_wrap=True,
-                    overflow="ellipsis",
-                    justify="right" if title == "id" else "left",
-                )
-        for event, left in rows:
-            cells = (
-                Text(str(event.id)),
-                Text(utc(event.created_at, self.year)),
-                Text(printable(event.name)),
-                _status(event),
-                left,
-                Text(printable(event.args), "dim"),
-            )
-            table.add_row(
-                *(cell for cell, width in zip(cells, columns.values(), strict=True) if width)
-            )
-        return table
+def _widths(rows: list[_Row], width: int) -> dict[str, int]:
+    """Return the widths of the columns on a terminal, by title; 0: it is left out."""
+    number = max(2, *(len(str(event.id)) for event, _ in rows))
+    when = _WHEN if width >= _NARROW else _WHEN - len("2026-")
+    name = min(_WIDEST_NAME, max(5, *(cell_len(printable(event.name)) for event, _ in rows)))
+    status = max(len(_status(event)) for event, _ in rows)
+    # Never cut the id, because other commands take it.
+    fixed = number + when + status + 3 * 2
+    rest = width - fixed - name - 2
+    if rest < _LEAST_ARGS:
+        name = max(_LEAST_NAME, name - (_LEAST_ARGS - rest))
+        rest = width - fixed - name - 2
+    widest = max(left.cell_len for _, left in rows)
+    left = min(rest, max(widest, len("left to do"))) if widest else 0
+    args = rest - (left + 2 if left else 0)
+    if args < _LEAST_ARGS:
+        left, args = rest, 0
+    if rest < _LEAST_ARGS:
+        left = 0
+        if fixed + _LEAST_NAME > width:
+            when, fixed = 0, fixed - when - 2
+        name = max(1, min(_WIDEST_NAME, width - fixed))
+    found = {"id": number, "when (UTC)": when, "event": name, "status": status}
+    return {**found, "left to do": left, "args": args}
+
+
+def _table(rows: list[_Row], widths: dict[str, int], *, show_header: bool) -> Table:
+    table = plain_table(show_header=show_header)
+    for title, width in widths.items():
+        if width:
+            justify: Any = "right" if title == "id" else "left"
+            table.add_column(title, width=width, no_wrap=True, overflow="ellipsis", justify=justify)
+    for event, left in rows:
+        cells = (
+            Text(str(event.id)),
+            Text(second(event.created_at)[-widths["when (UTC)"] :]),  # perhaps without its year
+            Text(printable(event.name)),
+            _status(event),
+            left,
+            Text(printable(event.args), "dim"),
+        )
+        table.add_row(*(cell for cell, width in zip(cells, widths.values(), strict=True) if width))
+    return table
 
 
 def _status(event: EventView) -> Text:
@@ -126,29 +115,3 @@ def _left(config: Config, event: EventView, now: int) -> Text:
         for delivery in event.deliveries
         if delivery.state != State.DONE
     )
-
-
-def print_waits(
-    config: Config,
-    pages: Sequence[Sequence[EventView]],
-    breakers: Sequence[BreakerView],
-    pauses: Pauses,
-    now: int,
-) -> None:
-    """Print why listed deliveries wait: open circuit breakers and pauses, each once."""
-    waiting = {
-        (event.name, delivery.handler): None
-        for page in pages
-        for event in page
-        for delivery in event.deliveries
-        if delivery.state == State.PENDING
-    }
-    handlers = {handler for _, handler in waiting}
-    paused = {pause: None for each in waiting for pause in pauses.of(*each)}
-    lines = [breaker_line(each, now) for each in breakers if each.handler in handlers]
-    lines += [pause_line(config, pause, now) for pause in paused]
-    if lines:
-        err = console(sys.stderr)
-        for line in lines:
-            err.print(line)
-        err.print()

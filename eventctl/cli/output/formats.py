@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from eventctl.store.queries.events import AttemptView, DeliveryView, EventView
     from eventctl.store.queries.waiting import PauseView
 
+    History = Mapping[int, Sequence[AttemptView]]
+    """Attempts by the ids of their deliveries."""
+
 _NOT_SHOWN_RAW = re.compile(r"[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 CSV_HEADER = (
@@ -35,7 +38,7 @@ _STATUS_NAMES = {int(status): status.name.lower() for status in Status}
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -> dict[str, Any]:
+def event_json(event: EventView, history: History | None = None) -> dict[str, Any]:
     """Return an event for JSON, with the `history` of its deliveries if given.
 
     Args that are not JSON are `"args": null, "argsRaw": TEXT`. Times are UTC; `took` is in seconds.
@@ -58,6 +61,14 @@ def event_json(event: EventView, history: Sequence[AttemptView] | None = None) -
     return shown
 
 
+def by_delivery(attempts: Iterable[AttemptView]) -> History:
+    """Return attempts by the ids of their deliveries."""
+    found: dict[int, list[AttemptView]] = {}
+    for each in attempts:
+        found.setdefault(each.delivery_id, []).append(each)
+    return found
+
+
 def cloudevent(event: EventView, source: str) -> dict[str, Any]:
     """Return an event as a CloudEvent; args that are not JSON are text in it."""
     decoded = _decoded(event.args)
@@ -75,7 +86,7 @@ def cloudevent(event: EventView, source: str) -> dict[str, Any]:
     return shown if decoded else shown | {"datacontenttype": "text/plain"}
 
 
-def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None) -> dict[str, Any]:
+def _delivery_json(delivery: DeliveryView, history: History | None) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": delivery.id,
         "handler": delivery.handler,
@@ -100,8 +111,7 @@ def _delivery_json(delivery: DeliveryView, history: Sequence[AttemptView] | None
                 "traceback": attempt.traceback,
                 "output": attempt.output,
             }
-            for attempt in history
-            if attempt.delivery_id == delivery.id
+            for attempt in history.get(delivery.id, ())
         ]
     return shown
 
@@ -130,7 +140,7 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def csv_row(event: EventView) -> list[str]:
+def csv_cells(event: EventView) -> list[str]:
     """Return an event as cells that a spreadsheet does not take for formulas."""
     errors = [d.last_error for d in event.deliveries if d.state != State.DONE and d.last_error]
     cells = (
@@ -148,26 +158,16 @@ def csv_row(event: EventView) -> list[str]:
     return [f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in map(printable, cells)]
 
 
-def text_line(event: EventView) -> str:
-    """Return an event as one line: id, when, name, status, done/expected, args, by tabs."""
-    return tab_line(
-        event.id,
-        iso(event.created_at),
-        event.name,
-        status_name(event.status),
-        done_of_expected(event),
-        event.args,
-    )
-
-
-def tab_line(*cells: object) -> str:
-    """Return cells, each printable, with tabs between them; None is an empty cell."""
-    return "\t".join("" if cell is None else printable(str(cell)) for cell in cells)
+def text_cells(event: EventView) -> tuple[object, ...]:
+    """Return the cells of an event in a line of text."""
+    status, done = status_name(event.status), done_of_expected(event)
+    return event.id, iso(event.created_at), event.name, status, done, event.args
 
 
 def print_row(*cells: object) -> None:
-    """Print cells as one line for other programs."""
-    sys.stdout.write(f"{tab_line(*cells)}\n")
+    """Print cells, each printable, as one line with tabs between them; None is an empty cell."""
+    shown = ("" if cell is None else printable(str(cell)) for cell in cells)
+    sys.stdout.write("\t".join(shown) + "\n")
 
 
 def expected(event: EventView) -> list[str]:
@@ -213,7 +213,7 @@ def pretty_args(text: str, width: int) -> str:
 def _decoded(text: str) -> tuple[Any] | None:
     """Return args in a tuple; None if they are not JSON, or nested too deeply."""
     try:
-        value = numbers.read(text, strict=True)
+        value = numbers.read_strict(text)
         if text.count("[") + text.count("{") > 100:
             json.dumps(_nested(value), indent=1)
         return (value,)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from eventctl.alerts.render import recipients, wording
-from eventctl.cli.output.tables import ago, console, utc
+from eventctl.cli.output.tables import ago, console
 from eventctl.format.text import printable
-from eventctl.format.time import span
+from eventctl.format.time import second, span
 from eventctl.store.incidents import Incident, Notification
 
 
@@ -35,7 +35,9 @@ def _lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     shown = [
         Text.assemble((incident.key, "bold"), "  ", state, "  ", what),
         Text(f"  {printable(incident.error)}"),
-        Text(f"  first {utc(incident.opened_at)} UTC, last {utc(incident.last_at)} UTC", "dim"),
+        Text(
+            f"  first {second(incident.opened_at)} UTC, last {second(incident.last_at)} UTC", "dim"
+        ),
     ]
     shown += [_notified(sent, incident, now, channels) for sent in incident.notifications]
     if not incident.notifications:

@@ -32,33 +32,35 @@ class Plugin(click.Command):
         try:
             return super().make_context(info_name, args, parent, **more)
         except (EventctlError, click.ClickException) as error:
-            raise _exit(_text(error)) from error
+            raise click.exceptions.Exit(answer(*_failure(error))) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an unavailable store is CRITICAL, other errors are UNKNOWN."""
-        as_json = bool(ctx.params.get("as_json"))
         try:
             return super().invoke(ctx)
-        except ConfigError as error:
-            first, *others = error.mistakes
-            said = f"{first} (and {len(others)} more)" if others else first
-            raise _exit(said, as_json=as_json) from error
-        except StateUnavailable as error:
-            raise _exit(str(error), as_json=as_json) from error
-        except StoreUnavailable as error:
-            raise _exit(str(error), Severity.CRITICAL, as_json) from error
-        except (EventctlError, click.ClickException) as error:
-            raise _exit(_text(error), as_json=as_json) from error
         except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
-            traceback.print_exc()
-            said = f"a fault in eventctl: {type(error).__name__}: {error}"
-            raise _exit(said, as_json=as_json) from error
+            show = answer_json if ctx.params.get("as_json") else answer
+            raise click.exceptions.Exit(show(*_failure(error))) from error
 
 
-def _text(error: EventctlError | click.ClickException) -> str:
-    return error.format_message() if isinstance(error, click.ClickException) else str(error)
+def _failure(error: Exception) -> tuple[Severity, str]:
+    """Return the level of an error, and one line about it."""
+    level = Severity.UNKNOWN
+    if isinstance(error, StoreUnavailable) and not isinstance(error, StateUnavailable):
+        level = Severity.CRITICAL
+    if isinstance(error, ConfigError):
+        first, *others = error.mistakes
+        said = f"{first} (and {len(others)} more)" if others else first
+    elif isinstance(error, click.ClickException):
+        said = error.format_message()
+    elif isinstance(error, EventctlError):
+        said = str(error)
+    else:
+        traceback.print_exception(error)
+        said = f"a fault in eventctl: {type(error).__name__}: {error}"
+    return level, " ".join(said.split("\n"))
 
 
 def answer(level: Severity, text: str, perfdata: Sequence[str] = ()) -> int:
@@ -74,10 +76,3 @@ def answer_json(level: Severity, text: str, measures: Sequence[dict[str, Any]] =
     """Print the same as JSON; return the exit code of a plugin."""
     print_json({"status": level.name, "text": text, "measures": list(measures)})
     return int(level)
-
-
-def _exit(
-    text: str, level: Severity = Severity.UNKNOWN, as_json: bool = False
-) -> click.exceptions.Exit:
-    line = " ".join(text.split("\n"))
-    return click.exceptions.Exit((answer_json if as_json else answer)(level, line))

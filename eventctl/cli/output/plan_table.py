@@ -20,8 +20,8 @@ from eventctl.run.plan import PlanRow
 _MOST_ROWS = 200
 """How many deliveries a table on a terminal shows."""
 
-_WIDEST = (20, 16, 16, 34)
-"""The most terminal columns for the table's columns before the last one."""
+_WIDEST = {"id": 20, "event": 16, "handler": 16, "what": 34}
+"""The most terminal columns for the table's columns; the last error has the rest."""
 
 _LEAST_ERROR = 12
 
@@ -49,20 +49,13 @@ def _print(config: Config, rows: Sequence[PlanRow]) -> None:
         return
 
     out = console()
-    out.print(_table(config, rows[:_MOST_ROWS], out.width))
+    out.print(_table(config, rows[:_MOST_ROWS]))
     if len(rows) > _MOST_ROWS:
         out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
-def plan_json(
-    rows: Sequence[PlanRow],
-    *,
-    dry_run: bool = False,
-    changed: int = 0,
-    missed: int = 0,
-    **more: Any,
-) -> dict[str, Any]:
-    """Return what --json of replay and cancel prints: each delivery, and what was done."""
+def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) -> dict[str, Any]:
+    """Return what --json of replay and cancel prints: each delivery, and what was `done`."""
     deliveries = [
         {
             "eventId": row.delivery.event_id,
@@ -77,8 +70,7 @@ def plan_json(
         }
         for row in rows
     ]
-    done = {"changed": changed, "missed": missed, **more}
-    return {"dryRun": dry_run, "deliveries": deliveries, **done}
+    return {"dryRun": dry_run, "deliveries": deliveries, "changed": 0, "missed": 0, **done}
 
 
 def _print_row(row: PlanRow) -> None:
@@ -96,27 +88,24 @@ def _print_row(row: PlanRow) -> None:
     )
 
 
-def _table(config: Config, rows: Sequence[PlanRow], width: int) -> Table:
-    table = plain_table("id", "event", "handler", "what", "last error")
-    cells = [
-        (
-            Text(str(row.delivery.event_id)),
+def _table(config: Config, rows: Sequence[PlanRow]) -> Table:
+    table = plain_table()
+    table.expand = True
+    one_line: Any = {"no_wrap": True, "overflow": "ellipsis"}
+    for title, most in _WIDEST.items():
+        justify: Any = "right" if title == "id" else "left"
+        table.add_column(title, min_width=5, max_width=most, justify=justify, **one_line)
+    table.add_column("last error", min_width=_LEAST_ERROR, ratio=1, **one_line)
+    for row in rows:
+        delivery = row.delivery
+        table.add_row(
+            Text(str(delivery.event_id)),
             Text(printable(row.event)),
-            Text(printable(row.delivery.handler)),
+            Text(printable(delivery.handler)),
             _what(config, row),
-            Text(printable(row.delivery.last_error or "") if row.acts else ""),
+            Text(printable(delivery.last_error or "") if row.acts else ""),
+            style=None if row.acts else "dim",
         )
-        for row in rows
-    ]
-    left = width
-    for index, most in enumerate(_WIDEST):
-        column = table.columns[index]
-        column.width = min(most, max(5, *(row[index].cell_len for row in cells)))
-        left -= column.width + 2
-    table.columns[-1].width = max(_LEAST_ERROR, left)
-    table.columns[0].justify = "right"
-    for row, shown in zip(rows, cells, strict=True):
-        table.add_row(*shown, style=None if row.acts else "dim")
     return table
 
 

@@ -10,13 +10,13 @@ from rich.text import Text
 from eventctl import config as configuration
 from eventctl.cli.output.tables import breaker_line, console, pause_line, plain_table
 from eventctl.config.model import Config
-from eventctl.format.text import printable
+from eventctl.format.text import are, printable
 from eventctl.format.time import minute, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.thresholds import Severity, judge
 from eventctl.store.queries.aggregate import Figures, Tally
 
-_WIDE = 110
+_LEAST_WIDE = 110
 """The terminal width from which each count has its own column."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -40,27 +40,21 @@ def show(config: Config, tally: Tally, seen: Health) -> None:
             "dim",
         )
     )
-    wide = out.width >= _WIDE
-    for title, by_name, columns, bars in (
-        ("event", tally.events, _EVENT_WIDE if wide else _EVENT, "events"),
-        ("handler", tally.handlers, _HANDLER_WIDE if wide else _HANDLER, "failures"),
+    for title, by_name, bars in (
+        ("event", tally.events, "events"),
+        ("handler", tally.handlers, "failures"),
     ):
         if by_name:
             out.print()
-            out.print(_table(title, by_name, columns, bars, out.width))
+            out.print(_table(title, by_name, bars, out.width))
     out.print()
     out.print(_health_line(config, seen))
     for pause in seen.paused:
         out.print(pause_line(config, pause, seen.now))
 
 
-def _table(
-    title: str,
-    by_name: Mapping[str, Figures],
-    columns: Sequence[_Column],
-    bars: str,
-    width: int,
-) -> Table:
+def _table(title: str, by_name: Mapping[str, Figures], bars: str, width: int) -> Table:
+    columns = _columns(title, width >= _LEAST_WIDE)
     rows = [[make(each) for _, make in columns] for each in by_name.values()]
     widths = [
         max(len(head), *(row[number].cell_len for row in rows))
@@ -103,10 +97,8 @@ def _health_line(config: Config, seen: Health) -> Text:
     ]
     parts = [Text(each.text, _STYLES[each.level]) for each in shown]
     if count := sum(seen.incidents.values()):
-        open_ = "1 incident is" if count == 1 else f"{count:,} incidents are"
-        parts.append(
-            Text(f"{open_} open ({configuration.command(config.path, 'alerts')})", "yellow")
-        )
+        alerts = configuration.command(config.path, "alerts")
+        parts.append(Text(f"{are(count, 'incident')} open ({alerts})", "yellow"))
     return Text(", ").join(parts)
 
 
@@ -130,40 +122,32 @@ def _span(seconds: float | None) -> Text:
     return Text("–", "dim") if seconds is None else Text(span(seconds * 1000))
 
 
-_TIMES: tuple[_Column, ...] = (
+_ALWAYS: tuple[_Column, ...] = (
     ("fail%", _rate),
     ("p50", lambda each: _span(each.p50)),
     ("p95", lambda each: _span(each.p95)),
     ("MTTR", lambda each: _span(each.mttr)),
 )
-_FAILED: _Column = ("failed", _of("failed", style="bold red"))
-_ATTEMPTS: _Column = ("attempts", lambda each: _number(each.attempts))
+_NARROW: dict[str, tuple[_Column, ...]] = {
+    "event": (
+        ("total", lambda each: _number(sum(each.over_time))),
+        ("open", _of("emitted", "timeout", style="yellow")),
+    ),
+    "handler": (
+        ("done", _of("done")),
+        ("left", _of("pending", "running", style="yellow")),
+    ),
+}
+_WIDE: dict[str, dict[str, str]] = {
+    "event": {"emitted": "cyan", "timeout": "yellow", "processed": "green"},
+    "handler": {"done": "green", "pending": "yellow", "running": "cyan"},
+}
+"""The colours of the counts that have their own columns on a wide terminal."""
 
-_EVENT: tuple[_Column, ...] = (
-    ("total", lambda each: _number(sum(each.over_time))),
-    ("open", _of("emitted", "timeout", style="yellow")),
-    _FAILED,
-    *_TIMES,
-)
-_EVENT_WIDE: tuple[_Column, ...] = (
-    ("emitted", _of("emitted", style="cyan")),
-    ("timeout", _of("timeout", style="yellow")),
-    ("processed", _of("processed", style="green")),
-    _FAILED,
-    _ATTEMPTS,
-    *_TIMES,
-)
-_HANDLER: tuple[_Column, ...] = (
-    ("done", _of("done")),
-    ("left", _of("pending", "running", style="yellow")),
-    _FAILED,
-    *_TIMES,
-)
-_HANDLER_WIDE: tuple[_Column, ...] = (
-    ("done", _of("done", style="green")),
-    ("pending", _of("pending", style="yellow")),
-    ("running", _of("running", style="cyan")),
-    _FAILED,
-    _ATTEMPTS,
-    *_TIMES,
-)
+
+def _columns(title: str, wide: bool) -> list[_Column]:
+    failed: _Column = ("failed", _of("failed", style="bold red"))
+    if not wide:
+        return [*_NARROW[title], failed, *_ALWAYS]
+    counts = [(name, _of(name, style=style)) for name, style in _WIDE[title].items()]
+    return [*counts, failed, ("attempts", lambda each: _number(each.attempts)), *_ALWAYS]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
@@ -15,28 +16,30 @@ from rich.table import Table
 from rich.text import Text
 
 from eventctl import config as configuration
-from eventctl.cli.output.formats import iso, status_name
-from eventctl.format.text import printable, shorten
+from eventctl.cli.output.formats import status_name
+from eventctl.format.text import printable
 from eventctl.format.time import span
 from eventctl.models import Outcome, Reason, State, Status
 
 if TYPE_CHECKING:
     from eventctl.config.model import Config
-    from eventctl.store.queries.events import DeliveryView
-    from eventctl.store.queries.waiting import BreakerView, PauseView
+    from eventctl.store.queries.events import DeliveryView, EventView
+    from eventctl.store.queries.waiting import BreakerView, Pauses, PauseView
 
-_STATUS_STYLES = {
+_STATUS_STYLES: dict[int, str] = {
     Status.EMITTED: "cyan",
     Status.TIMEOUT: "yellow",
     Status.PROCESSED: "green",
     Status.FAILED: "bold red",
 }
-_STATE_STYLES = {
+_STATE_STYLES: dict[str, str] = {
     State.PENDING: "yellow",
     State.RUNNING: "cyan",
     State.DONE: "green",
     State.FAILED: "bold red",
 }
+
+_WIDEST_REASON = 60
 
 
 class _Console(Console):
@@ -63,17 +66,14 @@ def plain_table(*headers: str, show_header: bool = True) -> Table:
 
 def status_text(status: int) -> Text:
     """Return the name of a status in its colour."""
-    known = Status(status) if status in Status._value2member_map_ else None
-    return Text(status_name(status), _STATUS_STYLES[known] if known is not None else "")
+    return Text(status_name(status), _STATUS_STYLES.get(status, ""))
 
 
 def state_text(delivery: DeliveryView) -> Text:
     """Return the state of a delivery in its colour, with the reason."""
-    state = printable(delivery.state)
-    style = _STATE_STYLES[State(state)] if state in State._value2member_map_ else ""
-    if delivery.held:
-        state = "held"
-    return Text(state if not delivery.reason else f"{state}, {printable(delivery.reason)}", style)
+    state = "held" if delivery.held else printable(delivery.state)
+    reason = f", {printable(delivery.reason)}" if delivery.reason else ""
+    return Text(f"{state}{reason}", _STATE_STYLES.get(delivery.state, ""))
 
 
 def outcome_style(outcome: str) -> str:
@@ -116,27 +116,47 @@ def ago(at: int, now: int) -> str:
     return f"in {span(at - now)}" if at > now else f"{span(now - at)} ago"
 
 
-def utc(at: int, year: bool = True) -> str:
-    """Return a time as "2026-11-23 01:11:11", or without its year."""
-    text = (iso(at) or "")[:-5].replace("T", " ")
-    return text if year else text[5:]
+def wait_lines(
+    config: Config,
+    events: Iterable[EventView],
+    breakers: Iterable[BreakerView],
+    pauses: Pauses,
+    now: int,
+) -> list[Text]:
+    """Return why deliveries of these events wait: open circuit breakers and pauses, each once."""
+    waiting = {
+        (event.name, delivery.handler): None
+        for event in events
+        for delivery in event.deliveries
+        if delivery.state == State.PENDING
+    }
+    handlers = {handler for _, handler in waiting}
+    paused = {pause: None for each in waiting for pause in pauses.of(*each)}
+    lines = [breaker_line(each, now) for each in breakers if each.handler in handlers]
+    return lines + [pause_line(config, pause, now) for pause in paused]
 
 
 def breaker_line(breaker: BreakerView, now: int) -> Text:
     """Return what an open circuit breaker means for its handler."""
-    error = shorten(printable(breaker.error), 60)
     return Text.assemble(
         (printable(breaker.handler), "bold"),
         f": circuit breaker open for {span(now - breaker.opened_at)}; its deliveries are on hold"
-        f" and lose no attempts ({error})",
+        f" and lose no attempts ({_brief(breaker.error)})",
     )
 
 
 def pause_line(config: Config, pause: PauseView, now: int) -> Text:
     """Return what a pause means for its handler or event."""
-    why = f" ({shorten(printable(pause.why), 60)})" if pause.why else ""
+    why = f" ({_brief(pause.why)})" if pause.why else ""
     resume = configuration.command(config.path, f"resume {shlex.quote(printable(pause.name))}")
     return Text.assemble(
         (printable(pause.name), "bold"),
         f" paused {span(now - pause.paused_at)} ago{why}; resume with: {resume}",
     )
+
+
+def _brief(reason: str) -> str:
+    """Return a text from outside, cut by its width on a terminal: some letters take two columns."""
+    text = Text(printable(reason))
+    text.truncate(_WIDEST_REASON, overflow="ellipsis")
+    return text.plain

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from string import Template
 
 from eventctl.alerts.render import wording
 from eventctl.config.model import KINDS
+from eventctl.format.text import are
 from eventctl.format.time import minute, second, span
 from eventctl.monitor.health import Health
 from eventctl.monitor.page import incidents, tables
@@ -20,6 +22,8 @@ from eventctl.monitor.thresholds import Measured, Severity, judge
 from eventctl.store.queries.aggregate import Tally
 
 _STYLE = Path(__file__).with_name("style.css")
+# Its empty icon keeps browsers from requesting one from the server.
+_TEMPLATE = Template(Path(__file__).with_name("page.html").read_text("utf-8"))
 
 _VERDICTS = {
     Severity.OK: "All is well",
@@ -43,24 +47,10 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
         tables.by_name(tally),
         _foot(problems),
     )
-    return "\n".join(
-        [
-            "<!DOCTYPE html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy"'
-            " content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<meta name="color-scheme" content="light dark">',
-            '<meta name="robots" content="noindex"><meta name="referrer" content="no-referrer">',
-            f"<title>{data(_summary(problems, measured))} · {data(title)}</title>",
-            # Without it, a browser would request one from the server.
-            '<link rel="icon" href="data:,">',
-            f"<style>{_STYLE.read_text('utf-8')}</style></head>",
-            "<body><main>",
-            *(line for part in body for line in part),
-            "</main></body></html>",
-            "",
-        ]
+    return _TEMPLATE.substitute(
+        title=f"{data(_summary(problems, measured))} · {data(title)}",
+        style=_STYLE.read_text("utf-8"),
+        main="\n".join(line for part in body for line in part),
     )
 
 
@@ -75,8 +65,8 @@ def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     """Yield the overall state in one line; it is not well while an incident is open."""
     count = sum(health.incidents.values())
     worst = max(Severity.WARNING if count else Severity.OK, *(m.level for m in measured.values()))
-    open_ = ["1 incident is open" if count == 1 else f"{count:,} incidents are open"]
-    why = [*(each.text for each in measured.values() if each.level), *open_ * (count > 0)]
+    why = [each.text for each in measured.values() if each.level]
+    why += [f"{are(count, 'incident')} open"] * (count > 0)
     said = "; ".join(why) or "nothing waits for a person"
     yield f'<p class="verdict {worst.name.lower()}"><b>{_VERDICTS[worst]}</b>: {data(said)}</p>'
 

@@ -20,11 +20,12 @@ from eventctl.setup.doctor.files import check_new
 from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import held_for
-from eventctl.store import claims, clocks, migrations, pruning, schema
+from eventctl.store import claims, clocks, migrations, pruning
 from eventctl.store.connect import database
 from eventctl.store.database import REFUSED, Database
 from eventctl.store.incidents import OUTAGE
 from eventctl.store.queries import statistics
+from eventctl.store.tables import OWN, TABLES
 from eventctl.store.transaction import Row, Transaction
 
 _PATIENCE = 5.0
@@ -116,13 +117,12 @@ def _grant(opened: Database, names: str, tables: list[str]) -> str:
 
 def _trials() -> Iterator[tuple[str, str, str]]:
     """Yield the table, the privilege, and a statement that needs it but does nothing."""
-    for model in schema.TABLES:
-        table = model._meta.table_name
-        fields = [f"`{field.column_name}`" for field in model._meta.sorted_fields]
-        select = f"SELECT {', '.join(fields)} FROM {table} WHERE 1 = 0"
+    for spec in (*TABLES, *OWN):
+        table, last = spec.name, spec.columns[-1]
+        select = f"SELECT {spec.listed} FROM {table} WHERE 1 = 0"
         yield table, "SELECT", select
-        yield table, "INSERT", f"INSERT INTO {table} ({', '.join(fields)}) {select}"
-        yield table, "UPDATE", f"UPDATE {table} SET {fields[-1]} = {fields[-1]} WHERE 1 = 0"
+        yield table, "INSERT", f"INSERT INTO {table} ({spec.listed}) {select}"
+        yield table, "UPDATE", f"UPDATE {table} SET {last} = {last} WHERE 1 = 0"
         yield table, "DELETE", f"DELETE FROM {table} WHERE 1 = 0"
 
 

@@ -18,6 +18,7 @@ from eventctl.store.schema import (
     MemberRow,
     among,
     ask,
+    columns,
 )
 
 _FIRST_PAGE = 100
@@ -108,18 +109,7 @@ class AttemptView:
     output: str
 
 
-DELIVERY = (
-    DeliveryRow.id,
-    DeliveryRow.event_id,
-    DeliveryRow.handler,
-    DeliveryRow.state,
-    DeliveryRow.reason,
-    DeliveryRow.attempts,
-    DeliveryRow.due_at,
-    DeliveryRow.took,
-    DeliveryRow.done_at,
-    DeliveryRow.last_error,
-)
+_DELIVERY = columns(DeliveryRow, DeliveryView)
 
 
 def pages(
@@ -130,7 +120,7 @@ def pages(
     A page takes two queries, and memory for one page. `brief` shortens args.
     """
     wanted = narrowed(database, selection)
-    last: EventView | None = None
+    last: tuple[int, int] | None = None
     left, size = limit or _LARGEST_ID, _FIRST_PAGE
     while wanted and left:
         asked = min(left, size)
@@ -139,43 +129,39 @@ def pages(
             yield _with_deliveries(database, page)
         if len(page) < asked:
             return
-        last, left = page[-1], left - len(page)
+        last, left = (page[-1].created_at, page[-1].id), left - len(page)
         length = sum(len(event.args) for event in page) // len(page)
         size = max(1, min(_PAGE, _PAGE_SIZE // (length + 1)))
 
 
 def _page(
-    database: Database, selection: Selection, last: EventView | None, limit: int, brief: bool
+    database: Database, wanted: Selection, last: tuple[int, int] | None, limit: int, brief: bool
 ) -> list[EventView]:
-    query = _events(brief)
-    for condition in conditions(selection):
-        query = query.where(condition)
-    # Given a few ids, MySQL may still walk the index of dates: the zero keeps it from that.
-    date = EventRow.created_at + 0 if selection.ids else EventRow.created_at
-    if last is not None:
-        # With this condition, both databases continue in the index where the last page ended.
-        query = query.where(
-            date <= last.created_at, (date < last.created_at) | (EventRow.id < last.id)
-        )
-    query = query.order_by(date.desc(), EventRow.id.desc()).limit(limit)
+    shown = [
+        fn.SUBSTR(column, 1, _BRIEF) if brief and column.name == "args" else column
+        for column in columns(EventRow, EventView)
+    ]
+    query = next_page(EventRow.select(*shown), wanted, last, limit)
     return [EventView(*row) for row in ask(database, query)]
 
 
-def _events(brief: bool) -> Any:
-    args = fn.SUBSTR(EventRow.args, 1, _BRIEF) if brief else EventRow.args
-    return EventRow.select(
-        EventRow.id,
-        EventRow.key,
-        EventRow.name,
-        args,
-        EventRow.expected,
-        EventRow.status,
-        EventRow.created_at,
-    )
+def next_page(query: Any, selection: Selection, last: tuple[int, int] | None, limit: int) -> Any:
+    """Return a query for the selected events, newest first, that come after `last`: the creation
+    and the id of the last one so far.
+    """
+    # Given a few ids, MySQL may still walk the index of dates: the zero keeps it from that.
+    date = EventRow.created_at + 0 if selection.ids else EventRow.created_at
+    wanted = _conditions(selection)
+    if last is not None:
+        # With this condition, both databases continue in the index where the last page ended.
+        created_at, event_id = last
+        wanted += [date <= created_at, (date < created_at) | (EventRow.id < event_id)]
+    if wanted:
+        query = query.where(*wanted)
+    return query.order_by(date.desc(), EventRow.id.desc()).limit(limit)
 
 
-def conditions(selection: Selection) -> list[Any]:
-    """Return the conditions of a query for events."""
+def _conditions(selection: Selection) -> list[Any]:
     wanted: list[Any] = []
     if selection.ids:
         wanted.append(among(EventRow.id, selection.ids))
@@ -231,7 +217,7 @@ def _deliveries_that_match(selection: Selection) -> Any:
 
 def _with_deliveries(database: Database, page: Sequence[EventView]) -> list[EventView]:
     query = (
-        DeliveryRow.select(*DELIVERY)
+        DeliveryRow.select(*_DELIVERY)
         .where(among(DeliveryRow.event_id, [event.id for event in page]))
         .order_by(DeliveryRow.id)
     )
@@ -270,17 +256,7 @@ def attempts(database: Database, deliveries: Sequence[DeliveryView]) -> list[Att
     row, without a host.
     """
     query = (
-        AttemptRow.select(
-            AttemptRow.delivery_id,
-            AttemptRow.number,
-            AttemptRow.outcome,
-            AttemptRow.ended_at,
-            AttemptRow.took,
-            AttemptRow.host,
-            AttemptRow.error,
-            AttemptRow.traceback,
-            AttemptRow.output,
-        )
+        AttemptRow.select(*columns(AttemptRow, AttemptView))
         .where(among(AttemptRow.delivery_id, [delivery.id for delivery in deliveries]))
         .order_by(AttemptRow.id)
     )
@@ -303,11 +279,11 @@ def due(
     """Return the deliveries due by `now`, with their events' names, as a sweep would claim
     them.
     """
-    columns = ", ".join(f"d.{column.name}" for column in DELIVERY)
+    delivery = ", ".join(f"d.{column.name}" for column in _DELIVERY)
     wanted = {"e.name": event, "d.handler": handler}
     given = {column: value for column, value in wanted.items() if value is not None}
     rows = database.read(
-        f"SELECT e.name, {columns} FROM eventctl_delivery d {{delivery_due}}"
+        f"SELECT e.name, {delivery} FROM eventctl_delivery d {{delivery_due}}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at <= ? AND d.state = ? AND e.id IS NOT NULL"
         f"{''.join(f' AND {column} = ?' for column in given)} ORDER BY d.due_at, d.id LIMIT ?",

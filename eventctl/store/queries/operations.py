@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from peewee import fn
 
-from eventctl.store.database import Database
+from eventctl.store.database import Database, text_of
 from eventctl.store.pauses import Kind
-from eventctl.store.queries.events import (
-    Selection,
-    conditions,
-)
-from eventctl.store.schema import DeliveryRow, EventRow, ask
+from eventctl.store.queries.events import Selection, next_page
+from eventctl.store.schema import DeliveryRow, EventRow, ask, columns
 
 _PAGE = 5000
 
@@ -38,40 +34,25 @@ def lacking(
     delivery = DeliveryRow.select(DeliveryRow.id).where(
         DeliveryRow.event_id == EventRow.id, DeliveryRow.handler == handler
     )
-    query = EventRow.select(EventRow.id, EventRow.name, EventRow.created_at).where(
-        ~fn.EXISTS(delivery)
-    )
-    for condition in conditions(selection):
-        query = query.where(condition)
-    query = query.order_by(EventRow.created_at.desc(), EventRow.id.desc())
+    query = EventRow.select(*columns(EventRow, Head)).where(~fn.EXISTS(delivery))
     left, last = limit or 2**62, None
     while left:
-        page = _heads(database, query, last, min(left, _PAGE))
+        rows = ask(database, next_page(query, selection, last, min(left, _PAGE)))
+        page = [Head(*row) for row in rows]
         if page:
             yield page
         if len(page) < _PAGE:
             return
-        left, last = left - len(page), page[-1]
-
-
-def _heads(database: Database, query: Any, last: Head | None, limit: int) -> list[Head]:
-    if last is not None:
-        query = query.where(
-            EventRow.created_at <= last.created_at,
-            (EventRow.created_at < last.created_at) | (EventRow.id < last.id),
-        )
-    return [Head(*row) for row in ask(database, query.limit(limit))]
+        left, last = left - len(page), (page[-1].created_at, page[-1].id)
 
 
 def unfinished(database: Database, kind: Kind, name: str) -> dict[str, int]:
     """Return how many deliveries of a handler or an event wait, and run, by their state."""
-    query = DeliveryRow.select(DeliveryRow.state, fn.COUNT(DeliveryRow.id)).where(
-        DeliveryRow.due_at.is_null(False)
+    column = "d.handler" if kind == Kind.HANDLER else "e.name"
+    rows = database.read(
+        "SELECT d.state, COUNT(*) FROM eventctl_delivery d {delivery_due}"
+        " LEFT JOIN eventctl_event e ON e.id = d.event_id"
+        f" WHERE d.due_at IS NOT NULL AND {column} = ? GROUP BY d.state",
+        (name,),
     )
-    if kind == Kind.HANDLER:
-        query = query.where(DeliveryRow.handler == name)
-    else:
-        query = query.join(EventRow, on=(EventRow.id == DeliveryRow.event_id)).where(
-            EventRow.name == name
-        )
-    return dict(ask(database, query.group_by(DeliveryRow.state)))
+    return {text_of(state): count for state, count in rows}

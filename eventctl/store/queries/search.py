@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from eventctl.models import Status
+from eventctl.store.batches import parts
 from eventctl.store.database import Database, marks
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events
@@ -83,22 +84,19 @@ def newest_first(database: Database, selection: Selection, limit: int) -> Search
     if has_index or not limit or selection.since is not None:
         return whole
     newest, values = _newest(selection)
-    last = database.read(f"{newest} LIMIT 1 OFFSET ?", (*values, NEWEST - 1))
+    last = database.values(f"{newest} LIMIT 1 OFFSET ?", (*values, NEWEST - 1))
     older = _unfinished(database, selection.handlers) if last else None
     if older is None:
         return whole
-    found = [
-        row[0]
-        for row in database.read(
-            _OF_HANDLERS.format(newest, marks(selection.handlers)),
-            (*values, NEWEST, *selection.handlers, NEWEST if selection.statuses else limit),
-        )
-    ]
+    found = database.values(
+        _OF_HANDLERS.format(newest, marks(selection.handlers)),
+        (*values, NEWEST, *selection.handlers, NEWEST if selection.statuses else limit),
+    )
     # They stay in order, part by part.
-    parts = [tuple(found[start : start + _PAGE]) for start in range(0, len(found), _PAGE)]
-    rest = tuple(sorted(older.difference(found)))
-    parts += [rest] if rest else []
-    return Search([replace(selection, ids=ids) for ids in parts], last[0][0])
+    pages = list(parts(found, _PAGE))
+    if rest := sorted(older.difference(found)):
+        pages.append(rest)
+    return Search([replace(selection, ids=tuple(ids)) for ids in pages], last[0])
 
 
 def _newest(selection: Selection) -> tuple[str, list[object]]:
@@ -119,10 +117,10 @@ def _unfinished(database: Database, handlers: tuple[str, ...]) -> set[int] | Non
     """
     ids: set[int] = set()
     for sql in _UNFINISHED:
-        rows = database.read(sql.format(marks(handlers)), (*handlers, MOST + 1))
-        if len(rows) > MOST:
+        found = database.values(sql.format(marks(handlers)), (*handlers, MOST + 1))
+        if len(found) > MOST:
             return None
-        ids.update(row[0] for row in rows)
+        ids.update(found)
     return ids
 
 

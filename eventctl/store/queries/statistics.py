@@ -117,7 +117,7 @@ class Unaccepted:
 
 def first_event(database: Database) -> int | None:
     """Return when the first event was created, in milliseconds since 1970; None without any."""
-    ((at,),) = database.read("SELECT MIN(created_at) FROM eventctl_event")
+    (at,) = database.values("SELECT MIN(created_at) FROM eventctl_event")
     return None if at is None else int(at)
 
 
@@ -125,11 +125,11 @@ def events(database: Database, window: Window) -> Iterator[Page]:
     """Yield the events that were created in a window, oldest first, page by page."""
     since: int | None = window.since
     while since is not None:
-        rows = database.read(_END, (since, window.until, PAGE))
+        last = database.values(_END, (since, window.until, PAGE))
         # Events of one moment are in one page, however many they are.
-        end = max(rows[0][0], since + 1) if rows else window.until
+        end = max(last[0], since + 1) if last else window.until
         yield _page(database, window.step, since, end)
-        since = end if rows else None
+        since = end if last else None
 
 
 def _page(database: Database, step: int, since: int, until: int) -> Page:
@@ -231,15 +231,13 @@ def last_sweep(database: Database) -> LastSweep | None:
 
 def held_in_outbox(database: Database) -> int:
     """Return how many rows of the outbox cannot become events as they are."""
-    ((count,),) = database.read("SELECT COUNT(*) FROM eventctl_outbox WHERE held IS NOT NULL")
-    return int(count)
+    return database.number("SELECT COUNT(*) FROM eventctl_outbox WHERE held IS NOT NULL")
 
 
 def count_events(database: Database, since: int, until: int) -> int:
     """Return how many events were created from `since` to before `until`."""
-    ((count,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_event {event_created}"
         " WHERE created_at >= ? AND created_at < ?",
         (since, until),
     )
-    return int(count)

@@ -49,10 +49,10 @@ def narrowed(database: Database, selection: Selection) -> Selection | None:
     ids: set[int] = set()
     queries = _queries(selection)
     for sql, values in queries:
-        rows = database.read(sql, (*values, MOST + 1))
-        if len(rows) > MOST:
+        found = database.values(sql, (*values, MOST + 1))
+        if len(found) > MOST:
             return selection
-        ids.update(row[0] for row in rows)
+        ids.update(found)
     if queries and not ids:
         return None
     return replace(selection, ids=tuple(sorted(ids)))

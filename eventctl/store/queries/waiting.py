@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from eventctl.models import State
-from eventctl.store.database import Database, marks
+from eventctl.store.database import Database, marks, number_of, text_of
 from eventctl.store.pauses import Kind
 from eventctl.store.queries.events import DeliveryView, EventView
-from eventctl.store.schema import BreakerRow, PauseRow, ask
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,21 @@ class PauseView:
 
 def breakers(database: Database) -> list[BreakerView]:
     """Return the open circuit breakers, the oldest first."""
-    query = BreakerRow.select(BreakerRow.handler, BreakerRow.opened_at, BreakerRow.error)
-    return [BreakerView(*row) for row in ask(database, query.order_by(BreakerRow.opened_at))]
+    rows = database.read(
+        "SELECT handler, opened_at, error FROM eventctl_breaker ORDER BY opened_at"
+    )
+    return [BreakerView(text_of(name), number_of(at), text_of(error)) for name, at, error in rows]
 
 
 def pauses(database: Database) -> list[PauseView]:
     """Return what is paused, the oldest first."""
-    query = PauseRow.select(PauseRow.kind, PauseRow.name, PauseRow.paused_at, PauseRow.why)
-    rows = ask(database, query.order_by(PauseRow.paused_at, PauseRow.kind, PauseRow.name))
-    return [PauseView(*row) for row in rows]
+    rows = database.read(
+        "SELECT kind, name, paused_at, why FROM eventctl_pause ORDER BY paused_at, kind, name"
+    )
+    return [
+        PauseView(text_of(kind), text_of(name), number_of(paused_at), text_of(why))
+        for kind, name, paused_at, why in rows
+    ]
 
 
 class Pauses:
@@ -72,12 +77,11 @@ def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> i
     """Return how many deliveries are due by `now` and wait because they are paused."""
     named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
     handlers, events = named[Kind.HANDLER], named[Kind.EVENT]
-    ((number,),) = database.read(
+    return database.number(
         "SELECT COUNT(*) FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at <= ? AND d.state = ?"
-        f" AND (d.handler IN ({marks(handlers) or 'NULL'})"
-        f" OR e.name IN ({marks(events) or 'NULL'}))",
+        f" AND (d.handler IN ({marks(handlers)})"
+        f" OR e.name IN ({marks(events)}))",
         (now, str(State.PENDING), *handlers, *events),
     )
-    return int(number)

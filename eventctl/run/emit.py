@@ -39,6 +39,9 @@ _LEFT_TO_SWEEP = "the event is recorded, and the next sweep runs its handlers"
 
 _left_open: list[Database] = []
 
+_SLACK = 60_000
+"""Milliseconds by which clocks may differ."""
+
 _STALLED_EVERY = 3600.0
 """Seconds between two warnings of one host that no sweep ends."""
 
@@ -233,7 +236,8 @@ def stalled(config: Config, database: Database | None = None) -> str:
         )
     except (StoreUnavailable, StoreError):
         return ""  # the event is recorded; the next emit reports that the store has failed since
-    since = oldest_due if ended_at is None else ended_at
+    # What is dated after now was written by a wrong clock, and says nothing.
+    since = oldest_due if ended_at is None or ended_at > now + _SLACK else ended_at
     if since is None or now - since < config.sweep.stalled * 1000:
         return ""
     try:

@@ -10,16 +10,9 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from eventctl.config.handlers import read as read_handlers
-from eventctl.config.model import (
-    Alert,
-    Config,
-    EventConfig,
-    Report,
-    Secret,
-    SweepConfig,
-)
+from eventctl.config.model import Alert, Config, EventConfig, Report, Secret, SweepConfig
 from eventctl.config.store import read as read_store
-from eventctl.config.values import Mistakes, TableReader, given, near
+from eventctl.config.values import Mistakes, Source, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
 from eventctl.format.text import whole_path
@@ -55,20 +48,21 @@ def build(
     recording, others = Mistakes(path), Mistakes(path)
     path = whole_path(path)
     folder = os.path.dirname(path)
-    root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
-    env_file = root.path("env_file", folder)
-    root.variables = Variables(
+    source = Source(folder, private=private, defers=needs == Needs.TO_RECORD)
+    root = TableReader(source, recording, "", document)
+    env_file = root.path("env_file")
+    source.variables = Variables(
         env_file or os.path.join(folder, ENV_FILE), required=env_file is not None
     )
-    store, state = read_store(root.table("store"), path, private)
-    handlers, events = read_handlers(root, folder)
+    store, state = read_store(root.table("store"), path)
+    handlers, events = read_handlers(root)
     root.mistakes = others
-    pythonpath = _pythonpath(root, folder)
+    pythonpath = _pythonpath(root)
     redact = _redact(root, events)
     can_run = not others.lines
-    sweep = _sweep(root.table("sweep"), folder, store.state)
-    channels = _alerts(root, folder, private)
-    report = _report(root.table("report"), folder, private, channels)
+    sweep = _sweep(root.table("sweep"), store.state)
+    channels = _alerts(root)
+    report = _report(root.table("report"), channels)
     misspelt = _misspelt(root)
     root.mistakes = recording if misspelt else others
     root.finish()
@@ -82,7 +76,7 @@ def build(
         *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
         mistakes=tuple(lines),
         can_run=can_run,
-        env_file=root.variables,
+        env_file=source.variables,
     )
 
 
@@ -94,15 +88,15 @@ def _misspelt(root: TableReader) -> list[str]:
     return [name for name in tables if any(near(other, [name]) for other in root.unknown())]
 
 
-def _pythonpath(root: TableReader, folder: str) -> tuple[str, ...]:
+def _pythonpath(root: TableReader) -> tuple[str, ...]:
     folders = root.texts("pythonpath")
     if folders is None:
-        return (folder,)
-    return tuple(root.located("pythonpath", text, folder) for text in folders)
+        return (root.source.folder,)
+    return tuple(root.located("pythonpath", text) for text in folders)
 
 
-def _sweep(table: TableReader, folder: str, state: str) -> SweepConfig:
-    lock = table.path("lock", folder) or os.path.join(state, "sweep.lock")
+def _sweep(table: TableReader, state: str) -> SweepConfig:
+    lock = table.path("lock") or os.path.join(state, "sweep.lock")
     said = given(
         jobs=table.whole("jobs", 1, _MANY),
         group_commit=table.duration("group_commit", zero=True),
@@ -145,18 +139,18 @@ def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, 
     return tuple(entries) if len(root.mistakes.lines) == before else None
 
 
-def _alerts(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
+def _alerts(root: TableReader) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
     from eventctl.config import alerts  # lazy: every emit would pay for it
 
-    return alerts.read(root, folder, private)
+    return alerts.read(root)
 
 
-def _report(table: TableReader, folder: str, private: bool, channels: Sequence[Alert]) -> Report:
+def _report(table: TableReader, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
     smtp = table.text("smtp")
-    smtp_password = table.secret("smtp_password", private)
+    smtp_password = table.secret("smtp_password")
     sendmail = table.text("sendmail")
     mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
     report = Report(
@@ -165,7 +159,7 @@ def _report(table: TableReader, folder: str, private: bool, channels: Sequence[A
         smtp,
         smtp_password,
         sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
-        table.path("ca_file", folder),
+        table.path("ca_file"),
         table.text("helo"),
         **given(
             again_after=table.duration("again_after"),

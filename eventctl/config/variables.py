@@ -43,8 +43,6 @@ class Variables:
     be run by users who must not read it.
     """
 
-    __slots__ = ("_found", "_required", "file")
-
     def __init__(self, file: str, *, required: bool = False) -> None:
         self.file = file
         self._required = required

@@ -23,10 +23,10 @@ from contextlib import suppress
 
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
+from eventctl.format.signals import CATCHABLE
 from eventctl.models import Delivery, Outcome
 from eventctl.workers import handlers, kernel, output, progress_page, protocol
 from eventctl.workers.handlers import End
-from eventctl.workers.kill_timer import KillTimer
 from eventctl.workers.output import Stage
 from eventctl.workers.pipes import Ends, watch
 from eventctl.workers.process_state import ProcessState, has_children
@@ -59,7 +59,7 @@ def live(
     succeed.
     """
     status, pid = 1, os.getpid()
-    timer = KillTimer()
+    timer = kernel.KillTimer()
     end = ProgramEnd()
     try:
         _settle_in(config, ends, lock)
@@ -89,9 +89,9 @@ def _leave(ends: Ends) -> None:
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+    for number in CATCHABLE:
         # Our own handlers, and what our caller ignored.
-        if signal.getsignal(number) is not signal.SIG_DFL:
+        if signal.getsignal(number) is not signal.SIG_DFL and number != signal.SIGXFSZ:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kernel.die_with_parent()
@@ -150,7 +150,7 @@ class _Worker:
         started: Callable[[str, int], None],
         chatty: bool,
         state: ProcessState,
-        timer: KillTimer,
+        timer: kernel.KillTimer,
     ) -> None:
         self._config = config
         self._ends = ends

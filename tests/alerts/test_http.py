@@ -292,7 +292,7 @@ def test_a_server_that_stays_busy_is_asked_no_third_time(serve: Any) -> None:
 
 def test_a_user_and_password_go_as_basic_auth(serve: Any) -> None:
     receiver = serve()
-    webhook.send(alert("webhook", receiver.url("/in?a=b c", login="me%40home:p%3Aw@")), one())
+    webhook.send(alert("webhook", receiver.url("/in?a=b%20c", login="me%40home:p%3Aw@")), one())
     request = receiver.only()
     assert request.path == "/in?a=b%20c"
     assert base64.b64decode(request.headers["authorization"].split()[1]) == b"me@home:p:w"

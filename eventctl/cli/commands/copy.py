@@ -133,7 +133,7 @@ def _no_sweep(config: Config, until: float) -> Iterator[None]:
     """Hold this host's sweep lock, so that cron's sweeps step aside."""
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
-        while not lock.acquire(time.time()):
+        while not lock.acquire():
             if time.monotonic() > until:
                 raise UsageError(
                     "a sweep is running on this host: pause cron, or use --wait 5m to wait; nothing"

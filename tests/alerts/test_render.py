@@ -387,7 +387,7 @@ def test_what_is_imported_for_a_printed_report_is_light() -> None:
 
 def test_the_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = digest(notice())
-    assert stdout.send(PRINT, report) == []
+    stdout.send(PRINT, report)
     assert capsys.readouterr().out == plain.text(report)
 
 

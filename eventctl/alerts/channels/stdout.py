@@ -12,8 +12,8 @@ from eventctl.errors import ChannelError, OutputError
 SEPARATE = False
 
 
-def send(alert: Alert, digest: Digest) -> list[str]:
-    """Print the report; there are never warnings.
+def send(alert: Alert, digest: Digest) -> None:
+    """Print the report.
 
     Raises ChannelError if stdout is closed or its disk is full.
     """
@@ -25,4 +25,3 @@ def send(alert: Alert, digest: Digest) -> list[str]:
         sys.stdout.flush()
     except (OSError, OutputError, ValueError) as error:
         raise ChannelError(f"the report could not be printed on stdout: {error}") from error
-    return []

@@ -17,11 +17,8 @@ def send(alert: Alert, digest: Digest) -> None:
 
     Raises ChannelError if stdout is closed or its disk is full.
     """
-    # Cron's locale may be ASCII only; an escaped letter is better than no report.
-    encoding = sys.stdout.encoding or "utf-8"
-    text = plain.text(digest).encode(encoding, "backslashreplace").decode(encoding)
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(plain.text(digest))
         sys.stdout.flush()
     except (OSError, OutputError, ValueError) as error:
         raise ChannelError(f"the report could not be printed on stdout: {error}") from error

@@ -17,7 +17,7 @@ def host_refused(error: BaseException) -> str:
     if isinstance(error, EOFError):  # Python itself wrote it to a disk that was full
         return f"a compiled module is cut off ({error}): delete the __pycache__ folders"
     if isinstance(error, OSError | ImportError | MemoryError):
-        return f"the host refused: {error}"
+        return f"the host refused: {str(error) or type(error).__name__}"
     return f"a module cannot be loaded: {type(error).__name__}: {error}"
 
 

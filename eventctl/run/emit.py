@@ -39,6 +39,9 @@ _LEFT_TO_SWEEP = "the event is recorded, and the next sweep runs its handlers"
 
 _left_open: list[Database] = []
 
+_SLACK = 60_000
+"""Milliseconds by which clocks may differ."""
+
 _STALLED_EVERY = 3600.0
 """Seconds between two warnings of one host that no sweep ends."""
 
@@ -102,7 +105,7 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
 
         os.setsid()
         to_nowhere(0, 1, 2)
-        runner.take_over()
+        runner.claimer.take_over()
         with open_store(config) as database:
             runner.run(database, deliveries, lambda *_: None)
         status = 0
@@ -123,7 +126,7 @@ class _Runner:
         with ExitStack() as opened:
             self._interruption = opened.enter_context(Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
-            opened.callback(self._give_lock_back)
+            opened.callback(lambda: self.claimer.close(clean=self._clean))
             self._token = self.claimer.token()
             self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
             opened.callback(self._pool.close)
@@ -167,17 +170,10 @@ class _Runner:
             self.close(clean=clean)
         return self._interruption.signal
 
-    def take_over(self) -> None:
-        """Take over as the claimer, in a process forked from the one that made it."""
-        self.claimer.take_over()
-
     def close(self, *, clean: bool) -> None:
         """End the workers and release the lock (see `Claimer.close`)."""
         self._clean = clean
         self._opened.close()
-
-    def _give_lock_back(self) -> None:
-        self.claimer.close(clean=self._clean)
 
 
 def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | None, str]:
@@ -241,7 +237,8 @@ def stalled(config: Config, database: Database | None = None) -> str:
         )
     except (StoreUnavailable, StoreError):
         return ""  # the event is recorded; the next emit reports that the store has failed since
-    since = oldest_due if ended_at is None else ended_at
+    # What is dated after now was written by a wrong clock, and says nothing.
+    since = oldest_due if ended_at is None or ended_at > now + _SLACK else ended_at
     if since is None or now - since < config.sweep.stalled * 1000:
         return ""
     try:

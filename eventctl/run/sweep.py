@@ -6,7 +6,6 @@ A lasting problem is reported once an hour, because cron mails everything that i
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -75,7 +74,7 @@ class _Sweep:
     def run(self) -> SweepResult:
         lock = SweepLock(self._state, self._config.sweep.lock)
         try:
-            if not lock.acquire(time.time()):
+            if not lock.acquire():
                 return self._step_aside(lock)
             swept = self._sweep()
             self._state.forget_once("store")
@@ -156,7 +155,7 @@ class _Sweep:
 
     def _step_aside(self, lock: SweepLock) -> SweepResult:
         """Leave the work to the running sweep; name one that takes far too long."""
-        age = time.time() - lock.held_since()
+        age = lock.held_for()
         if age > _FAR_TOO_LONG and self._is_due("sweep", _AN_HOUR):
             from eventctl.format.time import duration  # lazy: this is said once an hour
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from eventctl.state.folder import StateFolder, read_all, try_lock
 class SweepLock:
     """The lock that one sweep at a time has on a host. It dies with its process.
 
-    The file has the time since when it is held, in seconds since 1970, for other sweeps.
+    The file has the time since when it is held, by the monotonic clock, which nobody sets.
     """
 
     def __init__(self, state: StateFolder, path: str) -> None:
@@ -30,20 +31,25 @@ class SweepLock:
                 " exists and that this user may write"
             ) from error
 
-    def acquire(self, now: float) -> bool:
-        """Take the lock if it is free; `now` is in seconds since 1970."""
+    def acquire(self) -> bool:
+        """Take the lock if it is free."""
         if not try_lock(self._fd):
             return False
         with suppress(OSError):  # on a full disk the lock works without it
             os.ftruncate(self._fd, 0)
-            os.pwrite(self._fd, f"{now:.0f}\n".encode(), 0)
+            os.pwrite(self._fd, f"{time.monotonic():.0f}\n".encode(), 0)
         return True
 
-    def held_since(self) -> float:
-        """Return since when another sweep holds it; infinity if unknown."""
-        text = read_all(self._fd).strip()
-        return float(text) if text.isdigit() else float("inf")
+    def held_for(self) -> float:
+        """Return for how many seconds another sweep has held it; 0 if unknown."""
+        return held_for(read_all(self._fd))
 
     def release(self) -> None:
         """Release the lock."""
         os.close(self._fd)
+
+
+def held_for(content: bytes) -> float:
+    """Return how many seconds ago a lock's file got this content; 0 if unknown."""
+    since = content.strip()
+    return max(0.0, time.monotonic() - int(since)) if since.isdigit() else 0.0

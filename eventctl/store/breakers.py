@@ -76,5 +76,4 @@ def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
 
 def is_open(tx: Transaction, handler: str) -> bool:
     """Return whether a handler's breaker is open."""
-    found = tx.row("SELECT handler FROM eventctl_breaker WHERE handler = ?", (handler,))
-    return found is not None
+    return bool(tx.rows("SELECT handler FROM eventctl_breaker WHERE handler = ?", (handler,)))

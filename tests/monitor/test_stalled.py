@@ -52,6 +52,15 @@ def test_batch_and_detach_say_so_once_an_hour(stalled: Project, args: tuple[str,
     assert stalled.run("emit", *args, input=lines).stderr == ""
 
 
+def test_a_sweep_that_is_dated_by_a_wrong_clock_silences_nobody(stalled: Project) -> None:
+    stalled.run("emit", "--defer", "bought")
+    stalled.run("emit", "--defer", "bought")
+    forget(stalled)
+    stalled.execute("UPDATE eventctl_sweep SET ended_at = ended_at + 31536000000")
+    stalled.execute("UPDATE eventctl_delivery SET due_at = due_at - 610000")
+    assert WORDS in stalled.run("emit", "--detach", "bought").stderr
+
+
 def test_a_program_is_warned_once_an_hour(stalled: Project) -> None:
     done = python(stalled, 'for _ in range(3):\n    eventctl.emit("bought")\n')
     assert done.returncode == 0

@@ -17,6 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from eventctl.setup.doctor.database import judge
+from tests.promises import test_clocks
 from tests.support import fire, needs
 from tests.support.certificate import Certificate
 from tests.support.databases import server_only, sqlite_only
@@ -36,14 +37,12 @@ def swept(project: Project, store: str = "") -> None:
 
 
 @sqlite_only
-def test_for_how_long_a_sweep_has_been_running(project: Project) -> None:
-    fire.write(project, {"held": '"handlers:hold"'})
-    fire.defer(project, "held")
-    sweep = project.start("sweep")
-    fire.wait_for_held(project, 1)
-    lines = doctor(project)
-    fire.go(project)
-    assert sweep.wait(30) == 0
+@pytest.mark.parametrize("ahead", [0, -365 * 24 * 3600])
+def test_for_how_long_a_sweep_has_been_running(project: Project, ahead: int) -> None:
+    """Whatever its clock showed: the same time decides when others report it."""
+    fire.write(project, test_clocks.HANDLERS, code=test_clocks.CODE)
+    with test_clocks.held_sweep(project, test_clocks.clock(ahead)):
+        lines = doctor(project)
     (line,) = (each for each in lines if each.check == "sweep")
     assert re.fullmatch(r"a sweep has been running for [\d.]+m?s", line.text)
 

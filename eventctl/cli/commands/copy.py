@@ -27,7 +27,7 @@ from eventctl.store.database import Database
 from eventctl.store.table_copy import Snapshot
 from eventctl.store.tables import TABLES
 from eventctl.upkeep import copy
-from eventctl.upkeep.copy import StoreCopy, check_target
+from eventctl.upkeep.copy import StoreCopy, TableResult, check_target
 
 _POLL = 0.2
 """Seconds between two checks whether running deliveries have ended."""
@@ -106,7 +106,9 @@ def command(
         total = sum(counts.values())
         if dry_run:
             if as_json:
-                _print_json(target, [_table_json(*each) for each in counts.items()], dry_run=True)
+                unread = {"targetRows": None, "sha256": None, "same": True}
+                tables = [{"name": name, "rows": rows, **unread} for name, rows in counts.items()]
+                _print_json(target, tables, dry_run=True)
                 return EXIT_DONE
             for name, rows in counts.items():
                 complain(f"{name}: {counted(rows, 'row')}")
@@ -120,13 +122,7 @@ def command(
             copy.verify(bar.advance)
         has_changed = copy.has_source_changed()
         if as_json:
-            tables = [
-                _table_json(
-                    each.name, each.source.rows, each.target.rows, each.source.digest, each.same
-                )
-                for each in copy.tables
-            ]
-            _print_json(target, tables, has_changed=has_changed)
+            _print_json(target, list(map(_compared, copy.tables)), has_changed=has_changed)
         else:
             _print_tables(copy)
         return _report(copy, config, has_changed=has_changed)
@@ -137,7 +133,7 @@ def _no_sweep(config: Config, until: float) -> Iterator[None]:
     """Hold this host's sweep lock, so that cron's sweeps step aside."""
     lock = SweepLock(StateFolder(config.store.state, config.store.group), config.sweep.lock)
     try:
-        while not lock.acquire(time.time()):
+        while not lock.acquire():
             if time.monotonic() > until:
                 raise UsageError(
                     "a sweep is running on this host: pause cron, or use --wait 5m to wait; nothing"
@@ -164,10 +160,9 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     return snapshot
 
 
-def _table_json(
-    name: str, rows: int, there: int | None = None, digest: str | None = None, same: bool = True
-) -> dict[str, Any]:
-    return {"name": name, "rows": rows, "targetRows": there, "sha256": digest, "same": same}
+def _compared(table: TableResult) -> dict[str, Any]:
+    there = {"targetRows": table.target.rows, "sha256": table.source.digest, "same": table.same}
+    return {"name": table.name, "rows": table.source.rows, **there}
 
 
 def _print_json(

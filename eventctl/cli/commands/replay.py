@@ -113,12 +113,16 @@ def command(
             return filling.run(yes, now, interval, verbose, as_json)
     selection.check_asked("replay", ids, chosen, limit)
     with context.open() as database:
-        rows = _selected(context, database, ids, limit, chosen, include_done)
+        wanted = selection.selected(context.config, database, ids, chosen)
+        rows = to_replay(database, wanted, include_done=include_done, limit=limit)
+        selection.list_idle(wanted.ids, rows, "re-open")
         to_run = [row for row in rows if row.acts]
+        waits = [row for row in rows if wanted.ids and row.fate == Fate.WAITING]
+        obstacles = _obstacles(context, database, to_run)
+        for line in dict.fromkeys(obstacles + selection.paused(database, _names(waits))):
+            complain(line)
         if dry_run and (rows or as_json or not chosen["incident"]):
             plan_table.show_dry_run(context.config, rows, "run", as_json, **_NOT_RUN)
-            for line in _obstacles(context, database, to_run):
-                complain(line)
             return EXIT_DONE
         if not to_run:
             if not ids:
@@ -126,8 +130,6 @@ def command(
             if as_json:
                 print_json(plan_table.plan_json(rows, **_NOT_RUN))
             return EXIT_DONE
-        for line in (obstacles := _obstacles(context, database, to_run)):
-            complain(line)
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
@@ -151,32 +153,14 @@ def command(
         return exit_code
 
 
-def _selected(
-    context: Context,
-    database: Database,
-    ids: Sequence[str],
-    limit: int,
-    chosen: dict[str, Any],
-    include_done: bool,
-) -> list[PlanRow]:
-    wanted = selection.selected(context.config, database, ids, chosen)
-    rows = to_replay(database, wanted, include_done=include_done, limit=limit)
-    selection.list_idle(wanted.ids, rows, "re-open")
-    if wanted.ids:
-        waiting = [row for row in rows if row.fate == Fate.WAITING]
-        for line in selection.paused(database, _names(waiting)):
-            complain(line)
-    return rows
-
-
 def _why_none(context: Context, database: Database, incident: str) -> str:
     config = context.config
     if incident and selection.is_down(found := selection.find_incident(config, database, incident)):
         return (
             f": what waits for {printable(found.handler)} is retried automatically once it answers"
         )
-    otherwise = ": no matching delivery has failed or is held"
-    return selection.why_none(config, database, incident) or otherwise
+    none = ": no matching delivery has failed or is held"
+    return selection.why_none(config, database, incident, none)
 
 
 def _names(rows: Sequence[PlanRow]) -> list[tuple[str, str]]:

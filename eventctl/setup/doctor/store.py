@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -20,6 +19,7 @@ from eventctl.setup.doctor.database import check_file, check_server
 from eventctl.setup.doctor.files import check_new
 from eventctl.setup.doctor.findings import Findings, Seen, named, ok, problem, warning
 from eventctl.state.folder import StateFolder
+from eventctl.state.sweep_lock import held_for
 from eventctl.store import claims, clocks, migrations, pruning
 from eventctl.store.connect import database
 from eventctl.store.database import REFUSED, Database
@@ -188,8 +188,7 @@ def _running(lock: Path) -> str:
         inode = lock.stat().st_ino
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
         if any(f":{inode} " in line and " FLOCK " in line for line in locks):
-            since = float(lock.read_text(encoding="ascii"))
-            return f"a sweep has been running for {duration(max(0.0, time.time() - since))}"
+            return f"a sweep has been running for {duration(held_for(lock.read_bytes()))}"
     return ""
 
 

@@ -212,9 +212,7 @@ def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Un
         return []
     sql = _UNACCEPTED.format(channels=marks(channels))
     return [
-        Unaccepted(
-            text_of(channel), count, number_of(since), None if error is None else text_of(error)
-        )
+        Unaccepted(text_of(channel), count, number_of(since), error and text_of(error))
         for channel, count, since, error in database.read(sql, (*channels, now, now))
     ]
 

@@ -212,17 +212,11 @@ def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
     for incident_id in ids:
         if ended := incident_members.end(tx, incident_id):
-            if ended.kind == OUTAGE:
-                ended = _processed(tx, ended)
+            if ended.kind == OUTAGE:  # its count is now that of the deliveries that no longer wait
+                left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
+                ended = replace(ended, count=max(0, ended.count - left))
+                incidents.update(tx, ended)
             notifications.schedule(tx, ended, channels)
-
-
-def _processed(tx: Transaction, ended: Incident) -> Incident:
-    """Return an ended outage with the number of deliveries that no longer wait."""
-    left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
-    processed = replace(ended, count=max(0, ended.count - left))
-    incidents.update(tx, processed)
-    return processed
 
 
 def note_outages(config: Config, database: Database) -> None:

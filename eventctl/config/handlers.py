@@ -18,19 +18,18 @@ _HANDLERS_FORM = 'write a list such as ["giveCoupon", "lottery"]'
 
 
 class _Handlers:
-    """The handlers read so far; `own` has, by handler, the retry settings of its own."""
+    """The handlers read so far."""
 
     def __init__(self, defaults: TableReader) -> None:
         self.timeout = given(timeout=defaults.duration("timeout"))
-        self.retry = _read_retry(defaults)
+        self.retry = Retry(**_read_retry(defaults))
         self.made: dict[str, Handler] = {}
-        self.own: dict[str, dict[str, Any]] = {}
         defaults.finish()
 
     def add(self, name: str, *, retry: dict[str, Any] | None = None, **said: Any) -> None:
         """Make a handler, with the defaults for all that it does not set."""
-        self.own[name] = {**self.retry, **(retry or {})}
-        self.made[name] = Handler(name, retry=Retry(**self.own[name]), **{**self.timeout, **said})
+        policy = self.retry._replace(**retry) if retry else self.retry
+        self.made[name] = Handler(name, retry=policy, **{**self.timeout, **said})
 
 
 def read(root: TableReader) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
@@ -153,7 +152,7 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
             where.mistake(key, f"names {shown} twice", "remove one of them")
         elif _find_handler(where, key, text, handlers):
             policy = handlers.made[text].retry
-            expected[text] = Retry(**{**handlers.own[text], **retry}) if retry else policy
+            expected[text] = policy._replace(**retry) if retry else policy
     return EventConfig(name, tuple(expected), expected, deadline)
 
 

@@ -9,7 +9,7 @@ import tomli
 from eventctl.config import permissions
 from eventctl.config.model import Config
 from eventctl.config.tables import Needs, build
-from eventctl.config.values import Mistakes
+from eventctl.config.values import mistake_line
 from eventctl.errors import ConfigError
 from eventctl.format.text import whole_path
 
@@ -121,6 +121,4 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def _mistake(source: str, wrong: str, fix: str) -> ConfigError:
-    mistakes = Mistakes(source)
-    mistakes.add("", wrong, fix)
-    return ConfigError(mistakes.lines)
+    return ConfigError(mistake_line(source, "", wrong, fix))

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from eventctl.config.values import Mistakes
+from eventctl.config.values import mistake_line
 from eventctl.errors import ConfigError
 
 ANYBODY = "anybody"
@@ -52,10 +52,7 @@ def writers(status: os.stat_result) -> str:
 
 
 def _lines(path: str, ways: Iterable[tuple[str, str]]) -> list[str]:
-    mistakes = Mistakes(path)
-    for wrong, fix in ways:
-        mistakes.add("", wrong, fix)
-    return mistakes.lines
+    return [mistake_line(path, "", wrong, fix) for wrong, fix in ways]
 
 
 def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:

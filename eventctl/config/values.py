@@ -29,10 +29,15 @@ class Mistakes:
 
     def add(self, key: str, wrong: str, fix: str) -> None:
         """Note a mistake; no key means the file. The text must not quote what may be a secret."""
-        from eventctl.format.text import printable  # lazy: only a mistake needs it
+        self.lines.append(mistake_line(self._source, key, wrong, fix))
 
-        place = f"{self._source}: {key}" if key else str(self._source)
-        self.lines.append(printable(f"{place}: {wrong}; {fix}"))
+
+def mistake_line(source: str, key: str, wrong: str, fix: str) -> str:
+    """Return the line about one mistake."""
+    from eventctl.format.text import printable  # lazy: only a mistake needs it
+
+    place = f"{source}: {key}" if key else source
+    return printable(f"{place}: {wrong}; {fix}")
 
 
 class Source:

@@ -185,7 +185,7 @@ class Pool:
                 self._workers[-1].fill(self._queue, 1)
         # The least loaded first, and none more than its share, so that all have work.
         share = -(-len(self._queue) // max(1, len(self._workers)))
-        for each in sorted(self._workers, key=_load):
+        for each in sorted(self._workers, key=lambda each: len(each.sent)):
             each.fill(self._queue, share)
             each.flush()
 
@@ -269,7 +269,3 @@ class Pool:
                 raise WorkerError(
                     f"workers die before they start anything ({how(code)}): {each.tail()}"
                 )
-
-
-def _load(each: WorkerHandle) -> int:
-    return len(each.sent)

@@ -3,7 +3,7 @@
 There is one file for each channel, all with the same interface:
 
     SEPARATE: bool                  whether each message is about one incident
-    send(alert, digest) -> list     returns warnings, or raises ChannelError
+    send(alert, digest)             returns warnings, if any, or raises ChannelError
 
 `send` must not return before the server has accepted the message: accepted messages are recorded,
 and others are sent again by the next sweep. If a channel is SEPARATE, a digest of several
@@ -35,8 +35,8 @@ class Channel(Protocol):
 
     SEPARATE: bool
 
-    def send(self, alert: Alert, digest: Digest) -> list[str]:
-        """Send a message; return warnings. Raises ChannelError unless it was accepted."""
+    def send(self, alert: Alert, digest: Digest) -> list[str] | None:
+        """Send a message; return warnings, if any. Raises ChannelError unless it was accepted."""
 
 
 def channel_of(alert: Alert) -> Channel:
@@ -54,7 +54,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     so that it does not stop the other channels.
     """
     try:
-        return channel_of(alert).send(alert, digest)
+        return channel_of(alert).send(alert, digest) or []
     except ChannelError:
         raise
     except ImportError as error:

@@ -28,10 +28,10 @@ _BYTES = 1000
 _ERROR = 200
 
 
-def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
+def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> None:
     """Write one line; it is accepted if the socket accepts it.
 
-    There are never warnings. Raises ChannelError if nobody listens.
+    Raises ChannelError if nobody listens.
     """
     priority = _USER * 8 + _PRIORITIES[summary.gravest(digest)]
     when = time.strftime("%b %e %H:%M:%S")  # local time, as RFC 3164 has it
@@ -42,7 +42,6 @@ def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
     except OSError as error:
         said = error.strerror or str(error)
         raise ChannelError(f"{printable(address)}: {said}") from None
-    return []
 
 
 def text(digest: Digest) -> str:

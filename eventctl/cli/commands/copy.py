@@ -23,7 +23,6 @@ from eventctl.format.text import are, counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
-from eventctl.store.database import Database
 from eventctl.store.table_copy import Snapshot
 from eventctl.store.tables import TABLES
 from eventctl.upkeep import copy
@@ -104,15 +103,16 @@ def command(
         snapshot = _at_rest(Snapshot(reading), until)
         counts = {table.name: snapshot.count(table.name) for table in TABLES}
         total = sum(counts.values())
+        shown = {"dryRun": dry_run, "target": target.describe()}
         if dry_run:
             if as_json:
                 unread = {"targetRows": None, "sha256": None, "same": True}
                 tables = [{"name": name, "rows": rows, **unread} for name, rows in counts.items()]
-                _print_json(target, tables, dry_run=True)
+                print_json({**shown, "changed": False, "tables": tables})
                 return EXIT_DONE
             for name, rows in counts.items():
                 complain(f"{name}: {counted(rows, 'row')}")
-            what = f"{counted(total, 'row')} to {target.describe()}"
+            what = f"{counted(total, 'row')} to {shown['target']}"
             complain(f"would copy {what}; nothing was written")
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
@@ -122,7 +122,8 @@ def command(
             copy.verify(bar.advance)
         has_changed = copy.has_source_changed()
         if as_json:
-            _print_json(target, list(map(_compared, copy.tables)), has_changed=has_changed)
+            tables = [_compared(table) for table in copy.tables]
+            print_json({**shown, "changed": has_changed, "tables": tables})
         else:
             _print_tables(copy)
         return _report(copy, config, has_changed=has_changed)
@@ -163,17 +164,6 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
 def _compared(table: TableResult) -> dict[str, Any]:
     there = {"targetRows": table.target.rows, "sha256": table.source.digest, "same": table.same}
     return {"name": table.name, "rows": table.source.rows, **there}
-
-
-def _print_json(
-    target: Database,
-    tables: list[dict[str, Any]],
-    *,
-    has_changed: bool = False,
-    dry_run: bool = False,
-) -> None:
-    shown = {"dryRun": dry_run, "target": target.describe(), "changed": has_changed}
-    print_json(shown | {"tables": tables})
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:

@@ -133,24 +133,28 @@ def command(
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
-        with ProgressBar("re-opening", len(to_run)) as bar:
-            reopened = reopen_all(database, rows, bar.advance, interval)
-        missed = len(to_run) - len(reopened)
+        reopened = _reopen(database, to_run, interval, say=not now, will_run=not obstacles)
+        done: dict[str, Any] = {"changed": len(reopened), "missed": len(to_run) - len(reopened)}
         exit_code, ran = EXIT_DONE, None
         if now:
             exit_code, ran = run_now(
                 context, database, reopened, interval=interval, verbose=verbose
             )
-        else:
-            complain(
-                f"re-opened {counted(len(reopened), 'delivery')}{selection.moved_on(missed)}"
-                f"{'' if obstacles else selection.will_run(len(reopened), interval)}"
-            )
         if as_json:
-            changed = len(reopened)
-            done = plan_table.plan_json(rows, changed=changed, missed=missed, ran=ran, backfill=[])
-            print_json(done)
+            print_json(plan_table.plan_json(rows, **done, ran=ran, backfill=[]))
         return exit_code
+
+
+def _reopen(
+    database: Database, to_run: Sequence[PlanRow], interval: float, *, say: bool, will_run: bool
+) -> list[int]:
+    with ProgressBar("re-opening", len(to_run)) as bar:
+        reopened = reopen_all(database, to_run, bar.advance, interval)
+    if say:
+        number, missed = len(reopened), len(to_run) - len(reopened)
+        when = selection.will_run(number, interval) if will_run else ""
+        complain(f"re-opened {counted(number, 'delivery')}{selection.moved_on(missed)}{when}")
+    return reopened
 
 
 def _why_none(context: Context, database: Database, incident: str) -> str:

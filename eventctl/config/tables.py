@@ -150,30 +150,27 @@ def _alerts(root: TableReader) -> tuple[Alert, ...]:
 
 def _report(table: TableReader, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
-    smtp = table.text("smtp")
-    smtp_password = table.secret("smtp_password")
-    sendmail = table.text("sendmail")
-    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
-    report = Report(
-        tuple(mail_to or ()),
-        table.text("mail_from"),
-        smtp,
-        smtp_password,
-        sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
-        table.path("ca_file"),
-        table.text("helo"),
-        **given(
-            again_after=table.duration("again_after"),
-            repeat=table.duration("repeat"),
-            print=table.flag("print"),
-        ),
+    said = given(
+        mail_from=table.text("mail_from"),
+        smtp=table.text("smtp"),
+        smtp_password=table.secret("smtp_password"),
+        sendmail=table.text("sendmail"),
+        ca_file=table.path("ca_file"),
+        helo=table.text("helo"),
+        again_after=table.duration("again_after"),
+        repeat=table.duration("repeat"),
+        print=table.flag("print"),
     )
+    report = Report(tuple(mail_to or ()), **said)
+    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
+    if mails and not report.smtp and not report.sendmail:
+        report = report._replace(sendmail="/usr/sbin/sendmail")
     if report.mail_from is not None:
         table.check_address("mail_from", report.mail_from)
-    if sendmail and not sendmail.startswith("/"):
+    if report.sendmail and not report.sendmail.startswith("/"):
         table.mistake("sendmail", "is not an absolute path", 'write it as "/usr/sbin/sendmail"')
-    if smtp:
-        _check_smtp(table, smtp)
+    if report.smtp:
+        _check_smtp(table, report.smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set together with smtp", "keep one of the two")
     if report.helo is not None:

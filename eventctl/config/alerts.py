@@ -56,7 +56,7 @@ def _channel(table: TableReader) -> str | None:
         return found[0]
     if found:
         wrong = f"has two channels, {' and '.join(found[:2])}"
-        table.mistake_as_a_whole(wrong, "give each one its own [[alerts]]")
+        table.table_mistake(wrong, "give each one its own [[alerts]]")
         return None
     known = (*CHANNELS, *_OPTIONS, "on", "again_after", "repeat", "name")
     slips = [(name, hint) for name in table if name not in known and (hint := near(name, known))]
@@ -64,7 +64,7 @@ def _channel(table: TableReader) -> str | None:
         table.mistake(name, "is not a channel", hint)
     if not slips:
         wrong = f"has no channel; the channels are {', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
-        table.mistake_as_a_whole(wrong, 'add one, such as mail = ["ops@example.com"]')
+        table.table_mistake(wrong, 'add one, such as mail = ["ops@example.com"]')
     return None
 
 

@@ -241,7 +241,7 @@ class TableReader:
         """Note a mistake in one of this table's values."""
         self.mistakes.append(mistake_line(self.source.path, self.key_of(name), wrong, fix))
 
-    def mistake_as_a_whole(self, wrong: str, fix: str) -> None:
+    def table_mistake(self, wrong: str, fix: str) -> None:
         """Note a mistake in this table."""
         self.mistakes.append(mistake_line(self.source.path, self.key, wrong, fix))
 

@@ -89,15 +89,14 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
         deliveries = _record(database, event, runner, on_recorded)
         if words := stalled(config, database):
             warn(words)
-    if runner:
-        try:
-            if os.fork():
-                return
-        except OSError as error:
-            refused = reason(error)
+    try:
+        if runner and os.fork():
+            return
+    except OSError as error:
+        refused = reason(error)
+    if refused:
+        warn(f"{refused}; {_LEFT_TO_SWEEP}")
     if refused or not runner:
-        if refused:
-            warn(f"{refused}; {_LEFT_TO_SWEEP}")
         return
     status = 1
     try:

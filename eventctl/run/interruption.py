@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they end the work between two steps, not within one."""
+"""Signals that end the work: between two steps, not within one."""
 
 from __future__ import annotations
 
@@ -12,8 +12,14 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 class Interruption:
-    """SIGINT and SIGTERM during work: noted, and acted on between two steps."""
+    """SIGINT, SIGTERM and SIGHUP during work: noted, and acted on between two steps.
+
+    Those that the caller ignores stay ignored: by `nohup`, or in the background of a script.
+    """
 
     def __init__(self) -> None:
         self.signal = 0
@@ -25,7 +31,9 @@ class Interruption:
     def __enter__(self) -> Interruption:
         self._fd = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
         self._before = {
-            number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, self._note)
+            for number in _ENDING
+            if signal.getsignal(number) != signal.SIG_IGN
         }
         return self
 

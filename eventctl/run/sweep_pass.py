@@ -101,14 +101,12 @@ class SweepPasses:
     def run(self) -> Swept:
         """Sweep once, or each second for the time in the options."""
         begin = time.monotonic()
-        claimer = Claimer(self.state)
+        self._claimer = claimer = Claimer(self.state)
         jobs = self.options.jobs or self.config.sweep.jobs
         pool = Pool(self.config, claimer, jobs, self.options.verbose)
-        dispatch = Dispatch(
+        self._dispatch = dispatch = Dispatch(
             self.config, self.database, claimer, pool, self.interruption, self._note, MOST_QUEUED
         )
-        self._dispatch = dispatch
-        self._claimer = claimer
         clean = False
         try:
             started_at = claims.now(self.database)

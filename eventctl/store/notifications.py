@@ -161,11 +161,12 @@ def lease(
     `due_at` of None.
     """
     now = tx.now()
-    # Nothing waits longer, unless a clock was wrong.
+    # Nothing waits longer, unless a clock was wrong; the first message and the last one never wait.
     latest = now + int(max(channel.again_after, channel.repeat) * 1000) + SLACK
     tx.execute(
         "UPDATE eventctl_telling {telling_due} SET due_at = ? WHERE channel = ? AND due_at > ?"
-        " AND (due_at > ? OR told_at > ?)",
+        " AND (due_at > ? OR told_at > ? OR told IS NULL OR EXISTS (SELECT 1"
+        " FROM eventctl_incident i WHERE i.id = incident_id AND i.ended_at IS NOT NULL))",
         (now, channel.name, now, latest, now + SLACK),
     )
     rows = tx.rows(

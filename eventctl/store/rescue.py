@@ -80,9 +80,8 @@ def _rescue(tx: Transaction, lost: Lost, moment: int, host: str) -> bool:
     at = min(seen_at, moment)
     if started:
         add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, at, None, host, error)
-    if verdict.state == State.FAILED or verdict.notify:
-        kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
-        add_notice(tx, kind, running.id, moment, at=at)
+    if verdict.notice:
+        add_notice(tx, verdict.notice, running.id, moment, at=at)
     return True
 
 

@@ -163,6 +163,27 @@ def test_a_notice_that_was_not_reported_yet(project: Project, ahead: int) -> Non
 
 
 @BACK
+@pytest.mark.parametrize("ends", [False, True], ids=["open", "ended"])
+def test_a_notification_that_was_refused_while_the_clock_was_ahead(
+    project: Project, ahead: int, ends: bool
+) -> None:
+    channel = look.script(project.folder / "notify", "#!/bin/sh\ncat >> notified\n")
+    fire.write(project, HANDLERS, store=f'[[alerts]]\ncommand = ["{channel}"]\n')
+    fire.defer(project, "fail")
+    if ends:
+        sweep(project)
+        project.run("cancel", "1", "--yes")
+    channel.chmod(0o600)
+    with wrong_clock(project, ahead) as env:
+        project.run("sweep", env=env, check=None)
+    channel.chmod(0o700)
+    (project.folder / "notified").unlink(missing_ok=True)
+    sweep(project)
+    said = (project.folder / "notified").read_text()
+    assert ("incident.resolved" if ends else "incident.exhausted") in said
+
+
+@BACK
 def test_an_outage_that_began_ahead(project: Project, ahead: int) -> None:
     fire.write(project, HANDLERS, sweep='breaker = 2\noutage_after = "1s"')
     with wrong_clock(project, ahead) as env:
@@ -190,6 +211,19 @@ def test_a_minute_of_a_wrong_clock_deletes_no_history(project: Project, ahead: i
     for _ in range(2):
         assert sweep(project) == ""
         assert project.rows("SELECT id, created_at FROM eventctl_event ORDER BY id") == dates
+
+
+def test_a_prune_of_a_crontab_while_the_clock_is_wrong_deletes_no_history(
+    project: Project,
+) -> None:
+    fire.write(project, HANDLERS)
+    project.run("emit", "-q", "ok")
+    project.run("sweep")
+    with wrong_clock(project, YEARS) as env:
+        done = project.run("prune", "--older-than", "30d", "--yes", "--quiet", env=env)
+    assert project.value("SELECT COUNT(*) FROM eventctl_event") == 1
+    assert "may be wrong: ages count from 20" in done.stderr
+    assert project.run("prune", "--older-than", "30d", "--yes", "--quiet").stderr == ""
 
 
 def test_who_sweeps_once_a_day_deletes_what_is_old(project: Project) -> None:

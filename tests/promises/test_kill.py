@@ -191,11 +191,11 @@ def test_a_daemon_of_a_killed_claimer_does_not_keep_what_it_had_claimed(project:
         os.kill(daemon, signal.SIGKILL)
 
 
-CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}
-BOTH = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+CODES = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129}
+EACH = pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
 
 
-@BOTH
+@EACH
 def test_emit_that_is_ended_lets_its_handlers_end_and_gives_the_rest_back(
     project: Project, number: signal.Signals
 ) -> None:
@@ -219,7 +219,7 @@ def test_emit_that_is_ended_lets_its_handlers_end_and_gives_the_rest_back(
     assert fire.attempts(project) == []
 
 
-@BOTH
+@EACH
 def test_sweep_that_is_ended_kills_its_handlers_after_the_grace(
     project: Project, number: signal.Signals
 ) -> None:
@@ -238,6 +238,23 @@ def test_sweep_that_is_ended_kills_its_handlers_after_the_grace(
     fire.make_due(project)
     project.run("sweep")
     fire.assert_all_processed(project, 5)
+
+
+@sqlite_only
+@pytest.mark.parametrize("how", ["emit", "sweep"])
+def test_signals_that_the_caller_ignores_end_nothing(project: Project, how: str) -> None:
+    """SIGHUP by nohup, and SIGINT in the background of a script."""
+    fire.write(project, handlers("hold"), sweep="grace = 0.3")
+    fire.defer(project, *["hold"] * (how == "sweep"))
+    ignoring = ("sh", "-c", 'trap "" INT HUP; exec "$@"', "sh")
+    process = project.start(how, *["hold"] * (how == "emit"), wrapper=ignoring)
+    fire.wait_for_held(project, 1)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)
+    fire.go(project)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert fire.by_handler(project) == {"hold": ("done", 1)}
 
 
 @sqlite_only

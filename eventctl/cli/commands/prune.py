@@ -19,8 +19,8 @@ from eventctl.config.model import Config
 from eventctl.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from eventctl.format.messages import complain
 from eventctl.format.text import counted
-from eventctl.format.time import second
-from eventctl.store import claims, pruning
+from eventctl.format.time import second, span
+from eventctl.store import claims, pruning, sweep_log
 from eventctl.store.batches import parts
 from eventctl.store.database import Database
 from eventctl.store.pruning import Old, Sum, Wanted
@@ -97,7 +97,7 @@ def command(
     if archive is not None:
         archives.check(archive)
     with context.open() as database:
-        wanted = Wanted(claims.now(database) - age, failed)
+        wanted = Wanted(_now(database) - age, failed)
         if vacuum:
             _check_room(context, database, quiet)
         there = pruning.count(database, wanted)
@@ -136,6 +136,21 @@ def command(
         complain(str(done.refused))
         return EXIT_FAILED
     return EXIT_DONE
+
+
+def _now(database: Database) -> int:
+    """Return the time that ages count from: what a clock that is years ahead takes for old is not,
+    and a line in a crontab asks nobody.
+    """
+    now = claims.now(database)
+    trusted = sweep_log.trusted_now(database, now)
+    if trusted < now:
+        complain(
+            f"the store's clock has gone forward by {span(now - trusted)} since one of the last"
+            f" sweeps, and may be wrong: ages count from {second(trusted)} UTC, until more sweeps"
+            " have ended"
+        )
+    return trusted
 
 
 def _prune(

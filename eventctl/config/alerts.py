@@ -38,13 +38,13 @@ def read(root: TableReader) -> tuple[Alert, ...]:
     alerts: list[Alert] = []
     names = {_RESERVED}
     for table in root.tables("alerts"):
-        before = len(table.mistakes.lines)
+        before = len(table.mistakes)
         channel = _channel(table)
         if channel is None:
             continue
         alert = _read(table, channel, _name(table, channel, names))
         names.add(alert.name)
-        if len(table.mistakes.lines) == before:
+        if len(table.mistakes) == before:
             alerts.append(alert)
     return tuple(alerts)
 
@@ -56,7 +56,7 @@ def _channel(table: TableReader) -> str | None:
         return found[0]
     if found:
         wrong = f"has two channels, {' and '.join(found[:2])}"
-        table.mistakes.add(table.key, wrong, "give each one its own [[alerts]]")
+        table.table_mistake(wrong, "give each one its own [[alerts]]")
         return None
     known = (*CHANNELS, *_OPTIONS, "on", "again_after", "repeat", "name")
     slips = [(name, hint) for name in table if name not in known and (hint := near(name, known))]
@@ -64,7 +64,7 @@ def _channel(table: TableReader) -> str | None:
         table.mistake(name, "is not a channel", hint)
     if not slips:
         wrong = f"has no channel; the channels are {', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
-        table.mistakes.add(table.key, wrong, 'add one, such as mail = ["ops@example.com"]')
+        table.table_mistake(wrong, 'add one, such as mail = ["ops@example.com"]')
     return None
 
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 from eventctl.config.handlers import read as read_handlers
 from eventctl.config.model import Alert, Config, EventConfig, Report, Secret, SweepConfig
 from eventctl.config.store import read as read_store
-from eventctl.config.values import Mistakes, Source, TableReader, given, near
+from eventctl.config.values import Source, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
 from eventctl.format.text import whole_path
@@ -45,10 +45,11 @@ def build(
     Raises:
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
-    recording, others = Mistakes(path), Mistakes(path)
-    path = whole_path(path)
+    recording: list[str] = []
+    others: list[str] = []
+    named, path = path, whole_path(path)
     folder = os.path.dirname(path)
-    source = Source(folder, private=private, defers=needs == Needs.TO_RECORD)
+    source = Source(named, folder, private=private, defers=needs == Needs.TO_RECORD)
     root = TableReader(source, recording, "", document)
     env_file = root.path("env_file")
     source.variables = Variables(
@@ -59,15 +60,15 @@ def build(
     root.mistakes = others
     pythonpath = _pythonpath(root)
     redact = _redact(root, events)
-    can_run = not others.lines
+    can_run = not others
     sweep = _sweep(root.table("sweep"), store.state)
     channels = _alerts(root)
     report = _report(root.table("report"), channels)
     misspelt = _misspelt(root)
     root.mistakes = recording if misspelt else others
     root.finish()
-    lines = [*recording.lines, *others.lines]
-    if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
+    lines = [*recording, *others]
+    if (recording and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
         is_known = isinstance(document.get("store", {}), dict) and "store" not in misspelt
         raise ConfigError(lines, state if is_known else None, store.group)
     # Every mail is sent as [report] says, whichever channel it is for.
@@ -123,7 +124,7 @@ def _ping(table: TableReader) -> Secret | None:
 
 def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, ...] | None:
     """Return the entries of `redact`; None if a mistake leaves unknown what to hide."""
-    before = len(root.mistakes.lines)
+    before = len(root.mistakes)
     entries = root.texts("redact", _REDACT_FORM) or []
     for entry in entries:
         event, dot, last = entry.rpartition(".")
@@ -136,7 +137,7 @@ def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, 
             root.mistake(
                 "redact", f"{root.shown('redact', event)} is not an event in [events]", close
             )
-    return tuple(entries) if len(root.mistakes.lines) == before else None
+    return tuple(entries) if len(root.mistakes) == before else None
 
 
 def _alerts(root: TableReader) -> tuple[Alert, ...]:
@@ -149,30 +150,27 @@ def _alerts(root: TableReader) -> tuple[Alert, ...]:
 
 def _report(table: TableReader, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
-    smtp = table.text("smtp")
-    smtp_password = table.secret("smtp_password")
-    sendmail = table.text("sendmail")
-    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
-    report = Report(
-        tuple(mail_to or ()),
-        table.text("mail_from"),
-        smtp,
-        smtp_password,
-        sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
-        table.path("ca_file"),
-        table.text("helo"),
-        **given(
-            again_after=table.duration("again_after"),
-            repeat=table.duration("repeat"),
-            print=table.flag("print"),
-        ),
+    said = given(
+        mail_from=table.text("mail_from"),
+        smtp=table.text("smtp"),
+        smtp_password=table.secret("smtp_password"),
+        sendmail=table.text("sendmail"),
+        ca_file=table.path("ca_file"),
+        helo=table.text("helo"),
+        again_after=table.duration("again_after"),
+        repeat=table.duration("repeat"),
+        print=table.flag("print"),
     )
+    report = Report(tuple(mail_to or ()), **said)
+    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
+    if mails and not report.smtp and not report.sendmail:
+        report = report._replace(sendmail="/usr/sbin/sendmail")
     if report.mail_from is not None:
         table.check_address("mail_from", report.mail_from)
-    if sendmail and not sendmail.startswith("/"):
+    if report.sendmail and not report.sendmail.startswith("/"):
         table.mistake("sendmail", "is not an absolute path", 'write it as "/usr/sbin/sendmail"')
-    if smtp:
-        _check_smtp(table, smtp)
+    if report.smtp:
+        _check_smtp(table, report.smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set together with smtp", "keep one of the two")
     if report.helo is not None:

@@ -20,30 +20,23 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _KINDS = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
-class Mistakes:
-    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
+def mistake_line(path: str, key: str, wrong: str, fix: str) -> str:
+    """Return the line about a mistake: `FILE: KEY: what is wrong; how to fix it`.
 
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self.lines: list[str] = []
-
-    def add(self, key: str, wrong: str, fix: str) -> None:
-        """Note a mistake; no key means the file. The text must not quote what may be a secret."""
-        self.lines.append(mistake_line(self._source, key, wrong, fix))
-
-
-def mistake_line(source: str, key: str, wrong: str, fix: str) -> str:
-    """Return the line about one mistake."""
+    No key means the file. The text must not quote what may be a secret.
+    """
     from eventctl.format.text import printable  # lazy: only a mistake needs it
 
-    place = f"{source}: {key}" if key else source
+    place = f"{path}: {key}" if key else path
     return printable(f"{place}: {wrong}; {fix}")
 
 
 class Source:
     """What the tables of one events.toml have in common."""
 
-    def __init__(self, folder: str, *, private: bool, defers: bool) -> None:
+    def __init__(self, path: str, folder: str, *, private: bool, defers: bool) -> None:
+        self.path = path
+        """The file, as it was named."""
         self.folder = folder
         """The folder that relative paths are relative to."""
         self.private = private
@@ -62,7 +55,7 @@ class TableReader:
     """
 
     def __init__(
-        self, source: Source, mistakes: Mistakes, key: str, values: dict[str, object]
+        self, source: Source, mistakes: list[str], key: str, values: dict[str, object]
     ) -> None:
         self.source = source
         self.mistakes = mistakes
@@ -246,7 +239,11 @@ class TableReader:
 
     def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""
-        self.mistakes.add(self.key_of(name), wrong, fix)
+        self.mistakes.append(mistake_line(self.source.path, self.key_of(name), wrong, fix))
+
+    def table_mistake(self, wrong: str, fix: str) -> None:
+        """Note a mistake in this table."""
+        self.mistakes.append(mistake_line(self.source.path, self.key, wrong, fix))
 
     @contextmanager
     def noting(self, name: str) -> Iterator[None]:

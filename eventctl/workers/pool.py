@@ -266,6 +266,5 @@ class Pool:
         elif not each.has_answered and not self._is_closing:
             self._born_dead += 1
             if self._born_dead >= 3 * self.jobs:
-                raise WorkerError(
-                    f"workers die before they start anything ({how(code)}): {each.tail()}"
-                )
+                said = each.last_output.strip()
+                raise WorkerError(f"workers die before they start anything ({how(code)}): {said}")

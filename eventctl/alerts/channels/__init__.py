@@ -12,13 +12,11 @@ incidents is the summary of those after the tenth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
+from eventctl.alerts.incident import Digest
+from eventctl.config.model import Alert
 from eventctl.errors import ChannelError, MessageRefused
-
-if TYPE_CHECKING:
-    from eventctl.alerts.incident import Digest
-    from eventctl.config.model import Alert
 
 _FILES = {"print": "stdout"}
 EACH_SWEEP = ("alertmanager",)

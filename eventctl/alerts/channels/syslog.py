@@ -13,7 +13,7 @@ import time
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.config.model import Alert
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, reason
 from eventctl.format.text import printable, shorten
 
 SEPARATE = True
@@ -40,8 +40,7 @@ def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> None:
     try:
         _hand_over(packet, address)
     except OSError as error:
-        said = error.strerror or str(error)
-        raise ChannelError(f"{printable(address)}: {said}") from None
+        raise ChannelError(f"{printable(address)}: {reason(error)}") from None
 
 
 def text(digest: Digest) -> str:

@@ -219,10 +219,11 @@ class Dispatch:
                 if not self.pool.busy and self._has_waited_enough(since, error):
                     raise
                 self._retry_at = time.monotonic() + _AWAY
+                self.pool.dismiss_idle()  # one of them may have the lock of a SQLite store
                 if self.pool.busy:
                     return
                 self._interruption.hear()
-                self._interruption.wait(_AWAY)
+                self.pool.wait(_AWAY, self._interruption.wake)
         self._retry_at = 0.0
 
     def _has_waited_enough(self, since: float, error: StoreUnavailable | StoreError) -> bool:

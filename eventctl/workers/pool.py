@@ -102,6 +102,12 @@ class Pool:
         for each in self._workers:
             each.dismiss()
 
+    def dismiss_idle(self) -> None:
+        """Have idle workers end, and with them the transactions that handlers have left open."""
+        for each in self._workers:
+            if not each.busy:
+                each.dismiss()
+
     def halt(self) -> None:
         """Have workers give back what they were sent ahead, and end after the running delivery."""
         for each in self._workers:

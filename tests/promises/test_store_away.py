@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from tests.support import fire, journal
+from tests.support.databases import sqlite_only
 from tests.support.project import Project
 from tests.support.wait import wait_until
 
@@ -119,3 +120,30 @@ def test_who_interrupts_it_waits_no_longer_than_the_store_s_timeout(project: Pro
         sweep.send_signal(signal.SIGTERM)
         out, err = sweep.communicate(timeout=30)
         assert (out, sweep.returncode, len(err.splitlines())) == ("", 74, 1)
+
+
+@sqlite_only
+def test_a_transaction_that_a_handler_has_left_open_stops_nothing(project: Project) -> None:
+    """In the store's own file it locks out everybody, until its process ends."""
+    code = """
+import sqlite3
+mine = sqlite3.connect("events.db")
+mine.execute("CREATE TABLE IF NOT EXISTS app_order (id)")
+
+def careless():
+    mine.execute("INSERT INTO app_order VALUES (1)")
+
+def ok():
+    pass
+"""
+    fire.write(
+        project,
+        {"careless": '"handlers:careless"', "ok": '"handlers:ok"'},
+        code=code,
+        sweep="jobs = 1",
+    )
+    fire.defer(project, "careless", "ok", "careless", "ok")
+    done = project.run("sweep")
+    assert done.stderr == ""
+    fire.assert_all_processed(project, 4)
+    assert project.rows("SELECT outcome FROM eventctl_attempt") == []

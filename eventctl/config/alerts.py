@@ -89,12 +89,13 @@ def _read(table: TableReader, channel: str, name: str) -> Alert:
     to = _to(table, channel)
     secret = table.secret("secret") or table.secret("api_key")
     said = given(
+        secret=secret,
+        ca_file=table.path("ca_file"),
         on=_on(table),
         again_after=table.duration("again_after"),
         repeat=table.duration("repeat"),
         index=table.text("index"),
     )
-    ca_file = table.path("ca_file")
     for key, channels in _OPTIONS.items():
         if key in table and channel not in channels:
             fix = "remove it" if channel != "mail" else "set it in [report] instead"
@@ -105,7 +106,7 @@ def _read(table: TableReader, channel: str, name: str) -> Alert:
         with table.noting("secret"):
             webhook_key(secret)
     table.finish()
-    return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
+    return Alert(name, channel, to, **said)
 
 
 def webhook_key(secret: str) -> bytes:

@@ -111,7 +111,8 @@ class ProcessState:
         if os.environ._data != self._variables:  # type: ignore[attr-defined]
             decode = os.environ.decodevalue
             before = {decode(name): decode(value) for name, value in self._variables.items()}
-            os.environ.clear()
+            for name in set(os.environ) - set(before):
+                del os.environ[name]
             os.environ.update(before)
             if "time" in sys.modules:
                 sys.modules["time"].tzset()

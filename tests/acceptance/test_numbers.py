@@ -13,7 +13,7 @@ from eventctl.alerts.render import wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert, Retry, SweepConfig
 from eventctl.config.retry_policy import backoff
-from eventctl.intake import repair, spool
+from eventctl.intake import repair, spool, validation
 from eventctl.monitor import heartbeat
 from eventctl.monitor.thresholds import LIMITS
 from eventctl.run import dispatch, keep_event, sweep_pass
@@ -68,7 +68,9 @@ SENTENCES = [
     ("docs/channels.md", f"After {command.SECONDS:g} seconds it is killed"),
     ("docs/channels.md", f"cut to about {syslog._BYTES:,} bytes"),
     ("docs/channels.md", f"lasts until {span(alertmanager._SPARE)} after `repeat`"),
+    ("docs/configuration.md", f"may be nested {validation.DEEPEST} levels deep"),
     ("docs/held.md", f"cut to {spool._SHOWN} characters"),
+    ("docs/held.md", f"nested more than {validation.DEEPEST} levels deep"),
     ("docs/keeping.md", f"for up to {sweep_pass._LONGEST_PRUNE:g} seconds"),
     ("docs/keeping.md", f"no longer than {sweep_pass._PRUNED_BY:g} seconds after its start"),
     ("docs/keeping.md", f"takes more than {prune._SHORT * 1000:g} ms"),

@@ -161,7 +161,7 @@ def test_elasticsearch_gets_the_end_of_what_failed_or_was_late_and_was_given_up(
 ) -> None:
     receiver = Receiver((200, b'{"items": [{"create": {"status": 201}}]}'))
     toml = TOML.replace('["lottery"]', '{ handlers = ["lottery"], deadline = "10m" }').replace(
-        "attempts = 1", 'attempts = 2, delay = "1s"'
+        "attempts = 1", 'attempts = 2, delay = "1h"'
     )
     try:
         for kind in ("failed", "late"):

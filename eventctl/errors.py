@@ -12,6 +12,11 @@ EXIT_NOT_RECORDED = 74
 EXIT_CONFIG = 78
 
 
+def reason(error: BaseException) -> str:
+    """Return why a system call failed, without its number and its path, or an error's own text."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def host_refused(error: BaseException) -> str:
     """Return why a module cannot be loaded, or why a system call failed."""
     if isinstance(error, EOFError):  # Python itself wrote it to a disk that was full

@@ -219,6 +219,13 @@ class Verdict(NamedTuple):
     notify: bool = False
     """Whether a channel is notified of a failure with retries left."""
 
+    @property
+    def notice(self) -> str:
+        """The kind of notice that is written about the attempt; "" for none."""
+        if self.state == State.FAILED:
+            return str(self.reason)
+        return "failed" if self.notify else ""
+
 
 class Notice(NamedTuple):
     """Something that a person must be notified of, until a channel has accepted it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from eventctl.config.model import Config
 from eventctl.format import invocation
-from eventctl.format.fingerprint import general
+from eventctl.format.fingerprint import general, hashed
 from eventctl.models import Notice
 from eventctl.store.incidents import Incident, new_key
 
@@ -69,10 +69,7 @@ def by_fingerprint(notices: Iterable[Notice]) -> dict[str, list[Notice]]:
 
 def fingerprint(kind: str, handler: str, cause: str = "") -> str:
     """Return 12 hex digits, the same for failures of one kind, handler and cause."""
-    from hashlib import sha256  # lazy: most sweeps have nothing to report
-
-    parts = "\0".join((kind, handler, cause))
-    return sha256(parts.encode("utf-8", "replace")).hexdigest()[:12]
+    return hashed(kind, handler, cause)
 
 
 def _fingerprint_of(notice: Notice) -> str:

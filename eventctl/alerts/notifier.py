@@ -164,13 +164,10 @@ class _Work:
     def run(self) -> None:
         """Send all messages, until the channel is down or the time is over."""
         try:
-            self._run()
+            for message in self._messages():
+                do_each(message, self._send, self._send_plain)
         except Exception as error:  # noqa: BLE001 - raised again by the sweep's own thread
             self.fault = error
-
-    def _run(self) -> None:
-        for message in self._messages():
-            do_each(message, self._send, self._send_plain)
 
     def _send(self, message: Sequence[_Due], full: int = FULL) -> None:
         """Send one message, or leave it to the next sweep. Raises MessageRefused."""

@@ -34,52 +34,43 @@ _TOGETHER = 100
 
 
 def admit(config: Config, database: Database, state: StateFolder) -> None:
-    """Add all due notices to new or open incidents."""
+    """Add all due notices to new or open incidents.
 
-    def admit_all(_: Sequence[None]) -> int:
-        return database.transaction(lambda tx: _admit(tx, config))
-
-    while sum(do_each([None], admit_all, lambda *_: _admit_each(config, database, state))):
-        pass
-
-
-def _admit_each(config: Config, database: Database, state: StateFolder) -> int:
-    """Add due notices after `_admit` has failed, to find the one that makes it fail.
-
-    That one is added without its error text. If it still fails, it is postponed, and reported on
-    stderr.
+    One that makes this fail is added without its error text. If it still fails, it is postponed,
+    and reported on stderr.
     """
 
-    def admit_some(ids: Sequence[int], why: str = "") -> int:
-        return database.transaction(lambda tx: _admit(tx, config, ids, why))
+    def add(ids: Sequence[int], why: str = "") -> None:
+        database.transaction(lambda tx: _admit(tx, config, ids, why))
 
-    def admit_plain(notice_id: int, error: Exception) -> int:
+    def add_plain(notice_id: int, error: Exception) -> None:
         why = f"what is known of it cannot be stored ({type(error).__name__}: {error})"
-        return sum(do_each([notice_id], functools.partial(admit_some, why=why), postpone))
+        do_each([notice_id], functools.partial(add, why=why), postpone)
 
-    def postpone(notice_id: int, error: Exception) -> int:
+    def postpone(notice_id: int, error: Exception) -> None:
         delivery_id = database.transaction(lambda tx: notices.postpone(tx, notice_id))
         if state.once_in("notice", _AN_HOUR):
             complain(
                 f"a notification about delivery {delivery_id} cannot be stored ({refusal(error)});"
                 " this is said once an hour"
             )
-        return 0
 
-    ids = database.transaction(lambda tx: notices.due(tx)[0])
-    return sum(do_each(ids, admit_some, admit_plain))
+    while ids := database.transaction(lambda tx: notices.due(tx)[0]):
+        do_each(ids, add, add_plain)
 
 
-def _admit(tx: Transaction, config: Config, among: Sequence[int] = (), why: str = "") -> int:
-    """Add due notices; return how many there were if there may be more, 0 if these were all."""
-    ids, found = notices.due(tx, among)
-    if ids:
-        if why:
-            found = [each._replace(error=why, cause="") for each in found]
-        for group in by_fingerprint(map(_with_fix, found)).values():
-            _add(tx, group, config)
-        notices.remove(tx, ids)
-    return len(ids) if among or len(ids) == notices.BATCH else 0
+def _admit(tx: Transaction, config: Config, ids: Sequence[int], why: str) -> None:
+    """Add the notices with these ids, if another host has not; with `why` as their errors, if it is
+    not empty.
+    """
+    ids, found = notices.due(tx, ids)
+    if not ids:
+        return
+    if why:
+        found = [each._replace(error=why, cause="") for each in found]
+    for group in by_fingerprint(map(_with_fix, found)).values():
+        _add(tx, group, config)
+    notices.remove(tx, ids)
 
 
 def _with_fix(notice: Notice) -> Notice:
@@ -212,17 +203,11 @@ def _is_left(tx: Transaction, place: Place, state: StateFolder) -> bool:
 def _end(tx: Transaction, ids: Sequence[int], channels: Sequence[Alert]) -> None:
     for incident_id in ids:
         if ended := incident_members.end(tx, incident_id):
-            if ended.kind == OUTAGE:
-                ended = _processed(tx, ended)
+            if ended.kind == OUTAGE:  # its count is now that of the deliveries that no longer wait
+                left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
+                ended = replace(ended, count=max(0, ended.count - left))
+                incidents.update(tx, ended)
             notifications.schedule(tx, ended, channels)
-
-
-def _processed(tx: Transaction, ended: Incident) -> Incident:
-    """Return an ended outage with the number of deliveries that no longer wait."""
-    left = breakers.waiting(tx, [ended.handler]).get(ended.handler, 0)
-    processed = replace(ended, count=max(0, ended.count - left))
-    incidents.update(tx, processed)
-    return processed
 
 
 def note_outages(config: Config, database: Database) -> None:

@@ -102,13 +102,15 @@ def read(fd: int) -> Unrecorded | None:
 
 
 def _is_whole(found: Unrecorded) -> bool:
-    texts, numbers = (found.key, found.name, found.error), (found.opened_at, found.last_at)
+    texts, numbers = (
+        (found.key, found.name, found.error),
+        (found.opened_at, found.last_at, found.count),
+    )
     return (
         all(isinstance(text, str) for text in texts)
         and bool(_KEY.fullmatch(found.key))
         and isinstance(found.accepted, Mapping)
-        and all(type(n) is int for n in (*numbers, found.count, *found.accepted.values()))
-        and all(0 <= n < 2**53 for n in (*numbers, *found.accepted.values()))
+        and all(type(n) is int and 0 <= n < 2**53 for n in (*numbers, *found.accepted.values()))
         and 0 < found.count < 2**31
     )
 

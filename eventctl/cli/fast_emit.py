@@ -109,18 +109,8 @@ def emit(
     quiet: bool,
 ) -> int:
     """Emit one event; return the exit code."""
-    if json_args is not None and args:
-        raise UsageError(
-            "give the args as ARGs or with --json, not both; JSON is one word for the shell"
-            """ if it is in single quotes: --json '["user A", 5000]'"""
-        )
-    if (defer or delay is not None) and (detach or strict):
-        raise UsageError(
-            "--defer and --delay leave the handlers to the sweep:"
-            " --detach and --strict cannot be used with them"
-        )
-    if detach and strict:
-        raise UsageError("--detach does not wait for the handlers: --strict cannot be used with it")
+    runs = not (defer or delay is not None)
+    _check(args, json_args, runs, detach, strict)
     if json_args == "-":
         json_args = _stdin()
     hint = """; in a shell: --json '["user A", 5000]'"""
@@ -133,7 +123,6 @@ def emit(
         raise
     except Exception as error:  # noqa: BLE001 - whatever events.toml lacks, the event is kept
         return _keep(context, None, validation.unchecked(name, text, key), error, later)
-    runs = not (defer or delay is not None)
     emission = _Emission(quiet, runs=runs)
     try:
         if not runs:
@@ -158,6 +147,22 @@ def emit(
     if words:
         complain(words)
     return EXIT_FAILED if strict and emission.failed else EXIT_DONE
+
+
+def _check(args: object, json_args: str | None, runs: bool, detach: bool, strict: bool) -> None:
+    """Raise UsageError for options that cannot be used together."""
+    if json_args is not None and args:
+        raise UsageError(
+            "give the args as ARGs or with --json, not both; JSON is one word for the shell"
+            """ if it is in single quotes: --json '["user A", 5000]'"""
+        )
+    if not runs and (detach or strict):
+        raise UsageError(
+            "--defer and --delay leave the handlers to the sweep:"
+            " --detach and --strict cannot be used with them"
+        )
+    if detach and strict:
+        raise UsageError("--detach does not wait for the handlers: --strict cannot be used with it")
 
 
 def _stdin() -> str:

@@ -24,7 +24,8 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
     """A duration such as 1h30m, as a float of seconds.
 
     `words` are accepted too, each with its value; `minimum` is in seconds. With `needs_unit`, a
-    number alone is refused: it would be seconds, and most people mean days.
+    number alone is refused: it would be seconds, and most people mean days. `hint` is added to the
+    message for what is not a duration.
     """
 
     name = "duration"
@@ -35,10 +36,12 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         *,
         needs_unit: bool = False,
         words: Mapping[str, float | None] | None = None,
+        hint: str = "",
     ) -> None:
         self._minimum = minimum
         self._needs_unit = needs_unit
         self._words = words or {}
+        self._hint = hint
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -52,7 +55,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         try:
             seconds = parse_duration(value)
         except ValueError as error:
-            raise UsageError(f"{option}: {error}") from None
+            raise UsageError(f"{option}: {error}{self._hint}") from None
         if seconds < self._minimum:
             raise UsageError(f"{option}: {value!r} is too short; write a time such as 500ms or 2h")
         return seconds

@@ -1,11 +1,11 @@
-"""What replay and cancel share: which deliveries are selected, and the confirmation."""
+"""What commands share: which events and deliveries are selected, and the confirmation."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from eventctl import config as configuration
 from eventctl.cli import names
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
+from eventctl.format.redact import Redaction
 from eventctl.format.text import counted, printable
 from eventctl.format.time import duration
 from eventctl.store.incidents import OUTAGE
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from eventctl.run.plan import PlanRow
     from eventctl.store.database import Database
     from eventctl.store.incidents import Incident
-    from eventctl.store.queries.events import Selection
+    from eventctl.store.queries.events import EventView, Selection
+    from eventctl.store.queries.waiting import Pauses
 
 MOST_SHOWN = 10
 """How many of a kind are listed one by one."""
@@ -80,6 +82,17 @@ def selected(
     return replace(wanted, ids=tuple(sorted(set(known.values()))))
 
 
+def shown(
+    config: Config, pauses: Pauses, pages: Iterable[list[EventView]]
+) -> Iterator[list[EventView]]:
+    """Yield events as they may be shown, with deliveries marked that wait because of a pause."""
+    from eventctl.store.queries.redacted import event_shown  # lazy: few runs need it
+
+    redaction = Redaction(config.redact)
+    for page in pages:
+        yield [event_shown(redaction, pauses.mark(event)) for event in page]
+
+
 def no_event(config: Config, named: str) -> str:
     """Return a line that says that no event has an id or key."""
     events = configuration.command(config.path, "list")
@@ -106,10 +119,12 @@ def behind(incident: Incident) -> dict[str, Any]:
     return {"waiting": True, "handlers": (incident.handler,)}
 
 
-def why_none(config: Config, database: Database, typed: str) -> str:
-    """Return why the incident `typed` has no such delivery, to append to a message."""
+def why_none(config: Config, database: Database, typed: str, otherwise: str = "") -> str:
+    """Return why the incident `typed` has no such delivery, or `otherwise`, to append to a
+    message.
+    """
     if not typed:
-        return ""
+        return otherwise
     incident = find_incident(config, database, typed)
     if incident.kind == OUTAGE:
         handler = printable(incident.handler)
@@ -118,7 +133,7 @@ def why_none(config: Config, database: Database, typed: str) -> str:
         return f": {handler} is back, and no delivery waits behind this incident any more"
     if not incident.has_events:
         return f": incident {incident.key} is about what has not become an event"
-    return ""
+    return otherwise
 
 
 def find_incident(config: Config, database: Database, typed: str) -> Incident:

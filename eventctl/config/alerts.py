@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from eventctl.config.model import KINDS, Alert, Secret, UrlError
 from eventctl.config.urls import is_in_the_clear, parse_http
 from eventctl.config.values import TableReader, given, near
-from eventctl.config.variables import names_in
+from eventctl.config.variables import ValueMistake, names_in
 
 _URLS = ("slack", "webhook", "elasticsearch", "alertmanager", "apprise")
 _FLAGS = ("print", "syslog")
@@ -29,25 +29,22 @@ _ADDED = {"alertmanager": "/api/v2/alerts", "elasticsearch": "/_bulk"}
 
 _RESERVED = "report"
 _ON_FORM = 'write a list such as ["exhausted", "resolved"]'
-SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
+_SECRET_FORM = 'make one: echo "whsec_$(openssl rand -base64 32)"'
 _COMMAND_FORM = 'write a list such as ["/usr/local/bin/page", "--now"]'
 
 
-def read(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
-    """Return what the [[alerts]] tables say, and note every mistake in them.
-
-    `private` says that only its owner can read the file, so that it may hold secrets.
-    """
+def read(root: TableReader) -> tuple[Alert, ...]:
+    """Return what the [[alerts]] tables say, and note every mistake in them."""
     alerts: list[Alert] = []
     names = {_RESERVED}
     for table in root.tables("alerts"):
-        before = len(table.mistakes.lines)
+        before = len(table.mistakes)
         channel = _channel(table)
         if channel is None:
             continue
-        alert = _read(table, channel, folder, private, _name(table, channel, names))
+        alert = _read(table, channel, _name(table, channel, names))
         names.add(alert.name)
-        if len(table.mistakes.lines) == before:
+        if len(table.mistakes) == before:
             alerts.append(alert)
     return tuple(alerts)
 
@@ -59,7 +56,7 @@ def _channel(table: TableReader) -> str | None:
         return found[0]
     if found:
         wrong = f"has two channels, {' and '.join(found[:2])}"
-        table.mistakes.add(table.key, wrong, "give each one its own [[alerts]]")
+        table.table_mistake(wrong, "give each one its own [[alerts]]")
         return None
     known = (*CHANNELS, *_OPTIONS, "on", "again_after", "repeat", "name")
     slips = [(name, hint) for name in table if name not in known and (hint := near(name, known))]
@@ -67,7 +64,7 @@ def _channel(table: TableReader) -> str | None:
         table.mistake(name, "is not a channel", hint)
     if not slips:
         wrong = f"has no channel; the channels are {', '.join(CHANNELS[:-1])} and {CHANNELS[-1]}"
-        table.mistakes.add(table.key, wrong, 'add one, such as mail = ["ops@example.com"]')
+        table.table_mistake(wrong, 'add one, such as mail = ["ops@example.com"]')
     return None
 
 
@@ -88,16 +85,16 @@ def _name(table: TableReader, channel: str, taken: set[str]) -> str:
     return said
 
 
-def _read(table: TableReader, channel: str, folder: str, private: bool, name: str) -> Alert:
-    to = _to(table, channel, private)
-    secret = table.secret("secret", private) or table.secret("api_key", private)
+def _read(table: TableReader, channel: str, name: str) -> Alert:
+    to = _to(table, channel)
+    secret = table.secret("secret") or table.secret("api_key")
     said = given(
         on=_on(table),
         again_after=table.duration("again_after"),
         repeat=table.duration("repeat"),
         index=table.text("index"),
     )
-    ca_file = table.path("ca_file", folder)
+    ca_file = table.path("ca_file")
     for key, channels in _OPTIONS.items():
         if key in table and channel not in channels:
             fix = "remove it" if channel != "mail" else "set it in [report] instead"
@@ -105,10 +102,8 @@ def _read(table: TableReader, channel: str, folder: str, private: bool, name: st
     if secret and "api_key" in table and isinstance(to, str) and is_in_the_clear(urlsplit(to)):
         table.mistake("api_key", "would be sent in the clear", "use an https:// URL")
     if secret and channel == "webhook":
-        try:
+        with table.noting("secret"):
             webhook_key(secret)
-        except ValueError as error:
-            table.mistake("secret", str(error), SECRET_FORM)
     table.finish()
     return Alert(name, channel, to, secret=secret, ca_file=ca_file, **said)
 
@@ -118,7 +113,7 @@ def webhook_key(secret: str) -> bytes:
     with or without the prefix "whsec_".
 
     Raises:
-        ValueError: it is not base64.
+        ValueMistake: it is not base64.
     """
     coded = secret.removeprefix("whsec_").rstrip("=")
     try:
@@ -126,7 +121,7 @@ def webhook_key(secret: str) -> bytes:
     except ValueError:
         key = b""
     if not key:
-        raise ValueError('is not "whsec_" and base64')
+        raise ValueMistake('is not "whsec_" and base64', _SECRET_FORM)
     return key
 
 
@@ -147,7 +142,7 @@ def _on(table: TableReader) -> tuple[str, ...] | None:
     return tuple(kinds)
 
 
-def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...]:
+def _to(table: TableReader, channel: str) -> str | tuple[str, ...]:
     """Return the value of the channel's own key."""
     if channel in _FLAGS:
         if table.flag(channel) is False:
@@ -164,10 +159,10 @@ def _to(table: TableReader, channel: str, private: bool) -> str | tuple[str, ...
             wrong = "does not begin with a program's absolute path"
             table.mistake("command", wrong, _COMMAND_FORM)
         return tuple(argv or ())
-    return _url(table, channel, private)
+    return _url(table, channel)
 
 
-def _url(table: TableReader, channel: str, private: bool) -> str:
+def _url(table: TableReader, channel: str) -> str:
     """Return a channel's URL. No part of it is ever shown: it may hold a secret."""
     if table.is_deferred(channel):
         return Secret("")
@@ -175,7 +170,8 @@ def _url(table: TableReader, channel: str, private: bool) -> str:
     if url is None:
         return ""
     with table.noting(channel):
-        if _is_secret(url, channel) and not private and not names_in(str(table.raw(channel))):
+        is_exposed = _is_secret(url, channel) and not table.source.private
+        if is_exposed and not names_in(str(table.raw(channel))):
             fix = f'write "${{{channel.upper()}_URL}}" instead, or chmod 600 this file'
             raise UrlError("may hold a secret, and others can read this file", fix)
     return Secret(url)

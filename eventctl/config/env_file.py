@@ -18,6 +18,7 @@ import stat
 
 from eventctl.config import permissions
 from eventctl.config.variables import EnvFileError
+from eventctl.errors import reason
 from eventctl.format.owners import user_name
 
 _ESCAPED = re.compile(r'\\(["\\$`])')
@@ -45,8 +46,7 @@ def read(path: str, *, required: bool) -> dict[str, str]:
     except EnvFileError:
         raise
     except (OSError, ValueError) as error:
-        said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        wrong = f"{path} cannot be read ({said})"
+        wrong = f"{path} cannot be read ({reason(error)})"
         user = user_name(os.geteuid())
         raise EnvFileError(wrong, f"let the user {user} read it: chgrp, and chmod 640") from None
     return _parsed(path, content)

@@ -18,28 +18,27 @@ _HANDLERS_FORM = 'write a list such as ["giveCoupon", "lottery"]'
 
 
 class _Handlers:
-    """The handlers read so far; `own` has, by handler, the retry settings of its own."""
+    """The handlers read so far."""
 
     def __init__(self, defaults: TableReader) -> None:
         self.timeout = given(timeout=defaults.duration("timeout"))
-        self.retry = _read_retry(defaults)
+        self.retry = Retry(**_read_retry(defaults))
         self.made: dict[str, Handler] = {}
-        self.own: dict[str, dict[str, Any]] = {}
         defaults.finish()
 
     def add(self, name: str, *, retry: dict[str, Any] | None = None, **said: Any) -> None:
         """Make a handler, with the defaults for all that it does not set."""
-        self.own[name] = {**self.retry, **(retry or {})}
-        self.made[name] = Handler(name, retry=Retry(**self.own[name]), **{**self.timeout, **said})
+        policy = self.retry._replace(**retry) if retry else self.retry
+        self.made[name] = Handler(name, retry=policy, **{**self.timeout, **said})
 
 
-def read(root: TableReader, folder: str) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
+def read(root: TableReader) -> tuple[dict[str, Handler], dict[str, EventConfig]]:
     """Return the handlers and the events by name, and note every mistake in them."""
     handlers = _Handlers(root.table("defaults"))
     table = root.table("handlers")
     for name in table:
         _check_name(table, name)
-        _read_handler(table, name, handlers, folder)
+        _read_handler(table, name, handlers)
     events = {}
     table = root.table("events")
     for name in table:
@@ -62,7 +61,7 @@ def _read_retry(table: TableReader) -> dict[str, Any]:
     return said
 
 
-def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: str) -> None:
+def _read_handler(table: TableReader, name: str, handlers: _Handlers) -> None:
     value = table.raw(name)
     if isinstance(value, str):
         handlers.add(name, call=_call(table, name))
@@ -74,7 +73,7 @@ def _read_handler(table: TableReader, name: str, handlers: _Handlers, folder: st
     own = table.table(name)
     said = given(
         call=_call(own, "call"),
-        command=_command(own, folder),
+        command=_command(own),
         timeout=own.duration("timeout"),
         retry=_read_retry(own),
         transactional=own.flag("transactional"),
@@ -111,15 +110,15 @@ def _call(table: TableReader, name: str) -> str | None:
     return None
 
 
-def _command(table: TableReader, folder: str) -> tuple[str, ...] | None:
-    """Return the argv; a program with a / in its path is relative to the folder."""
+def _command(table: TableReader) -> tuple[str, ...] | None:
+    """Return the argv; a program with a / in its path is relative to the file's folder."""
     argv = table.texts("command", 'write a list such as ["/usr/bin/draw", "--fast"]')
     if argv is None:
         return None
     if not argv or not argv[0]:
         table.mistake("command", "names no program", 'write it as ["/usr/bin/draw", "--fast"]')
         return None
-    program = table.located("command", argv[0], folder) if "/" in argv[0] else argv[0]
+    program = table.located("command", argv[0]) if "/" in argv[0] else argv[0]
     return (program, *argv[1:])
 
 
@@ -153,7 +152,7 @@ def _read_event(table: TableReader, name: str, handlers: _Handlers) -> EventConf
             where.mistake(key, f"names {shown} twice", "remove one of them")
         elif _find_handler(where, key, text, handlers):
             policy = handlers.made[text].retry
-            expected[text] = Retry(**{**handlers.own[text], **retry}) if retry else policy
+            expected[text] = policy._replace(**retry) if retry else policy
     return EventConfig(name, tuple(expected), expected, deadline)
 
 

@@ -9,8 +9,8 @@ import tomli
 from eventctl.config import permissions
 from eventctl.config.model import Config
 from eventctl.config.tables import Needs, build
-from eventctl.config.values import Mistakes
-from eventctl.errors import ConfigError
+from eventctl.config.values import mistake_line
+from eventctl.errors import ConfigError, reason
 from eventctl.format.text import whole_path
 
 PLACES = ("./events.toml", "~/.config/eventctl/events.toml", "/etc/eventctl/events.toml")
@@ -100,7 +100,7 @@ def _named(by: str, text: str) -> str:
         os.stat(path)
     except (OSError, ValueError) as error:
         fix = "name an existing file, or create one with eventctl init"
-        raise _mistake(by, f"{text}: {_reason(error)}", fix) from None
+        raise _mistake(by, f"{text}: {reason(error)}", fix) from None
     return whole_path(path)
 
 
@@ -113,14 +113,8 @@ def _read(path: str) -> tuple[bytes, os.stat_result]:
         raise _mistake(path, "is a folder", "name the file in it") from None
     except (OSError, ValueError) as error:
         fix = "fix that, or name another file with --config"
-        raise _mistake(path, _reason(error), fix) from None
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise _mistake(path, reason(error), fix) from None
 
 
 def _mistake(source: str, wrong: str, fix: str) -> ConfigError:
-    mistakes = Mistakes(source)
-    mistakes.add("", wrong, fix)
-    return ConfigError(mistakes.lines)
+    return ConfigError(mistake_line(source, "", wrong, fix))

@@ -169,9 +169,7 @@ class SweepConfig(NamedTuple):
     warns on stderr, and `eventctl.emit` issues a `StalledWarning`. (duration; `"10m"`)"""
 
 
-KINDS = (
-    *("outage", "failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed"),
-)
+KINDS = ("outage", "failed", "exhausted", "discarded", "held", "set aside", "late", "emit-failed")
 """What an incident can be about: what people can be notified of, besides its end, "resolved"."""
 
 NEEDS_A_PERSON = (*(each for each in KINDS if each != "failed"), "resolved")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from eventctl.config.values import Mistakes
+from eventctl.config.values import mistake_line
 from eventctl.errors import ConfigError
 
 ANYBODY = "anybody"
@@ -21,7 +21,7 @@ def check(path: str, status: os.stat_result) -> None:
         ConfigError: with a line for each way in which they may.
     """
     if dangers := dangers_for_root(path, status):
-        raise ConfigError(_lines(path, dangers))
+        raise ConfigError([mistake_line(path, "", *danger) for danger in dangers])
 
 
 def concerns(path: str | os.PathLike[str]) -> list[str]:
@@ -30,12 +30,12 @@ def concerns(path: str | os.PathLike[str]) -> list[str]:
     For root, `load` refuses such a file; anybody else is warned.
     """
     path = os.fspath(path)
-    return _lines(path, _ways(path, os.stat(path)))
+    return [mistake_line(path, "", *danger) for danger in _dangers(path, os.stat(path))]
 
 
 def dangers_for_root(path: str, status: os.stat_result) -> list[tuple[str, str]]:
     """Return what is wrong with the permissions of a file, and how to fix it, if this is root."""
-    return list(_ways(path, status)) if os.geteuid() == _ROOT else []
+    return list(_dangers(path, status)) if os.geteuid() == _ROOT else []
 
 
 def writers(status: os.stat_result) -> str:
@@ -51,14 +51,7 @@ def writers(status: os.stat_result) -> str:
     return ""
 
 
-def _lines(path: str, ways: Iterable[tuple[str, str]]) -> list[str]:
-    mistakes = Mistakes(path)
-    for wrong, fix in ways:
-        mistakes.add("", wrong, fix)
-    return mistakes.lines
-
-
-def _ways(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
+def _dangers(path: str, status: os.stat_result) -> Iterator[tuple[str, str]]:
     is_root = os.geteuid() == _ROOT
     if is_root and status.st_uid != _ROOT:
         from eventctl.format.owners import user_name  # lazy: only a warning needs it

@@ -22,17 +22,14 @@ _EXPOSED = (
 )
 
 
-def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | None]:
+def read(table: TableReader, path: str) -> tuple[Store, str | None]:
     """Return the table [store] of the file at `path`, and the path of its state folder, which is
     None if a mistake leaves it unknown. Every mistake is noted.
-
-    `private` says that only its owner can read the file, so that it may hold a password.
     """
-    folder = os.path.dirname(path)
-    sqlite, mysql = _database(table, folder, private)
-    read_default_file = table.path("read_default_file", folder)
+    sqlite, mysql = _database(table)
+    read_default_file = table.path("read_default_file")
     ssl = table.choice("ssl", ("preferred", "required", "verify"))
-    ssl_ca = table.path("ssl_ca", folder)
+    ssl_ca = table.path("ssl_ca")
     if sqlite is not None:
         for name in ("read_default_file", "ssl", "ssl_ca"):
             if name in table:
@@ -47,7 +44,7 @@ def read(table: TableReader, path: str, private: bool) -> tuple[Store, str | Non
         keep=_keep(table),
         source=_source(table) or _default_source(mysql),
     )
-    state = table.path("state", folder)
+    state = table.path("state")
     is_known = state is not None or ("state" not in table and (sqlite or _is_mysql(table)))
     state = state or _default_state(path, sqlite)
     table.finish()
@@ -122,17 +119,18 @@ def _unsupported(url: str) -> UrlError:
     return UrlError("is neither sqlite:/// nor mysql://", SQLITE_FORM)
 
 
-def _database(table: TableReader, folder: str, private: bool) -> tuple[str | None, MySQLUrl | None]:
+def _database(table: TableReader) -> tuple[str | None, MySQLUrl | None]:
     """Return the SQLite file or the MySQL URL; neither if there is a mistake."""
     raw = table.raw("url")
     if raw is None:
-        return os.path.join(folder, "events.db"), None
+        return os.path.join(table.source.folder, "events.db"), None
     url = table.text("url", _encoded if _is_mysql(table) else str)
     if url is None:
         return None, None
     with table.noting("url"):
-        sqlite, mysql = parse(url, str(raw), folder, None if private else _EXPOSED)
-        return None if sqlite is None else table.located("url", sqlite, folder), mysql
+        exposed = None if table.source.private else _EXPOSED
+        sqlite, mysql = parse(url, str(raw), table.source.folder, exposed)
+        return None if sqlite is None else table.located("url", sqlite), mysql
     return None, None
 
 

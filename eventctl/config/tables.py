@@ -10,16 +10,9 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 from eventctl.config.handlers import read as read_handlers
-from eventctl.config.model import (
-    Alert,
-    Config,
-    EventConfig,
-    Report,
-    Secret,
-    SweepConfig,
-)
+from eventctl.config.model import Alert, Config, EventConfig, Report, Secret, SweepConfig
 from eventctl.config.store import read as read_store
-from eventctl.config.values import Mistakes, TableReader, given, near
+from eventctl.config.values import Source, TableReader, given, near
 from eventctl.config.variables import ENV_FILE, Variables
 from eventctl.errors import ConfigError
 from eventctl.format.text import whole_path
@@ -52,28 +45,30 @@ def build(
     Raises:
         ConfigError: with every mistake in the file; it names the state folder if that is known.
     """
-    recording, others = Mistakes(path), Mistakes(path)
-    path = whole_path(path)
+    recording: list[str] = []
+    others: list[str] = []
+    named, path = path, whole_path(path)
     folder = os.path.dirname(path)
-    root = TableReader(recording, "", document, defers=needs == Needs.TO_RECORD)
-    env_file = root.path("env_file", folder)
-    root.variables = Variables(
+    source = Source(named, folder, private=private, defers=needs == Needs.TO_RECORD)
+    root = TableReader(source, recording, "", document)
+    env_file = root.path("env_file")
+    source.variables = Variables(
         env_file or os.path.join(folder, ENV_FILE), required=env_file is not None
     )
-    store, state = read_store(root.table("store"), path, private)
-    handlers, events = read_handlers(root, folder)
+    store, state = read_store(root.table("store"), path)
+    handlers, events = read_handlers(root)
     root.mistakes = others
-    pythonpath = _pythonpath(root, folder)
+    pythonpath = _pythonpath(root)
     redact = _redact(root, events)
-    can_run = not others.lines
-    sweep = _sweep(root.table("sweep"), folder, store.state)
-    channels = _alerts(root, folder, private)
-    report = _report(root.table("report"), folder, private, channels)
+    can_run = not others
+    sweep = _sweep(root.table("sweep"), store.state)
+    channels = _alerts(root)
+    report = _report(root.table("report"), channels)
     misspelt = _misspelt(root)
     root.mistakes = recording if misspelt else others
     root.finish()
-    lines = [*recording.lines, *others.lines]
-    if (recording.lines and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
+    lines = [*recording, *others]
+    if (recording and needs >= Needs.TO_RECORD) or (lines and needs == Needs.ALL):
         is_known = isinstance(document.get("store", {}), dict) and "store" not in misspelt
         raise ConfigError(lines, state if is_known else None, store.group)
     # Every mail is sent as [report] says, whichever channel it is for.
@@ -82,7 +77,7 @@ def build(
         *(path, pythonpath, store, sweep, report, events, handlers, redact, mailed),
         mistakes=tuple(lines),
         can_run=can_run,
-        env_file=root.variables,
+        env_file=source.variables,
     )
 
 
@@ -94,15 +89,15 @@ def _misspelt(root: TableReader) -> list[str]:
     return [name for name in tables if any(near(other, [name]) for other in root.unknown())]
 
 
-def _pythonpath(root: TableReader, folder: str) -> tuple[str, ...]:
+def _pythonpath(root: TableReader) -> tuple[str, ...]:
     folders = root.texts("pythonpath")
     if folders is None:
-        return (folder,)
-    return tuple(root.located("pythonpath", text, folder) for text in folders)
+        return (root.source.folder,)
+    return tuple(root.located("pythonpath", text) for text in folders)
 
 
-def _sweep(table: TableReader, folder: str, state: str) -> SweepConfig:
-    lock = table.path("lock", folder) or os.path.join(state, "sweep.lock")
+def _sweep(table: TableReader, state: str) -> SweepConfig:
+    lock = table.path("lock") or os.path.join(state, "sweep.lock")
     said = given(
         jobs=table.whole("jobs", 1, _MANY),
         group_commit=table.duration("group_commit", zero=True),
@@ -129,7 +124,7 @@ def _ping(table: TableReader) -> Secret | None:
 
 def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, ...] | None:
     """Return the entries of `redact`; None if a mistake leaves unknown what to hide."""
-    before = len(root.mistakes.lines)
+    before = len(root.mistakes)
     entries = root.texts("redact", _REDACT_FORM) or []
     for entry in entries:
         event, dot, last = entry.rpartition(".")
@@ -142,43 +137,40 @@ def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, 
             root.mistake(
                 "redact", f"{root.shown('redact', event)} is not an event in [events]", close
             )
-    return tuple(entries) if len(root.mistakes.lines) == before else None
+    return tuple(entries) if len(root.mistakes) == before else None
 
 
-def _alerts(root: TableReader, folder: str, private: bool) -> tuple[Alert, ...]:
+def _alerts(root: TableReader) -> tuple[Alert, ...]:
     if root.raw("alerts") is None:
         return ()
     from eventctl.config import alerts  # lazy: every emit would pay for it
 
-    return alerts.read(root, folder, private)
+    return alerts.read(root)
 
 
-def _report(table: TableReader, folder: str, private: bool, channels: Sequence[Alert]) -> Report:
+def _report(table: TableReader, channels: Sequence[Alert]) -> Report:
     mail_to = table.addresses("mail_to")
-    smtp = table.text("smtp")
-    smtp_password = table.secret("smtp_password", private)
-    sendmail = table.text("sendmail")
-    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
-    report = Report(
-        tuple(mail_to or ()),
-        table.text("mail_from"),
-        smtp,
-        smtp_password,
-        sendmail if sendmail or smtp or not mails else "/usr/sbin/sendmail",
-        table.path("ca_file", folder),
-        table.text("helo"),
-        **given(
-            again_after=table.duration("again_after"),
-            repeat=table.duration("repeat"),
-            print=table.flag("print"),
-        ),
+    said = given(
+        mail_from=table.text("mail_from"),
+        smtp=table.text("smtp"),
+        smtp_password=table.secret("smtp_password"),
+        sendmail=table.text("sendmail"),
+        ca_file=table.path("ca_file"),
+        helo=table.text("helo"),
+        again_after=table.duration("again_after"),
+        repeat=table.duration("repeat"),
+        print=table.flag("print"),
     )
+    report = Report(tuple(mail_to or ()), **said)
+    mails = bool(mail_to) or any(channel.channel == "mail" for channel in channels)
+    if mails and not report.smtp and not report.sendmail:
+        report = report._replace(sendmail="/usr/sbin/sendmail")
     if report.mail_from is not None:
         table.check_address("mail_from", report.mail_from)
-    if sendmail and not sendmail.startswith("/"):
+    if report.sendmail and not report.sendmail.startswith("/"):
         table.mistake("sendmail", "is not an absolute path", 'write it as "/usr/sbin/sendmail"')
-    if smtp:
-        _check_smtp(table, smtp)
+    if report.smtp:
+        _check_smtp(table, report.smtp)
     if "smtp" in table and "sendmail" in table:
         table.mistake("sendmail", "is set together with smtp", "keep one of the two")
     if report.helo is not None:

@@ -51,13 +51,10 @@ def read_target(
         raise UsageError("--read-default-file, --ssl and --ssl-ca require a mysql:// target")
     if ssl_ca and ssl != "verify":
         raise UsageError("--ssl-ca requires --ssl verify")
-    return Store(
-        sqlite and whole_path(os.path.expanduser(sqlite), folder),
-        mysql,
-        like.state,
-        like.group,
+    return like._replace(
+        sqlite=sqlite and whole_path(os.path.expanduser(sqlite), folder),
+        mysql=mysql,
         read_default_file=read_default_file,
-        timeout=like.timeout,
         ssl=ssl or "preferred",
         ssl_ca=ssl_ca,
     )

@@ -20,19 +20,30 @@ _BARE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ012345678
 _KINDS = {str: "a string", int: "a number", float: "a number", list: "a list", dict: "a table"}
 
 
-class Mistakes:
-    """The mistakes of one file, each a line `FILE: KEY: what is wrong; how to fix it`."""
+def mistake_line(path: str, key: str, wrong: str, fix: str) -> str:
+    """Return the line about a mistake: `FILE: KEY: what is wrong; how to fix it`.
 
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self.lines: list[str] = []
+    No key means the file. The text must not quote what may be a secret.
+    """
+    from eventctl.format.text import printable  # lazy: only a mistake needs it
 
-    def add(self, key: str, wrong: str, fix: str) -> None:
-        """Note a mistake; no key means the file. The text must not quote what may be a secret."""
-        from eventctl.format.text import printable  # lazy: only a mistake needs it
+    place = f"{path}: {key}" if key else path
+    return printable(f"{place}: {wrong}; {fix}")
 
-        place = f"{self._source}: {key}" if key else str(self._source)
-        self.lines.append(printable(f"{place}: {wrong}; {fix}"))
+
+class Source:
+    """What the tables of one events.toml have in common."""
+
+    def __init__(self, path: str, folder: str, *, private: bool, defers: bool) -> None:
+        self.path = path
+        """The file, as it was named."""
+        self.folder = folder
+        """The folder that relative paths are relative to."""
+        self.private = private
+        """Whether only its owner can read the file, so that it may hold secrets."""
+        self.defers = defers
+        """Whether variables in secrets are left to the process that uses the secret."""
+        self.variables = Variables(ENV_FILE)
 
 
 class TableReader:
@@ -43,25 +54,12 @@ class TableReader:
     getter. A value with a `${NAME}` is never shown.
     """
 
-    __slots__ = (
-        *("_from_environment", "_values"),
-        *("asked", "defers", "key", "mistakes", "variables"),
-    )
-
     def __init__(
-        self,
-        mistakes: Mistakes,
-        key: str,
-        values: dict[str, object],
-        variables: Variables | None = None,
-        *,
-        defers: bool = False,
+        self, source: Source, mistakes: list[str], key: str, values: dict[str, object]
     ) -> None:
+        self.source = source
         self.mistakes = mistakes
         self.key = key
-        self.variables = variables or Variables(ENV_FILE)
-        self.defers = defers
-        """Whether variables in secrets are left to the process that uses the secret."""
         self._values = values
         self.asked: list[str] = []
         """The keys that were read, which are the known ones."""
@@ -98,14 +96,14 @@ class TableReader:
             return None
         return text
 
-    def secret(self, name: str, private: bool) -> Secret | None:
+    def secret(self, name: str) -> Secret | None:
         """Return a string that is never shown; "" if it is left to the process that uses it.
-        Unless only its owner can read the file (`private`), all of it must come from a variable.
+        Unless the file is private, all of it must come from a variable.
         """
         text = "" if self.is_deferred(name) else self.text(name)
         if text is None:
             return None
-        if not private and literal(str(self.raw(name))):
+        if not self.source.private and literal(str(self.raw(name))):
             fix = f'write "${{{name.upper()}}}" instead, or chmod 600 this file'
             self.mistake(name, "is a secret, and others can read this file", fix)
         return Secret(text)
@@ -113,7 +111,7 @@ class TableReader:
     def is_deferred(self, name: str) -> bool:
         """Return whether a secret has a variable that is looked up only when it is used."""
         value = self.raw(name)
-        return self.defers and isinstance(value, str) and "${" in value
+        return self.source.defers and isinstance(value, str) and "${" in value
 
     def texts(self, name: str, fix: str = 'write a list such as ["a", "b"]') -> list[str] | None:
         """Return a list of strings; an invalid item makes the whole list invalid."""
@@ -150,17 +148,17 @@ class TableReader:
         except ValueError as error:
             self.mistake(name, f"{self.shown(name, address)} {error}", FORM)
 
-    def path(self, name: str, folder: str) -> str | None:
+    def path(self, name: str) -> str | None:
         """Return a path; see `located`."""
         text = self.text(name)
-        return None if text is None else self.located(name, text, folder)
+        return None if text is None else self.located(name, text)
 
-    def located(self, name: str, text: str, folder: str) -> str:
-        """Return a text as a path, relative to `folder`; ~ is expanded."""
+    def located(self, name: str, text: str) -> str:
+        """Return a text as a path, relative to the file's folder; ~ is expanded."""
         path = os.path.expanduser(text)
         if path.startswith("~"):
             self.mistake(name, "begins with the home of an unknown user", "write the absolute path")
-        return whole_path(path, folder)
+        return whole_path(path, self.source.folder)
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
         """Return one of a few words."""
@@ -226,7 +224,7 @@ class TableReader:
         ]
 
     def _inner(self, key: str, values: dict[str, object]) -> TableReader:
-        return TableReader(self.mistakes, key, values, self.variables, defers=self.defers)
+        return TableReader(self.source, self.mistakes, key, values)
 
     def unknown(self) -> list[str]:
         """Return the keys that no getter has read."""
@@ -241,7 +239,11 @@ class TableReader:
 
     def mistake(self, name: str, wrong: str, fix: str) -> None:
         """Note a mistake in one of this table's values."""
-        self.mistakes.add(self.key_of(name), wrong, fix)
+        self.mistakes.append(mistake_line(self.source.path, self.key_of(name), wrong, fix))
+
+    def table_mistake(self, wrong: str, fix: str) -> None:
+        """Note a mistake in this table."""
+        self.mistakes.append(mistake_line(self.source.path, self.key, wrong, fix))
 
     @contextmanager
     def noting(self, name: str) -> Iterator[None]:
@@ -288,7 +290,7 @@ class TableReader:
         unset: list[str] = []
 
         def value_of(variable: str) -> str:
-            value = self.variables.get(variable)
+            value = self.source.variables.get(variable)
             if value is None:
                 unset.append(variable)
                 return ""
@@ -305,7 +307,7 @@ class TableReader:
             return None
         for variable in unset:
             wrong = f"the environment variable {variable} is not set"
-            fix = f"set {variable} in {self.variables.file}, a file of mode 600"
+            fix = f"set {variable} in {self.source.variables.file}, a file of mode 600"
             self.mistake(name, wrong, fix)
         return None if unset else expanded
 

@@ -43,18 +43,10 @@ class Variables:
     be run by users who must not read it.
     """
 
-    __slots__ = ("_found", "_required", "file")
-
     def __init__(self, file: str, *, required: bool = False) -> None:
         self.file = file
         self._required = required
         self._found: dict[str, str] | None = None
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Variables) and self.file == other.file
-
-    def __hash__(self) -> int:
-        return hash(self.file)
 
     def get(self, name: str) -> str | None:
         """Return a variable's value, None if it is not set anywhere. Raises EnvFileError."""

@@ -28,9 +28,13 @@ def general(error: str) -> str:
 
 def fingerprint(error: str, traceback: str) -> str:
     """Return 12 hex digits, the same for errors with one cause: a text, and what raised it."""
+    return hashed(general(error), *place(traceback))
+
+
+def hashed(*parts: str) -> str:
+    """Return 12 hex digits, the same for the same parts."""
     from hashlib import sha256  # lazy: few texts need it
 
-    parts = (general(error), *place(traceback))
     return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:12]
 
 

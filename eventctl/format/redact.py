@@ -22,10 +22,6 @@ from eventctl.format import numbers
 from eventctl.format.numbers import spellings
 from eventctl.models import NamedTuple
 
-TYPE_CHECKING = False  # typing itself would cost each emit a millisecond
-if TYPE_CHECKING:
-    from typing import Any
-
 MASK = "••••"
 
 _BLANK = "\U0010ffff"
@@ -97,7 +93,7 @@ class Redaction:
         positions = self._positions.get(event, set())
         if not self._fields and not positions:
             return Hidden(args)
-        found: list[Any] = []
+        found: list[object] = []
         try:
             shown = numbers.read(args, lambda pairs: self._object(pairs, found))
             if isinstance(shown, list):
@@ -111,7 +107,7 @@ class Redaction:
             return Hidden(MASK)
         return Hidden(text, _spellings(found))
 
-    def _object(self, pairs: list[tuple[str, Any]], found: list[Any]) -> dict[str, Any]:
+    def _object(self, pairs: list[tuple[str, object]], found: list[object]) -> dict[str, object]:
         # As pairs: of two fields with one name, a dict would keep only the last.
         shown = {}
         for name, value in pairs:
@@ -122,7 +118,7 @@ class Redaction:
         return shown
 
 
-def _spellings(found: list[Any]) -> tuple[str, ...]:
+def _spellings(found: list[object]) -> tuple[str, ...]:
     """Return all strings and numbers in the hidden values, in each form in which a log may have
     them, the longest first.
     """
@@ -134,7 +130,7 @@ def _spellings(found: list[Any]) -> tuple[str, ...]:
     return tuple(sorted(wanted, key=len, reverse=True))
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _leaves(value: object) -> Iterator[str]:
     if isinstance(value, list):
         for item in value:
             yield from _leaves(item)

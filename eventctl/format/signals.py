@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]  # without its enums: fast
 
+CATCHABLE = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+"""The numbers of all signals whose disposition can be set."""
+
 _RESTORED = (signal.SIGCHLD, signal.SIGALRM, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 

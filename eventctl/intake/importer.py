@@ -17,7 +17,7 @@ from eventctl.state.folder import StateFolder
 from eventctl.store import events, migrations
 from eventctl.store.batches import do_each, do_one, refusal
 from eventctl.store.database import Database, marks
-from eventctl.store.event_status import add_warning
+from eventctl.store.event_status import add_set_aside
 from eventctl.store.incident_members import OUTBOX
 from eventctl.store.transaction import Row, Transaction, in_transaction
 
@@ -54,8 +54,7 @@ def import_spool(config: Config, database: Database, state: StateFolder) -> int:
         try:
             new += _import_file(config, database, spooled)
         except NotAnEvent as error:
-            where = spool_folder.DAMAGED if error.part in ("file", "kind") else spool_folder.HELD
-            _set_aside(config, database, state, spooled, where, error)
+            _set_aside(config, database, state, spooled, error)
     return new
 
 
@@ -90,7 +89,7 @@ def _import_file(config: Config, database: Database, spooled: Spooled) -> bool:
         lambda: database.transaction(lambda tx: _insert(tx, event, spooled.created_at, due_in)),
         _refuse,
     )
-    spool.remove(spooled)
+    spooled.path.unlink(missing_ok=True)
     return new
 
 
@@ -110,14 +109,14 @@ def _set_aside(
     database: Database,
     state: StateFolder,
     spooled: Spooled,
-    where: str,
     error: NotAnEvent,
 ) -> None:
+    where = spool_folder.DAMAGED if error.part in ("file", "kind") else spool_folder.HELD
     if target := spool.place_aside(state, spooled, where):
         # The notice comes first: if this process dies in between, it is repeated rather than lost.
         folder = state.path / spool_folder.FOLDER
         what = repair.spool_file(config, target, folder, spooled.name, spooled.args, error)
-        database.transaction(lambda tx: add_warning(tx, "set aside", "spool", what, state.name))
+        database.transaction(lambda tx: add_set_aside(tx, "spool", what, state.name))
         spool.move_aside(spooled, target)
 
 
@@ -193,7 +192,7 @@ def _import_rows(tx: Transaction, config: Config, waiting: Sequence[_Waiting]) -
             event = _event(config, row)
         except NotAnEvent as error:
             row_id, _, name, args, _, held = row
-            _hold_row(tx, config, row_id, name, args, held, error)
+            _hold_row(tx, config, (row_id, name, args, held), error)
         else:
             new += _insert(tx, event, row[4])
             imported.append(row[0])
@@ -219,24 +218,20 @@ def _hold(config: Config, database: Database, waiting: _Waiting, error: NotAnEve
     """Hold a row without reading it; return the number of new events, which is 0."""
     if waiting.held != _held(error):
         row = (waiting.id, waiting.name, "", waiting.held)
-        database.transaction(lambda tx: _hold_row(tx, config, *row, error))
+        database.transaction(lambda tx: _hold_row(tx, config, row, error))
     return 0
 
 
 def _hold_row(
-    tx: Transaction,
-    config: Config,
-    row_id: int,
-    name: object,
-    args: object,
-    held: str | None,
-    error: NotAnEvent,
+    tx: Transaction, config: Config, row: tuple[int, object, object, str | None], error: NotAnEvent
 ) -> None:
+    """Mark a row, its id, name, args and mark so far, as held, and report it if that is new."""
+    row_id, name, args, held = row
     wrong = _held(error)
     if held != wrong:
         tx.execute("UPDATE eventctl_outbox SET held = ? WHERE id = ?", (wrong, row_id))
         what = repair.outbox_row(config, row_id, name, args, error)
-        add_warning(tx, "set aside", OUTBOX, what, OUTBOX)
+        add_set_aside(tx, OUTBOX, what, OUTBOX)
 
 
 def _held(error: NotAnEvent) -> str:

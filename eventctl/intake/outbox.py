@@ -6,6 +6,7 @@ transaction; the next sweep turns the row into an event.
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 from eventctl.errors import UsageError
@@ -75,13 +76,10 @@ def _put(connection: Any, event: NewEvent, paramstyle: str | None) -> None:
 
 
 def _execute(connection: Any, sql: str, values: tuple[str, ...], *, fetch: bool = False) -> None:
-    cursor = connection.cursor()
-    try:
+    with closing(connection.cursor()) as cursor:
         cursor.execute(sql, values)
         if fetch:
             cursor.fetchall()
-    finally:
-        cursor.close()
 
 
 def _known_style(connection: Any) -> str | None:

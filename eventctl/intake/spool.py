@@ -35,7 +35,7 @@ from eventctl.intake.json_fields import field_text
 from eventctl.intake.spool_folder import DRAFT, FOLDER, importable
 from eventctl.intake.validation import NotAnEvent
 from eventctl.models import NewEvent
-from eventctl.state.folder import StateFolder, is_at, try_lock
+from eventctl.state.folder import StateFolder, is_at, try_lock, write_all
 
 _SHOWN = 300
 
@@ -74,7 +74,7 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
     try:
         folder = state.folder(FOLDER)
         draft = folder / f".{os.urandom(6).hex()}{DRAFT}"
-        while (new := _written(state, draft, _targets(folder, event.key), body, event.key)) is None:
+        while (new := _written(state, draft, body, event.key)) is None:
             continue  # a sweep took our draft for that of a dead process: write it again
         path, is_ours = new
         try:
@@ -91,45 +91,34 @@ def write(state: StateFolder, event: NewEvent, delay: float = 0.0) -> Path:
         ) from error
 
 
-def _targets(folder: Path, key: str) -> Iterator[Path]:
-    """Yield names for an event's file, to use the first that is free or has the same event."""
-    name = _file_name(key)
-    yield folder / f"{name}.json"
-    while True:
-        yield folder / f"{name}-{os.urandom(4).hex()}.json"
-
-
-def _written(
-    state: StateFolder, draft: Path, targets: Iterator[Path], body: bytes, key: str
-) -> tuple[Path, bool] | None:
-    """Write a draft, and give it the first of `targets` that is free.
+def _written(state: StateFolder, draft: Path, body: bytes, key: str) -> tuple[Path, bool] | None:
+    """Write a draft, and give it a name that is free; None if the draft was removed meanwhile.
 
     Returns its name, and whether it is new: another file may have the same event. Unlike a
     rename, a link never replaces an existing file.
     """
+    name = _file_name(key)
+    target = draft.with_name(f"{name}.json")
     fd = state.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     try:
         if not try_lock(fd) or not is_at(fd, draft):
             return None
-        data = memoryview(body)
-        while data:
-            data = data[os.write(fd, data) :]
+        write_all(fd, body)
         os.fsync(fd)
-        for target in targets:
+        while True:
             try:
                 os.link(draft, target)
-            except FileExistsError:
-                if _key_in(target, len(body)) != key:
-                    continue
-                return target, False
+                return target, True
             except FileNotFoundError:
                 return None
-            return target, True
+            except FileExistsError:
+                if _key_in(target, len(body)) == key:
+                    return target, False
+                target = draft.with_name(f"{name}-{os.urandom(4).hex()}.json")
     finally:
         with suppress(OSError):  # a sweep removes the rest
             draft.unlink()
         os.close(fd)
-    return None
 
 
 def _key_in(path: Path, size: int) -> str | None:
@@ -235,11 +224,6 @@ def _key_of(name: str, status: os.stat_result, data: bytes) -> str:
 
     identity = os.fsencode(f"{name} {status.st_ino} {status.st_mtime_ns} ")
     return f"spool-{sha256(identity + data).hexdigest()[:40]}"
-
-
-def remove(spooled: Spooled) -> None:
-    """Remove a file whose event is in the store."""
-    spooled.path.unlink(missing_ok=True)
 
 
 def place_aside(state: StateFolder, spooled: Spooled, where: str) -> Path | None:

@@ -159,7 +159,4 @@ def _remove_dead_draft(state: StateFolder, path: Path) -> None:
 
 def anything_aside(state: StateFolder) -> bool:
     """Return whether HELD or DAMAGED has a file."""
-    folders = (state.path / FOLDER / where for where in (HELD, DAMAGED))
-    with suppress(PermissionError):  # what may not be read is not ours
-        return any(next(folder.iterdir(), None) for folder in folders if folder.is_dir())
-    return False
+    return any(files(state.path / FOLDER / where) for where in (HELD, DAMAGED))

@@ -70,9 +70,8 @@ def accept(
     if key is not None:
         _check_key(key)
     deadline = None if known.deadline is None else int(known.deadline * 1000)
-    if key is None:
-        return NewEvent(name, args, make_key(), known.handlers, deadline, True)
-    return NewEvent(name, args, key, known.handlers, deadline, False)
+    is_new = key is None
+    return NewEvent(name, args, key or make_key(), known.handlers, deadline, is_new)
 
 
 def check_size(config: Config, name: str, size: int) -> None:

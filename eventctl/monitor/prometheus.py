@@ -106,9 +106,9 @@ def _backlog(health: Health) -> Samples:
     backlog = health.backlog
     kinds = {"pending": backlog.pending, "running": backlog.running, "held": backlog.held}
     found: dict[Labels, float] = {}
-    for state, by_handler in kinds.items():
-        if not by_handler:
+    for state, counts in kinds.items():
+        for name, count in counts.items():
+            found[("handler", name), ("state", state)] = count
+        if not counts:
             found[(("state", state),)] = 0
-        for handler, count in by_handler.items():
-            found[(("handler", handler), ("state", state))] = count
     return found

@@ -99,10 +99,7 @@ class Dispatch:
 
     def _run(self, claim: Callable[[int], list[Delivery]], until: float) -> None:
         asked_at, dry = time.monotonic(), False
-        while True:
-            stopping = self._interruption.signal or time.monotonic() >= until
-            if stopping:
-                break
+        while not self._interruption.signal and time.monotonic() < until:
             if not dry and self._wants_more:
                 now = time.monotonic()
                 quick = now - asked_at < _QUICK_BATCH

@@ -89,15 +89,14 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
         deliveries = _record(database, event, runner, on_recorded)
         if words := stalled(config, database):
             warn(words)
-    if runner:
-        try:
-            if os.fork():
-                return
-        except OSError as error:
-            refused = reason(error)
+    try:
+        if runner and os.fork():
+            return
+    except OSError as error:
+        refused = reason(error)
+    if refused:
+        warn(f"{refused}; {_LEFT_TO_SWEEP}")
     if refused or not runner:
-        if refused:
-            warn(f"{refused}; {_LEFT_TO_SWEEP}")
         return
     status = 1
     try:
@@ -105,7 +104,7 @@ def detach(config: Config, event: NewEvent, on_recorded: OnRecorded, warn: Warn)
 
         os.setsid()
         to_nowhere(0, 1, 2)
-        runner.take_over()
+        runner.claimer.take_over()
         with open_store(config) as database:
             runner.run(database, deliveries, lambda *_: None)
         status = 0
@@ -126,7 +125,7 @@ class _Runner:
         with ExitStack() as opened:
             self._interruption = opened.enter_context(Interruption())
             self.claimer = Claimer(StateFolder(config.store.state, config.store.group))
-            opened.callback(self._give_lock_back)
+            opened.callback(lambda: self.claimer.close(clean=self._clean))
             self._token = self.claimer.token()
             self._pool: Pool = Pool(config, self.claimer, min(MOST_JOBS, len(event.expected)))
             opened.callback(self._pool.close)
@@ -170,17 +169,10 @@ class _Runner:
             self.close(clean=clean)
         return self._interruption.signal
 
-    def take_over(self) -> None:
-        """Take over as the claimer, in a process forked from the one that made it."""
-        self.claimer.take_over()
-
     def close(self, *, clean: bool) -> None:
         """End the workers and release the lock (see `Claimer.close`)."""
         self._clean = clean
         self._opened.close()
-
-    def _give_lock_back(self) -> None:
-        self.claimer.close(clean=self._clean)
 
 
 def _prepare(config: Config, event: NewEvent, *, fork: bool) -> tuple[_Runner | None, str]:

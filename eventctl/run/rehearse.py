@@ -7,6 +7,7 @@ change: the worker's delivery is not in it. What a `transactional` handler write
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from eventctl.config.model import Config
 from eventctl.models import REHEARSED, Delivery, Result
@@ -62,13 +63,9 @@ class Rehearsal:
         """
         self._runs += 1
         delivery = self._delivery._replace(attempt=self._runs, start_by=start_by())
-        pool = Pool(self._config, self._claimer, 1, on_line=self._on_line)
-        try:
+        with closing(Pool(self._config, self._claimer, 1, on_line=self._on_line)) as pool:
             pool.submit([delivery])
-            result, killed = self._await(pool, kill_after)
-        finally:
-            pool.close()
-        return result, killed
+            return self._await(pool, kill_after)
 
     def _await(self, pool: Pool, kill_after: float | None) -> tuple[Result, bool]:
         kill_at: float | None = None

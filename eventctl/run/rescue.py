@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from functools import partial
 
 from eventctl.config import retry_policy
@@ -30,19 +31,16 @@ def take_back_claims(
     """Return how many deliveries were taken back, and a line for each that the store refuses to
     change. `claimer` is this process's own; `leases` are by handler, in milliseconds.
     """
-    dead = DeadClaimers(state, claimer)
-    take_back = partial(_take_back, config, database, dead, leases)
     count = 0
     refused: list[str] = []
-    try:
+    with closing(DeadClaimers(state, claimer)) as dead:
+        take_back = partial(_take_back, config, database, dead, leases)
         # A power cut can lose the claimers' files, but not their claims.
         if dead or state.is_first_after_boot():
             count, refused = take_back(None, f"{state.name}.")
             state.note_boot()
         more, others = take_back(claims.now(database), None)
         dead.bury()
-    finally:
-        dead.close()
     return count + more, refused + others
 
 

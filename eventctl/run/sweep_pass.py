@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import eventctl.workers.worker  # noqa: F401 - loaded here once, instead of in each worker
 from eventctl.alerts import recorder
@@ -100,14 +101,12 @@ class SweepPasses:
     def run(self) -> Swept:
         """Sweep once, or each second for the time in the options."""
         begin = time.monotonic()
-        claimer = Claimer(self.state)
+        self._claimer = claimer = Claimer(self.state)
         jobs = self.options.jobs or self.config.sweep.jobs
         pool = Pool(self.config, claimer, jobs, self.options.verbose)
-        dispatch = Dispatch(
+        self._dispatch = dispatch = Dispatch(
             self.config, self.database, claimer, pool, self.interruption, self._note, MOST_QUEUED
         )
-        self._dispatch = dispatch
-        self._claimer = claimer
         clean = False
         try:
             started_at = claims.now(self.database)
@@ -199,17 +198,14 @@ class SweepPasses:
         return []
 
     def _take(
-        self,
-        wanted: int,
-        *,
-        turn: Turn | None = None,
-        alone: bool = False,
-        handler: str | None = None,
-        skip: tuple[str, ...] = (),
-        probe: bool = False,
-        tried: bool | None = None,
+        self, wanted: int, *, turn: Turn | None = None, skip: Sequence[str] = (), **which: Any
     ) -> list[Delivery]:
+        """Claim up to `wanted` deliveries, of a turn or else of the whole pass.
+
+        `which` has more fields of an `Ask`.
+        """
         paused = self._pauses.now()
+        which = {"handler": self.options.handler, "event": self.options.event, **which}
         limit = wanted if self._left is None else min(wanted, self._left)
         while limit:
             claimed = claims.claim(
@@ -220,15 +216,11 @@ class SweepPasses:
                     cutoff=turn.until if turn else self._cutoff,
                     start_by=start_by(),
                     leases=self._leases,
-                    alone=alone,
                     skip=(*skip, *paused.handlers),
-                    handler=handler or self.options.handler,
-                    event=self.options.event,
                     skip_events=paused.events,
-                    probe=probe,
-                    tried=tried,
                     since=turn.since if turn else 0,
                     untouched=turn is not None and turn.new,
+                    **which,
                 ),
             )
             self._held += claimed.held

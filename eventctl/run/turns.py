@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from eventctl.models import Delivery
 from eventctl.store import claims
+from eventctl.store.claims import Due, due_handlers
 from eventctl.store.database import Database
-from eventctl.store.due import Due, due_handlers
 
 _EVERY = 2.0
 """Seconds between two reads, and from the start of a pass to the first one."""

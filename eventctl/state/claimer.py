@@ -151,16 +151,15 @@ class DeadClaimers:
             return
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             self._left_behind.add(name)  # nobody's: `closed_claims` reports it
-            os.close(fd)
-            return
-        if not try_lock(fd):
+        elif not try_lock(fd):
             if _claimer_is_dead(fd):
                 self._left_behind.add(name)
-            os.close(fd)
+        elif is_at(fd, path):
+            self._take(name, fd)
             return
-        if not is_at(fd, path):
-            os.close(fd)
-            return
+        os.close(fd)
+
+    def _take(self, name: str, fd: int) -> None:
         self._fds[name] = fd
         self._seen_at[name] = int(os.fstat(fd).st_mtime * 1000)
         if os.fstat(fd).st_size <= _LARGEST:

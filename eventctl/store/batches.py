@@ -39,12 +39,8 @@ def do_one(work: Callable[[], R], refused: Callable[[Exception], R]) -> R:
     """Do one piece of work, and return its result; if it fails by itself, that of `refused`, which
     gets the error. Raises errors that concern the store as a whole.
     """
-    try:
-        return work()
-    except _OF_ALL:
-        raise
-    except Exception as error:  # noqa: BLE001 - no error of an item may stop the others
-        return refused(error)
+    (result,) = do_each([None], lambda _: work(), lambda _, error: refused(error))
+    return result
 
 
 def do_each(

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from eventctl.models import State
-from eventctl.store.database import Database, marks, number_of, text_of
-from eventctl.store.transaction import Transaction, in_transaction
+from eventctl.store.database import Database, TryAgain, marks, number_of, text_of
+from eventctl.store.transaction import Duplicate, Transaction, in_transaction
 
 
 class Outage(NamedTuple):
@@ -32,10 +32,14 @@ def open_breaker(tx: Transaction, handler: str, error: str) -> None:
     row = tx.row("SELECT opened_at FROM eventctl_breaker WHERE handler = ?", (handler,))
     since = min(number_of(row[0], moment), moment) if row else moment
     tx.execute("DELETE FROM eventctl_breaker WHERE handler = ?", (handler,))
-    tx.execute(
-        "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error) VALUES (?, ?, 0, ?)",
-        (handler, since, tx.fit(error)),
-    )
+    try:
+        tx.execute(
+            "INSERT INTO eventctl_breaker (handler, opened_at, probed_at, error)"
+            " VALUES (?, ?, 0, ?)",
+            (handler, since, tx.fit(error)),
+        )
+    except Duplicate as duplicate:
+        raise TryAgain("another host opens the same breaker") from duplicate
 
 
 @in_transaction
@@ -76,5 +80,4 @@ def waiting(tx: Transaction, handlers: Sequence[str]) -> dict[str, int]:
 
 def is_open(tx: Transaction, handler: str) -> bool:
     """Return whether a handler's breaker is open."""
-    found = tx.row("SELECT handler FROM eventctl_breaker WHERE handler = ?", (handler,))
-    return found is not None
+    return bool(tx.rows("SELECT handler FROM eventctl_breaker WHERE handler = ?", (handler,)))

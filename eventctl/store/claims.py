@@ -65,6 +65,14 @@ class Ask(NamedTuple):
     and now is used instead."""
 
 
+class Due(NamedTuple):
+    """A handler with due deliveries, and the times of the first and the last."""
+
+    handler: str
+    first: int
+    last: int
+
+
 class Claimed(NamedTuple):
     """The result of a claim. `more` says whether others may still be due; `cutoff` is the one
     that was used, in milliseconds since 1970.
@@ -83,12 +91,27 @@ def now(database: Database) -> int:
     return database.number(f"SELECT {database.now}")
 
 
-def count_due(database: Database) -> int:
-    """Return how many deliveries are due now."""
+def count_due(database: Database, now: int) -> int:
+    """Return how many deliveries are due by `now`, in milliseconds since 1970."""
     return database.number(
         "SELECT COUNT(*) FROM eventctl_delivery {delivery_due} WHERE due_at <= ? AND state = ?",
-        (now(database), str(State.PENDING)),
+        (now, str(State.PENDING)),
     )
+
+
+def due_handlers(database: Database, since: int, until: int, limit: int) -> list[Due]:
+    """Return which handlers have deliveries that were due from `since` to `until`.
+
+    At most `limit` deliveries are read, the longest due first. Times are in
+    milliseconds since 1970.
+    """
+    rows = database.read(
+        "SELECT handler, MIN(due_at), MAX(due_at) FROM (SELECT handler, due_at"
+        " FROM eventctl_delivery {delivery_due} WHERE due_at >= ? AND due_at <= ? AND state = ?"
+        " AND alone = 0 ORDER BY due_at LIMIT ?) AS looked_at GROUP BY handler",
+        (since, until, str(State.PENDING), limit),
+    )
+    return [Due(*row) for row in rows]
 
 
 def claim(database: Database, ask: Ask) -> Claimed:
@@ -106,11 +129,8 @@ def _claim_one_by_one(database: Database, ask: Ask) -> Claimed:
         held_now, refused = held.hold_odd(database, delivery_id, error, State.PENDING)
         return Claimed([], held_now, False, ask.cutoff, refused)
 
-    where, values = _conditions(ask)
-    ids = database.values(
-        f"SELECT d.id FROM {_tables(ask)} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
-        [*values, ask.limit + _PASSED_OVER],
-    )
+    due, values = _due(ask)
+    ids = database.values(f"SELECT d.id {due}", [*values, ask.limit + _PASSED_OVER])
     parts: list[Claimed] = []
     while ids and (left := ask.limit - sum(len(part.deliveries) for part in parts)) > 0:
         parts += do_each(ids[:left], claim_some, hold_one)
@@ -129,7 +149,7 @@ def _claim(tx: Transaction, ask: Ask) -> Claimed:
     moment = tx.now()
     ask = ask._replace(cutoff=min(ask.cutoff, moment + ask.ahead))
     if tx.alone:
-        rows = _due(tx, ask)
+        rows = _due_rows(tx, ask)
         more = bool(rows)
     else:
         rows, more = _due_and_locked(tx, ask)
@@ -159,21 +179,12 @@ _COLUMNS = (
 """In the order of the fields of a Delivery; the reason comes last."""
 
 _EVENT = "LEFT JOIN eventctl_event e ON e.id = d.event_id"
-_BY_ID = f"eventctl_delivery d {_EVENT}"
-_BY_DUE_TIME = f"eventctl_delivery d {{delivery_due}} {_EVENT}"
 
 
-def _tables(ask: Ask) -> str:
-    return _BY_ID if ask.ids else _BY_DUE_TIME
-
-
-def _due(tx: Transaction, ask: Ask) -> list[Row]:
+def _due_rows(tx: Transaction, ask: Ask) -> list[Row]:
     """Return the deliveries to claim, the longest due first, as far as their args fit."""
-    where, values = _conditions(ask)
-    cursor = tx.execute(
-        f"SELECT {_COLUMNS} FROM {_tables(ask)} WHERE {where} ORDER BY d.due_at, d.id LIMIT ?",
-        [*values, ask.limit],
-    )
+    due, values = _due(ask)
+    cursor = tx.execute(f"SELECT {_COLUMNS} {due}", [*values, ask.limit])
     rows: list[Row] = []
     total = 0
     for row in cursor:
@@ -189,14 +200,10 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
 
     Also returns whether there were any candidates.
     """
-    where, values = _conditions(ask)
+    due, values = _due(ask)
     wide = ask.limit if ask.alone else ask.limit * _WIDER
     candidates: dict[int, int | None] = dict(
-        tx.rows(
-            f"SELECT d.id, LENGTH(e.args) FROM {_tables(ask)} WHERE {where}"
-            " ORDER BY d.due_at, d.id LIMIT ?",
-            [*values, wide],
-        )
+        tx.rows(f"SELECT d.id, LENGTH(e.args) {due}", [*values, wide])
     )
     if not candidates:
         return [], False
@@ -217,14 +224,17 @@ def _due_and_locked(tx: Transaction, ask: Ask) -> tuple[list[Row], bool]:
     if not mine:
         return [], True
     rows = tx.rows(
-        f"SELECT {_COLUMNS} FROM {_BY_ID} WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
+        f"SELECT {_COLUMNS} FROM eventctl_delivery d {_EVENT}"
+        f" WHERE d.id IN ({marks(mine)}) ORDER BY d.due_at, d.id",
         mine,
     )
     return rows, True
 
 
-def _conditions(ask: Ask) -> tuple[str, list[object]]:
-    """Return the conditions on a delivery to be claimed, and their values."""
+def _due(ask: Ask) -> tuple[str, list[object]]:
+    """Return the query for the deliveries to be claimed, from its FROM to its LIMIT, and the values
+    of its conditions.
+    """
     where = ["d.due_at <= ?", "d.state = ?", "d.alone = ?"]
     values: list[object] = [ask.cutoff, str(State.PENDING), int(ask.alone)]
     if ask.since:
@@ -249,7 +259,11 @@ def _conditions(ask: Ask) -> tuple[str, list[object]]:
     if ask.ids:
         where.append(f"d.id IN ({marks(ask.ids)})")
         values += ask.ids
-    return " AND ".join(where), values
+    index = "" if ask.ids else "{delivery_due}"
+    return (
+        f"FROM eventctl_delivery d {index} {_EVENT} WHERE {' AND '.join(where)}"
+        " ORDER BY d.due_at, d.id LIMIT ?"
+    ), values
 
 
 def _delivery(row: Row, ask: Ask) -> Delivery:

@@ -16,7 +16,7 @@ import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 
 from eventctl.config.model import Store
@@ -193,12 +193,9 @@ class Database(ABC):
         statement = self.translate(sql)
 
         def run() -> list[Row]:
-            cursor = self.connection.cursor()
-            try:
+            with closing(self.connection.cursor()) as cursor:
                 cursor.execute(statement, tuple(parameters))
                 return list(cursor.fetchall())
-            finally:
-                cursor.close()
 
         return self._persist(run)
 

@@ -44,15 +44,15 @@ def settle(tx: Transaction, event_ids: Sequence[int], *, troubled: bool) -> None
         )
 
 
-def add_warning(tx: Transaction, kind: str, subject: str, error: str, place: str) -> None:
-    """Write a notice for a person about something other than a delivery: `subject` is "spool" or
-    "outbox", `place` the state folder's name or "outbox".
+def add_set_aside(tx: Transaction, subject: str, error: str, place: str) -> None:
+    """Write a notice for a person about something that cannot become an event: `subject` is "spool"
+    or "outbox", `place` the state folder's name or "outbox".
     """
     moment = tx.now()
     tx.execute(
         "INSERT INTO eventctl_notice (kind, subject, error, place, created_at, due_at)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        (kind, subject, tx.fit(error), place, moment, moment),
+        " VALUES ('set aside', ?, ?, ?, ?, ?)",
+        (subject, tx.fit(error), place, moment, moment),
     )
 
 

@@ -34,24 +34,20 @@ BULK = 1000
 
 
 def new_key() -> str:
-    """Return a new UUIDv7 (RFC 9562): 48 bits of milliseconds, the rest random."""
-    chance = int.from_bytes(os.urandom(10), "big")
-    digits = f"{int(time.time() * 1000):012x}"
-    version = 0x7000 | chance >> 68
-    variant = 0x8000 | chance >> 52 & 0x3FFF
-    rest = chance & 0xFFFF_FFFF_FFFF
-    return f"{digits[:8]}-{digits[8:]}-{version:04x}-{variant:04x}-{rest:012x}"
+    """Return a new UUIDv7 (RFC 9562)."""
+    return next(new_keys(1))
 
 
-def new_keys() -> Iterator[str]:
-    """Yield new UUIDv7s for a batch: 48 bits of milliseconds, 12 that count, the rest random.
+def new_keys(count: int = BULK) -> Iterator[str]:
+    """Yield new UUIDv7s without end: 48 bits of milliseconds, 12 that count, the rest random.
 
-    They ascend, so that an index has them next to each other.
+    They ascend, so that an index has them next to each other. The clock is read for every `count`
+    of them.
     """
     while True:
         digits = f"{int(time.time() * 1000):012x}"
-        chance = os.urandom(8 * BULK).hex()
-        for number in range(BULK):
+        chance = os.urandom(8 * count).hex()
+        for number in range(count):
             rest = chance[16 * number : 16 * number + 15]
             yield f"{digits[:8]}-{digits[8:]}-7{number:03x}-8{rest[:3]}-{rest[3:]}"
 

@@ -88,16 +88,20 @@ def hold_odd(
     """
 
     def work(tx: Transaction) -> int:
-        rows = tx.rows(
-            "SELECT id, event_id, reason FROM eventctl_delivery WHERE id = ?", (delivery_id,)
-        )
-        moment = tx.now()
-        return sum(hold(tx, row, Reason.DAMAGED_ARGS, _said(error), moment, state) for row in rows)
+        return _hold_damaged(tx, delivery_id, _said(error), state)
 
     def refuse(again: Exception) -> tuple[int, tuple[str, ...]]:
         return 0, (f"delivery {delivery_id} can be neither run nor held: {_said(again)}",)
 
     return do_one(lambda: (database.transaction(work), ()), refuse)
+
+
+def _hold_damaged(tx: Transaction, delivery_id: int, error: str, state: State) -> int:
+    rows = tx.rows(
+        "SELECT id, event_id, reason FROM eventctl_delivery WHERE id = ?", (delivery_id,)
+    )
+    moment = tx.now()
+    return sum(hold(tx, row, Reason.DAMAGED_ARGS, error, moment, state) for row in rows)
 
 
 def _said(error: Exception) -> str:
@@ -138,12 +142,8 @@ def _free(tx: Transaction, delivery_id: int, state: str) -> None:
         (is_over, is_over or is_known, str(State.PENDING), delivery_id),
     )
     if not is_over and not is_known:
-        row = tx.row(
-            "SELECT id, event_id, reason FROM eventctl_delivery WHERE id = ?", (delivery_id,)
-        )
-        if row is not None:
-            said = f"its state is unknown: {shorten(repr(state), 60)}"
-            hold(tx, row, Reason.DAMAGED_ARGS, said, tx.now())
+        said = f"its state is unknown: {shorten(repr(state), 60)}"
+        _hold_damaged(tx, delivery_id, said, State.PENDING)
 
 
 def release(database: Database, handlers: Collection[str], now: int) -> None:

@@ -93,8 +93,7 @@ def _apply(database: Database, tx: Transaction) -> None:
         " (version INTEGER NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)" + words["end"]
     )
     # Another process may have migrated between our check and the lock.
-    row = tx.row("SELECT MAX(version) FROM eventctl_schema")
-    done = int(row[0] or 0) if row else 0
+    done = tx.values("SELECT MAX(version) FROM eventctl_schema")[0] or 0
     for number, step in enumerate(STEPS[done:], done + 1):
         for statement in _statements(step):
             _execute_once(database, tx, statement.format_map(words))

@@ -108,9 +108,10 @@ class MySQLDatabase(Database):
                 f" an option file, or ssl_ca has no certificates ({type(error).__name__})"
             ) from None
         try:
-            self._check_tls(connection)
-            self._check_version(str(connection.get_server_info()))
             cursor = connection.cursor()
+            self._check_tls(cursor)
+            if least := mysql_errors.too_old(str(connection.get_server_info())):
+                raise StoreError(f"the store ({self.describe()}) is {least}")
             cursor.execute(_SESSION.format(self._patience))
             if len(self._hosts) > 1:
                 self._check_writable(cursor)
@@ -157,24 +158,18 @@ class MySQLDatabase(Database):
             except OSError as error:
                 raise StoreError(f"[store] {key}: {path}: {error.strerror}") from error
 
-    def _check_tls(self, connection: Any) -> None:
+    def _check_tls(self, cursor: Any) -> None:
         # MariaDB's library treats "required" as optional.
         if self.store.ssl == "preferred":
             return
-        cursor = connection.cursor()
         cursor.execute("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
         if not cursor.fetchone()[1]:
             raise StoreError(f"the store ({self.describe()}) {self._no_tls}")
-        cursor.close()
 
     @property
     def _no_tls(self) -> str:
         wanted = f'[store] ssl = "{self.store.ssl}"'
         return f"does not support TLS, and {wanted} requires it: turn it on in the server"
-
-    def _check_version(self, version: str) -> None:
-        if least := mysql_errors.too_old(version):
-            raise StoreError(f"the store ({self.describe()}) is {least}")
 
     def translate(self, sql: str) -> str:
         return _percent_style(super().translate(sql))
@@ -194,9 +189,8 @@ class MySQLDatabase(Database):
             return GONE if len(self._hosts) > 1 else UNAVAILABLE
         if mysql_errors.is_offline(error):
             return GONE
-        for kind, codes in _KINDS.items():
-            if code in codes:
-                return kind
+        if kind := mysql_errors.KINDS.get(code):
+            return kind
         if isinstance(error, self.driver.InterfaceError):
             return GONE
         return UNAVAILABLE if isinstance(error, self.driver.OperationalError) else FAULT
@@ -246,15 +240,6 @@ class MySQLDatabase(Database):
                         cursor.execute("DO RELEASE_LOCK('eventctl migrations')")
             except self.driver.Error as error:
                 raise self.translated(error) from error
-
-
-_KINDS = {
-    BUSY: mysql_errors.BUSY,
-    UNAVAILABLE: mysql_errors.UNAVAILABLE,
-    REFUSED: mysql_errors.REFUSED,
-    GONE: mysql_errors.GONE,
-    FAULT: mysql_errors.ROW,
-}
 
 
 @lru_cache(maxsize=256)

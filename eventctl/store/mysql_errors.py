@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from eventctl.store.database import BUSY, FAULT, GONE, REFUSED, UNAVAILABLE
+
 NO_TLS = "SSL is required"
 
-BUSY = frozenset({1213, 1205, 1020, 3101, 3572})
-"""Deadlock, lock wait, record changed, another member of the group was first, nowait."""
-GONE = frozenset({
-    *(0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1203, 1226),
-    *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
-    *(3032, 3100, 3168, 3169),
-})  # fmt: skip
-"""Also a server in offline mode, and a member of a group that is no longer in it."""
-READ_ONLY = frozenset({1290, 1792, 1836})
-UNAVAILABLE = frozenset({1021, 1036, 1114, 1030, 1041, 1037, 3, 28})
-ROW = frozenset({1153, 1264, 1265, 1292, 1301, 1364, 1366, 1644, 1690, 3140, 3819, 4025})
-"""A row, not the store, is at fault: its size, a value in it, a CHECK or a trigger."""
 NEEDS_TLS = 3159
-REFUSED = frozenset({
-    *(1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1410, 1698, 1820, 1862, 2059),
-    *(3118, NEEDS_TLS, 3955, 4151),
-})  # fmt: skip
-"""Also a host or an account that is blocked, a password that has expired, no TLS."""
+READ_ONLY = frozenset({1290, 1792, 1836})
+
+_CODES = {
+    # Deadlock, lock wait, record changed, another member of the group was first, nowait.
+    BUSY: (1213, 1205, 1020, 3101, 3572),
+    # Also a server in offline mode, and a member of a group that is no longer in it.
+    GONE: (
+        *(0, 1040, 1047, 1053, 1080, 1152, 1158, 1159, 1160, 1161, 1180, 1181, 1184, 1203, 1226),
+        *(1317, 1927, 2000, 2002, 2003, 2005, 2006, 2012, 2013, 2014, 2026, 2027, 2055, 4031),
+        *(3032, 3100, 3168, 3169),
+    ),
+    UNAVAILABLE: (1021, 1036, 1114, 1030, 1041, 1037, 3, 28),
+    # A row, not the store, is at fault: its size, a value in it, a CHECK or a trigger.
+    FAULT: (1153, 1264, 1265, 1292, 1301, 1364, 1366, 1644, 1690, 3140, 3819, 4025),
+    # Also a host or an account that is blocked, a password that has expired, no TLS.
+    REFUSED: (
+        *(1044, 1045, 1049, 1130, 1142, 1143, 1227, 1251, 1370, 1410, 1698, 1820, 1862, 2059),
+        *(3118, NEEDS_TLS, 3955, 4151),
+    ),
+}
+
+KINDS = {code: kind for kind, codes in _CODES.items() for code in codes}
+"""How an error is classified, by its number."""
 
 
 def code_of(error: BaseException) -> int:

@@ -43,7 +43,7 @@ def due(tx: Transaction, ids: Sequence[int] = ()) -> tuple[list[int], list[Notic
         f" WHERE n.id IN ({marks(locked)}) ORDER BY n.id",
         locked,
     )
-    return locked, [_notice(tuple(row[:11])) for row in found if not _is_over(*row[1:2], *row[11:])]
+    return locked, [notice(tuple(row[:11])) for row in found if not _is_over(*row[1:2], *row[11:])]
 
 
 def _is_over(kind: str, status: int | None, state: str | None, reason: str | None) -> bool:
@@ -52,7 +52,8 @@ def _is_over(kind: str, status: int | None, state: str | None, reason: str | Non
     return kind == "late" and number_of(status) >= Status.PROCESSED
 
 
-def _notice(row: Row) -> Notice:
+def notice(row: Row) -> Notice:
+    """Return the notice in a row of the first columns of `due`."""
     notice_id, kind, at, handler, name, event_id, attempts, error, cause, delivery_id, place = row
     return Notice(
         id=notice_id,

@@ -107,9 +107,7 @@ def count(database: Database, wanted: Wanted) -> Sum:
         f"  AND d.state NOT IN ({marks(wanted.states)}))"
         " AND id NOT IN (SELECT d.event_id FROM eventctl_notice n"
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id)"
-        " AND NOT EXISTS (SELECT 1 FROM eventctl_member m"
-        "  JOIN eventctl_incident i ON i.id = m.incident_id"
-        f"  WHERE m.event_id = e.id AND {_keeps(wanted)})",
+        f" AND NOT {_is_kept(wanted)}",
         [wanted.cutoff, *wanted.statuses, *wanted.states],
     )
     return Sum(events, oldest, newest)
@@ -129,10 +127,16 @@ def count_unreported(database: Database, wanted: Wanted) -> int:
         "SELECT COUNT(*) FROM eventctl_event e WHERE created_at < ? AND status = ?"
         " AND (EXISTS (SELECT 1 FROM eventctl_notice n"
         "  JOIN eventctl_delivery d ON d.id = n.delivery_id WHERE d.event_id = e.id)"
-        " OR EXISTS (SELECT 1 FROM eventctl_member m"
-        "  JOIN eventctl_incident i ON i.id = m.incident_id"
-        f"  WHERE m.event_id = e.id AND {_keeps(wanted)}))",
+        f" OR {_is_kept(wanted)})",
         (wanted.cutoff, int(Status.FAILED)),
+    )
+
+
+def _is_kept(wanted: Wanted) -> str:
+    """Return the condition that an incident keeps an event `e`."""
+    return (
+        "EXISTS (SELECT 1 FROM eventctl_member m JOIN eventctl_incident i ON i.id = m.incident_id"
+        f" WHERE m.event_id = e.id AND {_keeps(wanted)})"
     )
 
 

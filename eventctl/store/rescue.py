@@ -80,9 +80,8 @@ def _rescue(tx: Transaction, lost: Lost, moment: int, host: str) -> bool:
     at = min(seen_at, moment)
     if started:
         add_attempt(tx, running.id, running.attempts + 1, Outcome.LOST, at, None, host, error)
-    if verdict.state == State.FAILED or verdict.notify:
-        kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
-        add_notice(tx, kind, running.id, moment, at=at)
+    if verdict.notice:
+        add_notice(tx, verdict.notice, running.id, moment, at=at)
     return True
 
 
@@ -94,17 +93,15 @@ def running(
     Either those whose lease ended by `expired_by`, or those whose claim begins with
     `token_prefix`. Both use the index on `due_at`, and never read finished ones.
     """
-    where = "d.due_at IS NOT NULL AND d.claim LIKE ?" if expired_by is None else "d.due_at <= ?"
+    where = "d.due_at <= ?"
+    value: int | str | None = expired_by
+    if expired_by is None:
+        where, value = "d.due_at IS NOT NULL AND d.claim LIKE ?", f"{token_prefix}%"
     rows = database.read(
         "SELECT d.id, d.event_id, COALESCE(e.name, ''), d.handler, d.attempts, d.claim, d.due_at"
         " FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         f" WHERE {where} AND d.state = ? AND d.id > ? ORDER BY d.id LIMIT ?",
-        (
-            f"{token_prefix}%" if expired_by is None else expired_by,
-            str(State.RUNNING),
-            after,
-            limit,
-        ),
+        (value, str(State.RUNNING), after, limit),
     )
     return [Running(*row) for row in rows]

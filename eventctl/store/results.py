@@ -119,6 +119,20 @@ def _finish_rough(
     )
     if not cursor.rowcount:
         return False
+    _add_attempt(tx, result, verdict, moment, host)
+    if verdict.notice:
+        # lazy: an emit need not load it; its patterns are compiled when needed
+        from eventctl.format.fingerprint import fingerprint
+
+        cause = fingerprint(result.error, result.traceback)
+        add_notice(tx, verdict.notice, delivery.id, moment, cause)
+    elif is_newly_held:
+        add_notice(tx, "held", delivery.id, moment)
+    return True
+
+
+def _add_attempt(tx: Transaction, result: Result, verdict: Verdict, moment: int, host: str) -> None:
+    delivery = result.delivery
     if _is_failed_probe(result, verdict):
         # A delivery may ask for more time each minute for days: keep only its last answer.
         tx.execute(
@@ -138,17 +152,6 @@ def _finish_rough(
             result.traceback,
             result.output,
         )
-    if verdict.state == State.FAILED or verdict.notify:
-        from eventctl.format.fingerprint import (  # lazy: an emit need not load it
-            fingerprint,  # its patterns are compiled when needed
-        )
-
-        kind = str(verdict.reason) if verdict.state == State.FAILED else "failed"
-        cause = fingerprint(result.error, result.traceback)
-        add_notice(tx, kind, delivery.id, moment, cause)
-    elif is_newly_held:
-        add_notice(tx, "held", delivery.id, moment)
-    return True
 
 
 def _give_back(tx: Transaction, delivery: Delivery) -> bool:

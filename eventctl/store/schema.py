@@ -1,4 +1,4 @@
-"""The tables that people's queries read, as peewee models.
+"""The tables and columns that people's queries read, as peewee models.
 
 `store.migrations` creates the tables, and a test checks that the two agree. Queries run on the
 connection of `store.database`; there is no second one.
@@ -37,7 +37,6 @@ class EventRow(Table):
     args = peewee.TextField()
     expected = peewee.TextField()
     status = peewee.SmallIntegerField()
-    revision = peewee.IntegerField()
     created_at = peewee.BigIntegerField()
 
 
@@ -51,13 +50,9 @@ class DeliveryRow(Table):
     reason = peewee.TextField(null=True)
     attempts = peewee.IntegerField()
     due_at = peewee.BigIntegerField(null=True)
-    claim = peewee.TextField(null=True)
-    alone = peewee.SmallIntegerField()
-    waited = peewee.BigIntegerField()
     took = peewee.BigIntegerField(null=True)
     done_at = peewee.BigIntegerField(null=True)
     last_error = peewee.TextField(null=True)
-    reported_at = peewee.BigIntegerField(null=True)
 
 
 class AttemptRow(Table):
@@ -73,16 +68,6 @@ class AttemptRow(Table):
     error = peewee.TextField()
     traceback = peewee.TextField()
     output = peewee.TextField()
-
-
-class MemberRow(Table):
-    """A member of an incident, to be resolved before it ends: a delivery, an event, or a place."""
-
-    id = peewee.BigAutoField()
-    incident_id = peewee.BigIntegerField()
-    delivery_id = peewee.BigIntegerField(null=True)
-    event_id = peewee.BigIntegerField(null=True)
-    place = peewee.TextField(null=True)
 
 
 def columns(model: type[Table], record: type[Any]) -> list[Any]:

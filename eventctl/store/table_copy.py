@@ -71,15 +71,10 @@ def _as_copied(row: Row) -> Row:
     return tuple(row)
 
 
-def _has(tx: Transaction, table: TableSpec, row: Row) -> bool:
-    """Return whether a table has a row with this row's key."""
-    where = " AND ".join(f"`{column}` = ?" for column in table.keys)
-    return tx.row(f"SELECT 1 FROM {table.name} WHERE {where}", table.key_values(row)) is not None
-
-
 def insert_once(tx: Transaction, table: TableSpec, rows: Sequence[Row]) -> None:
     """Insert rows as they are, with their keys, unless an earlier run of this was committed."""
-    if _has(tx, table, rows[-1]):
+    where = " AND ".join(f"`{column}` = ?" for column in table.keys)
+    if tx.rows(f"SELECT 1 FROM {table.name} WHERE {where}", table.key_values(rows[-1])):
         return
     for row in rows:
         tx.check_fits("it", row)

@@ -1,4 +1,4 @@
-"""The tables of a store: their columns, in order, and their keys.
+"""The tables of a store: their columns and their keys.
 
 `migrations` creates them, and a test checks that the two agree. `schema` has those that people's
 queries read, as peewee models. Times are in milliseconds since 1970, UTC, by the database's clock.

@@ -10,13 +10,11 @@ import json
 import os
 import re
 import time
-from _signal import SIGKILL, SIGSTOP, valid_signals  # type: ignore[import-not-found]  # fast
 from errno import ENOENT, ENOEXEC
 
+from eventctl.format.signals import CATCHABLE
 from eventctl.models import Delivery
 from eventctl.state.folder import write_all
-
-_SIGNALS = sorted(valid_signals() - {SIGKILL, SIGSTOP})
 
 
 def start(
@@ -73,7 +71,7 @@ def start(
             environment,
             file_actions=[(os.POSIX_SPAWN_DUP2, stdin, 0)],
             # All, because the C library takes longer to find out which ones need it.
-            setsigdef=_SIGNALS,
+            setsigdef=CATCHABLE,
         )
     except OSError as error:
         raise _explained(error, command[0]) from None

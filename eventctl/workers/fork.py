@@ -21,7 +21,7 @@ def fork(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> int:
         # lazy: the worker of an emit loads this while its parent records the event
         from eventctl.workers import worker
 
-        status = worker.live(config, ends, claimer.fd, claimer.started, chatty)
+        status = worker.live(config, ends, claimer, chatty)
     except (OSError, ImportError) as error:
         os.write(ends.output, f"{error}\n".encode())  # its tail is shown by the parent
     finally:

@@ -191,7 +191,7 @@ class Pool:
                 self._workers[-1].fill(self._queue, 1)
         # The least loaded first, and none more than its share, so that all have work.
         share = -(-len(self._queue) // max(1, len(self._workers)))
-        for each in sorted(self._workers, key=_load):
+        for each in sorted(self._workers, key=lambda each: len(each.sent)):
             each.fill(self._queue, share)
             each.flush()
 
@@ -272,10 +272,5 @@ class Pool:
         elif not each.has_answered and not self._is_closing:
             self._born_dead += 1
             if self._born_dead >= 3 * self.jobs:
-                raise WorkerError(
-                    f"workers die before they start anything ({how(code)}): {each.tail()}"
-                )
-
-
-def _load(each: WorkerHandle) -> int:
-    return len(each.sent)
+                said = each.last_output.strip()
+                raise WorkerError(f"workers die before they start anything ({how(code)}): {said}")

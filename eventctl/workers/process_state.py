@@ -15,6 +15,8 @@ import os
 import sys
 from contextlib import suppress
 
+from eventctl.format.signals import CATCHABLE
+
 _LEAST_FORK = 0.0001
 """Seconds: no process is started in less."""
 
@@ -23,8 +25,6 @@ _MEMORY_EVERY = 0.005
 
 _MOST_GROWTH = 64 * 2**20
 """Bytes that a worker may grow by; more if it was large from the start."""
-
-_SIGNALS = tuple(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP})
 
 
 class ProcessState:
@@ -37,7 +37,7 @@ class ProcessState:
         self._life_flags = fcntl.fcntl(life, fcntl.F_GETFL)
         self._umask = os.umask(0)
         os.umask(self._umask)
-        self._dispositions = list(map(_signal.getsignal, _SIGNALS))
+        self._dispositions = list(map(_signal.getsignal, CATCHABLE))
         self._mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
         self._ids = _ids()
         self._recursion = sys.getrecursionlimit()
@@ -87,9 +87,9 @@ class ProcessState:
         return True
 
     def _restore_dispositions(self) -> bool:
-        found = list(map(_signal.getsignal, _SIGNALS))
+        found = list(map(_signal.getsignal, CATCHABLE))
         if found != self._dispositions:
-            for number, before, after in zip(_SIGNALS, self._dispositions, found, strict=True):
+            for number, before, after in zip(CATCHABLE, self._dispositions, found, strict=True):
                 if before is not after:
                     if before is None:
                         return False  # it was not set by Python, and can't be set again
@@ -111,8 +111,7 @@ class ProcessState:
         if os.environ._data != self._variables:  # type: ignore[attr-defined]
             decode = os.environ.decodevalue
             before = {decode(name): decode(value) for name, value in self._variables.items()}
-            for name in set(os.environ) - set(before):
-                del os.environ[name]
+            os.environ.clear()
             os.environ.update(before)
             if "time" in sys.modules:
                 sys.modules["time"].tzset()
@@ -164,10 +163,6 @@ def _memory() -> int:
 
 
 def _read(path: str) -> bytes:
-    with suppress(OSError):  # no /proc here
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            return os.read(fd, 8192)
-        finally:
-            os.close(fd)
-    return b""
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        return file.read(8192)
+    return b""  # no /proc here

@@ -18,15 +18,15 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from eventctl.config.model import Config, Handler
 from eventctl.format.redact import Redaction
+from eventctl.format.signals import CATCHABLE
 from eventctl.models import Delivery, Outcome
+from eventctl.state.claimer import Claimer
 from eventctl.workers import handlers, kernel, output, progress_page, protocol
 from eventctl.workers.handlers import End
-from eventctl.workers.kill_timer import KillTimer
 from eventctl.workers.output import Stage
 from eventctl.workers.pipes import Ends, watch
 from eventctl.workers.process_state import ProcessState, has_children
@@ -49,22 +49,18 @@ _LONGEST_POLL = 2**31 // 1000 - 1
 """Seconds: poll(2) takes milliseconds as an int."""
 
 
-def live(
-    config: Config, ends: Ends, lock: int, started: Callable[[str, int], None], chatty: bool
-) -> int:
+def live(config: Config, ends: Ends, claimer: Claimer, chatty: bool) -> int:
     """Serve until the request pipe ends, in the forked child; return its exit code.
 
-    `lock` is the claimer's file: this process and its children hold its lock while one of them
-    lives. `started` appends to the journal in it. `chatty` also sends the output of handlers that
-    succeed.
+    This process and its children hold the lock of the claimer's file while one of them lives.
+    `chatty` also sends the output of handlers that succeed.
     """
     status, pid = 1, os.getpid()
-    timer = KillTimer()
+    timer = kernel.KillTimer()
     end = ProgramEnd()
     try:
-        _settle_in(config, ends, lock)
-        state = ProcessState(str(config.folder), ends.life)
-        _Worker(config, ends, started, chatty, state, timer).serve()
+        _settle_in(config, ends, claimer.fd)
+        _Worker(config, ends, claimer, chatty, timer).serve()
         status = 0
     except BrokenPipeError:
         status = 0  # the parent is gone
@@ -89,9 +85,9 @@ def _leave(ends: Ends) -> None:
 def _settle_in(config: Config, ends: Ends, lock: int) -> None:
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGXFSZ}:
+    for number in CATCHABLE:
         # Our own handlers, and what our caller ignored.
-        if signal.getsignal(number) is not signal.SIG_DFL:
+        if signal.getsignal(number) is not signal.SIG_DFL and number != signal.SIGXFSZ:
             signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kernel.die_with_parent()
@@ -147,17 +143,16 @@ class _Worker:
         self,
         config: Config,
         ends: Ends,
-        started: Callable[[str, int], None],
+        claimer: Claimer,
         chatty: bool,
-        state: ProcessState,
-        timer: KillTimer,
+        timer: kernel.KillTimer,
     ) -> None:
         self._config = config
         self._ends = ends
         self._page = ends.page
-        self._started = started
+        self._claimer = claimer
         self._chatty = chatty
-        self._state = state
+        self._state = ProcessState(config.folder, ends.life)
         self._redaction = Redaction(config.redact)
         self._stage = Stage(ends.output)
         self._timer = timer
@@ -190,7 +185,7 @@ class _Worker:
     def _run(self, delivery: Delivery, boottime: float) -> bool:
         """Run one handler; return whether this process can run another."""
         self._stage.set()
-        self._started(delivery.claim, delivery.id)
+        self._claimer.started(delivery.claim, delivery.id)
         handler = self._config.handlers[delivery.handler]
         begin = time.monotonic()
         # Later than the parent and `_await_command`, which are gentler: only used if the parent

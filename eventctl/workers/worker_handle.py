@@ -270,8 +270,8 @@ class WorkerHandle:
         It is killed after the grace period. What is left then gets SIGTERM, and SIGKILL after the
         grace period, counted from its timeout if it had one. Call this until it returns True.
         """
+        now = time.monotonic()
         if not self.is_dead():
-            now = time.monotonic()
             if self._leave_by is None:
                 self._leave_by = now + self._config.sweep.grace
             if now >= self._leave_by and not self._is_killed:
@@ -280,7 +280,6 @@ class WorkerHandle:
         left = self.family.left()
         if not left:
             return True
-        now = time.monotonic()
         if self._kill_at is None:
             self._kill_at = now + self._config.sweep.grace
         self.family.end(left, by_force=now >= self._kill_at)
@@ -311,18 +310,15 @@ class WorkerHandle:
             names = ", ".join(f"{program} ({pid})" for pid, program in sorted(beyond.items()))
             error += f"; what it started could not be killed and still runs: {names}"
         return Result(
-            self.sent.popleft(), outcome, int(passed * 1000), error, output=self._last_output
+            self.sent.popleft(), outcome, int(passed * 1000), error, output=self.last_output
         )
-
-    def tail(self) -> str:
-        return self._last_output.strip()
 
     def _close_fds(self) -> None:
         running = self.running
         if running is not None and self._follower:
             self._follower.end(running)
         if running is not None or not self.has_answered:
-            self._last_output = self._read_output(running)
+            self.last_output = self._read_output(running)
         for fd in (self._requests, self.answers, self._life, self._output, self.death):
             if fd >= 0:
                 os.close(fd)

@@ -61,7 +61,7 @@ def seconds(text: str) -> float:
 
 
 def test_an_incident_fires_with_what_it_takes_to_act(real: servers.Api) -> None:
-    assert alertmanager.send(sent(real), keyed("fires")) == []
+    alertmanager.send(sent(real), keyed("fires"))
     (firing,) = of(real, "fires")
     assert firing["labels"] == {
         "alertname": "EventctlIncident",

@@ -150,7 +150,9 @@ def test_every_channel_is_notified_and_the_one_that_is_down_holds_up_no_other(
         project.run("replay", "1")
         project.run("sweep", check=1)
         assert manager.get("/api/v2/alerts") == []
-        assert sorted(_documents(emulator)) == [f"{document['data']['id']}-{n}" for n in (0, 1)]
+        assert sorted(_documents(emulator)) == [
+            f"{document['data']['id']}-{n}" for n in ("0", "1-end")
+        ]
         assert json.loads((tmp_path / "received").read_text())["type"] == "incident.resolved"
 
 

@@ -55,7 +55,7 @@ def documents(emulator: servers.Api, name: str) -> dict[str, Any]:
 
 
 def test_an_incident_is_a_document_in_the_names_of_ecs(emulator: servers.Api) -> None:
-    assert elasticsearch.send(sent(emulator, "one"), one(sequence=2)) == []
+    elasticsearch.send(sent(emulator, "one"), one(sequence=2))
     prog = "/opt/eventctl/bin/eventctl --config /etc/eventctl/events.toml"
     assert documents(emulator, "one") == {
         f"{KEY}-2": {

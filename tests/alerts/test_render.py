@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 import subprocess
@@ -21,6 +20,7 @@ from eventctl.alerts.incident import group
 from eventctl.alerts.render import excerpts, html, plain, wording
 from eventctl.format.text import printable, shorten
 from eventctl.models import Notice
+from tests.support.databases import sqlite_only
 from tests.support.incidents import (
     HOUR,
     NOON,
@@ -31,6 +31,7 @@ from tests.support.incidents import (
     notice,
     one,
 )
+from tests.support.project import Project
 
 
 def commands(text: str) -> list[list[str]]:
@@ -387,15 +388,18 @@ def test_what_is_imported_for_a_printed_report_is_light() -> None:
 
 def test_the_report_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report = digest(notice())
-    assert stdout.send(PRINT, report) == []
+    stdout.send(PRINT, report)
     assert capsys.readouterr().out == plain.text(report)
 
 
-def test_an_ascii_locale_does_not_keep_the_report_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    raw = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
-    stdout.send(PRINT, digest(notice(error="naïve ✔")))
-    assert b"na\\xefve \\u2714" in raw.getvalue()
+@sqlite_only
+def test_an_ascii_locale_does_not_keep_the_report_back(project: Project) -> None:
+    toml = '[events]\nbad = ["fail"]\n[handlers]\nfail = "handlers:fail"\n'
+    handlers = 'def fail(): raise OSError("naïve ✔")'
+    project.write(f"{toml}[defaults]\nretry.attempts = 1\n", handlers)
+    project.run("emit", "-q", "bad", check=None)
+    sent = project.run("sweep", env={"PYTHONIOENCODING": "ascii:strict"}, check=1).stdout
+    assert "OSError: na\\xefve \\u2714" in sent
 
 
 def test_a_full_disk_under_stdout_is_a_channel_error() -> None:

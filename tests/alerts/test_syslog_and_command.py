@@ -38,7 +38,7 @@ def log(tmp_path: Path) -> Iterator[Log]:
 
 def test_a_line_of_syslog_says_it_all(log: Log) -> None:
     address, listener = log
-    assert syslog.send(SYSLOG, one(), address=address) == []
+    syslog.send(SYSLOG, one(), address=address)
     packet = listener.recv(9000).decode()
     match = re.fullmatch(r"<(\d+)>(\w{3} [ \d]\d \d\d:\d\d:\d\d) eventctl\[(\d+)\]: (.*)", packet)
     assert match, packet
@@ -138,7 +138,7 @@ def test_a_program_gets_the_document_of_a_webhook(
     program: Callable[[str], Alert], tmp_path: Path
 ) -> None:
     sent = program("(folder / 'argv').write_text(repr(sys.argv[1:]))")
-    assert command.send(sent, one(sequence=2)) == []
+    command.send(sent, one(sequence=2))
     given = (tmp_path / "document").read_bytes()
     assert given.endswith(b"\n")
     assert read(given) == json.message(one(sequence=2))
@@ -181,7 +181,7 @@ def test_a_program_that_hangs_is_killed_with_its_children(
 
 
 def test_a_program_that_reads_nothing_is_no_error() -> None:
-    assert command.send(alert("command", ("/bin/true",)), many(40, error="e" * 5000)) == []
+    command.send(alert("command", ("/bin/true",)), many(40, error="e" * 5000))
 
 
 def test_a_program_that_prints_without_end_does_not_fill_the_disk(

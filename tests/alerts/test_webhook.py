@@ -42,7 +42,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_the_document_has_all_that_an_incident_has(receiver: Receiver) -> None:
-    assert webhook.send(alert("webhook", receiver.url("/in")), one(sequence=3)) == []
+    webhook.send(alert("webhook", receiver.url("/in")), one(sequence=3))
     request = receiver.only()
     assert request.headers["content-type"] == "application/json"
     assert "webhook-signature" not in request.headers

@@ -78,7 +78,8 @@ def test_a_dry_run_shows_exactly_what_is_then_added(shop: Project) -> None:
     assert code == 0
     assert all(len(line) <= 80 for line in plain(table).splitlines())
     done = shop.run("replay", "--backfill", "audit", "--yes")
-    assert done.stderr == "eventctl: added 3 deliveries to audit\n"
+    said = "eventctl: added 3 deliveries to audit; the next sweep runs them\n"
+    assert done.stderr == said
     assert pairs(shop) == [(1, "pending"), (2, "pending"), (4, "pending")]
     # The status follows, and what was expected then stays on record.
     assert [look.status(shop, event) for event in (1, 2, 3, 4)] == [1, 1, 2, 1]

@@ -189,7 +189,7 @@ def test_what_is_held_comes_with_what_to_do(shop: Project) -> None:
     shop.execute("UPDATE eventctl_delivery SET due_at = 1 WHERE due_at IS NOT NULL")
     shop.run("sweep", check=None)
     shown = shop.run("show", "1").stdout
-    assert "lottery  held, unknown handler, 1 attempt\n" in shown
+    assert "lottery  held, unknown handler, 1 attempt, " in shown
     assert "Add the handler 'lottery' to [handlers]" in shown
     assert "replay" not in shown
 
@@ -227,6 +227,9 @@ def test_long_args_are_laid_out(shop: Project) -> None:
     lines = shop.run("show", "2").stdout.splitlines()
     assert "  args    {" in lines
     assert '            "basket": [' in lines
+    # Each of these letters takes two columns.
+    shop.run("emit", "discarded", "--json", json.dumps({"品": "保守作業" * 9}))
+    assert "  args    {" in shop.run("show", "3").stdout.splitlines()
 
 
 @sqlite_only

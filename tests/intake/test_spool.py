@@ -246,14 +246,14 @@ def test_on_the_disk_before_it_is_said(project: Project) -> None:
     needs.program("strace", "strace")
     write(project)
     trace = project.folder / "trace"
-    calls = "trace=write,fsync,fdatasync,link,linkat"
+    calls = "trace=write,pwrite64,fsync,fdatasync,link,linkat"
     wrapper = ("strace", "-f", "-y", "-s", "200", "-e", calls, "-o", str(trace))
     with any_way(project):
         project.run("emit", "purchased", "A", wrapper=wrapper)
         (path,) = spooled(project)
     draft = re.escape(f"{path.parent}/.") + r"[0-9a-f]{12}\.json\.tmp"
     steps = [
-        rf'write\(\d+<{draft}>, "\{{\\"name',
+        rf'pwrite64\(\d+<{draft}>, "\{{\\"name',
         rf"fsync\(\d+<{draft}>\) += 0",
         rf'link\("{draft}", "{re.escape(str(path))}"\) += 0',
         rf"fsync\(\d+<{re.escape(str(path.parent))}>\) += 0",

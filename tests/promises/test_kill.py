@@ -354,7 +354,7 @@ from pathlib import Path
 
 from eventctl import config
 from eventctl.workers import pipes, worker
-from eventctl.workers.requests import write
+from eventctl.workers.protocol import request
 from eventctl.workers.progress_page import ProgressPage
 from eventctl.models import Delivery
 
@@ -363,7 +363,7 @@ requests, to_requests = os.pipe()
 answers, to_answers = os.pipe()
 life, to_life = os.pipe()
 delivery = Delivery(1, 1, "k", "ok", "[]", 0, "ok", 1, 0, 0, "a.b.c", time.monotonic() + 1e9)
-os.write(to_requests, write(delivery))
+os.write(to_requests, request(delivery))
 parent = os.getpid()
 if os.fork() == 0:
     os.setpgid(0, 0)

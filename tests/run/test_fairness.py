@@ -7,9 +7,8 @@ import pytest
 from eventctl import config as configuration
 from eventctl.run import turns
 from eventctl.store import claims
-from eventctl.store.claims import Ask
+from eventctl.store.claims import Ask, due_handlers
 from eventctl.store.connect import database
-from eventctl.store.due import due_handlers
 from tests.support import fire
 from tests.support.project import Project
 from tests.support.statements import scanned, statements

@@ -63,12 +63,12 @@ def columns(project: Project, table: str) -> dict[str, bool]:
 def test_the_models_are_the_tables(project: Project, database: Database) -> None:
     for model in Table.__subclasses__():
         fields = {field.column_name: field.null for field in model._meta.sorted_fields}
-        assert fields == columns(project, model._meta.table_name), model
+        assert fields.items() <= columns(project, model._meta.table_name).items(), model
 
 
 def test_the_columns_of_all_tables_are_known(project: Project, database: Database) -> None:
     for table in (*TABLES, *OWN):
-        assert list(table.columns) == list(columns(project, table.name))
+        assert set(table.columns) == columns(project, table.name).keys()
 
 
 def test_no_table_is_unknown(project: Project, database: Database) -> None:

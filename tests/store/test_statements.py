@@ -24,8 +24,10 @@ HANDLERS = """
         raise ValueError("no")
 """
 
-SMALL = {"eventctl_breaker", "eventctl_schema", "eventctl_outbox", "eventctl_pause"}
-"""Tables that hold no more than there is to do, or than there are handlers."""
+SMALL = {"eventctl_breaker", "eventctl_schema", "eventctl_outbox", "eventctl_pause", "looked_at"}
+"""Tables that hold no more than there is to do, or than there are handlers, and the bounded window
+that a sweep of more than two seconds reads.
+"""
 
 QUICK = "[sweep]\ngroup_commit = '1m'\n"
 

@@ -3,7 +3,7 @@
 There is one file for each channel, all with the same interface:
 
     SEPARATE: bool                  whether each message is about one incident
-    send(alert, digest) -> list     returns warnings, or raises ChannelError
+    send(alert, digest)             returns warnings, if any, or raises ChannelError
 
 `send` must not return before the server has accepted the message: accepted messages are recorded,
 and others are sent again by the next sweep. If a channel is SEPARATE, a digest of several
@@ -12,13 +12,11 @@ incidents is the summary of those after the tenth.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Protocol, cast
 
+from eventctl.alerts.incident import Digest
+from eventctl.config.model import Alert
 from eventctl.errors import ChannelError, MessageRefused
-
-if TYPE_CHECKING:
-    from eventctl.alerts.incident import Digest
-    from eventctl.config.model import Alert
 
 _FILES = {"print": "stdout"}
 EACH_SWEEP = ("alertmanager",)
@@ -35,8 +33,8 @@ class Channel(Protocol):
 
     SEPARATE: bool
 
-    def send(self, alert: Alert, digest: Digest) -> list[str]:
-        """Send a message; return warnings. Raises ChannelError unless it was accepted."""
+    def send(self, alert: Alert, digest: Digest) -> list[str] | None:
+        """Send a message; return warnings, if any. Raises ChannelError unless it was accepted."""
 
 
 def channel_of(alert: Alert) -> Channel:
@@ -54,7 +52,7 @@ def send(alert: Alert, digest: Digest) -> list[str]:
     so that it does not stop the other channels.
     """
     try:
-        return channel_of(alert).send(alert, digest)
+        return channel_of(alert).send(alert, digest) or []
     except ChannelError:
         raise
     except ImportError as error:

@@ -31,8 +31,8 @@ _SPARE = 3600.0
 _LABEL = 200
 
 
-def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Post all incidents in one call; any 2xx means accepted. There are never warnings.
+def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> None:
+    """Post all incidents in one call; any 2xx means accepted.
 
     Raises ChannelError unless it was accepted.
     """
@@ -40,7 +40,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     alerts = [_alert(alert, digest, incident) for incident in digest.incidents]
     path = server.path if server.path.endswith(_PATH) else server.path + _PATH
     server.post(json.dumps(alerts).encode("ascii"), path=path, seconds=seconds)
-    return []
 
 
 def _alert(alert: Alert, digest: Digest, incident: Incident) -> dict[str, Any]:

@@ -40,8 +40,8 @@ _SHORTEST_SECRET = 4
 _COMMAND = (sys.executable, "-P", "-W", "ignore", "-m", "eventctl.alerts.channels.apprise")
 
 
-def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
-    """Send title and text; Apprise reports whether the service accepted it. There are no warnings.
+def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> None:
+    """Send title and text; Apprise reports whether the service accepted it.
 
     Raises ChannelError if it did not, or if Apprise is not installed.
     """
@@ -60,7 +60,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     except program.ProcessFailed as error:
         said = without(_pieces(str(alert.to)), error.said or str(error))
         raise ChannelError(said) from None
-    return []
 
 
 def text(digest: Digest) -> str:

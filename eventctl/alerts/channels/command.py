@@ -16,8 +16,8 @@ SECONDS = 5.0
 _SHORTEST_SECRET = 6
 
 
-def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]:
-    """Run the program; exit code 0 means accepted. There are never warnings.
+def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> None:
+    """Run the program; exit code 0 means accepted.
 
     Raises ChannelError for any other exit code, and if the program cannot be run.
     """
@@ -27,7 +27,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = SECONDS) -> list[str]
     except program.ProcessFailed as error:
         said = without(_values(argv[1:]), str(error))
         raise ChannelError(f"{printable(argv[0])}: {said}") from None
-    return []
 
 
 def _values(arguments: list[str]) -> list[str]:

@@ -33,8 +33,8 @@ _TYPE = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?=:|$)")
 _NANOSECONDS = 1_000_000
 
 
-def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Create a document for each incident, in one call. There are never warnings.
+def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> None:
+    """Create a document for each incident, in one call.
 
     Raises ChannelError unless all of them exist.
     """
@@ -51,7 +51,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     )
     if refusal := _refusal(answer.body, len(digest.incidents)):
         raise server.error(refusal, MessageRefused)
-    return []
 
 
 def document(digest: Digest, incident: Incident) -> dict[str, Any]:

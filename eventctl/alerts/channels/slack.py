@@ -30,8 +30,8 @@ _SUMMARY_LINES, _LINE = 20, 140
 _SIGNS = {"critical": "🔴", "warning": "🟠", "info": "🔵", "ended": "⚪", "resolved": "✅"}
 
 
-def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list[str]:
-    """Post the message; status 200 and "ok" mean accepted. There are never warnings.
+def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> None:
+    """Post the message; status 200 and "ok" mean accepted.
 
     Raises ChannelError for any other answer, or none.
     """
@@ -39,7 +39,6 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> list
     answer = server.post(json.dumps(message(digest)).encode("ascii"), seconds=seconds)
     if answer.status != 200 or answer.body.strip() != b"ok":
         raise server.refused(answer)
-    return []
 
 
 def message(digest: Digest) -> dict[str, Any]:

@@ -12,17 +12,13 @@ from eventctl.errors import ChannelError, OutputError
 SEPARATE = False
 
 
-def send(alert: Alert, digest: Digest) -> list[str]:
-    """Print the report; there are never warnings.
+def send(alert: Alert, digest: Digest) -> None:
+    """Print the report.
 
     Raises ChannelError if stdout is closed or its disk is full.
     """
-    # Cron's locale may be ASCII only; an escaped letter is better than no report.
-    encoding = sys.stdout.encoding or "utf-8"
-    text = plain.text(digest).encode(encoding, "backslashreplace").decode(encoding)
     try:
-        sys.stdout.write(text)
+        sys.stdout.write(plain.text(digest))
         sys.stdout.flush()
     except (OSError, OutputError, ValueError) as error:
         raise ChannelError(f"the report could not be printed on stdout: {error}") from error
-    return []

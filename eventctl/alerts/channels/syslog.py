@@ -13,7 +13,7 @@ import time
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.config.model import Alert
-from eventctl.errors import ChannelError
+from eventctl.errors import ChannelError, reason
 from eventctl.format.text import printable, shorten
 
 SEPARATE = True
@@ -28,10 +28,10 @@ _BYTES = 1000
 _ERROR = 200
 
 
-def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
+def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> None:
     """Write one line; it is accepted if the socket accepts it.
 
-    There are never warnings. Raises ChannelError if nobody listens.
+    Raises ChannelError if nobody listens.
     """
     priority = _USER * 8 + _PRIORITIES[summary.gravest(digest)]
     when = time.strftime("%b %e %H:%M:%S")  # local time, as RFC 3164 has it
@@ -40,9 +40,7 @@ def send(alert: Alert, digest: Digest, *, address: str = ADDRESS) -> list[str]:
     try:
         _hand_over(packet, address)
     except OSError as error:
-        said = error.strerror or str(error)
-        raise ChannelError(f"{printable(address)}: {said}") from None
-    return []
+        raise ChannelError(f"{printable(address)}: {reason(error)}") from None
 
 
 def text(digest: Digest) -> str:

@@ -11,6 +11,13 @@ _TRACEBACK = (6, 22)
 _OUTPUT = (0, 12)
 
 
+def quoted(incident: Incident) -> list[tuple[str, list[str]]]:
+    """Return what a report quotes, each with a title: the traceback, and the output."""
+    title = "One of them:" if incident.kind in WITH_FIX else "Latest output:"
+    found = [("First traceback:", traceback(incident)), (title, output(incident))]
+    return [(title, lines) for title, lines in found if lines]
+
+
 def traceback(incident: Incident) -> list[str]:
     """Return the first and the last lines of the traceback."""
     if not incident.is_open:
@@ -26,11 +33,6 @@ def output(incident: Incident) -> list[str]:
         said = incident.output.removeprefix(f"{incident.error}\n")
         return _excerpt(said, *_OUTPUT, width=len(said))
     return _excerpt(incident.output, *_OUTPUT)
-
-
-def output_title(incident: Incident) -> str:
-    """Return the title of the output."""
-    return "One of them:" if incident.kind in WITH_FIX else "Latest output:"
 
 
 def _excerpt(text: str, head: int, tail: int, width: int = _LINE_WIDTH) -> list[str]:

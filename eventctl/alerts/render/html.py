@@ -75,8 +75,10 @@ def _incident(digest: Digest, incident: Incident) -> Iterator[str]:
     yield f'<p style="{_LINE}">{facts}</p>'
     for what, command in summary.steps(digest, incident):
         yield from _command(what, command)
-    yield from _quoted("First traceback:", excerpts.traceback(incident))
-    yield from _quoted(excerpts.output_title(incident), excerpts.output(incident))
+    for title, lines in excerpts.quoted(incident):
+        yield f'<p style="{_LABEL}">{title}</p>'
+        text = _escaped("\n".join(lines))
+        yield f'<pre style="{_QUOTE}">{text}</pre>'
     yield "</div>"
 
 
@@ -95,13 +97,6 @@ def _command(title: str, command: str) -> Iterator[str]:
 def breakable(command: str) -> str:
     """Return a command as HTML that wraps on a phone, but never within a flag."""
     return _FLAG.sub(r'<span style="white-space:nowrap">\g<0></span>', _escaped(command))
-
-
-def _quoted(title: str, lines: list[str]) -> Iterator[str]:
-    if lines:
-        yield f'<p style="{_LABEL}">{title}</p>'
-        text = _escaped("\n".join(lines))
-        yield f'<pre style="{_QUOTE}">{text}</pre>'
 
 
 def _rest(digest: Digest) -> Iterator[str]:

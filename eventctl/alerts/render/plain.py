@@ -43,17 +43,10 @@ def _incident(digest: Digest, number: int, incident: Incident) -> str:
     ]
     for what, command in summary.steps(digest, incident):
         lines += [*_wrap(what, indent="   "), *([f"     {command}"] if command else [])]
-    lines += _quoted("First traceback:", excerpts.traceback(incident))
-    lines += _quoted(excerpts.output_title(incident), excerpts.output(incident))
+    for title, quoted in excerpts.quoted(incident):
+        # Each line from outside is marked, so that none looks like one of ours.
+        lines += ["", f"   {title}", *(f"   | {line}".rstrip() for line in quoted)]
     return "\n".join(lines)
-
-
-def _quoted(title: str, lines: list[str]) -> Iterator[str]:
-    """Yield lines from outside, each marked, so that none looks like one of ours."""
-    if lines:
-        yield ""
-        yield f"   {title}"
-        yield from (f"   | {line}".rstrip() for line in lines)
 
 
 def _rest(digest: Digest) -> Iterator[str]:

@@ -123,8 +123,7 @@ def headline(incident: Incident) -> str:
         return _outage(incident)
     found = incident if incident.has_events else replace(incident, names=())
     if not found.is_open:
-        what = _what(found.kind, found.count, found.names)
-        return f"{_end(found)}: {what} {_HAD[found.kind]}{_unresolved(found)}"
+        return f"{_end(found)}: {_what(found)} {_HAD[found.kind]}{_unresolved(found)}"
     return happened(found)
 
 
@@ -149,16 +148,15 @@ def _unresolved(incident: Incident) -> str:
 
 def happened(incident: Incident) -> str:
     """Return what happened, without the end: "lottery: 2 deliveries of purchased …"."""
-    kind, count = incident.kind, incident.count
     words = _ENDED if incident.is_open else {**_ENDED, **_WAS}
-    what = _what(kind, count, incident.names)
-    return f"{name(incident.handler)}: {what} {words[kind][count != 1]}"
+    happened = words[incident.kind][incident.count != 1]
+    return f"{name(incident.handler)}: {_what(incident)} {happened}"
 
 
-def _what(kind: str, count: int, names: Sequence[str]) -> str:
-    what = _things(kind, count)
-    shown = [each for each in names if each]
-    return f"{what} of {listed(shown)}" if shown and kind != "late" else what
+def _what(incident: Incident) -> str:
+    what = _things(incident.kind, incident.count)
+    shown = [each for each in incident.names if each]
+    return f"{what} of {listed(shown)}" if shown and incident.kind != "late" else what
 
 
 def overview(digest: Digest) -> str:

@@ -20,16 +20,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from eventctl.alerts.transport import without
-from eventctl.alerts.transport.network import (
-    Address,
-    Hangup,
-    connect,
-    first_address,
-    reason,
-    within,
-)
-from eventctl.config.model import Alert
+from eventctl.alerts.transport import network, without
+from eventctl.config.model import Alert, UrlError
+from eventctl.config.urls import parse_http
 from eventctl.errors import ChannelError, MessageRefused
 from eventctl.format.text import printable
 from eventctl.format.time import duration
@@ -107,7 +100,7 @@ def request(
     path = quote(_target(url) if target is None else target, safe=_SAFE)
     deadline = time.monotonic() + seconds
 
-    def dialogue(hangups: list[Hangup]) -> Answer:
+    def dialogue(hangups: list[network.Hangup]) -> Answer:
         with contextlib.closing(_connect(url, ca_file, deadline)) as connection:
             hangups.append(partial(connection.sock.shutdown, socket.SHUT_RDWR))
             connection.request(method, path, body, sent)
@@ -115,7 +108,7 @@ def request(
                 return _read(response, limit)
 
     try:
-        return within(seconds, dialogue, "http")
+        return network.within(seconds, dialogue, "http")
     except (http.client.HTTPException, OSError, ValueError) as error:
         raise RequestFailed(_why(error, seconds)) from None
 
@@ -125,8 +118,8 @@ def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.cl
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     context = _tls(ca_file) if url.scheme == "https" else None
 
-    def use(address: Address, seconds: float) -> http.client.HTTPConnection:
-        connection = connect(address, seconds, context, host)
+    def use(address: network.Address, seconds: float) -> http.client.HTTPConnection:
+        connection = network.connect(address, seconds, context, host)
         left = deadline - time.monotonic()
         if left <= 0:
             connection.close()
@@ -140,7 +133,7 @@ def _connect(url: SplitResult, ca_file: Path | None, deadline: float) -> http.cl
         client.sock = connection
         return client
 
-    return first_address(host, port, deadline, use)
+    return network.first_address(host, port, deadline, use)
 
 
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
@@ -148,7 +141,7 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except OSError as error:  # Also raised for a file without certificates.
-        raise OSError(None, f"ca_file {ca_file}: {reason(error)}") from None
+        raise OSError(None, f"ca_file {ca_file}: {network.reason(error)}") from None
 
 
 def _basic(url: SplitResult) -> str:
@@ -181,7 +174,7 @@ def _why(error: Exception, seconds: float) -> str:
         case http.client.HTTPException() if not isinstance(error, http.client.InvalidURL):
             return "its answer is not HTTP"
         case OSError():
-            return reason(error)
+            return network.reason(error)
     # The exception's own text would quote the value.
     return "the URL or the secret has a character in it that HTTP cannot carry"
 
@@ -195,7 +188,10 @@ class Server:
     """
 
     def __init__(self, alert: Alert) -> None:
-        self._url = _split(alert)
+        try:
+            self._url = parse_http(str(alert.to))
+        except UrlError as error:
+            raise ChannelError(f"the URL of {alert.channel} {error}") from None
         self._alert = alert
 
     def __str__(self) -> str:
@@ -264,15 +260,6 @@ class Server:
         secrets |= {part for each in long for part in (each, unquote(each)) if len(part) >= 8}
         secrets |= {each.replace("/", "\\/") for each in secrets}  # as some JSON encoders write it
         return [each for each in secrets if len(each) >= 4]
-
-
-def _split(alert: Alert) -> SplitResult:
-    # The invalid part of a URL may be a piece of its password: no error quotes it.
-    with contextlib.suppress(ValueError):
-        url = urlsplit(str(alert.to))
-        if url.scheme in _PORTS and url.hostname and url.port != 0:
-            return url
-    raise ChannelError(f"the URL of {alert.channel} is not one: write https://host/path")
 
 
 def _redirect(answer: Answer) -> str:

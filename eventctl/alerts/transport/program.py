@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
+from eventctl.errors import reason
 from eventctl.format.time import duration
 
 _TAIL, _QUOTED = 1000, 250
@@ -48,7 +49,7 @@ def feed(argv: Sequence[str], content: bytes, seconds: float) -> None:
                 argv, stdin=stdin, stdout=said, stderr=said, start_new_session=True
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-            raise ProcessFailed(getattr(error, "strerror", None) or str(error)) from None
+            raise ProcessFailed(reason(error)) from None
         code = _wait(process, said.fileno(), seconds)
         if code is None:
             os.killpg(process.pid, signal.SIGKILL)

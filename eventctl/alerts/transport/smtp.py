@@ -14,16 +14,7 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from typing import Any, BinaryIO, TypeVar
 
-from eventctl.alerts.transport import without
-from eventctl.alerts.transport.network import (
-    Address,
-    Hangup,
-    OutOfTime,
-    connect,
-    first_address,
-    reason,
-    within,
-)
+from eventctl.alerts.transport import network, without
 from eventctl.config.model import Report
 from eventctl.config.urls import parse_smtp
 from eventctl.errors import ChannelError
@@ -32,7 +23,6 @@ from eventctl.format.text import printable
 from eventctl.format.time import duration
 
 T = TypeVar("T")
-_Context = ssl.SSLContext
 
 _LONGEST_REPLY = 65_536
 """The most bytes of one reply, all lines together."""
@@ -79,25 +69,18 @@ class _Lines:
 
 
 class _Smtp(smtplib.SMTP):
-    """A connection to one address of the server; over TLS from the start with a `context`."""
+    """SMTP over a socket that is connected to the server."""
 
     def __init__(
-        self,
-        server: _Server,
-        address: Address,
-        name: str,
-        step: float,
-        context: _Context | None,
-        deadline: float,
+        self, connected: socket.socket, server: _Server, name: str, step: float, deadline: float
     ) -> None:
-        self._address = address
-        self._context = context
+        self._connected = connected
         self._deadline = deadline
         # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return connect(self._address, timeout, self._context, host)
+        return self._connected
 
     def hang_up(self) -> None:
         if self.sock is not None:
@@ -174,7 +157,7 @@ def _talk(
     """Connect, log in, and return the result of `work`. Raises ChannelError."""
     deadline = time.monotonic() + total
 
-    def dialogue(hangups: list[Hangup]) -> T:
+    def dialogue(hangups: list[network.Hangup]) -> T:
         client = _connect(server, report, step, deadline)
         hangups.append(client.hang_up)
         try:
@@ -188,7 +171,7 @@ def _talk(
             client.close()
 
     try:
-        return within(total, dialogue, "smtp")
+        return network.within(total, dialogue, "smtp")
     except (smtplib.SMTPException, OSError, ValueError) as error:
         raise _error(server, _reason(error, step)) from None
 
@@ -207,14 +190,14 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
     """Connect to the first address that answers."""
     context = _tls(server, report) if server.tls else None
 
-    def use(address: Address, seconds: float) -> _Smtp:
-        step_here = min(step, seconds)
-        client = _Smtp(server, address, _our_name(report), step_here, context, deadline)
-        assert client.sock is not None
-        client.sock.settimeout(step)
+    def use(address: network.Address, seconds: float) -> _Smtp:
+        patience = min(step, seconds)
+        connected = network.connect(address, patience, context, server.host)
+        client = _Smtp(connected, server, _our_name(report), patience, deadline)
+        connected.settimeout(step)
         return client
 
-    return first_address(server.host, server.port, deadline, use)
+    return network.first_address(server.host, server.port, deadline, use)
 
 
 def _our_name(report: Report) -> str:
@@ -242,7 +225,7 @@ def _authenticate(client: smtplib.SMTP, server: _Server, report: Report) -> None
         raise smtplib.SMTPNotSupportedError("it offers no STARTTLS, which verify=required asks for")
 
 
-def _tls(server: _Server, report: Report) -> _Context:
+def _tls(server: _Server, report: Report) -> ssl.SSLContext:
     """Return a context that verifies the server's certificate and name.
 
     STARTTLS without a password verifies neither, unless events.toml requires it: otherwise the mail
@@ -269,10 +252,12 @@ def _reason(error: Exception, step: float) -> str:
             return _reply(error)
         case smtplib.SMTPServerDisconnected() if not isinstance(error.__context__, TimeoutError):
             return "it closed the connection"
-        case TimeoutError() | smtplib.SMTPServerDisconnected() if not isinstance(error, OutOfTime):
+        case network.OutOfTime():
+            return str(error)
+        case TimeoutError() | smtplib.SMTPServerDisconnected():
             return f"no answer within {duration(step)}"
         case OSError():
-            return reason(error)
+            return network.reason(error)
     return str(error)
 
 

@@ -8,13 +8,10 @@ from eventctl.alerts.render import wording
 from eventctl.cli import completion, selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import Duration, flag
-from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
-from eventctl.format.time import span
+from eventctl.format.time import duration
 from eventctl.store import incidents
-from eventctl.store.database import Database
-from eventctl.store.incidents import Incident
 
 
 @click.command()
@@ -44,25 +41,18 @@ def command(context: Context, ids: tuple[str, ...], time: float | None, undo: bo
     """
     if undo and time is not None:
         raise UsageError("--undo and --for cannot be used together")
-    milliseconds = 0 if undo else None if time is None else int(time * 1000)
+    milliseconds, said = None, "muted until it ends"
+    if undo:
+        milliseconds, said = 0, "the channels are notified of it again"
+    elif time is not None:
+        milliseconds, said = int(time * 1000), f"muted for {duration(time)}"
 
     with context.open() as database:
-        found = [_find(context.config, database, each) for each in ids]
+        found = [selection.find_incident(context.config, database, each) for each in ids]
+        for incident in found:
+            if not incident.is_open:
+                raise UsageError(f"the incident {incident.key} has already ended")
         for incident in found:
             if not incidents.silence(database, incident.id, milliseconds):
                 raise UsageError(f"the incident {incident.key} has ended in the meantime")
-            about = wording.happened(incident)
-            complain(f"{incident.key} ({about}): {_said(time, undo)}")
-
-
-def _find(config: Config, database: Database, typed: str) -> Incident:
-    found = selection.find_incident(config, database, typed)
-    if not found.is_open:
-        raise UsageError(f"the incident {found.key} has already ended")
-    return found
-
-
-def _said(time: float | None, undo: bool) -> str:
-    if undo:
-        return "the channels are notified of it again"
-    return "muted until it ends" if time is None else f"muted for {span(round(time * 1000))}"
+            complain(f"{incident.key} ({wording.happened(incident)}): {said}")

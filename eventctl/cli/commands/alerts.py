@@ -93,7 +93,18 @@ def command(
         print_incidents(found, now, {channel.name for channel in context.config.channels})
     else:
         for each in found:
-            _print_row(each)
+            sent = (f"{n.channel} {iso(n.sent_at)}" for n in each.notifications if n.state)
+            print_row(
+                each.key,
+                _state(each),
+                each.kind,
+                each.handler,
+                iso(each.opened_at),
+                iso(each.ended_at),
+                each.count,
+                each.error,
+                ", ".join(sent),
+            )
     return EXIT_DONE
 
 
@@ -102,7 +113,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     is_for_ever = incident.silent_until is not None and incident.silent_until >= FOR_EVER
     return {
         "id": incident.key,
-        "state": "open" if incident.is_open else "ended",
+        "state": _state(incident),
         "kind": incident.kind,
         "handler": incident.handler,
         "error": incident.error,
@@ -128,19 +139,8 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _print_row(incident: Incident) -> None:
-    sent = [f"{each.channel} {iso(each.sent_at)}" for each in incident.notifications if each.state]
-    print_row(
-        incident.key,
-        "open" if incident.is_open else "ended",
-        incident.kind,
-        incident.handler,
-        iso(incident.opened_at),
-        iso(incident.ended_at),
-        incident.count,
-        incident.error,
-        ", ".join(sent),
-    )
+def _state(incident: Incident) -> str:
+    return "open" if incident.is_open else "ended"
 
 
 @command.command("test")

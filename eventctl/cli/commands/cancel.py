@@ -64,22 +64,18 @@ def command(
         if dry_run:
             plan_table.show_dry_run(context.config, rows, "cancel", as_json)
             return EXIT_DONE
-        if not to_do:
-            _list_running(running)
-            if not ids and not running:
-                why = selection.why_none(context.config, database, chosen["incident"])
-                otherwise = ": no matching delivery is waiting, held or failed"
-                complain(f"nothing to cancel{why or otherwise}")
-            if as_json:
-                print_json(plan_table.plan_json(rows))
-            return EXIT_FAILED if running else EXIT_DONE
-        if not selection.agreed(to_do, yes, "cancel"):
+        if to_do and not selection.agreed(to_do, yes, "cancel"):
             complain("nothing was changed")
             return EXIT_FAILED
         with ProgressBar("cancelling", len(to_do)) as bar:
             cancelled = cancel_all(database, rows, bar.advance)
         missed = len(to_do) - len(cancelled)
-        complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
+        if to_do:
+            complain(f"cancelled {counted(len(cancelled), 'delivery')}{selection.moved_on(missed)}")
+        elif not ids and not running:
+            none = ": no matching delivery is waiting, held or failed"
+            why = selection.why_none(context.config, database, chosen["incident"], none)
+            complain(f"nothing to cancel{why}")
         _list_running(running)
         if as_json:
             print_json(plan_table.plan_json(rows, changed=len(cancelled), missed=missed))

@@ -148,12 +148,12 @@ def _perfdata(finding: Measured) -> str:
 def _write_metrics(context: Context, path: Path) -> int:
     config = context.config
     store = connect.database(config.store).describe()
+    seen: health.Health | None
     try:
         with context.open() as database:
             seen = health.measure(config, database)
     except StoreUnavailable:
         # The file must report that it is unavailable: an old one would say that all is well.
-        write_whole(path, metrics(None, store))
-    else:
-        write_whole(path, metrics(seen, store))
+        seen = None
+    write_whole(path, metrics(seen, store))
     return EXIT_DONE

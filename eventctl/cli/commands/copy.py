@@ -23,11 +23,10 @@ from eventctl.format.text import are, counted
 from eventctl.state.folder import StateFolder
 from eventctl.state.sweep_lock import SweepLock
 from eventctl.store.connect import database
-from eventctl.store.database import Database
 from eventctl.store.table_copy import Snapshot
 from eventctl.store.tables import TABLES
 from eventctl.upkeep import copy
-from eventctl.upkeep.copy import StoreCopy, check_target
+from eventctl.upkeep.copy import StoreCopy, TableResult, check_target
 
 _POLL = 0.2
 """Seconds between two checks whether running deliveries have ended."""
@@ -104,13 +103,16 @@ def command(
         snapshot = _at_rest(Snapshot(reading), until)
         counts = {table.name: snapshot.count(table.name) for table in TABLES}
         total = sum(counts.values())
+        shown = {"dryRun": dry_run, "target": target.describe()}
         if dry_run:
             if as_json:
-                _print_json(target, [_table_json(*each) for each in counts.items()], dry_run=True)
+                unread = {"targetRows": None, "sha256": None, "same": True}
+                tables = [{"name": name, "rows": rows, **unread} for name, rows in counts.items()]
+                print_json({**shown, "changed": False, "tables": tables})
                 return EXIT_DONE
             for name, rows in counts.items():
                 complain(f"{name}: {counted(rows, 'row')}")
-            what = f"{counted(total, 'row')} to {target.describe()}"
+            what = f"{counted(total, 'row')} to {shown['target']}"
             complain(f"would copy {what}; nothing was written")
             return EXIT_DONE
         copy = StoreCopy(source, snapshot, target)
@@ -120,13 +122,8 @@ def command(
             copy.verify(bar.advance)
         has_changed = copy.has_source_changed()
         if as_json:
-            tables = [
-                _table_json(
-                    each.name, each.source.rows, each.target.rows, each.source.digest, each.same
-                )
-                for each in copy.tables
-            ]
-            _print_json(target, tables, has_changed=has_changed)
+            tables = [_compared(table) for table in copy.tables]
+            print_json({**shown, "changed": has_changed, "tables": tables})
         else:
             _print_tables(copy)
         return _report(copy, config, has_changed=has_changed)
@@ -164,21 +161,9 @@ def _at_rest(snapshot: Snapshot, until: float) -> Snapshot:
     return snapshot
 
 
-def _table_json(
-    name: str, rows: int, there: int | None = None, digest: str | None = None, same: bool = True
-) -> dict[str, Any]:
-    return {"name": name, "rows": rows, "targetRows": there, "sha256": digest, "same": same}
-
-
-def _print_json(
-    target: Database,
-    tables: list[dict[str, Any]],
-    *,
-    has_changed: bool = False,
-    dry_run: bool = False,
-) -> None:
-    shown = {"dryRun": dry_run, "target": target.describe(), "changed": has_changed}
-    print_json(shown | {"tables": tables})
+def _compared(table: TableResult) -> dict[str, Any]:
+    there = {"targetRows": table.target.rows, "sha256": table.source.digest, "same": table.same}
+    return {"name": table.name, "rows": table.source.rows, **there}
 
 
 def _report(copy: StoreCopy, config: Config, *, has_changed: bool) -> int:

@@ -90,20 +90,18 @@ def command(
     block = crontab.Block(path)
     lines = _lines(config, path, every, repeat_for)
     user = _user()
-    old = crontab.read() if install else _read_if_possible()
+    try:
+        old = crontab.read()
+    except crontab.CrontabError:
+        if install:
+            raise
+        old = b""  # the lines may be for another machine
     new = block.installed(old, lines, mailto, user)
     if install:
         _change(old, new, dry_run, f"installed for {path}, in the crontab of {user}")
     else:
         sys.stdout.buffer.write(block.found(new))  # a path may be invalid UTF-8
     _warn_of_variables(config, old)
-
-
-def _read_if_possible() -> bytes:
-    try:
-        return crontab.read()
-    except crontab.CrontabError:
-        return b""  # the lines may be for another machine
 
 
 def _remove(path: Path, dry_run: bool) -> None:

@@ -17,9 +17,8 @@ from eventctl.setup import doctor
 from eventctl.setup.doctor import Finding
 
 _FINE, _RISKY, _BAD = doctor.Level
-_LEVELS = [_BAD, _RISKY, _FINE]
-"""The worst first."""
-_COLOURS = {_FINE: "green", _RISKY: "yellow", _BAD: "red"}
+_COLOURS = {_BAD: "red", _RISKY: "yellow", _FINE: "green"}
+"""The worst level first."""
 
 
 @click.command()
@@ -46,16 +45,14 @@ def command(context: Context, strict: bool, verbose: bool, as_json: bool) -> int
       eventctl doctor --json | jq -r '.findings[] | select(.level == "problem") | .fix'
       sudo -u shop eventctl --config /srv/shop/events.toml doctor
     """
-    named = context.option
-    config, first = doctor.read_config(named)
+    config, first = doctor.read_config(context.option)
     found = [*first, *(doctor.examine(config) if config else doctor.without_config())]
-    found.sort(key=lambda each: _LEVELS.index(each.level))
+    found.sort(key=lambda each: [*_COLOURS].index(each.level))
     levels = Counter(finding.level for finding in found)
     exit_code = EXIT_FAILED if levels[_BAD] or (strict and levels[_RISKY]) else EXIT_DONE
     if as_json:
         findings = [{**each._asdict(), "fix": each.fix or None} for each in found]
-        page = {"config": config.path if config else None, "findings": findings}
-        print_json(page)
+        print_json({"config": config.path if config else None, "findings": findings})
     else:
         bad = [counted(levels[level], str(level)) for level in (_BAD, _RISKY) if levels[level]]
         fine = "" if verbose else f" (to list them: {context.command('doctor -v')})"

@@ -13,15 +13,7 @@ import click
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.options import filters, flag
-from eventctl.cli.output.formats import (
-    CSV_HEADER,
-    cloudevent,
-    csv_cells,
-    event_json,
-    json_text,
-    print_row,
-    text_cells,
-)
+from eventctl.cli.output import formats
 from eventctl.config.model import Config
 from eventctl.errors import UsageError
 from eventctl.format.messages import complain
@@ -29,10 +21,8 @@ from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import second
 from eventctl.store import claims
-from eventctl.store.database import Database
 from eventctl.store.queries import events, search, waiting
 from eventctl.store.queries.events import EventView, Selection
-from eventctl.store.queries.redacted import event_shown
 
 
 @click.command()
@@ -88,15 +78,12 @@ def command(
     with context.open() as database:
         now = claims.now(database)
         wanted = selection.selected(context.config, database, (), chosen)
-        redaction = Redaction(context.config.redact)
         # Args that are cut short are not JSON: `redact` could not hide anything in them.
-        brief = form == "table" and not redaction
+        brief = form == "table" and not Redaction(context.config.redact)
         pauses = waiting.Pauses(database)
         searched = search.newest_first(database, wanted, limit)
-        pages = (
-            [event_shown(redaction, pauses.mark(event)) for event in page]
-            for page in searched.pages(database, limit, brief=brief)
-        )
+        found = searched.pages(database, limit, brief=brief)
+        pages = selection.shown(context.config, pauses, found)
         if form == "table":
             from eventctl.cli.output import events_table, tables  # lazy: rich is for terminals
 
@@ -108,8 +95,11 @@ def command(
             shown = events_table.print_table(context.config, chain(first, pages), now)
         else:
             shown = _print(form, chain.from_iterable(pages), context.config)
-        if not shown:
-            _say_why(context, database, chosen["incident"])
+        if not shown and events.any_events(database):
+            why = selection.why_none(context.config, database, chosen["incident"])
+            complain(f"no event matches{why}")
+        elif not shown:
+            complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")
         if shown < limit and searched.since is not None:
             complain(how_far(wanted, searched.since))
 
@@ -126,18 +116,20 @@ def how_far(wanted: Selection, since: int) -> str:
 def _print(form: str, found: Iterable[EventView], config: Config) -> int:
     """Print events, each at once: a million of them need not fit into memory. Return how many."""
     write, rows = sys.stdout.write, csv.writer(sys.stdout, lineterminator="\n")
+
+    def write_json(value: object, end: str = "\n") -> None:
+        write(f"{formats.json_text(value)}{end}")
+
     show: dict[str, Callable[[EventView], object]] = {
-        "text": lambda event: print_row(*text_cells(event)),
-        "csv": lambda event: rows.writerow(csv_cells(event)),
-        "json": lambda event: write(json_text(event_json(event))),
-        "jsonl": lambda event: write(f"{json_text(event_json(event))}\n"),
-        "cloudevents": lambda event: write(
-            f"{json_text(cloudevent(event, config.store.source))}\n"
-        ),
+        "text": lambda event: formats.print_row(*formats.text_cells(event)),
+        "csv": lambda event: rows.writerow(formats.csv_cells(event)),
+        "json": lambda event: write_json(formats.event_json(event), end=""),
+        "jsonl": lambda event: write_json(formats.event_json(event)),
+        "cloudevents": lambda event: write_json(formats.cloudevent(event, config.store.source)),
     }
     shown = 0
     if form == "csv":
-        rows.writerow(CSV_HEADER)
+        rows.writerow(formats.CSV_HEADER)
     for event in found:
         if form == "json":
             write(",\n " if shown else "[")
@@ -146,11 +138,3 @@ def _print(form: str, found: Iterable[EventView], config: Config) -> int:
     if form == "json":
         write("]\n" if shown else "[]\n")
     return shown
-
-
-def _say_why(context: Context, database: Database, incident: str) -> None:
-    if events.any_events(database):
-        why = selection.why_none(context.config, database, incident)
-        complain(f"no event matches{why}")
-    else:
-        complain(f"no events yet; this records one: {context.command('emit NAME [ARG…]')}")

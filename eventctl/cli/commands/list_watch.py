@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from itertools import chain
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,12 +18,10 @@ from eventctl.cli.fast_emit import print_no_more
 from eventctl.cli.output.events_table import one_page
 from eventctl.cli.output.tables import breaker_line, console, pause_line
 from eventctl.errors import OutputError, StoreUnavailable, UsageError
-from eventctl.format.redact import Redaction
 from eventctl.format.text import printable
 from eventctl.format.time import second
 from eventctl.store import claims
 from eventctl.store.queries import search, waiting
-from eventctl.store.queries.redacted import event_shown
 
 _EVERY = 2.0
 """Seconds between two looks."""
@@ -63,12 +62,8 @@ def _page(context: Context, out: Console, limit: int, chosen: dict[str, Any]) ->
             room = max(1, out.height - _OTHER_LINES - len(waits))
             limit = min(limit or room, room)
             searched = search.newest_first(database, wanted, limit)
-            redaction = Redaction(config.redact)
-            page = [
-                event_shown(redaction, pauses.mark(event))
-                for each in searched.pages(database, limit)
-                for event in each
-            ]
+            pages = selection.shown(config, pauses, searched.pages(database, limit))
+            page = [*chain.from_iterable(pages)]
     except StoreUnavailable as error:
         return Text(printable(str(error)), "red")
     title = Text(f"every {_EVERY:g}s, now {second(now)} UTC; Ctrl-C ends it", "dim")

@@ -132,8 +132,7 @@ def _list(database: Database, as_json: bool) -> int:
     found = waiting.Pauses(database).all
     now = claims.now(database)
     if as_json:
-        rows = [formats.pause_fields(each) for each in found]
-        formats.print_json(rows)
+        formats.print_json([formats.pause_fields(each) for each in found])
     elif not found:
         complain("nothing is paused")
     elif sys.stdout.isatty():

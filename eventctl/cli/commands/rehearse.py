@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,18 +29,6 @@ _KILLS = 3
 """How often to try to kill a handler that ends before it can be killed."""
 
 
-class _KillTime(Duration):
-    """When to kill: after some time, or 0 for half-way."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | None:
-        try:
-            return super().convert(value, param, ctx)
-        except UsageError as error:
-            raise UsageError(f"{error} (to kill it half-way, put --kill last)") from None
-
-
 @click.command()
 @click.argument("handler", type=name, shell_complete=completion.handlers)
 @click.argument("event", metavar="ID", type=name, shell_complete=completion.ids)
@@ -52,7 +39,7 @@ class _KillTime(Duration):
     metavar="[AFTER]",
     is_flag=False,
     flag_value=_HALF,
-    type=_KillTime(0.001, words={_HALF: 0.0}),
+    type=Duration(0.001, words={_HALF: 0.0}, hint=" (to kill it half-way, put --kill last)"),
     help="Run it three times; kill the second run half-way (or AFTER a time, such as 500ms).",
 )
 @flag("-y", "--yes", help="Don't ask for confirmation.")
@@ -88,7 +75,7 @@ def command(
         complain("nothing was run")
         return EXIT_FAILED
 
-    say = complain if as_json else _write
+    say = complain if as_json else click.echo
     heard = line_printer(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, say)
@@ -137,11 +124,6 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
     real = "its effects are real: mails are sent, and money is moved"
     effects = undone if context.config.handlers[handler].transactional else real
     return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
 
 
 @dataclass(slots=True)

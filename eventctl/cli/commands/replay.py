@@ -113,12 +113,16 @@ def command(
             return filling.run(yes, now, interval, verbose, as_json)
     selection.check_asked("replay", ids, chosen, limit)
     with context.open() as database:
-        rows = _selected(context, database, ids, limit, chosen, include_done)
+        wanted = selection.selected(context.config, database, ids, chosen)
+        rows = to_replay(database, wanted, include_done=include_done, limit=limit)
+        selection.list_idle(wanted.ids, rows, "re-open")
         to_run = [row for row in rows if row.acts]
+        waits = [row for row in rows if wanted.ids and row.fate == Fate.WAITING]
+        obstacles = _obstacles(context, database, to_run)
+        for line in dict.fromkeys(obstacles + selection.paused(database, _names(waits))):
+            complain(line)
         if dry_run and (rows or as_json or not chosen["incident"]):
             plan_table.show_dry_run(context.config, rows, "run", as_json, **_NOT_RUN)
-            for line in _obstacles(context, database, to_run):
-                complain(line)
             return EXIT_DONE
         if not to_run:
             if not ids:
@@ -126,47 +130,31 @@ def command(
             if as_json:
                 print_json(plan_table.plan_json(rows, **_NOT_RUN))
             return EXIT_DONE
-        for line in (obstacles := _obstacles(context, database, to_run)):
-            complain(line)
         if not selection.agreed(to_run, yes, "re-open"):
             complain("nothing was changed")
             return EXIT_FAILED
-        with ProgressBar("re-opening", len(to_run)) as bar:
-            reopened = reopen_all(database, rows, bar.advance, interval)
-        missed = len(to_run) - len(reopened)
+        reopened = _reopen(database, to_run, interval, say=not now, will_run=not obstacles)
+        done: dict[str, Any] = {"changed": len(reopened), "missed": len(to_run) - len(reopened)}
         exit_code, ran = EXIT_DONE, None
         if now:
             exit_code, ran = run_now(
                 context, database, reopened, interval=interval, verbose=verbose
             )
-        else:
-            complain(
-                f"re-opened {counted(len(reopened), 'delivery')}{selection.moved_on(missed)}"
-                f"{'' if obstacles else selection.will_run(len(reopened), interval)}"
-            )
         if as_json:
-            changed = len(reopened)
-            done = plan_table.plan_json(rows, changed=changed, missed=missed, ran=ran, backfill=[])
-            print_json(done)
+            print_json(plan_table.plan_json(rows, **done, ran=ran, backfill=[]))
         return exit_code
 
 
-def _selected(
-    context: Context,
-    database: Database,
-    ids: Sequence[str],
-    limit: int,
-    chosen: dict[str, Any],
-    include_done: bool,
-) -> list[PlanRow]:
-    wanted = selection.selected(context.config, database, ids, chosen)
-    rows = to_replay(database, wanted, include_done=include_done, limit=limit)
-    selection.list_idle(wanted.ids, rows, "re-open")
-    if wanted.ids:
-        waiting = [row for row in rows if row.fate == Fate.WAITING]
-        for line in selection.paused(database, _names(waiting)):
-            complain(line)
-    return rows
+def _reopen(
+    database: Database, to_run: Sequence[PlanRow], interval: float, *, say: bool, will_run: bool
+) -> list[int]:
+    with ProgressBar("re-opening", len(to_run)) as bar:
+        reopened = reopen_all(database, to_run, bar.advance, interval)
+    if say:
+        number, missed = len(reopened), len(to_run) - len(reopened)
+        when = selection.will_run(number, interval) if will_run else ""
+        complain(f"re-opened {counted(number, 'delivery')}{selection.moved_on(missed)}{when}")
+    return reopened
 
 
 def _why_none(context: Context, database: Database, incident: str) -> str:
@@ -175,8 +163,8 @@ def _why_none(context: Context, database: Database, incident: str) -> str:
         return (
             f": what waits for {printable(found.handler)} is retried automatically once it answers"
         )
-    otherwise = ": no matching delivery has failed or is held"
-    return selection.why_none(config, database, incident) or otherwise
+    none = ": no matching delivery has failed or is held"
+    return selection.why_none(config, database, incident, none)
 
 
 def _names(rows: Sequence[PlanRow]) -> list[tuple[str, str]]:

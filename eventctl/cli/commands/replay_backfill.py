@@ -87,19 +87,16 @@ class Backfill:
         elif self.shares and sys.stdout.isatty():
             self._show_table()
         else:
-            for name, share in self.shares.items():
-                ends = (share.first, share.last)
-                where = [cell for end in ends for cell in (end.id, iso(end.created_at))]
-                print_row("add", name, self.handler, share.count, *where)
+            for row in self._rows():
+                name, *rest = row.values()
+                print_row("add", name, self.handler, *rest)
         sys.stdout.flush()
         complain(f"would add {self._what}")
         self._list_paused()
         return EXIT_DONE
 
-    def _print_json(
-        self, *, dry_run: bool, ran: dict[str, int] | None = None, added: int = 0
-    ) -> None:
-        shares = [
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
             {
                 "eventName": name,
                 "count": share.count,
@@ -110,11 +107,9 @@ class Backfill:
             }
             for name, share in self.shares.items()
         ]
-        missed = 0 if dry_run else len(self.ids) - added
-        done = plan_json(
-            (), dry_run=dry_run, changed=added, missed=missed, ran=ran, backfill=shares
-        )
-        print_json(done)
+
+    def _print_json(self, **done: Any) -> None:
+        print_json(plan_json((), **{"ran": None, "backfill": self._rows(), **done}))
 
     def _show_table(self) -> None:
         table = tables.plain_table("event", "to add", "first", "when (UTC)", "last", "when (UTC)")
@@ -139,7 +134,7 @@ class Backfill:
         if not self.ids:
             complain(f"nothing to add: every matching event has a delivery to {self.handler}")
             if as_json:
-                self._print_json(dry_run=False)
+                self._print_json()
             return EXIT_DONE
         lines = [f"{share.count:,} of {printable(name)}" for name, share in self.shares.items()]
         waits = self._list_paused()
@@ -161,5 +156,5 @@ class Backfill:
                 self.context, self.database, added, interval=interval, verbose=verbose
             )
         if as_json:
-            self._print_json(dry_run=False, ran=ran, added=len(added))
+            self._print_json(changed=len(added), missed=missed, ran=ran)
         return exit_code

@@ -46,6 +46,9 @@ def run_now(
             unsuccessful.append((result, verdict))
         bar.advance()
 
+    def heard(delivery: Delivery, line: str) -> None:
+        complain(f"{delivery.event_id} {delivery.handler} | {line}")
+
     with ProgressBar("running", 0 if verbose else len(delivery_ids)) as bar:
         ran = replay.run_now(
             context.config,
@@ -53,7 +56,7 @@ def run_now(
             delivery_ids,
             on_result,
             interval=interval,
-            on_line=line_printer(context.config, heard_line) if verbose else None,
+            on_line=line_printer(context.config, heard) if verbose else None,
         )
     for end in unsuccessful:
         complain(in_words(*end))
@@ -80,11 +83,6 @@ def in_words(result: Result, verdict: Verdict) -> str:
     if verdict.state == State.PENDING and not verdict.reason:
         line += f"; runs again in {span(verdict.delay)}"
     return line
-
-
-def heard_line(delivery: Delivery, line: str) -> None:
-    """Print a line of a handler's output."""
-    complain(f"{delivery.event_id} {delivery.handler} | {line}")
 
 
 def line_printer(

@@ -113,8 +113,7 @@ class _Page:
         first, *more = formats.pretty_args(event.args, width - 10).split("\n")
         yield _fact("args", first)
         yield from (Text(f"          {line}") for line in more)
-        gone = _missing(event)
-        if gone:
+        if gone := _missing(event):
             yield _fact("missing", ", ".join(map(printable, gone)))
 
     def _delivery(self, delivery: DeliveryView) -> Iterator[Text]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 from eventctl.alerts.incident import digest
 from eventctl.alerts.render import wording
 from eventctl.cli import selection
 from eventctl.cli.context import Context
 from eventctl.cli.output.formats import event_json, print_json
-from eventctl.format.redact import Redaction
 from eventctl.store import claims
 from eventctl.store.database import Database
 from eventctl.store.incidents import IDS, Incident
 from eventctl.store.queries import events, waiting
 from eventctl.store.queries.events import EventView, Selection
-from eventctl.store.queries.redacted import event_shown
 
 
 def show(context: Context, typed: str, *, as_json: bool) -> None:
@@ -23,12 +22,8 @@ def show(context: Context, typed: str, *, as_json: bool) -> None:
     with context.open() as database:
         now = claims.now(database)
         incident = selection.find_incident(context.config, database, typed)
-        redaction, pauses = Redaction(context.config.redact), waiting.Pauses(database)
-        first = [
-            event_shown(redaction, pauses.mark(event))
-            for page in _pages(database, incident)
-            for event in page
-        ]
+        found, pauses = _pages(database, incident), waiting.Pauses(database)
+        first = [*chain.from_iterable(selection.shown(context.config, pauses, found))]
     if as_json:
         from eventctl.cli.commands import alerts  # lazy: few runs need it
 

@@ -104,8 +104,8 @@ def _count_due(context: Context) -> int:
     from eventctl.store.queries import waiting
 
     with context.open() as database:
-        paused = waiting.count_paused(database, waiting.Pauses(database).all, claims.now(database))
-        return claims.count_due(database) - paused
+        now = claims.now(database)
+        return claims.count_due(database, now) - waiting.count_paused(database, now)
 
 
 def _name_paused(context: Context) -> None:

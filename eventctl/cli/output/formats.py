@@ -203,11 +203,13 @@ def status_name(status: int) -> str:
 
 def pretty_args(text: str, width: int) -> str:
     """Return args for a person: on one line of `width`, or else indented."""
+    from rich.cells import cell_len  # lazy: rich is for terminals
+
     decoded = _decoded(text)
     if not decoded:
         return printable(text, lines=True)
     line = json_text(decoded[0])
-    return line if len(line) <= width else json_text(decoded[0], indent=2)
+    return line if cell_len(line) <= width else json_text(decoded[0], indent=2)
 
 
 def _decoded(text: str) -> tuple[Any] | None:

@@ -29,22 +29,18 @@ def _lines(incident: Incident, now: int, channels: set[str]) -> list[Text]:
     if incident.is_open:
         state = Text(f"open for {span(max(0, now - incident.opened_at))}", "bold red")
     else:
-        state = Text(
-            f"ended after {span((incident.ended_at or now) - incident.opened_at)}", "green"
-        )
+        state = Text(f"ended after {span(incident.took)}", "green")
+    first, last = second(incident.opened_at), second(incident.last_at)
     shown = [
         Text.assemble((incident.key, "bold"), "  ", state, "  ", what),
         Text(f"  {printable(incident.error)}"),
-        Text(
-            f"  first {second(incident.opened_at)} UTC, last {second(incident.last_at)} UTC", "dim"
-        ),
+        Text(f"  first {first} UTC, last {last} UTC", "dim"),
     ]
     shown += [_notified(sent, incident, now, channels) for sent in incident.notifications]
     if not incident.notifications:
         shown.append(Text(f"  {recipients.NOBODY}", "dim"))
-    if silence := recipients.silence(
-        incident, now, lambda until: f"for another {span(until - now)}"
-    ):
+    silence = recipients.silence(incident, now, lambda end: f"for another {span(end - now)}")
+    if silence:
         shown.append(Text(f"  {silence}", "yellow"))
     return shown
 

@@ -41,17 +41,24 @@ def show_dry_run(
 
 def _print(config: Config, rows: Sequence[PlanRow]) -> None:
     """Print the plan: a table on a terminal, in a pipe a line for each delivery."""
-    if not rows:
-        return
     if not sys.stdout.isatty():
         for row in rows:
-            _print_row(row)
-        return
-
-    out = console()
-    out.print(_table(config, rows[:_MOST_ROWS]))
-    if len(rows) > _MOST_ROWS:
-        out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
+            delivery = row.delivery
+            print_row(
+                row.fate,
+                delivery.event_id,
+                row.event,
+                delivery.handler,
+                delivery.state,
+                delivery.reason,
+                delivery.attempts,
+                delivery.last_error,
+            )
+    elif rows:
+        out = console()
+        out.print(_table(config, rows[:_MOST_ROWS]))
+        if len(rows) > _MOST_ROWS:
+            out.print(f"… and {len(rows) - _MOST_ROWS:,} more; in a pipe all of them are listed")
 
 
 def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) -> dict[str, Any]:
@@ -71,21 +78,6 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) ->
         for row in rows
     ]
     return {"dryRun": dry_run, "deliveries": deliveries, "changed": 0, "missed": 0, **done}
-
-
-def _print_row(row: PlanRow) -> None:
-    """Print the action, event id, event, handler, state, reason, attempts and last error."""
-    delivery = row.delivery
-    print_row(
-        row.fate,
-        delivery.event_id,
-        row.event,
-        delivery.handler,
-        delivery.state,
-        delivery.reason,
-        delivery.attempts,
-        delivery.last_error,
-    )
 
 
 def _table(config: Config, rows: Sequence[PlanRow]) -> Table:

@@ -35,9 +35,10 @@ _VERDICTS = {
 def page(problems: Problems, health: Health, tally: Tally) -> str:
     """Return the whole page as one HTML document."""
     measured = {each.name: each for each in judge(health)}
-    title = f"Events on {wording.name(problems.open.host)}"
+    heading = f"Events on {wording.name(problems.open.host)}"
+    worst = max(each.level for each in measured.values())
+    summary = wording.totals(problems.all) if problems.all.incidents else _VERDICTS[worst]
     body = (
-        _head(title, health, tally),
         _verdict(measured, health),
         _tiles(measured, health),
         incidents.current(problems, health.now),
@@ -45,20 +46,17 @@ def page(problems: Problems, health: Health, tally: Tally) -> str:
         incidents.ended(problems),
         tables.over_time(tally),
         tables.by_name(tally),
-        _foot(problems),
     )
     return _TEMPLATE.substitute(
-        title=f"{data(_summary(problems, measured))} · {data(title)}",
+        title=data(f"{summary} · {heading}"),
         style=_STYLE.read_text("utf-8"),
-        main="\n".join(line for part in body for line in part),
+        heading=data(heading),
+        now=second(health.now),
+        since=minute(tally.window.since),
+        until=minute(tally.window.until),
+        body="\n".join(line for part in body for line in part),
+        path=data(problems.open.path),
     )
-
-
-def _summary(problems: Problems, measured: dict[str, Measured]) -> str:
-    if problems.all.incidents:
-        return wording.totals(problems.all)
-    worst = max(each.level for each in measured.values())
-    return _VERDICTS[worst]
 
 
 def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
@@ -69,15 +67,6 @@ def _verdict(measured: dict[str, Measured], health: Health) -> Iterator[str]:
     why += [f"{are(count, 'incident')} open"] * (count > 0)
     said = "; ".join(why) or "nothing waits for a person"
     yield f'<p class="verdict {worst.name.lower()}"><b>{_VERDICTS[worst]}</b>: {data(said)}</p>'
-
-
-def _head(title: str, health: Health, tally: Tally) -> Iterator[str]:
-    window = tally.window
-    yield f"<header><h1>{data(title)}</h1>"
-    yield (
-        f'<p class="soft">As of {second(health.now)} UTC. Numbers cover the events created'
-        f" from {minute(window.since)} to {minute(window.until)} UTC.</p></header>"
-    )
 
 
 def _tiles(measured: dict[str, Measured], health: Health) -> Iterator[str]:
@@ -122,11 +111,3 @@ def _incidents(health: Health) -> str:
     counts = health.incidents
     kinds = [f"{counts[kind]:,} {kind}" for kind in KINDS if counts.get(kind)]
     return ", ".join(kinds) or "nothing is wrong"
-
-
-def _foot(problems: Problems) -> Iterator[str]:
-    yield (
-        '<footer><p class="soft">p50 and p95: half, or 95 of 100, were done within this time of'
-        " the event's creation. MTTR: mean time to recovery, from a delivery's first failure"
-        f" until it was done. Configuration: {data(str(problems.open.path))}</p></footer>"
-    )

@@ -61,15 +61,10 @@ def _card(problems: Problems, digest: Digest, incident: Incident, now: int) -> I
         yield from _command("To unmute it:", undo)
     elif ack := wording.ack_command(digest, incident):
         yield from _command("To mute it until it ends:", ack)
-    yield from _folded("First traceback", excerpts.traceback(incident))
-    yield from _folded(excerpts.output_title(incident), excerpts.output(incident))
-    yield "</div>"
-
-
-def _folded(title: str, lines: list[str]) -> Iterator[str]:
-    if lines:
+    for title, lines in excerpts.quoted(incident):
         text = data("\n".join(lines), lines=True)
         yield f"<details><summary>{title.rstrip(':')}</summary><pre>{text}</pre></details>"
+    yield "</div>"
 
 
 def _recipients(problems: Problems, incident: Incident, now: int) -> Iterator[str]:

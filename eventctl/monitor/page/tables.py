@@ -78,14 +78,14 @@ def _ticks(tally: Tally) -> Iterator[str]:
 
 def by_name(tally: Tally) -> Iterator[str]:
     """Yield the tables of events and of handlers."""
-    if tally.events:
-        yield "<section><h2>By event</h2>"
-        yield from _table("Event", tally.events, _EVENT, "Events over time", "done")
-        yield "</section>"
-    if tally.handlers:
-        yield "<section><h2>By handler</h2>"
-        yield from _table("Handler", tally.handlers, _HANDLER, "Failures over time", "failed")
-        yield "</section>"
+    for title, found, columns, plot, css in (
+        ("Event", tally.events, _EVENT, "Events over time", "done"),
+        ("Handler", tally.handlers, _HANDLER, "Failures over time", "failed"),
+    ):
+        if found:
+            yield f"<section><h2>By {title.lower()}</h2>"
+            yield from _table(title, found, columns, plot, css)
+            yield "</section>"
 
 
 def _table(

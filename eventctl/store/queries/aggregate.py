@@ -205,8 +205,7 @@ class Tally:
     """Events over time, by the name of their status."""
 
     def __post_init__(self) -> None:
-        for status in Status:
-            self.by_status[status.name.lower()] = self._bars()
+        self.by_status = {name: self._bars() for name in _STATUS_NAMES.values()}
 
     def _bars(self) -> list[int]:
         return [0] * self.window.bars

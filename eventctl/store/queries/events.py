@@ -6,20 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from peewee import fn
+from peewee import SQL, fn
 
 from eventctl.models import HELD, Outcome, Reason, State, Status
 from eventctl.store.database import Database
 from eventctl.store.queries.unfinished import narrowed
-from eventctl.store.schema import (
-    AttemptRow,
-    DeliveryRow,
-    EventRow,
-    MemberRow,
-    among,
-    ask,
-    columns,
-)
+from eventctl.store.schema import AttemptRow, DeliveryRow, EventRow, among, ask, columns
 
 _FIRST_PAGE = 100
 _PAGE = 1000
@@ -178,9 +170,8 @@ def _conditions(selection: Selection) -> list[Any]:
     if selection.until is not None:
         wanted.append(EventRow.created_at < selection.until)
     if selection.incident is not None:
-        theirs = MemberRow.select(MemberRow.event_id).where(
-            MemberRow.incident_id == selection.incident, MemberRow.event_id.is_null(False)
-        )
+        members = "SELECT event_id FROM eventctl_member WHERE incident_id = ?"
+        theirs = SQL(f"({members} AND event_id IS NOT NULL)", (selection.incident,))
         wanted.append(EventRow.id.in_(theirs))
     if selection.waiting:
         # Waiting deliveries are found by their due time, and are few compared to the history.

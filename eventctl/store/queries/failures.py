@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from eventctl.models import HELD, Notice
-from eventctl.store.database import Database, marks, text_of
+from eventctl.store.database import Database, marks
+from eventctl.store.notices import notice
 from eventctl.store.queries.statistics import NEEDS_A_PERSON
 
 MOST = 10_000
@@ -14,10 +15,10 @@ _ERROR = 2000
 """Characters of an error that are read: enough for its fingerprint."""
 
 _UNSOLVED = (
-    "SELECT d.id, d.reason, d.handler, COALESCE(e.name, ''), d.event_id, d.attempts,"
-    f" SUBSTR(COALESCE(d.last_error, ''), 1, {_ERROR}), COALESCE("
+    "SELECT d.id, d.reason, COALESCE("
     "  (SELECT MAX(a.ended_at) FROM eventctl_attempt a WHERE a.delivery_id = d.id),"
-    "  e.created_at, 0)"
+    "  e.created_at, 0), d.handler, COALESCE(e.name, ''), d.event_id, d.attempts,"
+    f" SUBSTR(COALESCE(d.last_error, ''), 1, {_ERROR}), NULL, NULL, NULL"
     " FROM eventctl_delivery d {delivery_reason} LEFT JOIN eventctl_event e ON e.id = d.event_id"
     f" WHERE d.reason IN ({marks(_REASONS)})"
     # An open incident reports its deliveries, unless it only says that an attempt failed. NOT
@@ -35,21 +36,7 @@ def unsolved(database: Database) -> list[Notice]:
 
     `id` is the delivery's; `at` is the time of its last attempt; there is no traceback.
     """
-    notices = []
-    for delivery_id, reason, handler, name, event_id, attempts, error, at in database.read(
-        _UNSOLVED, _REASONS
-    ):
-        kind = text_of(reason)
-        notices.append(
-            Notice(
-                id=delivery_id,
-                kind="held" if kind in HELD else kind,
-                at=at,
-                handler=text_of(handler),
-                name=text_of(name),
-                event_id=event_id,
-                attempts=attempts,
-                error=text_of(error),
-            )
-        )
-    return notices
+    return [
+        notice((delivery_id, "held" if reason in HELD else reason, *rest))
+        for delivery_id, reason, *rest in database.read(_UNSOLVED, _REASONS)
+    ]

@@ -14,7 +14,7 @@ from eventctl.store.database import Database, marks
 from eventctl.store.pauses import Kind
 from eventctl.store.queries import events
 from eventctl.store.queries.events import EventView, Selection
-from eventctl.store.queries.unfinished import MOST
+from eventctl.store.queries.unfinished import ids_if_few
 
 NEWEST = 100_000
 """How many of the newest events, or deliveries, are searched."""
@@ -85,12 +85,14 @@ def newest_first(database: Database, selection: Selection, limit: int) -> Search
         return whole
     newest, values = _newest(selection)
     last = database.values(f"{newest} LIMIT 1 OFFSET ?", (*values, NEWEST - 1))
-    older = _unfinished(database, selection.handlers) if last else None
+    handlers = selection.handlers
+    queries = [(sql.format(marks(handlers)), handlers) for sql in _UNFINISHED]
+    older = ids_if_few(database, queries) if last else None
     if older is None:
         return whole
     found = database.values(
-        _OF_HANDLERS.format(newest, marks(selection.handlers)),
-        (*values, NEWEST, *selection.handlers, NEWEST if selection.statuses else limit),
+        _OF_HANDLERS.format(newest, marks(handlers)),
+        (*values, NEWEST, *handlers, NEWEST if selection.statuses else limit),
     )
     # They stay in order, part by part.
     pages = list(parts(found, _PAGE))
@@ -109,19 +111,6 @@ def _newest(selection: Selection) -> tuple[str, list[object]]:
     where = f" WHERE {' AND '.join(given)}" if given else ""
     sql = f"SELECT created_at, id FROM eventctl_event {{{index}}}{where}"
     return f"{sql} ORDER BY created_at DESC, id DESC", list(given.values())
-
-
-def _unfinished(database: Database, handlers: tuple[str, ...]) -> set[int] | None:
-    """Return the ids of the events with unfinished deliveries to these handlers; None if they are
-    many, so that a walk finds some of them soon.
-    """
-    ids: set[int] = set()
-    for sql in _UNFINISHED:
-        found = database.values(sql.format(marks(handlers)), (*handlers, MOST + 1))
-        if len(found) > MOST:
-            return None
-        ids.update(found)
-    return ids
 
 
 def is_recorded(database: Database, kind: Kind, name: str, since: int | None = None) -> bool:

@@ -177,13 +177,12 @@ def backlog(database: Database, now: int, paused: Paused) -> Backlog:
         sql = _BACKLOG_BY_EVENT.format(events=marks(paused.events))
     found = Backlog({}, {}, {}, None)
     oldest: list[int] = []
-    held = [str(reason) for reason in HELD]
     for handler, state, reason, count, due_at, *is_paused in database.read(sql, paused.events):
         name = text_of(handler)
         waits = number_of(due_at) <= now
         if state == State.RUNNING:
             kind = found.running  # its due_at is the end of its lease
-        elif reason in held:
+        elif reason in HELD:
             kind, waits = found.held, False
         else:
             kind = found.pending
@@ -213,9 +212,7 @@ def unaccepted(database: Database, channels: Sequence[str], now: int) -> list[Un
         return []
     sql = _UNACCEPTED.format(channels=marks(channels))
     return [
-        Unaccepted(
-            text_of(channel), count, number_of(since), None if error is None else text_of(error)
-        )
+        Unaccepted(text_of(channel), count, number_of(since), error and text_of(error))
         for channel, count, since, error in database.read(sql, (*channels, now, now))
     ]
 

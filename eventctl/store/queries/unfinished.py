@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eventctl.store.queries.events import Selection
 
 MOST = 10_000
-"""How many deliveries are few. If more are not finished, a walk finds some of them soon."""
+"""How many deliveries are few."""
 
 Query = tuple[str, Sequence[object]]
 
@@ -44,18 +44,26 @@ def narrowed(database: Database, selection: Selection) -> Selection | None:
     These are unfinished ones, or those of one incident. Returns None if there are none, and the
     selection unchanged if it also selects other events, or too many of these.
     """
-    if selection.ids:
+    queries = [] if selection.ids else _queries(selection)
+    if not queries:
         return selection
+    ids = ids_if_few(database, queries)
+    if ids is None:
+        return selection
+    return replace(selection, ids=tuple(sorted(ids))) if ids else None
+
+
+def ids_if_few(database: Database, queries: Sequence[Query]) -> set[int] | None:
+    """Return the ids that the queries find, which end with a LIMIT; None if they are many, so that
+    a walk finds some of them soon.
+    """
     ids: set[int] = set()
-    queries = _queries(selection)
     for sql, values in queries:
         found = database.values(sql, (*values, MOST + 1))
         if len(found) > MOST:
-            return selection
+            return None
         ids.update(found)
-    if queries and not ids:
-        return None
-    return replace(selection, ids=tuple(sorted(ids)))
+    return ids
 
 
 def _queries(selection: Selection) -> list[Query]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from eventctl.models import State
 from eventctl.store.database import Database, marks, number_of, text_of
-from eventctl.store.pauses import Kind
+from eventctl.store.pauses import Kind, paused
 from eventctl.store.queries.events import DeliveryView, EventView
 
 
@@ -73,15 +72,13 @@ class Pauses:
         return replace(delivery, paused=True)
 
 
-def count_paused(database: Database, pauses: Iterable[PauseView], now: int) -> int:
+def count_paused(database: Database, now: int) -> int:
     """Return how many deliveries are due by `now` and wait because they are paused."""
-    named = {kind: [p.name for p in pauses if p.kind == kind] for kind in Kind}
-    handlers, events = named[Kind.HANDLER], named[Kind.EVENT]
+    handlers, events = paused(database)
     return database.number(
         "SELECT COUNT(*) FROM eventctl_delivery d {delivery_due}"
         " LEFT JOIN eventctl_event e ON e.id = d.event_id"
         " WHERE d.due_at <= ? AND d.state = ?"
-        f" AND (d.handler IN ({marks(handlers)})"
-        f" OR e.name IN ({marks(events)}))",
+        f" AND (d.handler IN ({marks(handlers)}) OR e.name IN ({marks(events)}))",
         (now, str(State.PENDING), *handlers, *events),
     )

@@ -21,7 +21,8 @@ def host_refused(error: BaseException) -> str:
     """Return why a module cannot be loaded, or why a system call failed."""
     if isinstance(error, EOFError):  # Python itself wrote it to a disk that was full
         return f"a compiled module is cut off ({error}): delete the __pycache__ folders"
-    if isinstance(error, OSError | ImportError | MemoryError):
+    # SystemError: Python itself found no memory.
+    if isinstance(error, OSError | ImportError | MemoryError | SystemError):
         return f"the host refused: {str(error) or type(error).__name__}"
     return f"a module cannot be loaded: {type(error).__name__}: {error}"
 

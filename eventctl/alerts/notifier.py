@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from eventctl.alerts import channels
@@ -153,6 +154,7 @@ class _Work:
         self.notified: set[int] = set()
         self.warnings: list[str] = []
         self.error = ""
+        self._is_separate = False
         self._begin = time.monotonic()
         self._failures = 0
         """How many messages in a row were not accepted."""
@@ -174,9 +176,11 @@ class _Work:
             return
         try:
             self.warnings += channels.send(self.channel, self._notifier.digest(message, full))
-        except MessageRefused:
-            raise
         except ChannelError as error:
+            # A summary is not divided: a flood of messages would be worse.
+            is_summary = self._is_separate and len(message) > 1
+            if isinstance(error, channels.ChannelFault if is_summary else MessageRefused):
+                raise
             self._refused(message, error)
             return
         self._failures = 0
@@ -203,11 +207,9 @@ class _Work:
         self._notifier.release(self, message, self.error)
 
     def _messages(self) -> Iterator[list[_Due]]:
-        try:
-            separate = channels.channel_of(self.channel).SEPARATE
-        except ImportError:
-            separate = False  # sending reports what is missing
-        if not separate:
+        with suppress(ImportError):  # sending reports what is missing
+            self._is_separate = channels.channel_of(self.channel).SEPARATE
+        if not self._is_separate:
             yield self._due
             return
         yield from ([each] for each in self._due[:FULL])

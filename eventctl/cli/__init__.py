@@ -34,7 +34,7 @@ def run(arguments: list[str]) -> int:
     except EventctlError as error:
         complain(str(error))
         return error.exit_code
-    except (OSError, ImportError, EOFError) as error:
+    except (OSError, ImportError, EOFError, SystemError) as error:
         complain(host_refused(error))
         return EXIT_NOT_RECORDED
     except MemoryError:

@@ -244,6 +244,16 @@ def test_a_webhook_is_accepted_by_its_status_whatever_follows(serve: Any, way: s
     webhook.send(hook(receiver), one(), seconds=3)
 
 
+def test_the_answer_after_a_hint_is_what_counts(serve: Any) -> None:
+    """The message has been delivered: the next sweep must not send it again."""
+
+    def hint(handler: Any) -> None:
+        handler.wfile.write(b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n")
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    slack.send(alert("slack", serve(hint).url("/hook")), one())
+
+
 def test_a_body_without_end_is_not_read_to_its_end(serve: Any) -> None:
     receiver = serve("endless")
     for channel in ("slack", "elasticsearch"):

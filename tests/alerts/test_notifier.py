@@ -185,6 +185,25 @@ def test_one_incident_that_is_refused_does_not_keep_back_the_others_of_its_call(
 
 
 @sqlite_only
+def test_a_summary_that_is_refused_is_not_sent_as_many_messages(
+    project: Project, post: Post
+) -> None:
+    def answer(handler: Any) -> None:
+        handler.send_response(400 if b"incident.summary" in receiver.requests[-1].body else 200)
+        handler.end_headers()
+
+    receiver = Receiver(answer)
+    try:
+        write(project, post, f'\n[[alerts]]\nwebhook = "{receiver.url()}"\n')
+        many_failed(project, 20)
+        project.execute("UPDATE eventctl_delivery SET last_error = 'No' || char(64 + id) || 'luck'")
+        assert "answered 400" in project.run("sweep", check=1).stderr
+        assert len(receiver.requests) == 11
+    finally:
+        receiver.close()
+
+
+@sqlite_only
 def test_the_end_of_what_was_sent_without_an_answer_is_another_message(
     project: Project, post: Post
 ) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import eventctl
+from eventctl import cli
+from eventctl.cli import app
+from eventctl.errors import host_refused
 from tests.support import needs
 from tests.support.databases import sqlite_only
 from tests.support.payments import write
@@ -98,3 +101,16 @@ def test_the_api_with_a_compiled_module_that_was_written_to_a_full_disk(project:
     os.truncate(compiled, 200)
     said = project.python(CATCHES).stdout
     assert said.startswith("74 eventctl.emit: a compiled module is cut off (")
+
+
+@pytest.mark.parametrize("error", [SystemError("error return without exception set"), OSError(5)])
+def test_what_python_raises_where_it_has_no_memory_is_one_line(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(arguments: list[str]) -> int:
+        raise error
+
+    monkeypatch.setattr(app, "main", fail)
+    assert cli.run(["sweep"]) == 74
+    assert capsys.readouterr().err == f"eventctl: the host refused: {error}\n"
+    assert host_refused(MemoryError()) == "the host refused: MemoryError"

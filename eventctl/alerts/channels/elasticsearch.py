@@ -15,7 +15,7 @@ from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import summary, wording
 from eventctl.alerts.transport import http
 from eventctl.config.model import Alert
-from eventctl.errors import MessageRefused
+from eventctl.errors import ChannelError, MessageRefused
 from eventctl.format.text import printable, shorten
 from eventctl.format.time import iso
 from eventctl.store.incidents import Incident
@@ -50,7 +50,7 @@ def send(alert: Alert, digest: Digest, *, seconds: float = http.SECONDS) -> None
         seconds=seconds,
     )
     if refusal := _refusal(answer.body, len(digest.incidents)):
-        raise server.error(refusal, MessageRefused)
+        raise server.error(*refusal)
 
 
 def document(digest: Digest, incident: Incident) -> dict[str, Any]:
@@ -124,21 +124,21 @@ def _error(incident: Incident) -> dict[str, str]:
     return shown
 
 
-def _refusal(body: bytes, count: int) -> str:
-    """Return why a document is missing, or an empty text."""
+def _refusal(body: bytes, count: int) -> tuple[str, type[ChannelError]] | None:
+    """Return why a document is missing, and whether it is at fault itself; None if all exist."""
     try:
         items = [next(iter(item.values())) for item in json.loads(body)["items"]]
         statuses = [item["status"] for item in items]
     except (ValueError, LookupError, TypeError, AttributeError, StopIteration, RecursionError):
-        return "its answer is not that of Elasticsearch's _bulk"
+        return "its answer is not that of Elasticsearch's _bulk", ChannelError
     if len(items) != count:
-        return f"its answer is about {len(items)} documents, and {count} were sent"
+        return f"its answer is about {len(items)} documents, and {count} were sent", ChannelError
     kept = (200, 201, _CONFLICT)
     refused = [item for item, status in zip(items, statuses, strict=True) if status not in kept]
     if not refused:
-        return ""
+        return None
     error = refused[0].get("error")
     if isinstance(error, dict):
         error = ": ".join(str(error[name]) for name in ("type", "reason") if error.get(name))
     why = error or f"status {refused[0]['status']}"
-    return f"it refused {len(refused)} of {count} documents: {why}"
+    return f"it refused {len(refused)} of {count} documents: {why}", MessageRefused

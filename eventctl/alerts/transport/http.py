@@ -105,6 +105,9 @@ def request(
             hangups.append(partial(connection.sock.shutdown, socket.SHUT_RDWR))
             connection.request(method, path, body, sent)
             with contextlib.closing(connection.getresponse()) as response:
+                while 100 < response.status < 200:  # the answer itself follows
+                    response.headers = None  # type: ignore[assignment]  # begin() then reads again
+                    response.begin()
                 return _read(response, limit)
 
     try:

@@ -57,7 +57,8 @@ def test_a_summary_lists_some_and_counts_the_others() -> None:
     lines = apprise.text(many(30)).splitlines()
     assert len([line for line in lines if line.startswith("- h")]) == 20
     assert "- and 10 others" in lines
-    assert "others" not in apprise.text(many(20))
+    assert "- and 1 other" in apprise.text(many(21)).splitlines()
+    assert "other" not in apprise.text(many(20))
     assert lines[-1].endswith("events.toml alerts")
 
 

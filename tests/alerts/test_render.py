@@ -265,10 +265,14 @@ def test_only_ten_are_reported_in_full_and_the_rest_in_a_line_each() -> None:
     assert "other problems" not in text
 
 
-def test_past_fifty_incidents_the_rest_is_a_count() -> None:
-    notices = [notice(i, handler=f"h{i}") for i in range(1, 100)]
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(51, "1 delivery with 1 other problem."), (99, "49 deliveries with 49 other problems.")],
+)
+def test_past_fifty_incidents_the_rest_is_a_count(number: int, words: str) -> None:
+    notices = [notice(i, handler=f"h{i}") for i in range(1, number + 1)]
     for report in (plain.text(digest(*notices)), html.page(digest(*notices))):
-        assert "And 49 deliveries with 49 other problems." in report
+        assert f"And {words}" in report
 
 
 def test_text_that_others_wrote_cannot_pass_for_ours() -> None:

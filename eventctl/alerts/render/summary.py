@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from eventctl.alerts.incident import Digest
 from eventctl.alerts.render import wording
-from eventctl.format.text import printable, shorten
+from eventctl.format.text import counted, printable, shorten
 from eventctl.store.incidents import Incident
 
 _SEVERITIES = {
@@ -55,7 +55,7 @@ def lines(digest: Digest, most: int, width: int) -> list[str]:
     """Return a line for each incident, up to `most` of them, and how many others there are."""
     shown = [_line(incident, width) for incident in digest.incidents[:most]]
     left = len(digest.incidents) - len(shown)
-    return [*shown, f"and {left:,} others"] if left else shown
+    return [*shown, f"and {counted(left, 'other')}"] if left else shown
 
 
 def _line(incident: Incident, width: int) -> str:

@@ -176,7 +176,7 @@ def rest(digest: Digest) -> tuple[list[str], str]:
     if not left:
         return lines, ""
     count = sum(incident.count for incident in left)
-    return lines, f"And {counted(count, 'delivery')} with {len(left):,} other problems."
+    return lines, f"And {counted(count, 'delivery')} with {counted(len(left), 'other problem')}."
 
 
 def _brief(incident: Incident) -> str:

@@ -48,6 +48,12 @@ class Variables:
         self._required = required
         self._found: dict[str, str] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Variables) and self.file == other.file
+
+    def __hash__(self) -> int:
+        return hash(self.file)
+
     def get(self, name: str) -> str | None:
         """Return a variable's value, None if it is not set anywhere. Raises EnvFileError."""
         value = os.environ.get(name)

@@ -175,8 +175,14 @@ def will_run(number: int, interval: float) -> str:
 
 def left_alone(rows: Sequence[PlanRow]) -> str:
     """Return a text that says how many are left alone, and why."""
-    left: Counter[str] = Counter(row.fate for row in rows if not row.acts)
-    return "".join(f"; {count:,} {fate}" for fate, count in left.items())
+    from eventctl.run.plan import Fate  # lazy: few runs need it
+
+    left = Counter(row.fate for row in rows if not row.acts)
+    plural = {Fate.WAITING: "wait for the sweep"}
+    return "".join(
+        f"; {count:,} {plural.get(fate, fate) if count > 1 else fate}"
+        for fate, count in left.items()
+    )
 
 
 def list_first(lines: Sequence[str]) -> None:

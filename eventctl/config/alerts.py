@@ -175,7 +175,8 @@ def _url(table: TableReader, channel: str) -> str:
         if is_exposed and not names_in(str(table.raw(channel))):
             fix = f'write "${{{channel.upper()}_URL}}" instead, or chmod 600 this file'
             raise UrlError("may hold a secret, and others can read this file", fix)
-    return Secret(url)
+        return Secret(url)
+    return ""
 
 
 def _is_secret(url: str, channel: str) -> bool:

@@ -22,7 +22,7 @@ class Fate(StrEnum):
     OVER = "already done"
     CANCELLED = "already cancelled"
     RUNNING = "running, left alone"
-    WAITING = "waiting for the sweep"
+    WAITING = "waits for the sweep"
     OTHER = "not asked for"
 
 

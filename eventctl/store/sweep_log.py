@@ -10,6 +10,7 @@ from eventctl.store.transaction import Transaction, in_transaction
 
 _LAST = 10
 _WEEK = 7 * 86_400_000
+_RARE = 10
 _KEPT = 20_000
 """How many sweeps are kept: two weeks at one a minute."""
 
@@ -18,11 +19,15 @@ COUNTS = ("succeeded", "retried", "failed", "rescued", "held", "lost_claims", "d
 
 def trusted_now(database: Database, now: int) -> int:
     """Return `now`, or if the clock went forward by more than a week within the last few sweeps,
-    the time at which it did: it may be wrong. Times are in milliseconds since 1970.
+    the time at which it did: it may be wrong. Where sweeps run rarely, as once a week, it must be
+    many times as long as usual. Times are in milliseconds since 1970.
     """
     last = database.values(f"SELECT started_at FROM eventctl_sweep ORDER BY id DESC LIMIT {_LAST}")
     times = sorted([now, *(number_of(each, now) for each in last)])
-    jumps = (before for before, after in pairwise(times) if after - before > _WEEK)
+    gaps = [after - before for before, after in pairwise(times)]
+    usual = sorted([0, *gaps])[len(gaps) // 2]
+    longest = max(_WEEK, _RARE * usual)
+    jumps = (before for before, gap in zip(times, gaps, strict=False) if gap > longest)
     return min(now, next(jumps, now))
 
 

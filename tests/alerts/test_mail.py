@@ -533,6 +533,16 @@ def test_a_server_that_scans_a_mail_before_it_answers_is_waited_for(scripted: An
     assert send(report(scripted(act), mail_to=(OPS,)), digest(notice()), step=0.3, total=20) == []
 
 
+def test_how_long_the_answer_to_the_mail_was_waited_for(scripted: Any) -> None:
+    def act(connection: socket.socket) -> None:
+        converse(connection)
+        connection.recv(1)
+
+    for _ in range(5):
+        line = refusal(report(scripted(act), mail_to=(OPS,)), step=0.2, total=0.7)
+        assert line.endswith("it was not done after 700ms")
+
+
 def test_a_server_that_does_not_say_goodbye_has_accepted_the_mail(scripted: Any) -> None:
     done = threading.Event()
 

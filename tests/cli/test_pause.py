@@ -59,7 +59,7 @@ def test_a_paused_handler_is_run_by_nobody_until_it_is_resumed(shop: Project) ->
     assert "the handler audit is paused (their maintenance)" in shop.run("sweep", "-v").stderr
     # Nor does replay --now.
     sent = shop.run("replay", "2", "--now").stderr
-    assert "nothing to re-open (audit waiting for the sweep)" in sent
+    assert "nothing to re-open (audit waits for the sweep)" in sent
     assert "audit is paused: its deliveries wait until it is resumed" in sent
     shop.execute(
         "UPDATE eventctl_delivery SET state = 'failed', reason = 'exhausted', due_at = NULL"

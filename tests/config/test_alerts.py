@@ -190,6 +190,15 @@ def test_a_report_that_is_not_printed_is_no_channel(tmp_path: Path) -> None:
             "alerts[1].api_key: would be sent in the clear; use an https:// URL",
         ),
         (
+            'elasticsearch = "https://[::1/s3cret"\napi_key = "${HOME}"',
+            "alerts[1].elasticsearch: has an invalid address between [ and ]; write"
+            " https://host/path",
+        ),
+        (
+            'elasticsearch = "http://u:s3cret@es:9200"\napi_key = "${HOME}"',
+            "alerts[1].elasticsearch: would send its secret in the clear; use an https:// URL",
+        ),
+        (
             'slack = "https://hooks.slack.com/s3cret"',
             "alerts[1].slack: may hold a secret, and others can read this file; write"
             ' "${SLACK_URL}" instead, or chmod 600 this file',

@@ -237,6 +237,28 @@ def test_who_sweeps_once_a_day_deletes_what_is_old(project: Project) -> None:
     assert project.value("SELECT COUNT(*) FROM eventctl_event") == 0
 
 
+@pytest.mark.parametrize("days", [7.001, 31])
+def test_who_sweeps_rarely_prunes_what_is_old_and_a_leap_is_still_seen(
+    project: Project, days: float
+) -> None:
+    fire.write(project, HANDLERS)
+    project.run("emit", "-q", "ok")
+    project.run("emit", "-q", "ok")
+    old = now(project) - 31 * DAY * 1000
+    project.execute("UPDATE eventctl_event SET created_at = ? WHERE id = 1", old)
+    for number in range(12, 0, -1):
+        at = now(project) - int(number * days * DAY * 1000)
+        project.execute(
+            "INSERT INTO eventctl_sweep (host, started_at, ended_at) VALUES ('h', ?, ?)", at, at
+        )
+    prune = ("prune", "--older-than", "30d", "--yes", "--quiet")
+    assert project.run(*prune).stderr == ""
+    assert project.rows("SELECT id FROM eventctl_event") == [(2,)]
+    with wrong_clock(project, YEARS) as env:
+        assert "may be wrong" in project.run(*prune, env=env).stderr
+    assert project.rows("SELECT id FROM eventctl_event") == [(2,)]
+
+
 @sqlite_only
 def test_what_was_recorded_at_1970_is_kept_for_as_long_as_other_events(project: Project) -> None:
     fire.write(project, HANDLERS, store='keep = "30d"')

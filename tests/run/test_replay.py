@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections import Counter
 from pathlib import Path
@@ -229,7 +230,12 @@ def test_what_waits_or_runs_is_left_alone(shop: Project) -> None:
     done = shop.run("replay", "1", "2", "--include-done", "--dry-run")
     fates = {line.split("\t")[3]: line.split("\t")[0] for line in done.stdout.splitlines()[1::2]}
     assert fates == {"lottery": "running, left alone"}
-    assert "1 waiting for the sweep; 1 running, left alone" in done.stderr
+    assert "1 waits for the sweep; 1 running, left alone" in done.stderr
+    shop.run("replay", "3")
+    done = shop.run("replay", "1", "3", "--dry-run", "--json")
+    actions = {each["action"] for each in json.loads(done.stdout)["deliveries"]}
+    assert actions == {"already done, not run", "waits for the sweep"}
+    assert "2 wait for the sweep" in shop.run("replay", "1", "3", "--dry-run").stderr
 
 
 def test_what_was_held_runs_once_its_handler_is_back(shop: Project) -> None:

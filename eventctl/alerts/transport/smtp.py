@@ -71,11 +71,8 @@ class _Lines:
 class _Smtp(smtplib.SMTP):
     """SMTP over a socket that is connected to the server."""
 
-    def __init__(
-        self, connected: socket.socket, server: _Server, name: str, step: float, deadline: float
-    ) -> None:
+    def __init__(self, connected: socket.socket, server: _Server, name: str, step: float) -> None:
         self._connected = connected
-        self._deadline = deadline
         # Pass the name: smtplib would ask the DNS for it, without any time limit.
         super().__init__(server.host, server.port, name, timeout=step)
 
@@ -88,9 +85,9 @@ class _Smtp(smtplib.SMTP):
 
     def send(self, s: Any) -> None:
         # After the mail itself, many servers scan it before they answer: who does not wait for that
-        # sends it again and again.
+        # sends it again and again. Only the limit of the whole dialogue ends that.
         if self.sock is not None and isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
-            self.sock.settimeout(max(0.1, self._deadline - time.monotonic()))
+            self.sock.settimeout(None)
         super().send(s)
 
     def getreply(self) -> tuple[int, bytes]:
@@ -193,7 +190,7 @@ def _connect(server: _Server, report: Report, step: float, deadline: float) -> _
     def use(address: network.Address, seconds: float) -> _Smtp:
         patience = min(step, seconds)
         connected = network.connect(address, patience, context, server.host)
-        client = _Smtp(connected, server, _our_name(report), patience, deadline)
+        client = _Smtp(connected, server, _our_name(report), patience)
         connected.settimeout(step)
         return client
 

@@ -146,9 +146,9 @@ def _now(database: Database) -> int:
     trusted = sweep_log.trusted_now(database, now)
     if trusted < now:
         complain(
-            f"the store's clock has gone forward by {span(now - trusted)} since one of the last"
-            f" sweeps, and may be wrong: ages count from {second(trusted)} UTC, until more sweeps"
-            " have ended"
+            f"the store's clock has gone forward by {span(now - trusted)} within the last ten"
+            f" sweeps, and may be wrong: ages count from {second(trusted)} UTC; if it is right,"
+            " prune again after ten more sweeps"
         )
     return trusted
 

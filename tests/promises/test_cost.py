@@ -153,7 +153,7 @@ WITH_HANDLERS = {
     *("eventctl.run.dispatch", "eventctl.run.interruption", "eventctl.store.batches"),
     *("eventctl.store.event_status", "eventctl.store.results"),
     *(f"eventctl.workers.{name}" for name in ("fork", "kernel", "output", "pipes", "pool")),
-    *(f"eventctl.workers.{name}" for name in ("processes", "progress_page", "requests")),
+    *(f"eventctl.workers.{name}" for name in ("processes", "progress_page", "protocol")),
     *("eventctl.format.signals", "eventctl.workers", "eventctl.workers.worker_handle"),
     *("_ctypes", "mmap", "select"),
 }

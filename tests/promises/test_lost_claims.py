@@ -94,6 +94,23 @@ def test_a_journal_that_is_too_large_to_read_counts_as_lost(project: Project) ->
     assert not journal.exists()
 
 
+def test_what_was_not_started_has_ended_if_fewer_attempts_are_allowed_now(project: Project) -> None:
+    fire.write(project, {"hold": '{ call = "handlers:hold", retry = { attempts = 3 } }'})
+    emit = project.start("emit", "hold")
+    workers = fire.wait_for_held(project, 1)
+    fire.kill(emit)
+    fire.wait_until_dead(workers)
+    # As if its third attempt was claimed, and not started yet.
+    (journal,) = (project.folder / "state" / "claims").iterdir()
+    os.truncate(journal, 0)
+    project.execute("UPDATE eventctl_delivery SET attempts = 2")
+    toml = project.config.read_text()
+    project.config.write_text(toml.replace("attempts = 3", "attempts = 2"))
+    assert "ran out of retries" in project.run("sweep", check=1).stdout
+    hold = delivery(project, "hold")
+    assert (hold.state, hold.reason, hold.attempts) == ("failed", "exhausted", 2)
+
+
 @server_only
 @pytest.mark.parametrize("command", ["sweep", "replay"])
 def test_a_claim_whose_commit_got_no_answer_is_found_by_the_next_sweep(

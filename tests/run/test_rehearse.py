@@ -170,6 +170,14 @@ def test_the_kill_takes_all_of_its_processes(shop: Project) -> None:
     fire.wait_until_dead([int(line) for line in (shop.folder / "children").read_text().split()])
 
 
+@sqlite_only
+def test_what_the_locale_lacks_is_escaped(shop: Project) -> None:
+    shop.execute("UPDATE eventctl_event SET name = 'naïve ✔' WHERE id = 1")
+    env = {"PYTHONIOENCODING": "ascii:strict"}
+    shown = shop.run("rehearse", "good", "1", "--yes", env=env).stdout
+    assert "run 1: good of na\\xefve \\u2714 1" in shown
+
+
 def test_what_a_transactional_handler_writes_is_rolled_back(shop: Project) -> None:
     before = everything(shop)
     done = shop.run("rehearse", "book", "2", "--twice", "--yes")

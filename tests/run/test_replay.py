@@ -115,6 +115,19 @@ def test_the_next_sweep_runs_what_failed_and_nothing_that_is_done(shop: Project)
     assert shop.value("SELECT status FROM eventctl_event WHERE id = 1") == 2
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_a_plan_shows_ids_and_errors_however_narrow_the_terminal(
+    shop: Project, columns: int
+) -> None:
+    rename = "UPDATE eventctl_event SET id = 12345678901, name = 'user.signed_up' WHERE id = 1"
+    shop.execute(rename)
+    shop.execute("UPDATE eventctl_delivery SET event_id = 12345678901 WHERE event_id = 1")
+    args = ("replay", "12345678901", "--dry-run")
+    shown = plain(on_terminal(shop, *args, columns=columns)[1]).splitlines()
+    (row,) = (line for line in shown if "Connection" in line)
+    assert row.startswith("12345678901 ")
+
+
 def test_a_dry_run_shows_exactly_what_would_run_and_changes_nothing(shop: Project) -> None:
     before = everything(shop)
     done = shop.run("replay", "--status", "failed", "--event", "purchased", "--dry-run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,7 +76,7 @@ def command(
         complain("nothing was run")
         return EXIT_FAILED
 
-    say = complain if as_json else click.echo
+    say = complain if as_json else _write
     heard = line_printer(context.config, lambda _, line: say(f"  | {line}"))
     with Rehearsal(context.config, found, handler, heard) as rehearsal:
         play = _Play(rehearsal, found, handler, say)
@@ -124,6 +125,12 @@ def _agreed(context: Context, handler: str, event: EventView, times: int, yes: b
     real = "its effects are real: mails are sent, and money is moved"
     effects = undone if context.config.handlers[handler].transactional else real
     return selection.confirmed(yes, "run", what, [effects], fix="use --yes")
+
+
+def _write(line: str) -> None:
+    # click.echo has an encoding of its own.
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 @dataclass(slots=True)

@@ -83,21 +83,24 @@ def plan_json(rows: Sequence[PlanRow], *, dry_run: bool = False, **done: Any) ->
 def _table(config: Config, rows: Sequence[PlanRow]) -> Table:
     table = plain_table()
     table.expand = True
-    one_line: Any = {"no_wrap": True, "overflow": "ellipsis"}
     for title, most in _WIDEST.items():
         justify: Any = "right" if title == "id" else "left"
-        table.add_column(title, min_width=5, max_width=most, justify=justify, **one_line)
-    table.add_column("last error", min_width=_LEAST_ERROR, ratio=1, **one_line)
+        # On a narrow terminal, rich takes space from the columns that may wrap: never the id,
+        # because other commands take it.
+        table.add_column(title, max_width=most, justify=justify, no_wrap=title == "id")
+    table.add_column("last error", width=_LEAST_ERROR, ratio=1, no_wrap=True)
     for row in rows:
         delivery = row.delivery
-        table.add_row(
+        cells = (
             Text(str(delivery.event_id)),
             Text(printable(row.event)),
             Text(printable(delivery.handler)),
             _what(config, row),
             Text(printable(delivery.last_error or "") if row.acts else ""),
-            style=None if row.acts else "dim",
         )
+        for cell in cells:  # none does wrap
+            cell.no_wrap, cell.overflow = True, "ellipsis"
+        table.add_row(*cells, style=None if row.acts else "dim")
     return table
 
 

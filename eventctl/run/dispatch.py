@@ -246,7 +246,7 @@ class Dispatch:
         return time.clock_gettime(time.CLOCK_BOOTTIME) >= last
 
     def _forget(self) -> None:
-        """Empty the journal, if everything that was started is in the store."""
+        """Begin the journal again, if everything that was started is in the store."""
         if not self.pool.busy and not self._ends:
             self._claimer.forget()
 

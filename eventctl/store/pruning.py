@@ -253,10 +253,10 @@ def remove_incidents(tx: Transaction, ids: Sequence[int]) -> int:
     )
     for table in ("eventctl_member", "eventctl_telling"):
         for incident in ended:
-            ids = tx.values(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
-            delete(tx, table, ids)
+            theirs = tx.values(f"SELECT id FROM {table} WHERE incident_id = ?", (incident,))
+            delete(tx, table, theirs)
     delete(tx, "eventctl_incident", ended)
-    return len(ids)
+    return len(ended)
 
 
 def ids_of(database: Database, table: str) -> range:

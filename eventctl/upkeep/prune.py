@@ -170,7 +170,7 @@ def prune_orphans(database: Database, pruned: Pruned, *, dry_run: bool = False) 
         there = pruning.ids_of(database, kind.table)
         for first in there[::_LOOKED_AT]:
             ids = pruning.orphans(database, kind, first, first + _LOOKED_AT - 1)
-            if not dry_run:
+            if ids and not dry_run:
                 pruning.remove_rows(database, kind.table, ids)
             pruned.orphans += len(ids)
 

@@ -120,9 +120,8 @@ def run(
 
     `connection` is for a transactional handler, else None. `source` is that of the CloudEvent for a
     command that asks for one. `on_import` is called when a callable has been imported, before its
-    first run.
-    `await_command` is given a command's process and its timeout in seconds, and returns its
-    status as waitpid does.
+    first run. `await_command` is given a command's process and its timeout in seconds, and returns
+    its status as waitpid does.
     """
     try:
         args = json.loads(delivery.args)

@@ -102,6 +102,25 @@ def test_sweeps_and_orphans_go_too(project: Project) -> None:
     assert ids(project, "attempt", "delivery_id") == [1, 2, 4, 5, 6, 8]
 
 
+def test_all_old_incidents_go(project: Project) -> None:
+    """They are deleted a hundred at a time, and may have nothing that belongs to them."""
+    past.write(project)
+    past.record(project, 1)
+    columns = (
+        "`key`, kind, handler, fingerprint, error, traceback, output, names, event_ids, count,"
+        " attempts, opened_at, last_at, ended_at"
+    )
+    for number in range(201):
+        project.execute(
+            f"INSERT INTO eventctl_incident ({columns})"
+            " VALUES (?, 'exhausted', 'ok', 'f', 'E: down', '', '', '[]', '[1]', 1, 1, 1, 1, ?)",
+            f"{number:08x}",
+            1 if number else None,
+        )
+    project.run("prune", "--yes", "--older-than", "90d")
+    assert count(project, "incident") == 1  # the open one
+
+
 def test_nobody_waits_for_it(project: Project) -> None:
     past.write(project, store='timeout = "2s"\n')
     past.record(project, 1500)

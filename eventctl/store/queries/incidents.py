@@ -24,8 +24,8 @@ class Ended:
 
 
 _FIX = f"CASE WHEN kind IN ('held', '{SET_ASIDE}') THEN output ELSE '' END"
-"""Instead of the output, which may be long: only one that says how to fix a held or set aside
-item."""
+"""Instead of the output, which may be long: only one that says how to fix what is held or set
+aside."""
 
 _COLUMNS = stored.COLUMNS.replace("'', ''", f"'', {_FIX}")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eventctl.store.queries.events import Selection
 
 MOST = 10_000
-"""How many deliveries are few."""
+"""The most deliveries that count as few."""
 
 Query = tuple[str, Sequence[object]]
 

@@ -119,7 +119,8 @@ def _ping(table: TableReader) -> Secret | None:
 
     with table.noting("ping"):
         urls.parse_http(url, urls.PING_FORM)
-    return Secret(url)
+        return Secret(url)
+    return None
 
 
 def _redact(root: TableReader, events: Mapping[str, EventConfig]) -> tuple[str, ...] | None:

@@ -185,6 +185,22 @@ def test_one_incident_that_is_refused_does_not_keep_back_the_others_of_its_call(
 
 
 @sqlite_only
+def test_a_server_that_is_busy_gets_the_whole_message_later(project: Project, post: Post) -> None:
+    busy, taken = ({"items": [{"create": {"status": status}}]} for status in (429, 201))
+    receiver = Receiver(*((200, json.dumps(each).encode()) for each in (busy, taken)))
+    try:
+        write(project, post, f'\n[[alerts]]\nelasticsearch = "{receiver.url()}"\n')
+        fail(project)
+        assert "status 429" in project.run("sweep", check=1).stderr
+        assert project.run("sweep", check=None).stderr == ""
+        first, second = (request.body for request in receiver.requests)
+        assert b"stack_trace" in second
+        assert len(first) == len(second)
+    finally:
+        receiver.close()
+
+
+@sqlite_only
 def test_a_summary_that_is_refused_is_not_sent_as_many_messages(
     project: Project, post: Post
 ) -> None:

@@ -141,4 +141,6 @@ def _refusal(body: bytes, count: int) -> tuple[str, type[ChannelError]] | None:
     if isinstance(error, dict):
         error = ": ".join(str(error[name]) for name in ("type", "reason") if error.get(name))
     why = error or f"status {refused[0]['status']}"
-    return f"it refused {len(refused)} of {count} documents: {why}", MessageRefused
+    is_content = any(item["status"] in http.ABOUT_CONTENT for item in refused)
+    kind = MessageRefused if is_content else ChannelError  # such as 429: it is busy
+    return f"it refused {len(refused)} of {count} documents: {why}", kind

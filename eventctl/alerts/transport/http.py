@@ -35,7 +35,8 @@ LIMIT = 65_536
 _LONGEST_RETRY_AFTER = 2
 """The longest wait, in seconds, before a busy server is asked once more."""
 _BUSY = (429, 503)
-_ABOUT_CONTENT = (400, 413, 422)
+ABOUT_CONTENT = (400, 413, 422)
+"""The statuses that say what is in the message is at fault."""
 _SAFE = "!#$%&'()*+,/:;=?@[]~"
 _PORTS = {"http": 80, "https": 443}
 
@@ -246,7 +247,7 @@ class Server:
             said += f", to be tried again in {duration(answer.retry_after)}"
         if answer.words:
             said += f": {answer.words}"
-        kind = MessageRefused if answer.status in _ABOUT_CONTENT else ChannelError
+        kind = MessageRefused if answer.status in ABOUT_CONTENT else ChannelError
         return self.error(said, kind)
 
     def error(self, said: str, kind: type[ChannelError] = ChannelError) -> ChannelError:

@@ -85,6 +85,28 @@ def test_a_stopped_sweep_does_not_suspend_the_timeout(project: Project, name: st
     fire.assert_all_processed(project, 1)
 
 
+def test_a_command_of_a_stopped_sweep_may_clean_up(project: Project) -> None:
+    """Its worker, which kills it, gives it the grace period, too."""
+    fire.write(
+        project, {"tidy": '{ command = ["./tidy"], timeout = "1s" }'}, sweep='grace = "20s"'
+    )
+    (project.folder / "tidy").write_text(
+        "#!/bin/sh\ntrap 'sleep 1; echo >cleaned; exit 1' TERM\n"
+        "echo >begun\nwhile :; do sleep 0.1; done\n"
+    )
+    (project.folder / "tidy").chmod(0o755)
+    fire.defer(project, "tidy")
+    sweep = project.start("sweep")
+    wait_until(lambda: (project.folder / "begun").exists())
+    sweep.send_signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: (project.folder / "cleaned").exists())
+    finally:
+        sweep.send_signal(signal.SIGCONT)
+    sweep.communicate(timeout=30)
+    assert fire.attempts(project) == [("tidy", 1, "timed out")]
+
+
 @pytest.mark.parametrize("name", ["closer", "closer_in_c", "closer_elsewhere"])
 def test_a_handler_that_closed_all_files_dies_with_its_sweep(project: Project, name: str) -> None:
     write(project, name, timeout="5m")

@@ -325,7 +325,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(well: Project, tmp_pat
 
 
 @sqlite_only
-@pytest.mark.parametrize("name", ["eventctl", "eventctl.prom.tmp", "eventctl.PROM"])
+@pytest.mark.parametrize("name", ["eventctl", "eventctl.txt", "eventctl.PROM"])
 def test_a_file_that_node_exporter_would_not_read(well: Project, tmp_path: Path, name: str) -> None:
     level, words, _ = check(well, "--prometheus", str(tmp_path / name))
     assert (level, words) == (
@@ -333,3 +333,4 @@ def test_a_file_that_node_exporter_would_not_read(well: Project, tmp_path: Path,
         f"--prometheus {tmp_path / name}: the name must end in .prom, or node_exporter ignores it",
     )
     assert not (tmp_path / name).exists()
+    well.run("check", "--prometheus", str(tmp_path / "eventctl.prom.tmp"))

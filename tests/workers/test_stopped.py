@@ -87,9 +87,7 @@ def test_a_stopped_sweep_does_not_suspend_the_timeout(project: Project, name: st
 
 def test_a_command_of_a_stopped_sweep_may_clean_up(project: Project) -> None:
     """Its worker, which kills it, gives it the grace period, too."""
-    fire.write(
-        project, {"tidy": '{ command = ["./tidy"], timeout = "1s" }'}, sweep='grace = "20s"'
-    )
+    fire.write(project, {"tidy": '{ command = ["./tidy"], timeout = "1s" }'}, sweep='grace = "20s"')
     (project.folder / "tidy").write_text(
         "#!/bin/sh\ntrap 'sleep 1; echo >cleaned; exit 1' TERM\n"
         "echo >begun\nwhile :; do sleep 0.1; done\n"

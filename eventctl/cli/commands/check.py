@@ -83,7 +83,7 @@ def command(
     if prometheus is not None:
         if as_json:
             raise UsageError("--prometheus writes a file: --json cannot be used with it")
-        if not prometheus.name.endswith(".prom"):
+        if ".prom" not in prometheus.name:  # a job may rename eventctl.prom.tmp itself
             raise UsageError(
                 f"--prometheus {prometheus}: the name must end in .prom, or node_exporter"
                 " ignores it"

@@ -10,7 +10,8 @@ from eventctl.store.transaction import Transaction, in_transaction
 
 _LAST = 10
 _WEEK = 7 * 86_400_000
-_RARE = 10
+_USUAL_TIMES = 10
+"""How many usual gaps between sweeps a leap of the clock is longer than."""
 _KEPT = 20_000
 """How many sweeps are kept: two weeks at one a minute."""
 
@@ -26,7 +27,7 @@ def trusted_now(database: Database, now: int) -> int:
     times = sorted([now, *(number_of(each, now) for each in last)])
     gaps = [after - before for before, after in pairwise(times)]
     usual = sorted([0, *gaps])[len(gaps) // 2]
-    longest = max(_WEEK, _RARE * usual)
+    longest = max(_WEEK, _USUAL_TIMES * usual)
     jumps = (before for before, gap in zip(times, gaps, strict=False) if gap > longest)
     return min(now, next(jumps, now))
 

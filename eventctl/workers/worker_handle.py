@@ -139,8 +139,9 @@ class WorkerHandle:
     @property
     def next_alarm(self) -> float:
         """When this worker must be checked, by the monotonic clock."""
-        if self._kill_at is not None and not self._is_killed:
-            return self._kill_at
+        if self._kill_at is not None:
+            # Its death ends the wait. A process that the kernel holds does not die at once.
+            return time.monotonic() + _GLANCE if self._is_killed else self._kill_at
         if self.is_unwatched:
             return time.monotonic() + _FIRST_GLANCE
         if not self.sent:

@@ -100,7 +100,7 @@ def test_several_users_of_one_group(person: tuple[Person, Cron]) -> None:
     """The blocks are root's. Groups, /etc/eventctl and /var/lib are those of a stage."""
     needs.root("two users")
     reader, _ = person
-    prepare, mend = blocks("Several users, one group", "sh")
+    prepare, fix = blocks("Several users, one group", "sh")
     for place in ("/etc/eventctl", "/var/lib/shop"):
         assert not Path(place).exists(), f"this machine has a {place} of its own"
     # An overlay in a mount namespace of its own: the machine's /etc and /var/lib stay as they are.
@@ -124,7 +124,7 @@ def test_several_users_of_one_group(person: tuple[Person, Cron]) -> None:
         )
     )
     shown = reader.types(
-        f"{stage}\n{prepare}\nadduser --quiet daemon shop\n{mend}\n"
+        f"{stage}\n{prepare}\nadduser --quiet daemon shop\n{fix}\n"
         f"ls -ld /var/lib/shop/events.db*\n{users}",
         wrapper=("unshare", "--mount"),
     )

@@ -125,7 +125,7 @@ def test_a_channel_that_accepts_nothing_is_an_alarm(
     assert [line.level for line in found] == ["problem", "problem"]
     assert re.match(r"bo\|ss has not accepted 1 alert for 20m(?: \ds)?: .*no room", found[0].text)
     assert "eventctl alerts test 'bo|ss'" in (found[0].fix or "")
-    # What a person wants to hear nothing of is owed to nobody.
+    # Nobody is notified of what nobody wants to hear of.
     project.run("ack", project.value("SELECT `key` FROM eventctl_incident"))
     assert check(project, *quiet)[0] == "OK"
     project.run("ack", project.value("SELECT `key` FROM eventctl_incident"), "--undo")

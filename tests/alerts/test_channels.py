@@ -41,7 +41,7 @@ from pathlib import Path
 
 
 def lottery(user):
-    if not Path(__file__).with_name("mended").exists():
+    if not Path(__file__).with_name("fixed").exists():
         raise RuntimeError(f"no luck for {user}")
 """
 
@@ -95,7 +95,7 @@ def test_a_webhook_is_reported_until_it_accepts_and_then_of_the_end(
     assert secret not in said.stderr + said.stdout
     project.run("sweep", check=1, env=env)
     assert project.run("sweep", env=env).stderr == ""
-    (project.folder / "mended").touch()
+    (project.folder / "fixed").touch()
     project.run("replay", "1", env=env)
     project.run("sweep", env=env)
     first, again, end = receiver.requests
@@ -146,7 +146,7 @@ def test_every_channel_is_notified_and_the_one_that_is_down_holds_up_no_other(
         document = json.loads((tmp_path / "received").read_text())
         assert firing["labels"]["incident"] == document["data"]["id"]
         assert len(_documents(emulator)) == 1
-        (project.folder / "mended").touch()
+        (project.folder / "fixed").touch()
         project.run("replay", "1")
         project.run("sweep", check=1)
         assert manager.get("/api/v2/alerts") == []

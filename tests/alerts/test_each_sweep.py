@@ -11,7 +11,7 @@ import pytest
 
 from tests.alerts.test_channels import TOML, table
 from tests.support import servers
-from tests.support.channels import fail, mend, pass_time, replay
+from tests.support.channels import fail, fix, pass_time, replay
 from tests.support.databases import sqlite_only
 from tests.support.history import tell_of_all
 from tests.support.monitoring import check
@@ -23,7 +23,7 @@ HANDLERS = """
 from pathlib import Path
 
 def lottery(user):
-    if not Path("mended").exists():
+    if not Path("fixed").exists():
         raise (RuntimeError if user == "A" else OSError)("no luck")
 """
 MINUTE = 60_000
@@ -80,7 +80,7 @@ def test_what_is_open_is_sent_by_each_sweep_in_one_call(
     assert check(project, *quiet)[0] == "OK"
     assert project.value("SELECT COUNT(*) FROM eventctl_telling WHERE error IS NOT NULL") == 0
     # Each is resolved once.
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep")
     over = sent(receiver)[-1]
@@ -143,7 +143,7 @@ def test_a_restart_of_the_alertmanager_loses_nothing(project: Project, tmp_path:
             (firing,) = manager.get("/api/v2/alerts")
             keys.append(firing["labels"]["incident"])
             if number == 2:
-                mend(project)
+                fix(project)
                 replay(project)
                 project.run("sweep")
                 assert manager.get("/api/v2/alerts") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.support import look
-from tests.support.channels import Post, body, fail, many_failed, mend, pass_time, replay, write
+from tests.support.channels import Post, body, fail, fix, many_failed, pass_time, replay, write
 from tests.support.databases import sqlite_only
 from tests.support.past import archived
 from tests.support.project import Project
@@ -43,7 +43,7 @@ def test_the_life_of_an_incident(project: Project, post: Post) -> None:
     sweep(project, 1)
     assert len(post.mails()) == 3
     # All is made good, which is nothing that a person must act on.
-    mend(project)
+    fix(project)
     replay(project)
     sweep(project)
     assert post.subjects()[3:] == [f"Resolved: {TOPIC}"]
@@ -64,7 +64,7 @@ def test_all_mails_of_an_incident_are_one_thread(project: Project, post: Post) -
     sweep(project, 1)
     pass_time(project, 25)
     sweep(project, 1)
-    mend(project)
+    fix(project)
     replay(project)
     sweep(project)
     first, again, end = post.mails()
@@ -91,7 +91,7 @@ def test_it_ends_when_all_of_it_is_good_and_not_before(project: Project, post: P
     write(project, post)
     fail(project, "A", "B")
     sweep(project, 1)
-    mend(project)
+    fix(project)
     project.run("replay", "1")
     sweep(project)
     assert len(post.mails()) == 1
@@ -120,10 +120,10 @@ def test_what_flaps_is_one_incident_and_is_not_reported_each_time(
     for user in ("A", "B", "C"):
         fail(project, user)
         project.run("sweep", check=None)
-        mend(project)
+        fix(project)
         replay(project)
         sweep(project)
-        mend(project, False)
+        fix(project, False)
     assert post.subjects() == [TOPIC, f"Resolved: {TOPIC}"]
     assert project.rows("SELECT count FROM eventctl_incident") == [(3,)]
     # It is open again, and stays so: that is reported once an hour has passed.
@@ -133,10 +133,10 @@ def test_what_flaps_is_one_incident_and_is_not_reported_each_time(
     sweep(project, 1)
     assert post.subjects()[2:] == [f"Re: {TOPIC}"]
     # After an hour without it, the next one is another incident.
-    mend(project)
+    fix(project)
     replay(project)
     sweep(project)
-    mend(project, False)
+    fix(project, False)
     pass_time(project, 1.01)
     fail(project, "A")
     sweep(project, 1)
@@ -193,7 +193,7 @@ def test_a_failed_attempt_is_reported_only_where_somebody_asks(
     (mail,) = post.mails()
     assert mail["To"] == "dev@example.com"
     assert "It is retried automatically" in body(mail)
-    mend(project)
+    fix(project)
     look.make_due(project)
     sweep(project)
     assert post.subjects()[1:] == [
@@ -233,7 +233,7 @@ def test_a_message_counts_what_is_still_tried(project: Project, post: Post) -> N
     fail(project, "1", "2", "3", "4")
     post.refuse("down")
     project.run("sweep", check=1)
-    mend(project)
+    fix(project)
     project.run("replay", "1", "--include-done", "--now", check=None)
     project.execute(
         "UPDATE eventctl_delivery SET state = 'done', due_at = NULL WHERE event_id IN (1, 3)"
@@ -293,7 +293,7 @@ def test_what_is_late_is_reported_and_its_end_too(project: Project, post: Post) 
     sweep(project, 1)
     topic = "eventctl: purchased is late: not processed within 10m"
     assert post.subjects() == [topic]
-    mend(project)
+    fix(project)
     look.make_due(project)
     sweep(project)
     assert post.subjects() == [topic, f"Resolved: {topic}"]
@@ -308,7 +308,7 @@ def test_what_was_held_is_over_when_it_can_be_run(project: Project, post: Post) 
     look.make_notices_due(project)
     sweep(project, 1)
     assert "audit is held" in post.subjects()[0]
-    mend(project)
+    fix(project)
     write(project, post)
     look.make_due(project)
     sweep(project)
@@ -342,7 +342,7 @@ def test_what_a_person_cancelled_is_not_reported_as_fixed(project: Project, post
     sweep(project, 1)
     project.run("cancel", "3")
     project.run("cancel", "1", "--handler", "lottery")
-    mend(project)
+    fix(project)
     project.run("replay", "2")
     sweep(project)
     some, all_of_it = sorted(post.mails()[2:], key=lambda mail: "audit" in str(mail["Subject"]))
@@ -395,7 +395,7 @@ def test_what_has_still_to_be_reported_is_not_pruned(project: Project, post: Pos
     fail(project)
     post.refuse("down")
     project.run("sweep", check=1)
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep", check=1)
     assert project.value("SELECT ended_at FROM eventctl_incident") is not None

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from tests.support.channels import HANDLERS, TOML, body, fail, mend, pass_time, replay
+from tests.support.channels import HANDLERS, TOML, body, fail, fix, pass_time, replay
 from tests.support.databases import sqlite_only
 from tests.support.opensmtpd import MailServer, running_opensmtpd
 from tests.support.project import Project
@@ -69,7 +69,7 @@ def test_a_thread_in_a_maildir(project: Project, server: MailServer) -> None:
     pass_time(project, 25)
     project.run("sweep", check=1)
     wait_until(lambda: len(server.mails()) == 2, what="the second mail")
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep")
     wait_until(lambda: len(server.mails()) == 3, what="the last mail")

@@ -11,8 +11,8 @@ from tests.support.channels import (
     ALSO_PRINTED,
     Post,
     fail,
+    fix,
     many_failed,
-    mend,
     pass_time,
     write,
 )
@@ -229,7 +229,7 @@ def test_the_end_of_what_was_sent_without_an_answer_is_another_message(
         write(project, post, f'\n[[alerts]]\nwebhook = "{receiver.url()}"\n')
         fail(project)
         project.run("sweep", check=1)
-        mend(project)
+        fix(project)
         project.run("replay", "1")
         project.run("sweep", check=None)
         begun, ended = (request.headers["webhook-id"] for request in receiver.requests)

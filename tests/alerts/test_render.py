@@ -294,7 +294,7 @@ def test_our_own_lines_fit_eighty_columns() -> None:
 
 
 class Outline(HTMLParser):
-    """Reads a page strictly: every element has to be closed, in order."""
+    """Reads a page strictly: every element must be closed, in order."""
 
     VOID = ("meta", "br")
 

@@ -11,7 +11,7 @@ from tests.support.channels import (
     Post,
     body,
     fail,
-    mend,
+    fix,
     pass_time,
     replay,
     write,
@@ -36,7 +36,7 @@ def test_what_is_acknowledged_is_silent_until_it_ends(project: Project, post: Po
     pass_time(project, 50)
     project.run("sweep")
     assert len(post.mails()) == 1
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep")
     assert [subject[:10] for subject in post.subjects()] == ["eventctl: ", "Resolved: "]
@@ -126,11 +126,11 @@ def test_alerts_lists_what_has_ended_after_what_is_open(project: Project, post: 
     write(project, post)
     fail(project)
     project.run("sweep", check=1)
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep")
     assert project.run("alerts").stdout == ""
-    mend(project, False)
+    fix(project, False)
     fail(project, event="refunded")
     project.run("sweep", check=1)
     lines = project.run("alerts", "--all").stdout.splitlines()

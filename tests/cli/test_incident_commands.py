@@ -13,7 +13,7 @@ import pytest
 
 from eventctl.alerts.render.html import breakable
 from tests.support import fire, look
-from tests.support.channels import TOML, Post, body, fail, many_failed, mend, write
+from tests.support.channels import TOML, Post, body, fail, fix, many_failed, write
 from tests.support.databases import sqlite_only
 from tests.support.history import end_an_incident_each
 from tests.support.project import Project
@@ -53,7 +53,7 @@ def test_a_replay_is_of_what_failed_and_nobody_cancelled(project: Project, key: 
     assert "re-opened 2 deliveries" in done.stderr
     assert look.delivery(project, "lottery", 1)[1:3] == ("failed", "cancelled")
     assert look.delivery(project, "audit", 5).state == "failed"
-    mend(project)
+    fix(project)
     project.run("sweep")
     assert "nothing to replay" in project.run("replay", "--incident", key).stderr
     # It is over, and still known.
@@ -120,9 +120,9 @@ def outage(project: Project, post: Post) -> str:
     )
     write(project, post, toml=outages)
     fail(project, *"ABCDEFG")
-    mend(project)
+    fix(project)
     fail(project, "H", event="refunded")
-    mend(project, mended=False)
+    fix(project, fixed=False)
     fire.make_due(project)
     project.run("sweep", check=1)
     (found,) = project.rows("SELECT `key` FROM eventctl_incident WHERE kind = 'outage'")
@@ -170,7 +170,7 @@ def test_what_waits_behind_an_outage_is_cancelled_and_nothing_else(
 
 
 def test_nothing_waits_behind_an_outage_that_is_over(project: Project, outage: str) -> None:
-    mend(project)
+    fix(project)
     for _ in range(3):
         fire.make_due(project)
         project.run("sweep")

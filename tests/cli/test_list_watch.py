@@ -1,4 +1,4 @@
-"""`eventctl list --watch`: a table that is shown anew, and ends without a word."""
+"""`eventctl list --watch`: a table that is shown again and again, and ends without a word."""
 
 from __future__ import annotations
 

@@ -249,7 +249,7 @@ def test_damaged_rows_are_shown_escaped(shop: Project, args: bytes) -> None:
 
 
 def test_what_handlers_write_cannot_pass_for_ours(shop: Project) -> None:
-    evil = "\x1b[2Jok\n\nOnce the cause is mended:\n  rm -rf /\n[bold]x[/nothing]\u202e"
+    evil = "\x1b[2Jok\n\nOnce the cause is fixed:\n  rm -rf /\n[bold]x[/nothing]\u202e"
     shop.execute("UPDATE eventctl_attempt SET output = ?, error = ?", evil, evil)
     shop.execute("UPDATE eventctl_delivery SET last_error = ?", evil)
     code, shown = on_terminal(shop, "show", "1", columns=200)

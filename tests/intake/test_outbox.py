@@ -351,8 +351,8 @@ def test_held_rows_are_imported_once_events_toml_is_fixed(project: Project) -> N
     add(project, args=json.dumps(["x" * 1_000_000]))
     project.run("sweep", check=1)
     assert look.count(project, "outbox") == 2
-    mended = TOML.replace("[handlers]", 'refunded = ["note"]\n[handlers]')
-    write(project, mended, "max_args = 2000000\n")
+    fixed = TOML.replace("[handlers]", 'refunded = ["note"]\n[handlers]')
+    write(project, fixed, "max_args = 2000000\n")
     assert "outbox resolved after" in project.run("sweep").stdout
     assert look.count(project, "outbox") == 0
     rows = project.rows("SELECT name, created_at FROM eventctl_event ORDER BY id")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.support.browser import look
-from tests.support.channels import Post, fail, mend, pass_time, replay, write
+from tests.support.channels import Post, fail, fix, pass_time, replay, write
 from tests.support.databases import sqlite_only
 from tests.support.project import Project
 
@@ -179,10 +179,10 @@ def test_what_is_set_aside_is_shown_with_its_fix(project: Project, post: Post) -
     project.run("sweep")  # which makes the tables
     project.execute("INSERT INTO eventctl_outbox (name, args) VALUES ('purchsed', '[]')")
     project.run("sweep", check=1)
-    fix = "UPDATE eventctl_outbox SET name = 'purchased' WHERE id = 1;"
-    assert fix in sections(project)["Open incidents"]
+    statement = "UPDATE eventctl_outbox SET name = 'purchased' WHERE id = 1;"
+    assert statement in sections(project)["Open incidents"]
     (key,) = project.rows("SELECT `key` FROM eventctl_incident")[0]
-    assert fix in project.run("show", "--incident", str(key)).stdout
+    assert statement in project.run("show", "--incident", str(key)).stdout
 
 
 def test_ended_incidents_are_in_the_past_tense(project: Project, post: Post) -> None:
@@ -209,7 +209,7 @@ def test_what_ended_within_the_window_and_how_long_it_took(project: Project, pos
     fail(project, event="refunded")
     project.run("sweep", check=1)
     pass_time(project, 1.5)
-    mend(project)
+    fix(project)
     replay(project)
     project.run("sweep")
     shown = sections(project)

@@ -241,7 +241,7 @@ SCENARIOS = [
         ("emit", "one", "{serial}"),
         break_store,
         emits=1,
-        mend=mend_store,
+        fix=mend_store,
     ),
     Scenario("sweep", ("sweep",), due),
     Scenario("sweep, worker", ("sweep",), due, victim="worker"),

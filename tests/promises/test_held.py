@@ -92,10 +92,10 @@ def test_damaged_args_are_held_until_they_are_fixed(project: Project) -> None:
     for _ in range(2):
         make_due(project)
         assert project.run("sweep").stdout == ""
-    project.execute("""UPDATE eventctl_event SET args = '["mended"]' WHERE id < 9""")
+    project.execute("""UPDATE eventctl_event SET args = '["fixed"]' WHERE id < 9""")
     make_due(project)
     project.run("sweep")
-    assert notes(project).count('["mended"]') == 16
+    assert notes(project).count('["fixed"]') == 16
     assert project.value("SELECT COUNT(*) FROM eventctl_event WHERE status <> 2") == 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.channels import Post, fail, mend, replay, write
+from tests.support.channels import Post, fail, fix, replay, write
 from tests.support.hosts import another_config
 from tests.support.project import Project
 from tests.support.wait import wait_until
@@ -31,7 +31,7 @@ def test_a_host_that_is_late_does_not_undo_what_another_has_noted(
     )
     project.execute("UPDATE eventctl_telling SET leased_until = 1")
     project.run("--config", there, "sweep", check=1)
-    mend(project)
+    fix(project)
     replay(project)
     project.run("--config", there, "sweep")
     assert len(quick.mails()) == 2

@@ -86,7 +86,7 @@ MENDS = {
 }
 
 
-def run(project: Project, mend: Mend, step: int) -> int:
+def run(project: Project, fix: Mend, step: int) -> int:
     """Run it, and kill it at `step` (0: not at all); return how many steps it came to."""
     log = project.folder / "steps.log"
     log.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def run(project: Project, mend: Mend, step: int) -> int:
         "log": str(log),
     }
     project.run(
-        *mend.command,
+        *fix.command,
         env={"PYTHONPATH": str(Path(sitecustomize.__file__).parent), "CRASH_AT": json.dumps(plan)},
         check=-9 if step else 0,
     )
@@ -106,23 +106,23 @@ def run(project: Project, mend: Mend, step: int) -> int:
 
 @pytest.mark.parametrize("name", MENDS)
 def test_nothing_is_half_done_wherever_it_is_killed(project: Project, name: str) -> None:
-    mend = MENDS[name]
+    fix = MENDS[name]
     project.write(TOML, "def ok():\n    pass\n")
     project.run("emit", "--batch", "-", "-q", input='{"name": "bought"}\n' * COUNT)
-    mend.prepare(project)
-    steps = run(project, mend, 0)
-    assert mend.done(project) == COUNT
+    fix.prepare(project)
+    steps = run(project, fix, 0)
+    assert fix.done(project) == COUNT
     stride = max(1, steps // MOST_POINTS) if MOST_POINTS else 1
     seen = set()
     # From the end: the batches are what its last steps are about.
     for step in range(steps - stride // 2, 0, -stride):
-        mend.prepare(project)
-        run(project, mend, step)
-        done = mend.done(project)
+        fix.prepare(project)
+        run(project, fix, step)
+        done = fix.done(project)
         assert done in (0, 500, 1000, COUNT), f"{done} are done at step {step} of {steps}"
         seen.add(done)
         if done not in (0, COUNT):
             # What is left is done when it is asked for again.
-            project.run(*mend.command)
-            assert mend.done(project) == COUNT
+            project.run(*fix.command)
+            assert fix.done(project) == COUNT
     assert len(seen) > 1, seen

@@ -52,7 +52,7 @@ def shop(project: Project) -> Project:
 
 
 @pytest.mark.parametrize(
-    ("mode", "folder_mode", "wrong", "mend"),
+    ("mode", "folder_mode", "wrong", "fix"),
     [
         (0o664, 0o755, "can be changed by the group root", "chmod go-w {path}"),
         (0o646, 0o755, "can be changed by anybody", "chmod go-w {path}"),
@@ -61,7 +61,7 @@ def shop(project: Project) -> Project:
     ],
 )
 def test_root_runs_nothing_that_others_may_change(
-    tmp_path: Path, mode: int, folder_mode: int, wrong: str, mend: str
+    tmp_path: Path, mode: int, folder_mode: int, wrong: str, fix: str
 ) -> None:
     needs.root("to be refused as root")
     path = write(tmp_path, "", mode)
@@ -69,7 +69,7 @@ def test_root_runs_nothing_that_others_may_change(
     with pytest.raises(ConfigError) as caught:
         load(path)
     (line,) = caught.value.mistakes
-    assert line.startswith(f"{path}: {wrong}; {mend.format(path=path, folder=tmp_path)}")
+    assert line.startswith(f"{path}: {wrong}; {fix.format(path=path, folder=tmp_path)}")
     assert caught.value.exit_code == 78
 
 

@@ -110,7 +110,7 @@ def test_a_page_takes_two_queries_and_an_index(project: Project, database: Datab
         for sql in list(asked):
             plan = [row[3] for row in project.rows(f"EXPLAIN QUERY PLAN {sql}")]
             assert all("USING" in step for step in plan if step.startswith(("SCAN", "SEARCH")))
-            # The second page goes on where the first one ended: nothing is sorted anew.
+            # The second page goes on where the first one ended: nothing is sorted again.
             if "eventctl_event" in sql:
                 assert any("eventctl_event_created" in step for step in plan), plan
                 assert not any("TEMP B-TREE" in step for step in plan), plan

@@ -40,11 +40,11 @@ HANDLERS = """
 from pathlib import Path
 
 def lottery(user="A"):
-    if not Path("mended").exists():
+    if not Path("fixed").exists():
         raise RuntimeError(f"no luck for '{user}'")
 
 def audit(user="A"):
-    if not Path("mended").exists():
+    if not Path("fixed").exists():
         raise ConnectionError("the ledger is away")
 """
 
@@ -133,12 +133,12 @@ def many_failed(project: Project, count: int) -> None:
     )
 
 
-def mend(project: Project, mended: bool = True) -> None:
+def fix(project: Project, fixed: bool = True) -> None:
     """Have handlers work from now on, or fail again."""
-    if mended:
-        (project.folder / "mended").touch()
+    if fixed:
+        (project.folder / "fixed").touch()
     else:
-        (project.folder / "mended").unlink()
+        (project.folder / "fixed").unlink()
 
 
 def replay(project: Project) -> None:

@@ -23,7 +23,7 @@ from tests.support.project import Finished, Project
 from tests.support.wait import wait_until
 
 MOST_SWEEPS = 6
-"""After so many sweeps, each with all that waits made due, the store has to be at rest."""
+"""After so many sweeps, each with all that waits made due, the store must be at rest."""
 
 
 def _nothing(project: Project, serial: int) -> int:
@@ -44,7 +44,7 @@ class Scenario:
 
     `prepare` puts what it needs into the store, the spool or the outbox, and returns how
     many events must come of it. The command adds `emits` events, or none of them if it
-    was killed before it said that it had recorded them. `mend` undoes what `prepare`
+    was killed before it said that it had recorded them. `fix` undoes what `prepare`
     broke. `check` looks at what is this scenario's own, once the store is at rest, and is
     given all that was printed since the command began.
     """
@@ -58,7 +58,7 @@ class Scenario:
     victim: Literal["main", "worker"] = "main"
     fresh: bool = False
     """Whether each run begins with no tables and no state folder."""
-    mend: Callable[[Project], None] = _no_mend
+    fix: Callable[[Project], None] = _no_mend
     check: Callable[[Project, int, str], None] = _no_check
     at_rest: tuple[str, ...] = ()
     """Files of the state folder, as globs, that are rightly there at rest."""
@@ -110,7 +110,7 @@ class Crasher:
         claimers_before = _claimers(self.project)
         run = self._execute(step, serial)
         try:
-            self.scenario.mend(self.project)
+            self.scenario.fix(self.project)
             acknowledged = self._acknowledged(run)
             started = _starts(self.project) - starts_before
             phantoms = {

@@ -65,7 +65,7 @@ class Cron:
         self.make_it_look(user)
 
     def make_it_look(self, user: str = "root") -> None:
-        """Have cron read a user's crontab anew with its next minute."""
+        """Have cron read a user's crontab again within its next minute."""
         # cron looks at whole seconds, and would miss a change in the second it started in.
         changed = next(self._changes)
         self._inside("touch", "-d", f"@{changed}", SPOOL, f"{SPOOL}/{user}")

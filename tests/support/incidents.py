@@ -120,6 +120,6 @@ def texts(value: Any) -> Iterator[str]:
 
 
 def read(body: bytes) -> Any:
-    """Read a body that has to be JSON in ASCII."""
+    """Read a body that must be JSON in ASCII."""
     assert body.isascii()
     return json.loads(body)

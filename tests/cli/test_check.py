@@ -183,7 +183,7 @@ def test_a_warning_above_its_critical_limit_is_refused(well: Project, name: str)
     assert (level, words) == (
         "UNKNOWN",
         f"--{name}-warning {shown[0]} is above --{name}-critical {shown[1]}, so nothing would be a"
-        " WARNING: lower it, or set it to off",
+        " WARNING: lower it, or raise the critical limit",
     )
 
 

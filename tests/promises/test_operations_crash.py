@@ -30,7 +30,7 @@ audit = "handlers:ok"
 
 
 @dataclass(frozen=True)
-class Mend:
+class Operation:
     """A command, what it begins with, and how many of the COUNT it has done by now."""
 
     command: tuple[str, ...]
@@ -78,15 +78,15 @@ def backfilled(project: Project) -> int:
     return rows.count(after)
 
 
-MENDS = {
-    "cancel": Mend(("cancel", "--event", "bought", "--yes"), waiting, cancelled),
-    "backfill": Mend(
+OPERATIONS = {
+    "cancel": Operation(("cancel", "--event", "bought", "--yes"), waiting, cancelled),
+    "backfill": Operation(
         ("replay", "--backfill", "audit", "--event", "bought", "--yes"), lacking, backfilled
     ),
 }
 
 
-def run(project: Project, fix: Mend, step: int) -> int:
+def run(project: Project, operation: Operation, step: int) -> int:
     """Run it, and kill it at `step` (0: not at all); return how many steps it came to."""
     log = project.folder / "steps.log"
     log.unlink(missing_ok=True)
@@ -97,32 +97,32 @@ def run(project: Project, fix: Mend, step: int) -> int:
         "log": str(log),
     }
     project.run(
-        *fix.command,
+        *operation.command,
         env={"PYTHONPATH": str(Path(sitecustomize.__file__).parent), "CRASH_AT": json.dumps(plan)},
         check=-9 if step else 0,
     )
     return len(log.read_text("ascii").splitlines())
 
 
-@pytest.mark.parametrize("name", MENDS)
+@pytest.mark.parametrize("name", OPERATIONS)
 def test_nothing_is_half_done_wherever_it_is_killed(project: Project, name: str) -> None:
-    fix = MENDS[name]
+    operation = OPERATIONS[name]
     project.write(TOML, "def ok():\n    pass\n")
     project.run("emit", "--batch", "-", "-q", input='{"name": "bought"}\n' * COUNT)
-    fix.prepare(project)
-    steps = run(project, fix, 0)
-    assert fix.done(project) == COUNT
+    operation.prepare(project)
+    steps = run(project, operation, 0)
+    assert operation.done(project) == COUNT
     stride = max(1, steps // MOST_POINTS) if MOST_POINTS else 1
     seen = set()
     # From the end: the batches are what its last steps are about.
     for step in range(steps - stride // 2, 0, -stride):
-        fix.prepare(project)
-        run(project, fix, step)
-        done = fix.done(project)
+        operation.prepare(project)
+        run(project, operation, step)
+        done = operation.done(project)
         assert done in (0, 500, 1000, COUNT), f"{done} are done at step {step} of {steps}"
         seen.add(done)
         if done not in (0, COUNT):
             # What is left is done when it is asked for again.
-            project.run(*fix.command)
-            assert fix.done(project) == COUNT
+            project.run(*operation.command)
+            assert operation.done(project) == COUNT
     assert len(seen) > 1, seen

@@ -111,7 +111,7 @@ def _limits(name: str, given: Mapping[str, float | None]) -> Limits:
     high, low = (_written(limit, MEASURES[name].unit) for limit in (warning, critical))
     raise UsageError(
         f"--{name}-warning {high} is above --{name}-critical {low}, so nothing would be a WARNING:"
-        " lower it, or set it to off"
+        " lower it, or raise the critical limit"
     )
 
 
